@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * slm: run small language models on this machine. The one public header.
+ *
+ * Model of use: open a model (immutable, shareable between threads), open one or more sessions on it (each a
+ * single mutable timeline of tokens with its own KV cache; one thread at a time per session), feed tokens,
+ * sample tokens. The library never prints, exits or aborts on input: every fallible call returns slm_status and
+ * fills a struct slm_error with one sentence a user can act on. Zeroed option structs mean "default".
+ *
+ * Ownership words used below: *borrows* (the callee keeps no reference after return), *takes*, *returns owned*
+ * (the caller releases it with the named function).
+ */
+#ifndef SLM_H
+#define SLM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- errors ------------------------------------------------------------------------------------------------ */
+
+typedef enum slm_status {
+    SLM_OK = 0,
+    SLM_ERR_ARGUMENT,    /* the caller passed something that is not allowed */
+    SLM_ERR_IO,          /* the operating system refused: file, disk, socket */
+    SLM_ERR_FORMAT,      /* a file or message is malformed */
+    SLM_ERR_UNSUPPORTED, /* well formed, but not something this build can do */
+    SLM_ERR_LIMIT,       /* well formed, but beyond a stated limit */
+    SLM_ERR_MEMORY,      /* out of memory */
+    SLM_ERR_CONTEXT,     /* the token timeline does not fit the context */
+    SLM_ERR_CANCELLED,   /* a callback asked to stop */
+    SLM_ERR_NUMERIC,     /* the model produced non-finite numbers */
+    SLM_STATUS_COUNT
+} slm_status;
+
+/* Filled by the failing call; untouched on success. Pass NULL when only the status matters. */
+struct slm_error {
+    slm_status status;
+    char where[128];   /* file, field or function, e.g. "model.gguf: key 'llama.block_count'" */
+    char message[384]; /* one sentence: what is wrong, the value, what is allowed */
+};
+
+/* Short stable name of a status, e.g. "format". Never NULL. */
+const char *slm_status_name(slm_status status);
+/* "MAJOR.MINOR.PATCH" of the library. */
+const char *slm_version(void);
+
+/* ---- model ------------------------------------------------------------------------------------------------- */
+
+struct slm_model; /* immutable after open; safe to share between threads */
+
+/* Progress of a slow call: `done` of `total` bytes. Return false to cancel. */
+typedef bool (*slm_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+struct slm_model_options {
+    slm_progress_fn progress; /* may be NULL */
+    void *progress_user;
+    bool vocab_only;          /* tokenizer and metadata only: files without tensors open too */
+    uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present */
+};
+
+struct slm_model_info {
+    const char *architecture; /* "qwen3", "llama" */
+    const char *name;         /* general.name, or "" */
+    const char *size_class;   /* "micro", "small", "medium" (see docs/TOUR.md); "tiny" below 100M, "large" above 30B */
+    uint64_t n_params;        /* elements of all tensors; a tied head counts once */
+    uint64_t file_bytes;
+    int32_t n_vocab, n_ctx_train, n_layer, n_embd, n_head, n_head_kv, head_dim;
+    int32_t bos_id, eos_id;   /* -1 when the model has none */
+};
+
+/* Opens a GGUF file (also the first part of a split one). path NULL or "" opens the built-in model.
+ * Borrows path and options; returns owned *out (slm_model_close). */
+slm_status slm_model_open(const char *path, const struct slm_model_options *options, struct slm_model **out,
+                          struct slm_error *error);
+void slm_model_close(struct slm_model *model); /* NULL is fine; sessions must be closed first */
+/* Strings live as long as the model. */
+struct slm_model_info slm_model_info(const struct slm_model *model);
+/* The model's chat template (Jinja), or NULL. Lives as long as the model. */
+const char *slm_model_chat_template(const struct slm_model *model);
+
+/* ---- tokens ------------------------------------------------------------------------------------------------ */
+
+enum slm_tokenize_flags {
+    SLM_TOKENIZE_ADD_SPECIAL = 1,   /* add BOS/EOS as the model file asks */
+    SLM_TOKENIZE_PARSE_SPECIAL = 2, /* text of special tokens becomes those tokens (never for user text) */
+};
+
+/* Encodes text[0..text_bytes) (any bytes; invalid UTF-8 is encoded byte by byte). Writes at most cap ids and
+ * always sets *n_ids to the full count, so a call with cap 0 measures. Borrows everything. */
+slm_status slm_tokenize(const struct slm_model *model, const char *text, size_t text_bytes, unsigned flags,
+                        int32_t *ids, size_t cap, size_t *n_ids, struct slm_error *error);
+/* Decodes ids to bytes; same measuring rule in bytes, no terminating NUL. Special tokens print only if
+ * show_special. */
+slm_status slm_detokenize(const struct slm_model *model, const int32_t *ids, size_t n_ids, bool show_special,
+                          char *text, size_t cap, size_t *n_bytes, struct slm_error *error);
+/* True for tokens that end a generation (EOS, EOT, end-of-turn ...). */
+bool slm_token_is_eog(const struct slm_model *model, int32_t id);
+
+struct slm_chat_message {
+    const char *role;    /* "system", "user", "assistant" */
+    const char *content; /* UTF-8 */
+};
+/* Renders messages with the model's chat template (or its family's default). Returns owned *out, NUL-terminated
+ * (slm_free). */
+slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
+                           bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error);
+void slm_free(void *memory);
+
+/* ---- session ----------------------------------------------------------------------------------------------- */
+
+struct slm_session; /* one timeline of tokens; used by one thread at a time */
+
+enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32 };
+
+struct slm_session_options {
+    int32_t n_ctx;     /* tokens the KV cache holds; 0 = min(what the model was trained for, 4096) */
+    int32_t n_threads; /* 0 = all CPUs this process may use */
+    int32_t n_batch;   /* most tokens computed at once (prefill chunk); 0 = 256 */
+    enum slm_kv_type kv_type; /* default f16 */
+};
+
+slm_status slm_session_open(const struct slm_model *model, const struct slm_session_options *options,
+                            struct slm_session **out, struct slm_error *error);
+void slm_session_close(struct slm_session *session);
+
+/* Appends n tokens to the timeline and computes them. After it, slm_session_logits() are those of the last one.
+ * On error the timeline is as before the call. */
+slm_status slm_session_eval(struct slm_session *session, const int32_t *ids, size_t n, struct slm_error *error);
+/* Like eval, and writes the logits of each of the n tokens: all_logits [n, n_vocab] f32. */
+slm_status slm_session_eval_all(struct slm_session *session, const int32_t *ids, size_t n, float *all_logits,
+                                struct slm_error *error);
+/* [n_vocab] f32 of the last evaluated token; NULL before the first eval. Valid until the next call. */
+const float *slm_session_logits(const struct slm_session *session);
+/* Number of tokens on the timeline, and the tokens themselves (valid until the next call). */
+size_t slm_session_n_past(const struct slm_session *session);
+const int32_t *slm_session_tokens(const struct slm_session *session);
+size_t slm_session_n_ctx(const struct slm_session *session);
+/* Forgets all but the first n tokens. n greater than n_past is an error. */
+slm_status slm_session_truncate(struct slm_session *session, size_t n, struct slm_error *error);
+
+/* Writes the whole timeline (tokens, KV, sampler position) to a file: temp file, fsync, rename. Restoring needs the
+ * same model and kv_type, and n_ctx large enough; a damaged or foreign file leaves the session as it was. */
+slm_status slm_session_save(const struct slm_session *session, const char *path, struct slm_error *error);
+slm_status slm_session_restore(struct slm_session *session, const char *path, struct slm_error *error);
+
+/* ---- sampling ---------------------------------------------------------------------------------------------- */
+
+struct slm_logit_bias { int32_t id; float bias; };
+
+/* The chain runs in this order: logit bias, penalties, top_k, typical_p, top_p, min_p, temperature, draw.
+ * slm_sampler_defaults() fills it from the model file where the file states values, else with the defaults here. */
+struct slm_sampler_params {
+    float temperature;       /* 0.8; <= 0 is greedy (argmax, lowest id wins a tie) */
+    int32_t top_k;           /* 40; 0 = off */
+    float top_p;             /* 0.95; 1 = off */
+    float min_p;             /* 0.05; 0 = off */
+    float typical_p;         /* 1 = off */
+    float repeat_penalty;    /* 1 = off */
+    float frequency_penalty; /* 0 = off */
+    float presence_penalty;  /* 0 = off */
+    int32_t penalty_last_n;  /* 64: window of the penalties in tokens; 0 = off, -1 = whole timeline */
+    uint64_t seed;           /* the draw at position p depends on (seed, p) only */
+    const struct slm_logit_bias *logit_bias; /* borrowed */
+    size_t n_logit_bias;
+};
+struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model);
+/* Draws the next token from the session's logits. Does not append it. */
+slm_status slm_sample(struct slm_session *session, const struct slm_sampler_params *params, int32_t *id,
+                      struct slm_error *error);
+
+/* ---- generation: tokenise-free convenience over eval + sample + streaming detokenise ------------------------ */
+
+enum slm_stop_reason { SLM_STOP_NONE = 0, SLM_STOP_EOG, SLM_STOP_STRING, SLM_STOP_LENGTH, SLM_STOP_CONTEXT,
+                       SLM_STOP_CALLBACK };
+
+/* A piece of text that is whole UTF-8 (a split character is held back until complete; bytes that never become
+ * UTF-8 are passed as U+FFFD). Return false to stop. */
+typedef bool (*slm_text_fn)(void *user, const char *text, size_t n_bytes);
+
+struct slm_generate_params {
+    struct slm_sampler_params sampler;
+    int32_t n_predict;              /* most tokens to generate; 0 = until the context is full */
+    const char *const *stop;        /* stop strings: not printed, never partly; borrowed */
+    size_t n_stop;
+    bool ignore_eog;
+    slm_text_fn on_text;            /* may be NULL */
+    void *user;
+};
+struct slm_generate_result {
+    size_t n_prompt, n_generated;   /* tokens */
+    double prompt_s, generate_s;    /* wall seconds */
+    enum slm_stop_reason stop_reason;
+};
+/* Evaluates prompt ids (may be 0 if logits exist already), then generates. Every generated token is on the timeline
+ * afterwards, except an end-of-generation token. */
+slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size_t n_prompt,
+                        const struct slm_generate_params *params, struct slm_generate_result *result,
+                        struct slm_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ * GGUF v2/v3 files: reader (bounded, linear, non-recursive, split files) and writer. Pure over a byte range; the file
+ * itself is mapped through the OS seam. Everything returned has been validated: ranges lie in the file, sizes do not
+ * overflow, names are unique UTF-8, types are known. Deliberately does not know what any key means. */
+#ifndef SLM_FORMAT_GGUF_H
+#define SLM_FORMAT_GGUF_H
+#include "base/os.h"
+#include "base/str.h"
+#include "quant/quant.h"
+
+enum slm_gguf_type { /* value types, as numbered in files */
+    SLM_GGUF_U8, SLM_GGUF_I8, SLM_GGUF_U16, SLM_GGUF_I16, SLM_GGUF_U32, SLM_GGUF_I32, SLM_GGUF_F32, SLM_GGUF_BOOL,
+    SLM_GGUF_STRING, SLM_GGUF_ARRAY, SLM_GGUF_U64, SLM_GGUF_I64, SLM_GGUF_F64, SLM_GGUF_TYPE_COUNT
+};
+
+struct slm_gguf_kv {
+    struct slm_str key;
+    enum slm_gguf_type type;       /* ARRAY: see below */
+    enum slm_gguf_type array_type; /* element type of an array */
+    uint64_t n;                    /* elements of an array, else 1 */
+    const unsigned char *data;     /* raw little-endian bytes of the value in the file (unaligned); strings: at the length */
+    size_t bytes;                  /* of data */
+};
+
+#define SLM_GGUF_MAX_DIMS 4
+struct slm_gguf_tensor {
+    struct slm_str name;
+    enum slm_dtype dtype;
+    uint32_t n_dims;                   /* 1..4 */
+    uint64_t dims[SLM_GGUF_MAX_DIMS];  /* dims[0] is contiguous; unused ones are 1 */
+    uint64_t n_elements, bytes;
+    const unsigned char *data;         /* NULL when opened without tensor data */
+    uint16_t part;                     /* which file of a split model */
+    uint64_t offset;                   /* absolute, in that file */
+};
+
+/* What a file may claim; a value over a limit is SLM_ERR_LIMIT. Zero fields mean the default beside them. */
+struct slm_gguf_limits {
+    uint64_t max_kv;         /* 65536 */
+    uint64_t max_tensors;    /* 1048576 */
+    uint64_t max_key_bytes;  /* 65535 */
+    uint64_t max_name_bytes; /* 63 */
+    uint64_t max_array;      /* 67108864 elements */
+    uint64_t max_string;     /* 16777216 bytes */
+    uint64_t max_parts;      /* 1000 */
+};
+
+struct slm_gguf; /* immutable after open; owns the maps */
+
+/* Opens path; when its name ends in -00001-of-0000N.gguf (or the metadata says split.count > 1), opens the other
+ * parts beside it too. Returns owned *out (slm_gguf_close). limits may be NULL. */
+slm_status slm_gguf_open(const char *path, const struct slm_gguf_limits *limits, struct slm_gguf **out,
+                         struct slm_error *error);
+/* The same over memory, which must outlive *out. name is for messages. */
+slm_status slm_gguf_open_memory(const void *data, size_t bytes, const char *name, const struct slm_gguf_limits *limits,
+                                struct slm_gguf **out, struct slm_error *error);
+void slm_gguf_close(struct slm_gguf *gguf);
+
+const char *slm_gguf_name(const struct slm_gguf *gguf);     /* path as given */
+uint32_t slm_gguf_version(const struct slm_gguf *gguf);
+uint32_t slm_gguf_alignment(const struct slm_gguf *gguf);
+uint64_t slm_gguf_data_offset(const struct slm_gguf *gguf, unsigned part);
+uint64_t slm_gguf_file_bytes(const struct slm_gguf *gguf);  /* all parts */
+size_t slm_gguf_n_parts(const struct slm_gguf *gguf);
+size_t slm_gguf_n_kv(const struct slm_gguf *gguf);
+const struct slm_gguf_kv *slm_gguf_kv_at(const struct slm_gguf *gguf, size_t i);       /* in file order */
+size_t slm_gguf_n_tensors(const struct slm_gguf *gguf);
+const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, size_t i);
+/* Hash lookups; NULL when absent. */
+const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key);
+const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name);
+/* The pages behind this tensor will not be read again (it has been repacked). No-op for memory files. */
+void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor);
+
+/* Typed access. Each *_get: absent key -> *found = false, *out untouched, SLM_OK; present with another type or out of
+ * the stated range -> SLM_ERR_FORMAT naming file, key, type/value and what is allowed. Any integer type is accepted
+ * where an integer is asked for, F32/F64 where a float is. found may be NULL (then absent is an error). */
+slm_status slm_gguf_get_i64(const struct slm_gguf *gguf, const char *key, int64_t min, int64_t max, int64_t *out,
+                            bool *found, struct slm_error *error);
+slm_status slm_gguf_get_f64(const struct slm_gguf *gguf, const char *key, double min, double max, double *out,
+                            bool *found, struct slm_error *error); /* NaN is always out of range */
+slm_status slm_gguf_get_bool(const struct slm_gguf *gguf, const char *key, bool *out, bool *found,
+                             struct slm_error *error);
+slm_status slm_gguf_get_str(const struct slm_gguf *gguf, const char *key, struct slm_str *out, bool *found,
+                            struct slm_error *error);
+/* An array of the given element kind. */
+slm_status slm_gguf_get_array(const struct slm_gguf *gguf, const char *key, enum slm_gguf_type element,
+                              const struct slm_gguf_kv **out, bool *found, struct slm_error *error);
+/* Element i of a scalar (i = 0) or array of numbers, converted. The kv must be numeric, i < n. */
+int64_t slm_gguf_i64_at(const struct slm_gguf_kv *kv, uint64_t i);
+double slm_gguf_f64_at(const struct slm_gguf_kv *kv, uint64_t i);
+/* Walks an array of strings in order: start with cursor 0; false at the end. Linear in total. */
+bool slm_gguf_next_string(const struct slm_gguf_kv *kv, size_t *cursor, struct slm_str *out);
+
+/* ---- writer: keys, then tensors declared, then tensor bytes in the same order. Temp file + fsync + rename. ---- */
+struct slm_gguf_writer;
+slm_status slm_gguf_writer_open(const char *path, uint32_t alignment /* 0 = 32 */, struct slm_gguf_writer **out,
+                                struct slm_error *error);
+slm_status slm_gguf_write_kv(struct slm_gguf_writer *w, const struct slm_gguf_kv *kv, struct slm_error *error); /* raw copy */
+slm_status slm_gguf_write_i64(struct slm_gguf_writer *w, const char *key, enum slm_gguf_type type, int64_t value,
+                              struct slm_error *error);
+slm_status slm_gguf_write_f32(struct slm_gguf_writer *w, const char *key, float value, struct slm_error *error);
+slm_status slm_gguf_write_bool(struct slm_gguf_writer *w, const char *key, bool value, struct slm_error *error);
+slm_status slm_gguf_write_str(struct slm_gguf_writer *w, const char *key, struct slm_str value, struct slm_error *error);
+slm_status slm_gguf_write_strings(struct slm_gguf_writer *w, const char *key, const struct slm_str *values, size_t n,
+                                  struct slm_error *error);
+slm_status slm_gguf_write_array(struct slm_gguf_writer *w, const char *key, enum slm_gguf_type type, const void *values,
+                                size_t n, struct slm_error *error); /* numeric element types */
+slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str name, enum slm_dtype dtype,
+                                   const uint64_t *dims, uint32_t n_dims, struct slm_error *error);
+/* Appends bytes of the tensors in declared order, in chunks of any size; padding is inserted. */
+slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size_t bytes, struct slm_error *error);
+/* All declared bytes must have been written. Renames into place. Frees the writer on success and on failure. */
+slm_status slm_gguf_writer_finish(struct slm_gguf_writer *w, struct slm_error *error);
+void slm_gguf_writer_abandon(struct slm_gguf_writer *w); /* removes the temp file; NULL is fine */
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ * The kernel table: every inner loop of the library, as function pointers with contracts. Filled with the scalar
+ * definitions (ref.c) and overwritten upward by CPU features (x86/, arm/), within a mask the caller chooses.
+ *
+ * Rules for every slot: no malloc, threads, globals or I/O; pointers need no alignment beyond the element's unless
+ * stated; nothing outside the stated ranges is read or written; all counts may be 0.
+ *
+ * EXACT means: the same bits as ref.c for every input, on every ISA. Float slots reach it by a fixed order:
+ *   DOT16  sum over k of a[k]*b[k]: 16 lanes, lane j takes k = j, j+16, j+32 ... in order as acc_j = fma(a,b,acc_j),
+ *          acc_j starting at +0; absent tail elements leave their lane untouched; then lanes are added as a tree:
+ *          j += j+8 (j<8), j += j+4 (j<4), j += j+2 (j<2), 0 += 1.
+ * so that results do not depend on the ISA, the batch, the chunking or the thread count. */
+#ifndef SLM_KERNEL_KERNEL_H
+#define SLM_KERNEL_KERNEL_H
+#include "quant/quant.h"
+
+/* out[t * out_stride + r] = DOT16(w + r * w_stride, x + t * x_stride) for r < n_row, t < n_tok. */
+struct slm_matmul_args {
+    const float *w;    /* [n_row, k] f32, row stride w_stride */
+    const float *x;    /* [n_tok, k] f32, row stride x_stride */
+    float *out;        /* [n_tok, n_row] f32, row stride out_stride; must not overlap w or x */
+    size_t n_row, n_tok, k, w_stride, x_stride, out_stride; /* in elements */
+};
+
+struct slm_kernels {
+    const char *level; /* "scalar", "avx2", "avx512", "neon": the highest that filled a slot */
+    uint64_t features; /* CPU features the table was built for */
+
+    /* dst[0..n) f32 from packed src; n is a multiple of the type's block. EXACT (equals slm_dtypes[].decode). */
+    void (*unpack[SLM_DTYPE_COUNT])(const void *src, float *dst, size_t n);
+
+    /* EXACT. */
+    void (*matmul)(const struct slm_matmul_args *args);
+
+    /* out[i] = x[i] * r * w[i], r = 1 / sqrt(DOT16(x, x) / n + eps) (division and sqrt in f32, one rounding each;
+     * product order (x*r)*w); w NULL means no weight. out may be x. EXACT. */
+    void (*rms_norm)(float *out, const float *x, const float *w, size_t n, float eps);
+
+    /* out[i] = a[i] + b[i]; out may be a or b. EXACT. */
+    void (*add)(float *out, const float *a, const float *b, size_t n);
+    /* out[i] = a[i] * s. EXACT. */
+    void (*scale)(float *out, const float *a, float s, size_t n);
+    /* out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + expf(-x)) with slm_expf; out may be gate or up. EXACT. */
+    void (*swiglu)(float *out, const float *gate, const float *up, size_t n);
+
+    /* Rotates one head of n_rot elements (even), in place. cos_sin [n_rot] holds n_rot/2 cosines, then n_rot/2 sines.
+     * neox pairs (i, i + n_rot/2); norm pairs (2i, 2i+1): a' = fma(a, cos, -(b*sin)), b' = fma(a, sin, b*cos). EXACT. */
+    void (*rope_neox)(float *head, const float *cos_sin, size_t n_rot);
+    void (*rope_norm)(float *head, const float *cos_sin, size_t n_rot);
+
+    /* f32 <-> f16, round to nearest even. EXACT. */
+    void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);
+    void (*f16_to_f32)(float *dst, const uint16_t *src, size_t n);
+
+    /* One pass of softmax over scores[0..n), n >= 1: m = max, scores[i] = expf(scores[i] - m), returns the sum in DOT16
+     * order (with b = 1), *max_out = m. -inf scores give 0. If all are -inf: zeros, returns 0, m = -inf. EXACT. */
+    float (*softmax_part)(float *scores, size_t n, float *max_out);
+
+    /* scores[i] = DOT16(q, k_i) * scale for i < n; k_i = row i of [n, head_dim], row stride in elements. EXACT. */
+    void (*attn_scores_f32)(float *scores, const float *q, const float *k, size_t n, size_t head_dim, size_t stride,
+                            float scale);
+    void (*attn_scores_f16)(float *scores, const float *q, const uint16_t *k, size_t n, size_t head_dim, size_t stride,
+                            float scale);
+    /* acc[d] = fma(p[i], v_i[d], acc[d]) for i = 0..n-1 in this order, d < head_dim. EXACT. */
+    void (*attn_mix_f32)(float *acc, const float *p, const float *v, size_t n, size_t head_dim, size_t stride);
+    void (*attn_mix_f16)(float *acc, const float *p, const uint16_t *v, size_t n, size_t head_dim, size_t stride);
+
+    /* Index of the greatest value; the lowest index wins a tie; NaN never wins; n >= 1 (all NaN: 0). EXACT. */
+    size_t (*argmax)(const float *x, size_t n);
+};
+
+/* Fills *table for the given features (a subset of slm_cpu_features(), or any mask in tests that only look at names). */
+void slm_kernels_init(struct slm_kernels *table, uint64_t features);
+/* Per architecture, called by slm_kernels_init in rising order; each returns at the first missing feature. */
+void slm_kernels_init_ref(struct slm_kernels *table);
+void slm_kernels_init_x86(struct slm_kernels *table, uint64_t features);
+void slm_kernels_init_arm(struct slm_kernels *table, uint64_t features);
+#endif
