@@ -9,8 +9,7 @@
 #define SLM_N_DECODER_HPARAMS 11
 extern const struct slm_hparam_row slm_decoder_hparams[SLM_N_DECODER_HPARAMS];
 
-/* Fills head_dim, n_head_kv and n_rot when the file leaves them out; checks divisibility and that the file asks for no
- * rope scaling this build lacks. */
+/* Fills head_dim, n_head_kv and n_rot when the file leaves them out; checks divisibility. */
 slm_status slm_decoder_derive(struct slm_hparams *hparams, const char *where, struct slm_error *error);
 
 /* x + down(silu(gate(norm x)) * up(norm x)) */

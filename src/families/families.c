@@ -17,13 +17,9 @@ const struct slm_family *slm_family_find(struct slm_str architecture)
 
 const char *slm_family_names(void)
 {
-    static const char names[] =
-#define X(name) #name ", "
+    return &
+#define X(name) ", " #name
         SLM_FAMILIES(X)
 #undef X
-        "";
-    /* The list ends in a separator that callers should not see. */
-    static char trimmed[sizeof names];
-    if (!trimmed[0]) memcpy(trimmed, names, sizeof names - 3);
-    return trimmed;
+        [2]; /* without the leading separator */
 }

@@ -6,8 +6,8 @@
  *  - head_dim is stated and need not be n_embd / n_head (0.6B: 128 with 16 heads on 1024);
  *  - rotary pairs are (i, i + n/2) in GGUF too: tensors are stored as Hugging Face has them.
  *
- * Traps: the head is tied up to 4B; rope base is 1e6 (5e6 in the 2507 releases), so a missing key would be a silent
- * disaster: the shared rows default to 10000 only because old Llama files leave it out, hence the check here. */
+ * Traps: the head is tied up to 4B; the rope base of the released models is 1e6 (5e6 in the 2507 ones), but a file that
+ * leaves the key out means 10000, as the config class and llama.cpp read it. */
 #include "families/blocks.h"
 #include "families/families.h"
 

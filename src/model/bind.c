@@ -26,6 +26,21 @@ static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_r
     return SLM_OK;
 }
 
+/* rope.scaling.type says whether the factor counts; types with formulas of their own are refused, not ignored. */
+static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
+{
+    char key[160];
+    snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
+    struct slm_str type = slm_str("linear");
+    bool found = false;
+    SLM_TRY(slm_gguf_get_str(model->gguf, key, &type, &found, error));
+    if (slm_str_is(type, "none")) model->hparams.rope_linear_scale = 1.0;
+    if (slm_str_is(type, "none") || slm_str_is(type, "linear")) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                    "key '%s' is '%.*s', this build knows none and linear for architecture '%s'", key,
+                    (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+}
+
 static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
 {
     const uint64_t sizes[] = {
@@ -147,6 +162,7 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
     for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++)
         model->n_params += slm_gguf_tensor_at(model->gguf, i)->n_elements;
     for (size_t i = 0; i < family->n_hparams; i++) SLM_TRY(read_hparam(model, &family->hparams[i], error));
+    SLM_TRY(read_rope_scaling(model, error));
     SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));
