@@ -101,6 +101,33 @@ struct slm_model_info slm_model_info(const struct slm_model *model)
     };
 }
 
+/* The file's own recommendation replaces a default when it is in the range the sampler allows. */
+static void recommend_f32(const struct slm_model *model, const char *key, double min, double max, float *value)
+{
+    double found_value;
+    bool found = false;
+    if (slm_gguf_get_f64(model->gguf, key, min, max, &found_value, &found, NULL) == SLM_OK && found)
+        *value = (float)found_value;
+}
+
+struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model)
+{
+    struct slm_sampler_params p = {.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,
+                                   .repeat_penalty = 1.0f, .penalty_last_n = 64};
+    recommend_f32(model, "general.sampling.temp", 0.0, 100.0, &p.temperature);
+    recommend_f32(model, "general.sampling.top_p", 0.0, 1.0, &p.top_p);
+    recommend_f32(model, "general.sampling.min_p", 0.0, 1.0, &p.min_p);
+    recommend_f32(model, "general.sampling.penalty_repeat", 0.01, 100.0, &p.repeat_penalty);
+    int64_t n;
+    bool found = false;
+    if (slm_gguf_get_i64(model->gguf, "general.sampling.top_k", 0, INT32_MAX, &n, &found, NULL) == SLM_OK && found)
+        p.top_k = (int32_t)n;
+    if (slm_gguf_get_i64(model->gguf, "general.sampling.penalty_last_n", -1, INT32_MAX, &n, &found, NULL) == SLM_OK &&
+        found)
+        p.penalty_last_n = (int32_t)n;
+    return p;
+}
+
 const char *slm_model_chat_template(const struct slm_model *model) { return model->chat_template; }
 
 /* ---- tokens ------------------------------------------------------------------------------------------------ */

@@ -54,7 +54,7 @@ static size_t n_pages_of(const struct settings *s) { return (s->n_ctx + SLM_KV_P
 slm_status slm_session_predict(const struct slm_model *model, const struct slm_session_options *options,
                                uint64_t *kv_bytes, uint64_t *scratch_bytes, struct slm_error *error)
 {
-    struct settings s;
+    struct settings s = {0};
     struct slm_kv_layout layout;
     SLM_TRY(resolve(model, options, &s, error));
     SLM_TRY(layout_of(model, &s, &layout, error));
@@ -87,13 +87,13 @@ static slm_status allocate(struct slm_session *session, const struct settings *s
         return SLM_ERR_MEMORY;
     for (size_t i = 0; i < s->n_batch; i++) session->kv[i] = &session->seq.view;
     SLM_TRY(slm_kv_seq_open(&session->seq, s->n_ctx, error));
-    return slm_sampler_init(&session->sampler, n_vocab, error);
+    return slm_sampler_scratch_init(&session->sampler, n_vocab, error);
 }
 
 slm_status slm_session_open_tapped(const struct slm_model *model, const struct slm_session_options *options,
                                    slm_tap_fn tap, void *tap_user, struct slm_session **out, struct slm_error *error)
 {
-    struct settings s;
+    struct settings s = {0};
     struct slm_kv_layout layout;
     SLM_TRY(resolve(model, options, &s, error));
     SLM_TRY(layout_of(model, &s, &layout, error));
@@ -127,7 +127,7 @@ void slm_session_close(struct slm_session *session)
 {
     if (!session) return;
     slm_cpu_close(session->backend);
-    slm_sampler_release(&session->sampler);
+    slm_sampler_scratch_release(&session->sampler);
     slm_kv_seq_close(&session->pool, &session->seq);
     slm_kv_pool_close(&session->pool);
     slm_release(session->kv);

@@ -56,7 +56,7 @@ static uint64_t hash_body(const struct slm_session *s, const struct parts *p)
 
 static slm_status write_all(const struct slm_session *s, struct slm_file *file, struct slm_error *error)
 {
-    struct parts p;
+    struct parts p = {0};
     const bool fits = parts_of(s, s->n_past, s->has_logits, &p);
     SLM_ASSERT(fits);
     const struct header head = {.magic = MAGIC, .model = fingerprint(s->model),
@@ -146,8 +146,8 @@ slm_status slm_session_restore(struct slm_session *session, const char *path, st
     slm_status status = os->map(file, &map, error);
     os->close(file, NULL);
     if (status != SLM_OK) return status;
-    struct header head;
-    struct parts p;
+    struct header head = {0};
+    struct parts p = {0};
     status = check_file(session, &map, path, &head, &p, error);
     if (status == SLM_OK) load(session, &head, &p, map.data + sizeof head);
     os->unmap(&map);
