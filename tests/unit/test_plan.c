@@ -123,8 +123,8 @@ static void barriers_separate_conflicts(void **state)
                     fail_msg("seed %u: no barrier between op %zu %s and op %zu %s", seed, a,
                              slm_op_infos[p->ops[a].kind].name, b, slm_op_infos[p->ops[b].kind].name);
         }
-        /* Few enough to be worth having a planner: seven a layer and the ends. */
-        assert_true(p->n_barriers <= 3 * 7 + 4);
+        /* Where a layer changes its partition, and nowhere else: reused memory must not cost a barrier. */
+        assert_true(p->n_barriers <= 3 * 9 + 3);
         slm_plan_free(p);
     }
 }
