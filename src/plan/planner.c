@@ -7,9 +7,11 @@
 #include "base/os.h"
 #include "plan/plan.h"
 
+/* A place is not reused right after the last read: the next op is often split the same way, and would need a barrier
+ * only because its output lies where its neighbour is still reading. */
 static bool alive_together(const struct slm_value *a, const struct slm_value *b)
 {
-    return a->first <= b->last && b->first <= a->last;
+    return a->first <= b->last + 1 && b->first <= a->last + 1;
 }
 
 /* An op that works row by row, element by element, may write over an input that dies with it. */

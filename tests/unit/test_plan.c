@@ -38,9 +38,11 @@ static struct slm_plan *record(struct net *w, uint32_t seed, int n_layer)
     for (int l = 0; l < n_layer; l++) {
         slm_plan_layer(p, l);
         slm_val h = slm_plan_rms_norm(p, x, &w->norm, 1e-6f);
-        slm_val q = slm_plan_rope(p, slm_plan_matmul(p, h, &w->q, NULL), table, &rope, head_dim);
-        slm_val k = slm_plan_rope(p, slm_plan_matmul(p, h, &w->kv, NULL), table, &rope, head_dim);
-        slm_val a = slm_plan_attention(p, q, k, slm_plan_matmul(p, h, &w->kv, NULL), &shape);
+        slm_val q = slm_plan_matmul(p, h, &w->q, NULL), k = slm_plan_matmul(p, h, &w->kv, NULL);
+        slm_val v = slm_plan_matmul(p, h, &w->kv, NULL);
+        q = slm_plan_rope(p, q, table, &rope, head_dim);
+        k = slm_plan_rope(p, k, table, &rope, head_dim);
+        slm_val a = slm_plan_attention(p, q, k, v, &shape);
         x = slm_plan_add(p, x, slm_plan_matmul(p, a, &w->o, NULL));
         h = slm_plan_rms_norm(p, x, &w->norm, 1e-6f);
         slm_val g = slm_plan_swiglu(p, slm_plan_matmul(p, h, &w->up, NULL), slm_plan_matmul(p, h, &w->up, NULL));
