@@ -6,8 +6,8 @@
  * streams through to a temporary file beside the target, which is synced and renamed into place: a reader sees the old
  * file, no file or the whole new one, whatever happens in between.
  *
- * general.alignment belongs to the writer: it is written when it is not the default, and copying it from another file
- * is accepted if it says the same. Deliberately not here: split output, any meaning of keys. */
+ * general.alignment belongs to the writer: it is added when it is not the default and nobody wrote it; writing another
+ * value than that of slm_gguf_writer_open is refused. Deliberately not here: split output, any meaning of keys. */
 #include <stdio.h>
 
 #include "base/checked.h"
@@ -17,6 +17,7 @@ struct slm_gguf_writer {
     char *path, *temp_path;
     struct slm_file *file;    /* the temporary file */
     uint32_t alignment;
+    bool says_alignment;      /* general.alignment is among the keys */
     struct slm_buf kvs;       /* n_kv entries as they go into the file */
     struct slm_buf tensors;   /* n_tensors entries likewise */
     uint64_t n_kv, n_tensors;
@@ -52,16 +53,6 @@ slm_status slm_gguf_writer_open(const char *path, uint32_t alignment, struct slm
     (void)snprintf(w->temp_path, temp_bytes, "%s.tmp-%016llx", path, (unsigned long long)slm_os()->unix_ns());
     status = slm_os()->create(w->temp_path, &w->file, error);
     if (status != SLM_OK) goto out;
-    if (alignment != SLM_GGUF_DEFAULT_ALIGNMENT) {
-        const unsigned char bytes[4] = {(unsigned char)alignment, (unsigned char)(alignment >> 8),
-                                        (unsigned char)(alignment >> 16), (unsigned char)(alignment >> 24)};
-        w->n_kv = 1;
-        slm_buf_add(&w->kvs, "\x11\0\0\0\0\0\0\0", 8);
-        slm_buf_puts(&w->kvs, ALIGNMENT_KEY);
-        slm_buf_add(&w->kvs, "\x04\0\0\0", 4);
-        slm_buf_add(&w->kvs, bytes, 4);
-        status = slm_buf_status(&w->kvs, path, error);
-    }
 out:
     if (status == SLM_OK)
         *out = w;
@@ -111,8 +102,9 @@ static slm_status begin_kv(struct slm_gguf_writer *w, struct slm_str key, enum s
 slm_status slm_gguf_write_kv(struct slm_gguf_writer *w, const struct slm_gguf_kv *kv, struct slm_error *error)
 {
     if (slm_str_is(kv->key, ALIGNMENT_KEY)) {
-        if (kv->type == SLM_GGUF_U32 && slm_gguf_i64_at(kv, 0) == w->alignment) return SLM_OK;
-        return fail_key(w, kv->key, SLM_ERR_ARGUMENT, "differs from the alignment this file is written with", error);
+        if (kv->type != SLM_GGUF_U32 || slm_gguf_i64_at(kv, 0) != w->alignment)
+            return fail_key(w, kv->key, SLM_ERR_ARGUMENT, "differs from the alignment this file is written with", error);
+        w->says_alignment = true;
     }
     SLM_TRY(begin_kv(w, kv->key, kv->type, kv->array_type, kv->n, error));
     slm_buf_add(&w->kvs, kv->data, kv->bytes);
@@ -256,6 +248,8 @@ static slm_status write_zeros(struct slm_gguf_writer *w, uint64_t n, struct slm_
 static slm_status begin_data(struct slm_gguf_writer *w, struct slm_error *error)
 {
     if (w->streaming) return SLM_OK;
+    if (w->alignment != SLM_GGUF_DEFAULT_ALIGNMENT && !w->says_alignment)
+        SLM_TRY(slm_gguf_write_i64(w, ALIGNMENT_KEY, SLM_GGUF_U32, w->alignment, error));
     struct slm_buf header = {0};
     slm_buf_puts(&header, "GGUF");
     add_uint(&header, 3, 4);
