@@ -86,8 +86,8 @@ make_venv() {
     echo "setup: making .venv with the packages of tests/requirements.txt"
     # Built anew each time: a half-made or outdated environment is never repaired in place. The stamp comes last.
     rm -rf .venv
-    if ! { python3 -m venv .venv && .venv/bin/pip install --no-deps -r tests/requirements.txt; } </dev/null >>"$log" 2>&1
-    then
+    if ! python3 -m venv .venv >>"$log" 2>&1 ||
+        ! .venv/bin/pip install --no-deps -r tests/requirements.txt </dev/null >>"$log" 2>&1; then
         rm -rf .venv
         tail -n 20 "$log" >&2
         give_up "the Python packages of tests/requirements.txt could not be installed"
