@@ -40,7 +40,7 @@ struct slm_kernels {
 
     /* out[i] = a[i] + b[i]; out may be a or b. EXACT. */
     void (*add)(float *out, const float *a, const float *b, size_t n);
-    /* out[i] = a[i] * s. EXACT. */
+    /* out[i] = a[i] * s; out may be a. EXACT. */
     void (*scale)(float *out, const float *a, float s, size_t n);
     /* out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + expf(-x)) with slm_expf; out may be gate or up. EXACT. */
     void (*swiglu)(float *out, const float *gate, const float *up, size_t n);
