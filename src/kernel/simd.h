@@ -16,4 +16,5 @@
 #endif
 
 typedef uint8_t u8x16 __attribute__((vector_size(16))); /* codes: sixteen bytes, with the operators of C */
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
 #endif

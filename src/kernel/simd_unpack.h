@@ -44,15 +44,13 @@ static inline void put_affine(float *dst, u8x16 codes, float d, float m)
         vec_store(dst + p * VEC_LANES, vec_add(vec_mul(v.part[p], vec_set1(d)), vec_set1(m)));
 }
 
-/* Bits 0..15 of the two bytes at `bytes` as sixteen bytes, 0x10 where set: the fifth bit of Q5_0 and Q5_1. */
+/* Bits 0..15 of the two bytes at `bytes` as sixteen bytes, 16 where set: the fifth bit of Q5_0 and Q5_1. */
 static inline u8x16 fifth_bits(const uint8_t *bytes)
 {
     const u8x16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t halves[2] = {bytes[0] * ones, bytes[1] * ones};
-    u8x16 spread;
-    memcpy(&spread, halves, sizeof(spread));
-    return (u8x16)((spread & bit) == bit) & 0x10;
+    const u8x16 first_then_second = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+    u8x16 spread = lookup((u8x16){bytes[0], bytes[1]}, first_then_second);
+    return (u8x16)((spread & bit) == bit) & 16;
 }
 
 static void unpack_f32(const void *src, float *dst, size_t n)
@@ -160,15 +158,12 @@ static inline u8x16 q3_k_scales(const uint8_t *bytes)
 {
     const uint32_t two = 0x03030303, four = 0x0f0f0f0f;
     uint32_t a = u32_at(bytes), b = u32_at(bytes + 4), c = u32_at(bytes + 8);
-    uint32_t packed[4] = {
+    return (u8x16)(u32x4){
         (a & four) | (c & two) << 4,
         (b & four) | (c >> 2 & two) << 4,
         (a >> 4 & four) | (c >> 4 & two) << 4,
         (b >> 4 & four) | (c >> 6 & two) << 4,
     };
-    u8x16 v;
-    memcpy(&v, packed, sizeof(v));
-    return v;
 }
 
 /* hmask[32], qs[64], scales[12], d. Codes as in Q2_K; bit i of hmask[l], set, spares elements 32 i + l the -4. */
@@ -200,15 +195,12 @@ static inline u8x16 q4_k_scales(const uint8_t *bytes)
 {
     const uint32_t two = 0x03030303, four = 0x0f0f0f0f, six = 0x3f3f3f3f;
     uint32_t a = u32_at(bytes), b = u32_at(bytes + 4), c = u32_at(bytes + 8);
-    uint32_t packed[4] = {
+    return (u8x16)(u32x4){
         a & six,
         (c & four) | (a >> 6 & two) << 4,
         b & six,
         (c >> 4 & four) | (b >> 6 & two) << 4,
     };
-    u8x16 v;
-    memcpy(&v, packed, sizeof(v));
-    return v;
 }
 
 /* d, dmin, scales[12], qs[128]. 32 bytes hold 64 elements: low nibbles 0..31, high ones 32..63. */
