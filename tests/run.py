@@ -110,17 +110,16 @@ def parse_tap(name, code, output, log):
 
 
 def build(tree):
-    """Configures (once) and builds a tree. Returns its folder (None when that failed) and the result if it is new."""
+    """Configures and builds a tree. Returns its folder (None when that failed) and the result if it is new."""
     if tree in BUILT:
         return BUILT[tree], []
     BUILT[tree] = None
     folder = BUILD if tree == "default" else BUILD / tree
     log = LOGS / tree / "build.log"
-    if not (folder / "build.ninja").exists():
-        code, output = run_logged(["cmake", "--preset", tree], log, 300)
-        if code != 0:
-            return None, [Result(f"{tree}: configure", "failed", log=log)]
-    code, output = run_logged(["cmake", "--build", str(folder)], log, 3600)
+    code, _ = run_logged(["cmake", "--preset", tree], log, 300) # each time: a library may have been installed since
+    if code != 0:
+        return None, [Result(f"{tree}: configure", "failed", log=log)]
+    code, _ = run_logged(["cmake", "--build", str(folder)], log, 3600)
     result = Result(f"{tree}: builds without warnings", "passed" if code == 0 else "failed", log=log)
     BUILT[tree] = folder if code == 0 else None
     return BUILT[tree], [result]
