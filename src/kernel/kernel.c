@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Choosing kernels: the table starts as the scalar definitions and each architecture overwrites upward what the given
- * features allow. Kept apart from detection (base/cpu.h) so that a caller, a test or a fuzzer may ask for less than the
- * CPU can do. Deliberately not here: a global table; whoever runs kernels owns one. */
+ * Choosing kernels: the table starts as the scalar definitions and each architecture overwrites upward what the
+ * given features allow. Kept apart from detection (base/cpu.h) so that a caller, a test or a fuzzer may ask for
+ * less than the CPU can do. Deliberately not here: a global table; whoever runs kernels owns one. */
 #include "kernel/kernel.h"
 
 /* The one place that knows which architecture folder the build compiled; elsewhere the scalar table stands. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * The scalar kernels: what every slot of the table means, in the clearest code that says it. They are always linked, run
- * on any CPU, and are what tests/kernels holds each vector variant to, bit for bit. So nothing here is tuned, and a
- * change of one operation here is a change of every result the library gives.
+ * The scalar kernels: what every slot of the table means, in the clearest code that says it. They are always
+ * linked, run on any CPU, and are what tests/kernels holds each vector variant to, bit for bit. So nothing here
+ * is tuned, and a change of one operation here is a change of every result the library gives.
  *
- * The order of float operations is written out because it is the contract (kernel.h, DOT16): sixteen lanes are what one
- * AVX-512 register holds, two AVX2 registers or four NEON ones, so every ISA can keep it at full speed. fmaf is meant
- * where it stands, and the build forbids the compiler to make or break one (-ffp-contract=off). */
+ * The order of float operations is written out because it is the contract (kernel.h, DOT16): sixteen lanes are
+ * what one AVX-512 register holds, two AVX2 registers or four NEON ones, so every ISA can keep it at full
+ * speed. fmaf is meant where it stands, and the build forbids the compiler to make or break one
+ * (-ffp-contract=off). */
 #include <math.h>
 #include <string.h>
 #include "base/fmath.h"
@@ -21,6 +22,7 @@ static float sum_lanes(float lane[LANES])
     return lane[0];
 }
 
+/* The tail of n needs no case of its own: its lanes simply end one step earlier. */
 static float dot16(const float *a, const float *b, size_t n)
 {
     float lane[LANES] = {0};
@@ -36,6 +38,7 @@ static void matmul(const struct slm_matmul_args *args)
                 dot16(args->w + r * args->w_stride, args->x + t * args->x_stride, args->k);
 }
 
+/* The scale r is one number a row, so a division and a root here cost nothing; x * r comes before * w. */
 static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
 {
     float r = 1.0f / sqrtf(dot16(x, x, n) / (float)n + eps);
@@ -52,6 +55,7 @@ static void scale(float *out, const float *a, float s, size_t n)
     for (size_t i = 0; i < n; i++) out[i] = a[i] * s;
 }
 
+/* gate / (1 + e^-gate) is x * sigmoid(x) with one rounding less than the product would have. */
 static void swiglu(float *out, const float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++) out[i] = gate[i] / (1.0f + slm_expf(-gate[i])) * up[i];
@@ -122,6 +126,7 @@ static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, si
     }
 }
 
+/* Positions outside, so that each acc[d] is one chain in the order of the positions, however they are paged. */
 static void attn_mix_f32(float *acc, const float *p, const float *v, size_t n, size_t head_dim, size_t stride)
 {
     for (size_t i = 0; i < n; i++)
@@ -134,6 +139,7 @@ static void attn_mix_f16(float *acc, const float *p, const uint16_t *v, size_t n
         for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf(p[i], slm_f16_to_f32(v[i * stride + d]), acc[d]);
 }
 
+/* Comparison with NaN is false, so a NaN is never greater; only as the first element it must be given up by hand. */
 static size_t argmax(const float *x, size_t n)
 {
     size_t best = 0;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * The float kernels, written once for every vector ISA. A file such as x86/kernels_avx2.c defines what a vector is and
- * the few operations below and includes this text; all functions are static, so each ISA gets its own copy, built with
- * its flags. What makes this possible is the contract itself: DOT16 fixes sixteen lanes, and struct v16 is those lanes
- * as one, two or four vectors of the ISA, so that the code that follows keeps the order of ref.c by construction.
+ * The float kernels, written once for every vector ISA. A file such as x86/kernels_avx2.c defines what a vector
+ * is and the few operations below and includes this text; all functions are static, so each ISA gets its own
+ * copy, built with its flags. What makes this possible is the contract itself: DOT16 fixes sixteen lanes, and
+ * struct v16 is those lanes as one, two or four vectors of the ISA, so that the code that follows keeps the
+ * order of ref.c by construction.
  *
- * Tails: the *_n operations touch the first n elements only (0 < n < VEC_LANES), and vec_keep() leaves the absent lanes
- * of a sum as they were.
+ * Tails: the *_n operations touch the first n elements only (0 < n < VEC_LANES), and vec_keep() leaves the
+ * absent lanes of a sum as they were.
  *
  * The including file provides:
  *   vec, VEC_LANES                          one vector of f32: 4, 8 or 16 of them
@@ -66,7 +67,7 @@ ALWAYS_INLINE void store(float *p, vec v, size_t n)
     else vec_store_n(p, v, n);
 }
 
-/* --- Dot products ---------------------------------------------------------------------------------------------------
+/* --- Dot products ---------------------------------------------------------------------------------------------
  * A tile is the products of a few rows with a few tokens, its accumulators kept in registers: rows * tokens chains
  * hide the latency of fma, and each loaded vector serves several of them. */
 
@@ -74,8 +75,8 @@ enum {
     TILE_ROWS = 4,    /* with TILE_TOKENS tokens */
     COLUMN_ROWS = 8,  /* with one token: enough chains for two fma a cycle of latency four */
     TILE_MAX = TILE_ROWS * TILE_TOKENS > COLUMN_ROWS ? TILE_ROWS * TILE_TOKENS : COLUMN_ROWS,
-    /* Where sixteen lanes are several registers, the parts are summed one after the other, each with all accumulators;
-     * in chunks of k that leave both operands in the L1 cache for the next part. */
+    /* Where sixteen lanes are several registers, the parts are summed one after the other, each with all
+     * accumulators; in chunks of k that leave both operands in the L1 cache for the next part. */
     CHUNK = 512,
 };
 
@@ -86,8 +87,8 @@ struct tile {
 };
 
 /* One vector of k: sum[t * rows + r] += w[r][k..k+n) * x[t][k..k+n). */
-ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, load_fn load, const int rows, const int tokens, size_t k,
-                             size_t n)
+ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, load_fn load, const int rows, const int tokens,
+                             size_t k, size_t n)
 {
     vec x[TILE_TOKENS];
     UNROLL for (int t = 0; t < tokens; t++) x[t] = load_f32(tile->x, (size_t)t * tile->x_stride + k, n);
@@ -132,7 +133,8 @@ ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n, 
     size_t i = 0;
     for (; i + COLUMN_ROWS <= n; i += COLUMN_ROWS, tile.w_first += COLUMN_ROWS * tile.w_stride) {
         tile_sums(sum, &tile, load, COLUMN_ROWS, 1);
-        UNROLL for (int r = 0; r < COLUMN_ROWS; r += 4) quad_store(out + i + r, quad_mul(sum_rows(sum + r), quad_set1(by)));
+        UNROLL for (int r = 0; r < COLUMN_ROWS; r += 4)
+            quad_store(out + i + r, quad_mul(sum_rows(sum + r), quad_set1(by)));
     }
     for (; i < n; i++, tile.w_first += tile.w_stride) {
         tile_sums(sum, &tile, load, 1, 1);
@@ -147,7 +149,8 @@ static void matmul_tile(const struct slm_matmul_args *args, size_t row, size_t t
                         args->k};
     tile_sums(sum, &tile, load_f32, TILE_ROWS, TILE_TOKENS);
     float *out = args->out + tok * args->out_stride + row;
-    UNROLL for (int t = 0; t < TILE_TOKENS; t++) quad_store(out + (size_t)t * args->out_stride, sum_rows(sum + t * TILE_ROWS));
+    UNROLL for (int t = 0; t < TILE_TOKENS; t++)
+        quad_store(out + (size_t)t * args->out_stride, sum_rows(sum + t * TILE_ROWS));
 }
 
 static void matmul_column(const struct slm_matmul_args *args, size_t row, size_t tok)
@@ -179,7 +182,7 @@ static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, si
     column(scores, (struct tile){k, q, 0, stride, 0, head_dim}, load_f16, n, scale_by);
 }
 
-/* --- Mixing values --------------------------------------------------------------------------------------------------
+/* --- Mixing values --------------------------------------------------------------------------------------------
  * MIX vectors of the head stay in registers while all positions pass: again enough chains to hide the latency. */
 
 enum { MIX = 8 };
@@ -191,7 +194,8 @@ struct values {
 };
 
 /* acc[at ..) over all positions: `vecs` vectors, of n lanes each. */
-ALWAYS_INLINE void mix_block(float *acc, const struct values *values, load_fn load, size_t at, const int vecs, size_t n)
+ALWAYS_INLINE void mix_block(float *acc, const struct values *values, load_fn load, size_t at, const int vecs,
+                             size_t n)
 {
     vec sum[MIX];
     UNROLL for (int j = 0; j < vecs; j++) sum[j] = load_f32(acc, at + (size_t)j * VEC_LANES, n);
@@ -221,7 +225,7 @@ static void attn_mix_f16(float *acc, const float *p, const uint16_t *v, size_t n
     mix(acc, (struct values){p, v, n, stride}, load_f16, head_dim);
 }
 
-/* --- Element by element ---------------------------------------------------------------------------------------------
+/* --- Element by element ---------------------------------------------------------------------------------------
  * Each kernel is a step over `lanes` elements at i, run with the constant VEC_LANES and once with what is left. */
 
 ALWAYS_INLINE void add_step(float *out, const float *a, const float *b, size_t i, size_t lanes)
@@ -359,7 +363,7 @@ static void f16_to_f32(float *dst, const uint16_t *src, size_t n)
     convert_f16(dst, src, n);
 }
 
-/* --- Over a whole vector --------------------------------------------------------------------------------------------*/
+/* --- Over a whole vector --------------------------------------------------------------------------------------*/
 
 /* The greatest number of x[0..n), NaN left out; -inf when there is none. Of -0 and +0 either. */
 static float max_of(const float *x, size_t n)
@@ -414,7 +418,8 @@ static float softmax_part(float *scores, size_t n, float *max_out)
         size_t lanes = n - at < VEC_LANES ? n - at : VEC_LANES;
         vec e = vec_exp(vec_sub(load_f32(scores, at, lanes), shift));
         store(scores + at, e, lanes);
-        sum.part[p] = lanes == VEC_LANES ? vec_add(sum.part[p], e) : vec_keep(vec_add(sum.part[p], e), sum.part[p], lanes);
+        vec next = vec_add(sum.part[p], e);
+        sum.part[p] = lanes == VEC_LANES ? next : vec_keep(next, sum.part[p], lanes);
     }
     return sum_lanes(&sum);
 }

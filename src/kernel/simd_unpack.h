@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Unpacking every block format, written once for every vector ISA. A file such as x86/kernels_avx2.c defines the few
- * operations below and includes this text; all functions are static, so each ISA gets its own copy, built with its flags.
+ * Unpacking every block format, written once for every vector ISA. A file such as x86/kernels_avx2.c defines
+ * the few operations below and includes this text; all functions are static, so each ISA gets its own copy,
+ * built with its flags.
  *
- * All formats come down to one sentence: sixteen small integer codes, a scale, perhaps an offset. So each function here
- * only cuts codes out of bytes, which 16-byte vectors do well everywhere, and hands them to put_scaled() or
- * put_affine(), which are as wide as the ISA. The scales of a K-quant block are codes too and go the same way. Products
- * and sums are rounded exactly where quant/ rounds them, so there is no fma in this file. The layouts are documented
- * beside their decode functions in quant/; only what is needed to follow the cutting is repeated here.
+ * All formats come down to one sentence: sixteen small integer codes, a scale, perhaps an offset. So each
+ * function here only cuts codes out of bytes, which 16-byte vectors do well everywhere, and hands them to
+ * put_scaled() or put_affine(), which are as wide as the ISA. The scales of a K-quant block are codes too and
+ * go the same way. Products and sums are rounded exactly where quant/ rounds them, so there is no fma in this
+ * file. The layouts are documented beside their decode functions in quant/; only what is needed to follow the
+ * cutting is repeated here.
  *
  * The including file provides (vec, struct v16 and vec_*: see simd_float.h):
  *   u8x16 shift_right(u8x16 v, int n)             each byte by n, zeros come in; n is a constant
@@ -63,6 +65,7 @@ static void unpack_f16(const void *src, float *dst, size_t n)
     convert_f16(dst, src, n);
 }
 
+/* The upper half of an f32, so widening is a shift. */
 static void unpack_bf16(const void *src, float *dst, size_t n)
 {
     const uint8_t *bytes = src;
@@ -74,7 +77,8 @@ static void unpack_bf16(const void *src, float *dst, size_t n)
     }
 }
 
-/* d, 16 bytes of nibbles: low ones are elements 0..15, high ones 16..31, as in all the 32-element 4- and 5-bit types. */
+/* d, 16 bytes of nibbles: low ones are elements 0..15, high ones 16..31, as in all the 32-element 4- and 5-bit
+ * types. */
 static void unpack_q4_0(const void *src, float *dst, size_t n)
 {
     const uint8_t *block = src;
@@ -86,6 +90,7 @@ static void unpack_q4_0(const void *src, float *dst, size_t n)
     }
 }
 
+/* d, m, nibbles: 0..15 with an offset instead of a zero point. */
 static void unpack_q4_1(const void *src, float *dst, size_t n)
 {
     const uint8_t *block = src;
@@ -97,6 +102,7 @@ static void unpack_q4_1(const void *src, float *dst, size_t n)
     }
 }
 
+/* d, fifth bits of all 32, nibbles. */
 static void unpack_q5_0(const void *src, float *dst, size_t n)
 {
     const uint8_t *block = src;
@@ -119,6 +125,7 @@ static void unpack_q5_1(const void *src, float *dst, size_t n)
     }
 }
 
+/* d, 32 signed bytes. */
 static void unpack_q8_0(const void *src, float *dst, size_t n)
 {
     const uint8_t *block = src;
@@ -129,8 +136,8 @@ static void unpack_q8_0(const void *src, float *dst, size_t n)
     }
 }
 
-/* scales[16] (low nibble scale, high nibble minimum of 16 elements), qs[64], d, dmin. 32 bytes hold 128 elements: bits
- * 0-1 of them are elements 0..31, bits 2-3 32..63, and so on. */
+/* scales[16] (low nibble scale, high nibble minimum of 16 elements), qs[64], d, dmin. 32 bytes hold 128
+ * elements: bits 0-1 of them are elements 0..31, bits 2-3 32..63, and so on. */
 static void unpack_q2_k(const void *src, float *dst, size_t n)
 {
     const uint8_t *block = src;
@@ -153,7 +160,8 @@ static void unpack_q2_k(const void *src, float *dst, size_t n)
     }
 }
 
-/* The sixteen 6-bit scales of Q3_K from 12 bytes: low nibbles in the first 8 bytes, the upper two bits in the last 4. */
+/* The sixteen 6-bit scales of Q3_K from 12 bytes: low nibbles in the first 8 bytes, the upper two bits in the
+ * last 4. */
 static inline u8x16 q3_k_scales(const uint8_t *bytes)
 {
     const uint32_t two = 0x03030303, four = 0x0f0f0f0f;
@@ -246,8 +254,8 @@ static void unpack_q5_k(const void *src, float *dst, size_t n)
     }
 }
 
-/* ql[128], qh[64], scales[16] signed, d. 64 bytes of ql and 32 of qh hold 128 elements in four rows of 32: rows 0 and 1
- * are the low nibbles of the two halves of ql, rows 2 and 3 the high ones; two bits of qh for each row. */
+/* ql[128], qh[64], scales[16] signed, d. 64 bytes of ql and 32 of qh hold 128 elements in four rows of 32: rows
+ * 0 and 1 are the low nibbles of the two halves of ql, rows 2 and 3 the high ones; two bits of qh for each row. */
 static void unpack_q6_k(const void *src, float *dst, size_t n)
 {
     const uint8_t *block = src;
@@ -306,8 +314,9 @@ static inline u8x16 top_trit(u8x16 q)
     return (u8x16)(q < 86) - (u8x16)(q >= 171); /* a comparison that holds is -1 */
 }
 
-/* qs[48], qh[4], d. A byte holds five digits, the highest first; multiplying by 3 modulo 256 brings up the next. The
- * digits of qs[0..32) are elements 32 k + l, those of qs[32..48) 160 + 16 k + l, the first four of qh 240 + 4 k + l. */
+/* qs[48], qh[4], d. A byte holds five digits, the highest first; multiplying by 3 modulo 256 brings up the
+ * next. The digits of qs[0..32) are elements 32 k + l, those of qs[32..48) 160 + 16 k + l, the first four of qh
+ * 240 + 4 k + l. */
 static void unpack_tq1_0(const void *src, float *dst, size_t n)
 {
     const uint8_t *block = src;

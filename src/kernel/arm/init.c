@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Which kernel files a given aarch64 CPU may use. Advanced SIMD is part of the architecture, but the mask decides here
- * too, so that a test or a user can ask for the scalar definitions. */
+ * Which kernel files a given aarch64 CPU may use. Advanced SIMD is part of the architecture, but the mask
+ * decides here too, so that a test or a user can ask for the scalar definitions. */
 #include "base/cpu.h"
 #include "kernel/arm/arm.h"
 

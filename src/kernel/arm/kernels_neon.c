@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The kernels for Advanced SIMD: what a vector of four floats can do, in the words of simd_float.h and simd_unpack.h, and
- * nothing else. Thirty-two registers: a tile of 4 rows x 6 tokens is 24 sums, 6 tokens, 1 weight. The conversions to and
- * from half precision used here are part of the base architecture; half arithmetic, which is not, is not needed. */
+ * The kernels for Advanced SIMD: what a vector of four floats can do, in the words of simd_float.h and
+ * simd_unpack.h, and nothing else. Thirty-two registers: a tile of 4 rows x 6 tokens is 24 sums, 6 tokens, 1
+ * weight. The conversions to and from half precision used here are part of the base architecture; half
+ * arithmetic, which is not, is not needed. */
 #include <arm_neon.h>
 #include "kernel/arm/arm.h"
 #include "kernel/simd.h"
@@ -11,6 +12,7 @@ enum { VEC_LANES = 4, TILE_TOKENS = 6 };
 
 ALWAYS_INLINE vec vec_set1(float x) { return vdupq_n_f32(x); }
 ALWAYS_INLINE vec vec_load(const float *p) { return vld1q_f32(p); }
+/* No masked loads here: what is left goes through memory of our own, never past the end of the caller's. */
 ALWAYS_INLINE vec vec_load_n(const float *p, size_t n)
 {
     float lane[VEC_LANES] = {0};
@@ -49,6 +51,7 @@ ALWAYS_INLINE vec vec_add_exponent(vec p, vec t)
     return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(p), exponent));
 }
 
+/* Loads of bytes, since halves inside packed blocks stand at any address. */
 ALWAYS_INLINE vec vec_load_f16(const void *p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }
 ALWAYS_INLINE vec vec_load_f16_n(const void *p, size_t n)
 {
@@ -81,16 +84,22 @@ ALWAYS_INLINE quad quad_set1(float x) { return vdupq_n_f32(x); }
 ALWAYS_INLINE quad quad_mul(quad a, quad b) { return vmulq_f32(a, b); }
 ALWAYS_INLINE void quad_store(float *p, quad v) { vst1q_f32(p, v); }
 
+/* a0+a2 a1+a3 b0+b2 b1+b3 */
+ALWAYS_INLINE quad add_halves(quad a, quad b)
+{
+    quad low = vcombine_f32(vget_low_f32(a), vget_low_f32(b));
+    return vaddq_f32(low, vcombine_f32(vget_high_f32(a), vget_high_f32(b)));
+}
+
 /* Lanes j and j + 2, then 0 and 1, of four vectors at once. */
 ALWAYS_INLINE quad quad_sum(quad a, quad b, quad c, quad d)
 {
-    quad ab = vaddq_f32(vcombine_f32(vget_low_f32(a), vget_low_f32(b)), vcombine_f32(vget_high_f32(a), vget_high_f32(b)));
-    quad cd = vaddq_f32(vcombine_f32(vget_low_f32(c), vget_low_f32(d)), vcombine_f32(vget_high_f32(c), vget_high_f32(d)));
-    return vpaddq_f32(ab, cd);
+    return vpaddq_f32(add_halves(a, b), add_halves(c, d));
 }
 
 #include "kernel/simd_float.h"
 
+/* Parts 0 and 2 are lanes j and j + 8 for j < 4, parts 1 and 3 for j < 8: then lanes j and j + 4 are added. */
 ALWAYS_INLINE quad quad_fold(const struct v16 *v)
 {
     return vaddq_f32(vaddq_f32(v->part[0], v->part[2]), vaddq_f32(v->part[1], v->part[3]));
@@ -105,6 +114,7 @@ ALWAYS_INLINE struct v16 v16_from_i8(u8x16 codes)
     }};
 }
 
+/* Inlined with a constant n, the operators of C become single instructions. */
 ALWAYS_INLINE u8x16 shift_right(u8x16 v, int n) { return v >> (uint8_t)n; }
 ALWAYS_INLINE u8x16 shift_left(u8x16 v, int n) { return v << (uint8_t)n; }
 ALWAYS_INLINE u8x16 lookup(u8x16 table, u8x16 index)

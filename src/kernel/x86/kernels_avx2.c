@@ -92,8 +92,9 @@ ALWAYS_INLINE quad quad_fold(const struct v16 *v)
 
 ALWAYS_INLINE struct v16 v16_from_i8(u8x16 codes)
 {
-    __m128i low = (__m128i)codes, high = _mm_srli_si128(low, 8);
-    return (struct v16){{_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high))}};
+    __m256i low = _mm256_cvtepi8_epi32((__m128i)codes);
+    __m256i high = _mm256_cvtepi8_epi32(_mm_srli_si128((__m128i)codes, 8));
+    return (struct v16){{_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)}};
 }
 
 #include "kernel/simd_unpack.h"

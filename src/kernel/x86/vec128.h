@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The 128-bit part of the operations that simd_float.h and simd_unpack.h ask for, the same for AVX2 and AVX-512: codes,
- * and the last steps of a sum. Static only; part of the text of kernels_avx2.c and kernels_avx512.c. */
+ * The 128-bit part of the operations that simd_float.h and simd_unpack.h ask for, the same for AVX2 and
+ * AVX-512: codes, and the last steps of a sum. Static only; part of the text of kernels_avx2.c and
+ * kernels_avx512.c. */
 typedef __m128 quad;
 
 ALWAYS_INLINE quad quad_set1(float x) { return _mm_set1_ps(x); }
