@@ -11,6 +11,7 @@
 
 #include "base/cpu.h"
 #include "base/rng.h"
+#include "engine/session.h"
 #include "fake_os.h"
 #include "slm.h"
 #include "tiny_model.h"
@@ -312,6 +313,32 @@ static void no_allocation_in_the_token_loop(void **state)
     fake_os_stop();
 }
 
+/* The prediction: refused when one byte short, opened when it fits, and nearly all of it is really taken. */
+static void memory_is_predicted_and_checked(void **state)
+{
+    (void)state;
+    const struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F16);
+    struct slm_model *model = open_tiny(&spec, 0);
+    const struct slm_session_options options = {.n_ctx = 512, .n_threads = 2, .n_batch = 64};
+    uint64_t kv, scratch;
+    assert_int_equal(slm_session_predict(model, &options, &kv, &scratch, NULL), SLM_OK);
+    assert_int_equal(kv, 512u * 2 * 2 * 2 * 32 * 2); /* tokens, layers, K and V, heads, dimension, bytes */
+    struct slm_session *session;
+    struct slm_error error;
+    fake_os_start(&(struct fake_os_plan){.memory_available = kv + scratch - 1});
+    assert_int_equal(slm_session_open(model, &options, &session, &error), SLM_ERR_MEMORY);
+    assert_non_null(strstr(error.message, "smaller context"));
+    fake_os_stop();
+    fake_os_start(&(struct fake_os_plan){.memory_available = kv + scratch});
+    assert_int_equal(slm_session_open(model, &options, &session, &error), SLM_OK);
+    const size_t taken = fake_os_use().live_bytes;
+    assert_true(taken >= kv + scratch && taken <= kv + scratch + 64 * 1024);
+    slm_session_close(session);
+    fake_os_assert_clean();
+    fake_os_stop();
+    slm_model_close(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +350,7 @@ int main(void)
         cmocka_unit_test(bad_tokens_and_full_contexts_are_refused),
         cmocka_unit_test(stop_strings_cut_exactly),
         cmocka_unit_test(no_allocation_in_the_token_loop),
+        cmocka_unit_test(memory_is_predicted_and_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
