@@ -51,6 +51,19 @@ static void test_long_text_is_cut_whole(void **state)
     }
 }
 
+static void test_long_place_keeps_its_end(void **state)
+{
+    (void)state;
+    char path[300];
+    memset(path, '/', sizeof path);
+    (void)snprintf(path + 200, sizeof path - 200, "model.gguf: key 'a.b'");
+    struct slm_error error = {0};
+    (void)slm_fail(&error, SLM_ERR_FORMAT, path, "x");
+    assert_int_equal(strlen(error.where), sizeof error.where - 1);
+    assert_memory_equal(error.where, ".../", 4);
+    assert_string_equal(error.where + strlen(error.where) - 21, "model.gguf: key 'a.b'");
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -182,7 +195,8 @@ static void test_cpu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fail),    cmocka_unit_test(test_long_text_is_cut_whole), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_fail),    cmocka_unit_test(test_long_text_is_cut_whole),
+        cmocka_unit_test(test_long_place_keeps_its_end), cmocka_unit_test(test_names),
         cmocka_unit_test(test_assert_aborts), cmocka_unit_test(test_checked), cmocka_unit_test(test_log),
         cmocka_unit_test(test_cpu),
     };

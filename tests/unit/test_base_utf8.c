@@ -67,8 +67,8 @@ static void test_every_short_sequence(void **state)
     (void)state;
     for (int n = 1; n <= 3; n++) {
         for (uint32_t k = 0; k < 1u << (8 * n); k++) {
-            unsigned char s[3];
-            for (int i = 0; i < n; i++) s[i] = (unsigned char)(k >> (8 * (n - 1 - i)));
+            const unsigned char all[3] = {(unsigned char)(k >> 16), (unsigned char)(k >> 8), (unsigned char)k};
+            const unsigned char *s = all + 3 - n;
             int expected = 0;
             for (int m = 1; m <= n; m++)
                 if (has(sets->whole[m], k >> (8 * (n - m)))) expected = m;
