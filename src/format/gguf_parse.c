@@ -413,6 +413,7 @@ void slm_gguf_part_release(struct slm_gguf_part *part)
     slm_release(part->kvs);
     slm_release(part->tensors);
     slm_release(part->path);
+    slm_release(part->owned);
     if (part->map.data != NULL) slm_os()->unmap(&part->map);
     *part = (struct slm_gguf_part){0};
 }
