@@ -37,7 +37,7 @@ WORKERS = max(1, len(os.sched_getaffinity(0)))
 # Under a sanitizer or an emulator everything is slower; the limits only have to tell slow from stuck.
 TIMEOUT_S = {"default": 300, "clang": 300, "asan": 900, "ubsan": 600, "tsan": 1200, "arm64": 1200}
 SANITIZER_OPTIONS = {
-    # gcc 12 aligns ASan's heap-allocated stack frames to 32 bytes only, which AVX-512 code takes badly (GCC bug 110027).
+    # gcc 12 aligns ASan's heap-allocated stack frames to 32 bytes, which AVX-512 code takes badly (GCC bug 110027).
     "ASAN_OPTIONS": "detect_stack_use_after_return=0:strict_string_checks=1:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=1",
@@ -205,7 +205,7 @@ def stage_e2e(options):
     report.unlink(missing_ok=True)
     marks = {"check": "not slow and not soak", "test": "not soak", "soak": ""}[options.level]
     env = {"SLM_TEST_LEVEL": options.level, "SLM_BINARY": str(BUILD / "slm"), "PYTHONDONTWRITEBYTECODE": "1"}
-    code, _ = run_logged([str(python), "-m", "pytest", "-c", "tests/e2e/pytest.ini", "tests/e2e", "-q", "-m", marks,
+    code, _ = run_logged([str(python), "-m", "pytest", "-c", "tests/e2e/pytest.ini", "tests/e2e", "-m", marks,
                           f"--junitxml={report}"], log, 3600, env)
     if not report.exists():
         return results + [Result(f"e2e: pytest ended with exit code {code} and no report", "failed", log=log)]
@@ -215,7 +215,8 @@ def stage_e2e(options):
             broken = case.find("error")
         status = "failed" if broken is not None else "skipped" if skipped is not None else "passed"
         reason = (skipped.get("message") or "") if skipped is not None else ""
-        results.append(Result(f"e2e:{case.get('classname')}.{case.get('name')}", status, reason, log))
+        excerpt = (broken.text or broken.get("message") or "").splitlines() if broken is not None else []
+        results.append(Result(f"e2e:{case.get('classname')}.{case.get('name')}", status, reason, log, excerpt))
     if code not in (0, 1, 5):  # 1: tests failed (counted above); 5: everything was deselected
         results.append(Result(f"e2e: pytest ended with exit code {code}", "failed", log=log))
     return results
