@@ -90,18 +90,18 @@ def parse_tap(name, code, output, log):
     planned = sum(int(n) for n in re.findall(r"^1\.\.(\d+)\s*$", output, re.M))
     if planned == 0:
         return [Result(name, "passed" if code == 0 else "failed", log=log)]
-    results, reason, before = [], "", []
+    results, before = [], []
     for line in output.splitlines():
         match = re.match(r"(not )?ok \d+ (?:- )?(# SKIP ?)?(.*)", line)
         if not match:
-            if re.search(r"skip", line, re.I):
-                reason = line.strip().lstrip("# ")  # cmocka's skip() carries no reason; the test prints it just before
             # cmocka explains a failure after its verdict in comments, others before it.
             (results[-1].excerpt if results and line.startswith("#") else before).append(line)
             continue
         status = "skipped" if match[2] else "failed" if match[1] else "passed"
+        # cmocka's skip() carries no reason; the test prints it just before.
+        reason = next((text.strip() for text in reversed(before) if not re.match(r"1\.\.|\$|\s*$", text)), "")
         results.append(Result(f"{name}.{match[3]}", status, reason if match[2] else "", log, before))
-        reason, before = "", []
+        before = []
     for i in range(len(results), planned):
         results.append(Result(f"{name}: test {i + 1} of {planned} never finished", "failed", log=log))
     if code != 0 and all(r.status != "failed" for r in results):
@@ -114,6 +114,7 @@ def build(tree):
     if tree in BUILT:
         return BUILT[tree], []
     BUILT[tree] = None
+    shutil.rmtree(LOGS / tree, ignore_errors=True)
     folder = BUILD if tree == "default" else BUILD / tree
     log = LOGS / tree / "build.log"
     code, _ = run_logged(["cmake", "--preset", tree], log, 300) # each time: a library may have been installed since
