@@ -14,8 +14,8 @@ RUN     = python3 tests/run.py
         setup setup-test setup-all
 
 all: setup ## build build/slm (the default)
-	@test -e build/build.ninja || $(CMAKE) --preset default
-	@$(CMAKE) --build build
+	@test -e build/build.ninja || $(CMAKE) --preset default --log-level=NOTICE
+	@$(CMAKE) --build build --target slm slm_core
 
 run: all ## build, then let the built-in model tell a story (PROMPT="...")
 	@build/slm run "$$PROMPT"

@@ -16,6 +16,8 @@ cd "$(dirname "$0")/.."
 optional=0
 if [ "${1:-}" = --optional ]; then optional=1; shift; fi
 groups=" $* "
+log=build/setup.log
+mkdir -p build
 
 # group|Debian package|command that succeeds when it is usable
 needs() {
@@ -71,10 +73,11 @@ install_packages() {
         if command -v sudo >/dev/null 2>&1; then as_root="sudo"
         else give_up "this user cannot install what is missing; as root run: apt-get install $*"; fi
     fi
-    echo "setup: installing $*"
+    echo "setup: installing $* (log: $log)"
     # The package lists of a fresh machine are empty or old; --no-install-recommends keeps the download small.
-    apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq"
-    if ! { $apt update && $apt install -y --no-install-recommends "$@"; } </dev/null >&2; then
+    apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
+    if ! { $apt update && $apt install -y --no-install-recommends "$@"; } </dev/null >>"$log" 2>&1; then
+        tail -n 20 "$log" >&2
         give_up "apt-get could not install: $*"
     fi
 }
@@ -83,8 +86,10 @@ make_venv() {
     echo "setup: making .venv with the packages of tests/requirements.txt"
     # Built anew each time: a half-made or outdated environment is never repaired in place. The stamp comes last.
     rm -rf .venv
-    if ! { python3 -m venv .venv && .venv/bin/pip install -q --no-deps -r tests/requirements.txt; } </dev/null >&2; then
+    if ! python3 -m venv .venv >>"$log" 2>&1 ||
+        ! .venv/bin/pip install --no-deps -r tests/requirements.txt </dev/null >>"$log" 2>&1; then
         rm -rf .venv
+        tail -n 20 "$log" >&2
         give_up "the Python packages of tests/requirements.txt could not be installed"
     fi
     cp tests/requirements.txt .venv/installed-requirements.txt
