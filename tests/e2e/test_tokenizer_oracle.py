@@ -235,31 +235,20 @@ class Tool:
     """tests/tools/tokenize.c: length-prefixed texts in, length-prefixed ids out."""
 
     def __init__(self, gguf, *flags):
-        self.process = subprocess.Popen([TOOL, gguf, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.command = [TOOL, gguf, *flags]
 
     def encode_batch(self, texts):
         datas = [text.encode() for text in texts]
-        self.process.stdin.write(struct.pack("<I", len(datas)))
-        self.process.stdin.write(b"".join(struct.pack("<I", len(data)) + data for data in datas))
-        self.process.stdin.flush()
-        answers = []
+        sent = b"".join(struct.pack("<I", len(data)) + data for data in datas)
+        answer = subprocess.run(self.command, input=struct.pack("<I", len(datas)) + sent, stdout=subprocess.PIPE,
+                                check=True, timeout=300).stdout
+        at, answers = 0, []
         for _ in datas:
-            (n,) = struct.unpack("<I", self.read(4))
-            answers.append(list(struct.unpack(f"<{n}i", self.read(4 * n))))
+            (n,) = struct.unpack_from("<I", answer, at)
+            answers.append(list(struct.unpack_from(f"<{n}i", answer, at + 4)))
+            at += 4 + 4 * n
+        assert at == len(answer)
         return answers
-
-    def read(self, n):
-        data = self.process.stdout.read(n)
-        assert len(data) == n, "the test program stopped"
-        return data
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
 
 
 def ids_of(oracle, texts):
@@ -273,8 +262,7 @@ def case(request, tmp_path_factory):
     if not TOOL.exists():
         pytest.skip(f"{TOOL} is not built")
     oracle, gguf = CASES[request.param](tmp_path_factory.mktemp("vocab"))
-    with Tool(gguf) as tool:
-        yield request.param, oracle, tool
+    return request.param, oracle, Tool(gguf)
 
 
 def compare(oracle, tool, texts):
@@ -286,7 +274,10 @@ def test_random_strings(case):
     name, oracle, tool = case
     rng = random.Random(name)
     for done in range(0, COUNT, BATCH):
-        compare(oracle, tool, [random_string(rng) for _ in range(min(BATCH, COUNT - done))])
+        texts = [random_string(rng) for _ in range(min(BATCH, COUNT - done))]
+        if name == "phi-3":  # its tokenizer.json lets any text forge an end of sequence; here text never can
+            texts = [text.replace("</s>", "</a>") for text in texts]
+        compare(oracle, tool, texts)
 
 
 def test_every_character(case):
@@ -313,5 +304,4 @@ def test_special_tokens_of_phi3():
     specials = ["<|user|>", "<|end|>", "<|assistant|>", "<s>", "</s>", "<|endoftext|>", "<unk>"]
     texts = ["".join(rng.choice(specials) if rng.random() < 0.4 else rng.choice(WORDS + BLANKS)
                      for _ in range(rng.randrange(1, 12))) for _ in range(min(COUNT, 20_000))]
-    with Tool(gguf, "--parse-special") as tool:
-        compare(oracle, tool, texts)
+    compare(oracle, Tool(gguf, "--parse-special"), texts)
