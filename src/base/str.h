@@ -17,6 +17,10 @@ static inline bool slm_str_is(struct slm_str a, const char *text) { return slm_s
 bool slm_str_starts_with(struct slm_str a, struct slm_str prefix);
 uint64_t slm_hash_bytes(const void *data, size_t bytes, uint64_t seed); /* for hash tables; not cryptographic */
 
+/* Writes a printable copy of s to out[0..cap), always NUL-terminated (cap >= 1), cut at a whole unit when it does not
+ * fit: control characters, line and direction overrides and invalid UTF-8 become \xNN per byte. Returns the length. */
+size_t slm_escape(char *out, size_t cap, struct slm_str s);
+
 /* A growing byte buffer; a zeroed struct is empty. Appending is amortised linear. After a failed append `failed` is
  * set and later appends do nothing, so a long emitter can check once at the end. data is always NUL-terminated when
  * not NULL. */
