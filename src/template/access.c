@@ -120,7 +120,7 @@ struct value slm_jinja_getslice(struct render *r, struct value v, struct value s
                                 struct value step_value)
 {
     struct value part[3] = {start, stop, step_value};
-    int64_t first, step, count;
+    int64_t first = 0, step = 1, count = 0;
     if (v.kind == V_UNDEFINED) return slm_jinja_use_undefined(r, v);
     if (v.kind != V_STR && v.kind != V_LIST && v.kind != V_TUPLE && v.kind != V_RANGE)
         return TYPE_ERROR(r, "'%s' object cannot be sliced", slm_jinja_type_name(v));
