@@ -268,6 +268,16 @@ static void test_top_k_keeps_lower_ids_on_ties(void **state)
     assert_int_equal(check_distribution(logits, N, NULL, 0, &p, 2000), K);
     memset(logits, 0, sizeof logits);
     for (uint64_t d = 0; d < 500; d++) assert_in_range(pick_one(logits, N, NULL, 0, d, &p), 0, K - 1);
+    /* A late winner pushes out the highest of the equal ids, not the lowest. */
+    const float late[] = {5, 5, 5, 5, 6, 5, 7};
+    for (p.top_k = 1; p.top_k <= 7; p.top_k++) {
+        assert_int_equal(check_distribution(late, 7, NULL, 0, &p, 2000), p.top_k);
+        struct slm_sampler_params nucleus = all_off;
+        nucleus.temperature = FLT_MAX;
+        nucleus.top_p = (float)p.top_k / 7.01f;
+        check_distribution(late, 7, NULL, 0, &nucleus, 2000);
+    }
+    p.top_k = K;
     for (int i = 0; i < N; i++) logits[i] = (float)i; /* rising: the heap's worst case */
     assert_int_equal(check_distribution(logits, N, NULL, 0, &p, 2000), K);
     for (int i = 0; i < N; i++) logits[i] = (float)-i;
