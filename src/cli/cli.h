@@ -81,6 +81,8 @@ void slm_cli_sampling_defaults(const struct slm_model *model, struct slm_samplin
 /* Tokens of text; returns owned *ids (slm_release). */
 slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, unsigned flags, int32_t **ids,
                             size_t *n_ids, struct slm_error *error);
+/* Numbers between spaces or commas, each a token id below n_vocab; returns owned *ids (slm_release). */
+slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids, struct slm_error *error);
 const char *slm_cli_stop_name(enum slm_stop_reason reason);
 
 double slm_cli_seconds(void);         /* monotonic clock */
