@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#undef alloca /* a macro in glibc */
+#undef alloca  /* these are macros in glibc, */
+#undef sprintf /* the last two for clang with _FORTIFY_SOURCE */
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf gets atoi atol atof alloca strtok getenv
 #endif

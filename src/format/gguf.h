@@ -16,9 +16,10 @@ enum slm_gguf_type { /* value types, as numbered in files */
 struct slm_gguf_kv {
     struct slm_str key;
     enum slm_gguf_type type;       /* ARRAY: see below */
-    enum slm_gguf_type array_type; /* element type of an array */
+    enum slm_gguf_type array_type; /* element type of an array; else the same as type */
     uint64_t n;                    /* elements of an array, else 1 */
-    const unsigned char *data;     /* raw little-endian bytes of the value in the file (unaligned); strings: at the length */
+    const unsigned char *data;     /* raw little-endian bytes of the value in the file (unaligned): a string begins with its
+                                    * u64 length, an array with its first element */
     size_t bytes;                  /* of data */
 };
 
@@ -72,6 +73,9 @@ const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, 
 /* The pages behind this tensor will not be read again (it has been repacked). No-op for memory files. */
 void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor);
 
+/* SLM_OK while the files are the ones that were opened: same device, inode, size and time of change. */
+slm_status slm_gguf_unchanged(const struct slm_gguf *gguf, struct slm_error *error);
+
 /* Typed access. Each *_get: absent key -> *found = false, *out untouched, SLM_OK; present with another type or out of
  * the stated range -> SLM_ERR_FORMAT naming file, key, type/value and what is allowed. Any integer type is accepted
  * where an integer is asked for, F32/F64 where a float is. found may be NULL (then absent is an error). */
@@ -83,13 +87,14 @@ slm_status slm_gguf_get_bool(const struct slm_gguf *gguf, const char *key, bool 
                              struct slm_error *error);
 slm_status slm_gguf_get_str(const struct slm_gguf *gguf, const char *key, struct slm_str *out, bool *found,
                             struct slm_error *error);
-/* An array of the given element kind. */
+/* An array of that element type (integers: of that width, signed or not), of any length. */
 slm_status slm_gguf_get_array(const struct slm_gguf *gguf, const char *key, enum slm_gguf_type element,
                               const struct slm_gguf_kv **out, bool *found, struct slm_error *error);
-/* Element i of a scalar (i = 0) or array of numbers, converted. The kv must be numeric, i < n. */
+/* Element i of a scalar (i = 0) or array of numbers or BOOL, converted; what i64 cannot hold becomes its nearest end, NaN
+ * becomes 0. The kv must not be of strings, i < n. */
 int64_t slm_gguf_i64_at(const struct slm_gguf_kv *kv, uint64_t i);
 double slm_gguf_f64_at(const struct slm_gguf_kv *kv, uint64_t i);
-/* Walks an array of strings in order: start with cursor 0; false at the end. Linear in total. */
+/* Walks an array of strings (or the one of a scalar) in order: start with cursor 0; false at the end. Linear in total. */
 bool slm_gguf_next_string(const struct slm_gguf_kv *kv, size_t *cursor, struct slm_str *out);
 
 /* ---- writer: keys, then tensors declared, then tensor bytes in the same order. Temp file + fsync + rename. ---- */

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ * What a backend is: something that can run a plan for one step. The CPU backend is the definition; others come beside
+ * it. Also here, because every backend must agree on it: how the KV cache lies in memory.
+ *
+ * A page holds PAGE_TOKENS consecutive positions of one sequence, for all layers: [layer][K, V][kv head][token][dim].
+ * Positions p lives in slot p % PAGE_TOKENS of the sequence's page p / PAGE_TOKENS. */
+#ifndef SLM_BACKEND_BACKEND_H
+#define SLM_BACKEND_BACKEND_H
+#include "plan/plan.h"
+
+#define SLM_KV_PAGE_TOKENS 32u
+
+struct slm_kv_layout {
+    uint32_t n_layer, n_head_kv, head_dim;
+    enum slm_dtype dtype; /* F16 or F32 */
+    size_t head_bytes;    /* of one [token][dim] block */
+    size_t page_bytes;
+};
+/* False when the sizes overflow. */
+bool slm_kv_layout_init(struct slm_kv_layout *layout, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim,
+                        enum slm_dtype dtype);
+/* Start of the [token][dim] block of keys (value = false) or values in a page. */
+static inline size_t slm_kv_offset(const struct slm_kv_layout *l, uint32_t layer, bool value, uint32_t head)
+{
+    return (((size_t)layer * 2 + value) * l->n_head_kv + head) * l->head_bytes;
+}
+
+/* Where the pages of one sequence are, in order. */
+struct slm_kv_view {
+    unsigned char *const *pages;
+    size_t n_pages;
+};
+
+/* One step: n_tok tokens of any number of sequences. A token's earlier positions must be in the cache or earlier in
+ * this step. */
+struct slm_batch {
+    size_t n_tok;
+    const int32_t *tokens;              /* [n_tok] ids in [0, n_vocab) */
+    const uint32_t *positions;          /* [n_tok] */
+    const struct slm_kv_view *const *kv; /* [n_tok] the sequence of each token */
+    size_t n_out;
+    const uint32_t *out_rows;           /* [n_out] indices into the step, rising */
+    float *logits;                      /* [n_out, n_vocab] written */
+};
+
+/* Sees every named value after it is made, whole rows, on one thread: data [n_rows, width] f32. Slows the step. */
+typedef void (*slm_tap_fn)(void *user, const struct slm_value *value, const float *data, size_t n_rows);
+
+struct slm_backend_options {
+    unsigned n_threads; /* >= 1 */
+    size_t max_tokens;  /* most tokens and most outputs of a step */
+    uint64_t cpu_mask;  /* CPU features kernels may use */
+    slm_tap_fn tap;     /* NULL: none */
+    void *tap_user;
+};
+
+struct slm_backend; /* one plan's scratch memory and threads; used by one thread at a time */
+
+/* Everything a step needs is allocated here; a step allocates nothing. Borrows plan and layout. */
+slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout *layout,
+                        const struct slm_backend_options *options, struct slm_backend **out, struct slm_error *error);
+void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch);
+void slm_cpu_close(struct slm_backend *cpu);
+/* Bytes of scratch a backend of these options would take; for memory predictions. */
+uint64_t slm_cpu_scratch_bytes(const struct slm_plan *plan, const struct slm_backend_options *options);
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ * The CPU backend: every thread walks the same plan (SPMD) and meets the others at the planner's barriers. Work of an
+ * op is split by rows (fixed ranges), or claimed piece by piece from a counter; either way each output element is
+ * computed by one thread in one fixed order, so results do not depend on who does what.
+ *
+ * Deliberately not here: arithmetic (kernel/), memory of the KV cache (engine/), what a model is. */
+#include "backend/cpu/cpu.h"
+
+#include "base/checked.h"
+#include "base/fmath.h"
+#include "base/os.h"
+
+float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val)
+{
+    if (val == cpu->plan->output) return cpu->batch->logits;
+    return cpu->scratch + cpu->plan->values[val].offset * cpu->max_tokens;
+}
+
+static const float *vector(const struct slm_weight *w) { return w ? (const float *)(const void *)w->data : NULL; }
+
+/* ---- ops split by rows: each does row t of its op ---------------------------------------------------------- */
+
+static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const struct slm_weight *w = op->w;
+    cpu->kernels.unpack[w->dtype](w->data + (size_t)cpu->batch->tokens[t] * w->row_bytes,
+                                  slm_cpu_rows(cpu, op->out) + t * w->n_in, w->n_in);
+}
+
+static void op_rms_norm(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width, group = op->w->n_in;
+    const float *x = slm_cpu_rows(cpu, op->in[0]) + t * width;
+    float *out = slm_cpu_rows(cpu, op->out) + t * width;
+    for (size_t g = 0; g < width; g += group) cpu->kernels.rms_norm(out + g, x + g, vector(op->w), group, op->eps);
+}
+
+static void op_add(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.add(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
+                     slm_cpu_rows(cpu, op->in[1]) + t * width, width);
+}
+
+static void op_swiglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.swiglu(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
+                        slm_cpu_rows(cpu, op->in[1]) + t * width, width);
+}
+
+/* The angle is position * frequency in f32, as the reference implementations have it: rounding included. */
+static void op_rope_table(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t half = op->n_rot / 2;
+    float *cosines = slm_cpu_rows(cpu, op->out) + t * op->n_rot, *sines = cosines + half;
+    for (size_t i = 0; i < half; i++) {
+        slm_sincosf((float)cpu->batch->positions[t] * op->inv_freq[i], &sines[i], &cosines[i]);
+        sines[i] *= op->rope_gain;
+        cosines[i] *= op->rope_gain;
+    }
+}
+
+static void op_rope(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    const float *x = slm_cpu_rows(cpu, op->in[0]) + t * width, *table = slm_cpu_rows(cpu, op->in[1]) + t * op->n_rot;
+    float *out = slm_cpu_rows(cpu, op->out) + t * width;
+    if (out != x) memcpy(out, x, width * sizeof *out);
+    for (size_t h = 0; h < width; h += op->head_dim)
+        (op->rope_style == SLM_ROPE_NEOX ? cpu->kernels.rope_neox : cpu->kernels.rope_norm)(out + h, table, op->n_rot);
+}
+
+static void op_select(const struct slm_backend *cpu, const struct slm_op *op, size_t row)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    memcpy(slm_cpu_rows(cpu, op->out) + row * width,
+           slm_cpu_rows(cpu, op->in[0]) + cpu->batch->out_rows[row] * width, width * sizeof(float));
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------- */
+
+static void (*const row_ops[SLM_OP_COUNT])(const struct slm_backend *cpu, const struct slm_op *op, size_t row) = {
+    [SLM_OP_EMBED] = op_embed,           [SLM_OP_RMS_NORM] = op_rms_norm, [SLM_OP_ADD] = op_add,
+    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_ROPE_TABLE] = op_rope_table,
+    [SLM_OP_ROPE] = op_rope,             [SLM_OP_KV_APPEND] = slm_cpu_kv_append,
+    [SLM_OP_SELECT] = op_select,
+};
+static void (*const claimed_ops[SLM_OP_COUNT])(const struct slm_worker *w, size_t op_index) = {
+    [SLM_OP_MATMUL] = slm_cpu_matmul, [SLM_OP_ATTENTION] = slm_cpu_attention};
+
+static size_t n_rows_of(const struct slm_backend *cpu, const struct slm_op *op)
+{
+    const bool outputs = op->out != SLM_NO_VAL && cpu->plan->values[op->out].rows == SLM_ROWS_OUTPUTS;
+    return outputs ? cpu->batch->n_out : cpu->batch->n_tok;
+}
+
+/* Shows a value to the tap: everybody waits while rank 0 does. */
+static void show(const struct slm_worker *w, const struct slm_op *op)
+{
+    slm_pool_barrier(w->cpu->pool, w->rank);
+    if (w->rank == 0 && op->out != SLM_NO_VAL)
+        w->cpu->tap(w->cpu->tap_user, &w->cpu->plan->values[op->out], slm_cpu_rows(w->cpu, op->out),
+                    n_rows_of(w->cpu, op));
+    slm_pool_barrier(w->cpu->pool, w->rank);
+}
+
+static void step(void *arg, unsigned rank, unsigned n)
+{
+    struct slm_backend *cpu = arg;
+    const struct slm_worker worker = {cpu, rank, n, cpu->thread_scratch + rank * cpu->thread_elements};
+    for (size_t i = 0; i < cpu->plan->n_ops; i++) {
+        const struct slm_op *op = &cpu->plan->ops[i];
+        if (op->barrier) slm_pool_barrier(cpu->pool, rank);
+        if (row_ops[op->kind]) {
+            const size_t rows = n_rows_of(cpu, op), end = rows * (rank + 1) / n;
+            for (size_t row = rows * rank / n; row < end; row++) row_ops[op->kind](cpu, op, row);
+        } else {
+            claimed_ops[op->kind](&worker, i);
+        }
+        if (cpu->tap) show(&worker, op);
+    }
+}
+
+void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch)
+{
+    SLM_ASSERT(batch->n_tok <= cpu->max_tokens && batch->n_out <= cpu->max_tokens);
+    cpu->batch = batch;
+    for (size_t i = 0; i < cpu->plan->n_ops; i++) atomic_store_explicit(&cpu->claims[i], 0, memory_order_relaxed);
+    slm_pool_run(cpu->pool, step, cpu);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------ */
+
+static size_t thread_elements(const struct slm_plan *plan)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        const size_t need = slm_cpu_thread_elements(&plan->ops[i]);
+        if (need > most) most = need;
+    }
+    return (most + 31) & ~(size_t)31; /* threads do not share cache lines */
+}
+
+uint64_t slm_cpu_scratch_bytes(const struct slm_plan *plan, const struct slm_backend_options *options)
+{
+    return (plan->row_elements * (uint64_t)options->max_tokens + thread_elements(plan) * (uint64_t)options->n_threads) *
+           sizeof(float);
+}
+
+slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout *layout,
+                        const struct slm_backend_options *options, struct slm_backend **out, struct slm_error *error)
+{
+    struct slm_backend *cpu = slm_alloc(1, sizeof *cpu, "cpu backend", error);
+    if (!cpu) return SLM_ERR_MEMORY;
+    cpu->plan = plan;
+    cpu->layout = layout;
+    cpu->max_tokens = options->max_tokens;
+    cpu->tap = options->tap;
+    cpu->tap_user = options->tap_user;
+    cpu->thread_elements = thread_elements(plan);
+    slm_kernels_init(&cpu->kernels, options->cpu_mask);
+    slm_status status = SLM_ERR_MEMORY;
+    size_t row_bytes, thread_bytes;
+    if (!slm_mul_size(plan->row_elements, sizeof(float), &row_bytes) ||
+        !slm_mul_size(row_bytes, options->max_tokens, &cpu->scratch_bytes) ||
+        !slm_mul_size(cpu->thread_elements, sizeof(float), &thread_bytes) ||
+        !slm_mul_size(thread_bytes, options->n_threads, &cpu->thread_scratch_bytes)) {
+        status = slm_fail(error, SLM_ERR_LIMIT, "cpu backend", "scratch memory for %zu tokens overflows",
+                          options->max_tokens);
+        goto fail;
+    }
+    cpu->claims = slm_alloc(plan->n_ops, sizeof *cpu->claims, "cpu backend", error);
+    if (!cpu->claims) goto fail;
+    cpu->scratch = slm_os()->alloc_pages(cpu->scratch_bytes);
+    cpu->thread_scratch = slm_os()->alloc_pages(cpu->thread_scratch_bytes);
+    if (!cpu->scratch || !cpu->thread_scratch) {
+        status = slm_fail_memory(error, "cpu backend", cpu->scratch_bytes + cpu->thread_scratch_bytes);
+        goto fail;
+    }
+    status = slm_pool_open(options->n_threads, &cpu->pool, error);
+    if (status != SLM_OK) goto fail;
+    *out = cpu;
+    return SLM_OK;
+fail:
+    slm_cpu_close(cpu);
+    return status;
+}
+
+void slm_cpu_close(struct slm_backend *cpu)
+{
+    if (!cpu) return;
+    slm_pool_close(cpu->pool);
+    slm_os()->release_pages(cpu->scratch, cpu->scratch_bytes);
+    slm_os()->release_pages(cpu->thread_scratch, cpu->thread_scratch_bytes);
+    slm_release(cpu->claims);
+    slm_release(cpu);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ * Generating text: sample, detokenise, watch for stop strings, evaluate, repeat. Text goes out as soon as it is certain:
+ * whole UTF-8 characters, and nothing that may still turn out to be the beginning of a stop string.
+ * The loop allocates nothing: its one buffer is sized before it starts. */
+#include "base/checked.h"
+#include "base/os.h"
+#include "engine/session.h"
+
+struct stream {
+    const struct slm_generate_params *params;
+    struct slm_detok detok;
+    char *held;      /* text not yet passed on */
+    size_t n_held;
+    size_t max_stop; /* bytes of the longest stop string */
+};
+
+static double seconds_since(uint64_t start_ns) { return (double)(slm_os()->now_ns() - start_ns) * 1e-9; }
+
+static bool pass_on(struct stream *s, size_t n)
+{
+    if (n == 0) return true;
+    const bool go_on = !s->params->on_text || s->params->on_text(s->params->user, s->held, n);
+    s->n_held -= n;
+    memmove(s->held, s->held + n, s->n_held);
+    return go_on;
+}
+
+/* Where the first stop string begins in the held text, or n_held. */
+static size_t find_stop(const struct stream *s)
+{
+    size_t first = s->n_held;
+    for (size_t i = 0; i < s->params->n_stop; i++) {
+        const size_t len = strlen(s->params->stop[i]);
+        const char *hit = len ? memmem(s->held, s->n_held, s->params->stop[i], len) : NULL;
+        if (hit && (size_t)(hit - s->held) < first) first = (size_t)(hit - s->held);
+    }
+    return first;
+}
+
+/* Bytes at the end that may be the beginning of a stop string. */
+static size_t maybe_stop(const struct stream *s)
+{
+    size_t n = s->max_stop ? s->max_stop - 1 : 0;
+    if (n > s->n_held) n = s->n_held;
+    for (; n > 0; n--)
+        for (size_t i = 0; i < s->params->n_stop; i++)
+            if (strlen(s->params->stop[i]) > n && memcmp(s->held + s->n_held - n, s->params->stop[i], n) == 0) return n;
+    return 0;
+}
+
+/* Takes the new text of one token. Returns why to stop, or NONE. */
+static enum slm_stop_reason take_text(struct stream *s, size_t n_new)
+{
+    s->n_held += n_new;
+    const size_t stop = find_stop(s);
+    if (stop < s->n_held) {
+        pass_on(s, stop);
+        s->n_held = 0;
+        return SLM_STOP_STRING;
+    }
+    return pass_on(s, s->n_held - maybe_stop(s)) ? SLM_STOP_NONE : SLM_STOP_CALLBACK;
+}
+
+static slm_status loop(struct slm_session *session, struct stream *s, struct slm_generate_result *result,
+                       struct slm_error *error)
+{
+    const struct slm_generate_params *params = s->params;
+    const struct slm_tokenizer *tokenizer = session->model->tokenizer;
+    const size_t most = params->n_predict > 0 ? (size_t)params->n_predict : SIZE_MAX;
+    while (result->stop_reason == SLM_STOP_NONE) {
+        if (result->n_generated == most) {
+            result->stop_reason = SLM_STOP_LENGTH;
+            break;
+        }
+        if (session->n_past == session->n_ctx) {
+            result->stop_reason = SLM_STOP_CONTEXT;
+            break;
+        }
+        int32_t id;
+        SLM_TRY(slm_sample(session, &params->sampler, &id, error));
+        if (!params->ignore_eog && tokenizer && slm_tokenizer_is_eog(tokenizer, id)) {
+            result->stop_reason = SLM_STOP_EOG;
+            break;
+        }
+        result->n_generated++;
+        if (tokenizer)
+            result->stop_reason = take_text(s, slm_detok_feed(&s->detok, slm_tokenizer_piece(tokenizer, id, false),
+                                                              s->held + s->n_held));
+        SLM_TRY(slm_session_eval(session, &id, 1, error));
+    }
+    if (result->stop_reason != SLM_STOP_STRING && result->stop_reason != SLM_STOP_CALLBACK) {
+        s->n_held += slm_detok_flush(&s->detok, s->held + s->n_held);
+        pass_on(s, s->n_held);
+    }
+    return SLM_OK;
+}
+
+slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size_t n_prompt,
+                        const struct slm_generate_params *params, struct slm_generate_result *result,
+                        struct slm_error *error)
+{
+    struct slm_generate_result local = {.n_prompt = n_prompt};
+    struct stream s = {.params = params};
+    for (size_t i = 0; i < params->n_stop; i++) {
+        const size_t len = strlen(params->stop[i]);
+        if (len > s.max_stop) s.max_stop = len;
+    }
+    /* A token's piece and a held-back character can each become three times as long (U+FFFD), twice over at the end. */
+    size_t cap;
+    if (!slm_mul_size(session->max_piece + sizeof s.detok.held, 3, &cap) || !slm_add_size(cap, s.max_stop + 64, &cap))
+        return slm_fail(error, SLM_ERR_LIMIT, "generate", "stop strings are too long");
+    s.held = slm_alloc(cap, 1, "generate", error);
+    if (!s.held) return SLM_ERR_MEMORY;
+    const uint64_t start = slm_os()->now_ns();
+    slm_status status = slm_session_eval(session, prompt, n_prompt, error);
+    local.prompt_s = seconds_since(start);
+    const uint64_t generating = slm_os()->now_ns();
+    if (status == SLM_OK) status = loop(session, &s, &local, error);
+    local.generate_s = seconds_since(generating);
+    slm_release(s.held);
+    if (result) *result = local;
+    return status;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT
+ * Opening a model: file, tokenizer, family, weights, plan put together; and the public calls that only read a model. */
+#include "base/cpu.h"
+#include "base/os.h"
+#include "families/families.h"
+#include "model/model.h"
+#include "template/template.h"
+
+extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
+
+static slm_status open_file(const char *path, struct slm_gguf **out, struct slm_error *error)
+{
+    if (path && *path) return slm_gguf_open(path, NULL, out, error);
+    const size_t bytes = (size_t)(slm_builtin_end - slm_builtin_begin);
+    if (bytes == 0)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, "built-in model", "this build has none; name a model file");
+    return slm_gguf_open_memory(slm_builtin_begin, bytes, "built-in model", NULL, out, error);
+}
+
+/* A copy in the model's arena of a string key; fallback when the file does not have it. */
+static slm_status copy_string(struct slm_model *model, const char *key, const char *fallback, const char **out,
+                              struct slm_error *error)
+{
+    struct slm_str value = slm_str(fallback);
+    bool found;
+    SLM_TRY(slm_gguf_get_str(model->gguf, key, &value, &found, error));
+    *out = NULL;
+    if (!value.ptr) return SLM_OK;
+    *out = slm_arena_copy(&model->arena, value.ptr, value.len, error);
+    return *out ? SLM_OK : SLM_ERR_MEMORY;
+}
+
+static slm_status find_family(struct slm_model *model, struct slm_error *error)
+{
+    model->family = slm_family_find(slm_str(model->architecture));
+    if (model->family) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                    "key 'general.architecture' is '%.64s', this build knows %s", model->architecture,
+                    slm_family_names());
+}
+
+static slm_status fill(struct slm_model *model, const char *path, const struct slm_model_options *options,
+                       struct slm_error *error)
+{
+    SLM_TRY(open_file(path, &model->gguf, error));
+    SLM_TRY(copy_string(model, "general.architecture", "", &model->architecture, error));
+    SLM_TRY(copy_string(model, "general.name", "", &model->name, error));
+    SLM_TRY(copy_string(model, "tokenizer.chat_template", NULL, &model->chat_template, error));
+    SLM_TRY(slm_tokenizer_from_gguf(model->gguf, &model->tokenizer, error));
+    if (options->vocab_only) {
+        if (model->tokenizer) return SLM_OK;
+        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "the file has no tokenizer");
+    }
+    SLM_TRY(find_family(model, error));
+    if (!model->chat_template && model->tokenizer) model->chat_template = model->family->chat_template;
+    return slm_model_bind(model, error);
+}
+
+slm_status slm_model_open(const char *path, const struct slm_model_options *options, struct slm_model **out,
+                          struct slm_error *error)
+{
+    const struct slm_model_options zero = {0};
+    if (!options) options = &zero;
+    struct slm_model *model = slm_alloc(1, sizeof *model, "model", error);
+    if (!model) return SLM_ERR_MEMORY;
+    model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
+    const slm_status status = fill(model, path, options, error);
+    if (status != SLM_OK) {
+        slm_model_free(model);
+        return status;
+    }
+    if (options->progress) {
+        const uint64_t bytes = slm_gguf_file_bytes(model->gguf);
+        options->progress(options->progress_user, bytes, bytes);
+    }
+    *out = model;
+    return SLM_OK;
+}
+
+void slm_model_close(struct slm_model *model) { slm_model_free(model); }
+
+struct slm_model_info slm_model_info(const struct slm_model *model)
+{
+    const struct slm_hparams *hp = &model->hparams;
+    const struct slm_tokenizer *tok = model->tokenizer;
+    return (struct slm_model_info){
+        .architecture = model->architecture,
+        .name = model->name,
+        .size_class = slm_model_size_class(model->n_params),
+        .n_params = model->n_params,
+        .file_bytes = slm_gguf_file_bytes(model->gguf),
+        .n_vocab = (int32_t)(model->plan ? hp->n_vocab : tok ? slm_tokenizer_n_vocab(tok) : 0),
+        .n_ctx_train = (int32_t)hp->n_ctx_train,
+        .n_layer = (int32_t)hp->n_layer,
+        .n_embd = (int32_t)hp->n_embd,
+        .n_head = (int32_t)hp->n_head,
+        .n_head_kv = (int32_t)hp->n_head_kv,
+        .head_dim = (int32_t)hp->head_dim,
+        .bos_id = tok ? slm_tokenizer_bos(tok) : -1,
+        .eos_id = tok ? slm_tokenizer_eos(tok) : -1,
+    };
+}
+
+/* The file's own recommendation replaces a default when it is in the range the sampler allows. */
+static void recommend_f32(const struct slm_model *model, const char *key, double min, double max, float *value)
+{
+    double found_value;
+    bool found = false;
+    if (slm_gguf_get_f64(model->gguf, key, min, max, &found_value, &found, NULL) == SLM_OK && found)
+        *value = (float)found_value;
+}
+
+struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model)
+{
+    struct slm_sampler_params p = {.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,
+                                   .repeat_penalty = 1.0f, .penalty_last_n = 64};
+    recommend_f32(model, "general.sampling.temp", 0.0, 100.0, &p.temperature);
+    recommend_f32(model, "general.sampling.top_p", 0.0, 1.0, &p.top_p);
+    recommend_f32(model, "general.sampling.min_p", 0.0, 1.0, &p.min_p);
+    recommend_f32(model, "general.sampling.penalty_repeat", 0.01, 100.0, &p.repeat_penalty);
+    int64_t n;
+    bool found = false;
+    if (slm_gguf_get_i64(model->gguf, "general.sampling.top_k", 0, INT32_MAX, &n, &found, NULL) == SLM_OK && found)
+        p.top_k = (int32_t)n;
+    if (slm_gguf_get_i64(model->gguf, "general.sampling.penalty_last_n", -1, INT32_MAX, &n, &found, NULL) == SLM_OK &&
+        found)
+        p.penalty_last_n = (int32_t)n;
+    return p;
+}
+
+const char *slm_model_chat_template(const struct slm_model *model) { return model->chat_template; }
+
+/* ---- tokens ------------------------------------------------------------------------------------------------ */
+
+static slm_status need_tokenizer(const struct slm_model *model, struct slm_error *error)
+{
+    if (model->tokenizer) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf), "the file has no tokenizer");
+}
+
+slm_status slm_tokenize(const struct slm_model *model, const char *text, size_t text_bytes, unsigned flags, int32_t *ids,
+                        size_t cap, size_t *n_ids, struct slm_error *error)
+{
+    SLM_TRY(need_tokenizer(model, error));
+    return slm_tokenizer_encode(model->tokenizer, text, text_bytes, flags, ids, cap, n_ids, error);
+}
+
+slm_status slm_detokenize(const struct slm_model *model, const int32_t *ids, size_t n_ids, bool show_special, char *text,
+                          size_t cap, size_t *n_bytes, struct slm_error *error)
+{
+    SLM_TRY(need_tokenizer(model, error));
+    return slm_tokenizer_decode(model->tokenizer, ids, n_ids, show_special, text, cap, n_bytes, error);
+}
+
+bool slm_token_is_eog(const struct slm_model *model, int32_t id)
+{
+    return model->tokenizer && slm_tokenizer_is_eog(model->tokenizer, id);
+}
+
+/* ---- chat -------------------------------------------------------------------------------------------------- */
+
+static bool messages_to_json(const struct slm_chat_message *messages, size_t n, struct slm_buf *json)
+{
+    slm_buf_puts(json, "[");
+    for (size_t i = 0; i < n; i++) {
+        slm_buf_puts(json, i ? ",{\"role\":" : "{\"role\":");
+        slm_buf_add_json_string(json, slm_str(messages[i].role));
+        slm_buf_puts(json, ",\"content\":");
+        slm_buf_add_json_string(json, slm_str(messages[i].content));
+        slm_buf_puts(json, "}");
+    }
+    return slm_buf_puts(json, "]");
+}
+
+/* Text of a special token as a NUL-terminated string in *out; NULL stays NULL for -1. */
+static const char *special_text(const struct slm_tokenizer *tokenizer, int32_t id, struct slm_buf *out)
+{
+    if (!tokenizer || id < 0) return NULL;
+    return slm_buf_add_str(out, slm_tokenizer_piece(tokenizer, id, true)) ? out->data : NULL;
+}
+
+slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
+                           bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error)
+{
+    const char *where = slm_gguf_name(model->gguf);
+    if (!model->chat_template)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, where, "the model has no chat template");
+    struct slm_buf json = {0}, bos = {0}, eos = {0}, text = {0};
+    struct slm_template *tmpl = NULL;
+    messages_to_json(messages, n_messages, &json);
+    slm_status status = slm_buf_status(&json, "chat", error);
+    if (status == SLM_OK) status = slm_template_parse(slm_str(model->chat_template), "chat template", &tmpl, error);
+    if (status == SLM_OK) {
+        const struct slm_template_args args = {
+            .messages_json = json.data, .add_generation_prompt = add_generation_prompt,
+            .bos_token = special_text(model->tokenizer, slm_tokenizer_bos(model->tokenizer), &bos),
+            .eos_token = special_text(model->tokenizer, slm_tokenizer_eos(model->tokenizer), &eos)};
+        status = slm_template_render(tmpl, &args, NULL, &text, error);
+    }
+    if (status == SLM_OK) {
+        if (!text.data) slm_buf_puts(&text, "");
+        *out = slm_alloc(text.len + 1, 1, "chat", error);
+        if (*out) {
+            if (text.len) memcpy(*out, text.data, text.len);
+            *out_bytes = text.len;
+        } else {
+            status = SLM_ERR_MEMORY;
+        }
+    }
+    slm_template_free(tmpl);
+    slm_buf_release(&json);
+    slm_buf_release(&bos);
+    slm_buf_release(&eos);
+    slm_buf_release(&text);
+    return status;
+}
+
+void slm_free(void *memory) { slm_release(memory); }

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ * Session files: the timeline, its last logits and its KV pages, so that a conversation goes on where it stopped
+ * without computing the prompt again. Little-endian; see docs/formats.md. A file is checked whole (size, model, sum)
+ * before the session is touched. */
+#include "base/checked.h"
+#include "base/os.h"
+#include "engine/session.h"
+
+#define MAGIC "SLMSESS1"
+
+struct header { /* on disk */
+    char magic[8];
+    uint64_t model;      /* fingerprint */
+    uint32_t kv_gguf_id; /* type of the cache */
+    uint32_t has_logits;
+    uint64_t n_tokens;
+    uint64_t page_bytes;
+    uint64_t body_hash;  /* of everything after the header */
+};
+_Static_assert(sizeof(struct header) == 48, "session header layout");
+
+/* The same weights give the same number: sizes, names and a sample of every tensor's bytes. */
+static uint64_t fingerprint(const struct slm_model *model)
+{
+    uint64_t hash = slm_hash_bytes(&model->hparams, sizeof model->hparams, model->n_params);
+    for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++) {
+        const struct slm_gguf_tensor *t = slm_gguf_tensor_at(model->gguf, i);
+        hash = slm_hash_bytes(t->name.ptr, t->name.len, hash);
+        hash = slm_hash_bytes(t->dims, sizeof t->dims, hash);
+        if (t->data) hash = slm_hash_bytes(t->data, t->bytes < 64 ? t->bytes : 64, hash);
+    }
+    return hash;
+}
+
+struct parts { /* sizes of the body, in order */
+    size_t tokens, logits, pages, total;
+};
+
+static bool parts_of(const struct slm_session *s, uint64_t n_tokens, bool has_logits, struct parts *p)
+{
+    p->tokens = (size_t)n_tokens * sizeof(int32_t);
+    p->logits = has_logits ? s->model->hparams.n_vocab * sizeof(float) : 0;
+    const size_t n_pages = ((size_t)n_tokens + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS;
+    return slm_mul_size(n_pages, s->pool.layout.page_bytes, &p->pages) &&
+           slm_add_size(p->tokens, p->logits, &p->total) && slm_add_size(p->total, p->pages, &p->total);
+}
+
+static uint64_t hash_body(const struct slm_session *s, const struct parts *p)
+{
+    uint64_t hash = slm_hash_bytes(s->tokens, p->tokens, 0);
+    hash = slm_hash_bytes(s->logits, p->logits, hash);
+    for (size_t i = 0; i < s->seq.view.n_pages; i++)
+        hash = slm_hash_bytes(s->seq.pages[i], s->pool.layout.page_bytes, hash);
+    return hash;
+}
+
+static slm_status write_all(const struct slm_session *s, struct slm_file *file, struct slm_error *error)
+{
+    struct parts p = {0};
+    const bool fits = parts_of(s, s->n_past, s->has_logits, &p);
+    SLM_ASSERT(fits);
+    const struct header head = {.magic = MAGIC, .model = fingerprint(s->model),
+                                .kv_gguf_id = slm_dtypes[s->pool.layout.dtype].gguf_id, .has_logits = s->has_logits,
+                                .n_tokens = s->n_past, .page_bytes = s->pool.layout.page_bytes,
+                                .body_hash = hash_body(s, &p)};
+    const struct slm_os *os = slm_os();
+    SLM_TRY(os->write(file, &head, sizeof head, error));
+    SLM_TRY(os->write(file, s->tokens, p.tokens, error));
+    SLM_TRY(os->write(file, s->logits, p.logits, error));
+    for (size_t i = 0; i < s->seq.view.n_pages; i++)
+        SLM_TRY(os->write(file, s->seq.pages[i], s->pool.layout.page_bytes, error));
+    return os->sync(file, error);
+}
+
+slm_status slm_session_save(const struct slm_session *session, const char *path, struct slm_error *error)
+{
+    const struct slm_os *os = slm_os();
+    struct slm_buf temp = {0};
+    if (!slm_buf_printf(&temp, "%s.partial", path)) return slm_buf_status(&temp, "session", error);
+    struct slm_file *file = NULL;
+    slm_status status = os->create(temp.data, &file, error);
+    if (status != SLM_OK) goto out;
+    status = write_all(session, file, error);
+    const slm_status closed = os->close(file, status == SLM_OK ? error : NULL);
+    if (status == SLM_OK) status = closed;
+    if (status == SLM_OK) status = os->rename(temp.data, path, error);
+    if (status != SLM_OK) os->remove(temp.data, NULL);
+out:
+    slm_buf_release(&temp);
+    return status;
+}
+
+static slm_status check_file(const struct slm_session *s, const struct slm_map *map, const char *path,
+                             struct header *head, struct parts *p, struct slm_error *error)
+{
+    if (map->bytes < sizeof *head || memcmp(map->data, MAGIC, sizeof head->magic) != 0)
+        return slm_fail(error, SLM_ERR_FORMAT, path, "this is no session file: it does not start with " MAGIC);
+    memcpy(head, map->data, sizeof *head);
+    if (head->model != fingerprint(s->model))
+        return slm_fail(error, SLM_ERR_FORMAT, path, "the session belongs to another model");
+    if (head->kv_gguf_id != slm_dtypes[s->pool.layout.dtype].gguf_id || head->page_bytes != s->pool.layout.page_bytes)
+        return slm_fail(error, SLM_ERR_FORMAT, path, "the session was saved with another KV cache type, this one is %s",
+                        slm_dtypes[s->pool.layout.dtype].name);
+    if (head->n_tokens > s->n_ctx)
+        return slm_fail(error, SLM_ERR_CONTEXT, path, "the session holds %llu tokens, the context %zu",
+                        (unsigned long long)head->n_tokens, s->n_ctx);
+    if (head->has_logits > 1 || !parts_of(s, head->n_tokens, head->has_logits, p) ||
+        map->bytes - sizeof *head != p->total)
+        return slm_fail(error, SLM_ERR_FORMAT, path, "the file has %zu bytes, which does not fit its header", map->bytes);
+    const unsigned char *body = map->data + sizeof *head;
+    uint64_t hash = slm_hash_bytes(body, p->tokens, 0);
+    hash = slm_hash_bytes(body + p->tokens, p->logits, hash);
+    for (size_t at = p->tokens + p->logits; at < p->total; at += s->pool.layout.page_bytes)
+        hash = slm_hash_bytes(body + at, s->pool.layout.page_bytes, hash);
+    if (hash != head->body_hash) return slm_fail(error, SLM_ERR_FORMAT, path, "the file is damaged: its sum is wrong");
+    for (size_t i = 0; i < head->n_tokens; i++) {
+        int32_t id;
+        memcpy(&id, body + i * sizeof id, sizeof id);
+        if (id < 0 || (uint32_t)id >= s->model->hparams.n_vocab)
+            return slm_fail(error, SLM_ERR_FORMAT, path, "token %zu is %d, allowed are 0 to %u", i, id,
+                            s->model->hparams.n_vocab - 1);
+    }
+    return SLM_OK;
+}
+
+static void load(struct slm_session *s, const struct header *head, const struct parts *p, const unsigned char *body)
+{
+    const bool fits = slm_kv_seq_resize(&s->pool, &s->seq, head->n_tokens);
+    SLM_ASSERT(fits);
+    s->n_past = head->n_tokens;
+    s->has_logits = head->has_logits;
+    memcpy(s->tokens, body, p->tokens);
+    memcpy(s->logits, body + p->tokens, p->logits);
+    body += p->tokens + p->logits;
+    for (size_t i = 0; i < s->seq.view.n_pages; i++)
+        memcpy(s->seq.pages[i], body + i * s->pool.layout.page_bytes, s->pool.layout.page_bytes);
+}
+
+slm_status slm_session_restore(struct slm_session *session, const char *path, struct slm_error *error)
+{
+    const struct slm_os *os = slm_os();
+    struct slm_file *file;
+    struct slm_file_info info;
+    struct slm_map map = {0};
+    SLM_TRY(os->open_read(path, &file, &info, error));
+    slm_status status = os->map(file, &map, error);
+    os->close(file, NULL);
+    if (status != SLM_OK) return status;
+    struct header head = {0};
+    struct parts p = {0};
+    status = check_file(session, &map, path, &head, &p, error);
+    if (status == SLM_OK) load(session, &head, &p, map.data + sizeof head);
+    os->unmap(&map);
+    return status;
+}

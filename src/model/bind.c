@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ * Binding: the family's rows are walked over the file. Every number is range-checked and every shape compared, so that
+ * nothing after this point needs to doubt the model. Messages name the file, the key or tensor, the value found and
+ * what is allowed. */
+#include <stdio.h>
+
+#include "base/os.h"
+#include "model/family.h"
+
+static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_row *row, struct slm_error *error)
+{
+    char key[160];
+    snprintf(key, sizeof key, "%s.%s", model->architecture, row->gguf_key);
+    unsigned char *field = (unsigned char *)&model->hparams + row->field;
+    bool found = false, *found_or_required = row->flags & SLM_HPARAM_REQUIRED ? NULL : &found;
+    if (row->type == SLM_HPARAM_U32) {
+        int64_t value = (int64_t)row->fallback;
+        SLM_TRY(slm_gguf_get_i64(model->gguf, key, (int64_t)row->min, (int64_t)row->max, &value, found_or_required,
+                                 error));
+        *(uint32_t *)(void *)field = (uint32_t)value;
+    } else {
+        double value = row->fallback;
+        SLM_TRY(slm_gguf_get_f64(model->gguf, key, row->min, row->max, &value, found_or_required, error));
+        *(double *)(void *)field = value;
+    }
+    return SLM_OK;
+}
+
+/* rope.scaling.type says whether the factor counts; types with formulas of their own are refused, not ignored. */
+static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
+{
+    char key[160];
+    snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
+    struct slm_str type = slm_str("linear");
+    bool found = false;
+    SLM_TRY(slm_gguf_get_str(model->gguf, key, &type, &found, error));
+    if (slm_str_is(type, "none")) model->hparams.rope_linear_scale = 1.0;
+    if (slm_str_is(type, "none") || slm_str_is(type, "linear")) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                    "key '%s' is '%.*s', this build knows none and linear for architecture '%s'", key,
+                    (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+}
+
+static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
+{
+    const uint64_t sizes[] = {
+        [SLM_DIM_ONE] = 1,
+        [SLM_DIM_EMBD] = hp->n_embd,
+        [SLM_DIM_VOCAB] = hp->n_vocab,
+        [SLM_DIM_FF] = hp->n_ff,
+        [SLM_DIM_Q] = (uint64_t)hp->n_head * hp->head_dim,
+        [SLM_DIM_KV] = (uint64_t)hp->n_head_kv * hp->head_dim,
+        [SLM_DIM_HEAD] = hp->head_dim,
+        [SLM_DIM_ROT_HALF] = hp->n_rot / 2,
+    };
+    return sizes[dim];
+}
+
+/* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
+static void expand_name(char *out, size_t cap, const char *pattern, uint32_t layer)
+{
+    const char *mark = strchr(pattern, '#');
+    if (mark)
+        snprintf(out, cap, "%.*s%u%s", (int)(mark - pattern), pattern, layer, mark + 1);
+    else
+        snprintf(out, cap, "%s", pattern);
+}
+
+static slm_status check_shape(const struct slm_model *model, const struct slm_tensor_row *row,
+                              const struct slm_gguf_tensor *t, const char *name, struct slm_error *error)
+{
+    const uint64_t want[SLM_GGUF_MAX_DIMS] = {dim_size(&model->hparams, row->n_in),
+                                              dim_size(&model->hparams, row->n_out), 1, 1};
+    for (int i = 0; i < SLM_GGUF_MAX_DIMS; i++)
+        if (t->dims[i] != want[i])
+            return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                            "tensor '%s' is %llux%llux%llux%llu, expected %llux%llu from the hyper-parameters", name,
+                            (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
+                            (unsigned long long)t->dims[2], (unsigned long long)t->dims[3], (unsigned long long)want[0],
+                            (unsigned long long)want[1]);
+    return SLM_OK;
+}
+
+/* Vectors become f32 in the model's arena: a few kilobytes that spare every kernel a format. */
+static slm_status bind_vector(struct slm_model *model, const struct slm_gguf_tensor *t, const char *name,
+                              struct slm_weight *out, struct slm_error *error)
+{
+    const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
+    if (info->block != 1)
+        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                        "tensor '%s' has type %s, allowed for vectors are F32, F16 and BF16", name, info->name);
+    float *values = slm_arena_alloc(&model->arena, t->n_elements, sizeof *values, name, error);
+    if (!values) return SLM_ERR_MEMORY;
+    info->decode(t->data, values, t->n_elements);
+    out->data = (const unsigned char *)values;
+    out->dtype = SLM_DTYPE_F32;
+    out->row_bytes = t->n_elements * sizeof *values;
+    return SLM_OK;
+}
+
+static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_row *row, uint32_t layer, void *owner,
+                              struct slm_error *error)
+{
+    char name[128];
+    expand_name(name, sizeof name, row->gguf_name, layer);
+    struct slm_weight *out = (struct slm_weight *)(void *)((unsigned char *)owner + row->field);
+    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(name));
+    if (!t) {
+        if (row->flags & SLM_TENSOR_OPTIONAL) return SLM_OK;
+        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                        "tensor '%s' is missing, architecture '%s' needs it", name, model->architecture);
+    }
+    SLM_TRY(check_shape(model, row, t, name, error));
+    out->name = slm_arena_copy(&model->arena, name, strlen(name), error);
+    if (!out->name) return SLM_ERR_MEMORY;
+    out->n_in = (uint32_t)t->dims[0];
+    out->n_out = (uint32_t)t->dims[1];
+    if (row->flags & SLM_TENSOR_VECTOR) return bind_vector(model, t, name, out, error);
+    out->data = t->data;
+    out->dtype = t->dtype;
+    out->row_bytes = t->bytes / t->dims[1];
+    return SLM_OK;
+}
+
+/* The embedding alone knows the vocabulary size, and the tokenizer must agree with it. */
+static slm_status read_vocab_size(struct slm_model *model, struct slm_error *error)
+{
+    const char *where = slm_gguf_name(model->gguf);
+    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str("token_embd.weight"));
+    if (!t) return slm_fail(error, SLM_ERR_FORMAT, where, "tensor 'token_embd.weight' is missing");
+    if (t->dims[1] == 0 || t->dims[1] > INT32_MAX)
+        return slm_fail(error, SLM_ERR_LIMIT, where, "tensor 'token_embd.weight' has %llu rows, allowed are 1 to %d",
+                        (unsigned long long)t->dims[1], INT32_MAX);
+    model->hparams.n_vocab = (uint32_t)t->dims[1];
+    if (model->tokenizer && slm_tokenizer_n_vocab(model->tokenizer) != model->hparams.n_vocab)
+        return slm_fail(error, SLM_ERR_FORMAT, where, "the tokenizer has %zu tokens but token_embd.weight has %u rows",
+                        slm_tokenizer_n_vocab(model->tokenizer), model->hparams.n_vocab);
+    return SLM_OK;
+}
+
+static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
+{
+    const struct slm_family *family = model->family;
+    model->layers = slm_arena_alloc(&model->arena, model->hparams.n_layer, sizeof *model->layers, "layers", error);
+    if (!model->layers) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < family->n_tensors; i++) {
+        const struct slm_tensor_row *row = &family->tensors[i];
+        if (!(row->flags & SLM_TENSOR_LAYER)) {
+            SLM_TRY(bind_tensor(model, row, 0, &model->globals, error));
+            continue;
+        }
+        for (uint32_t l = 0; l < model->hparams.n_layer; l++)
+            SLM_TRY(bind_tensor(model, row, l, &model->layers[l], error));
+    }
+    if (!model->globals.output.data) model->globals.output = model->globals.token_embd; /* tied head */
+    return SLM_OK;
+}
+
+slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
+{
+    const struct slm_family *family = model->family;
+    for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++)
+        model->n_params += slm_gguf_tensor_at(model->gguf, i)->n_elements;
+    for (size_t i = 0; i < family->n_hparams; i++) SLM_TRY(read_hparam(model, &family->hparams[i], error));
+    SLM_TRY(read_rope_scaling(model, error));
+    SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
+    SLM_TRY(read_vocab_size(model, error));
+    SLM_TRY(bind_tensors(model, error));
+    SLM_TRY(slm_plan_new(&model->plan, error));
+    return slm_plan_finish(model->plan, family->build(model->plan, model), error);
+}
+
+void slm_model_free(struct slm_model *model)
+{
+    if (!model) return;
+    slm_plan_free(model->plan);
+    slm_tokenizer_free(model->tokenizer);
+    slm_gguf_close(model->gguf);
+    slm_arena_release(&model->arena);
+    slm_release(model);
+}
+
+const char *slm_model_size_class(uint64_t n_params)
+{
+    static const struct { uint64_t below; const char *name; } classes[] = {
+        {100000000, "tiny"}, {1450000000, "micro"}, {13950000000, "small"}, {30500000001, "medium"}};
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (n_params < classes[i].below) return classes[i].name;
+    return "large";
+}
+
+const struct slm_weight *slm_weight_or_null(const struct slm_weight *w) { return w->data ? w : NULL; }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * What a model family is: tables that say where hyper-parameters and tensors are found in a file, and a build function
+ * that records the plan. One const struct a family, in one file of families/. Rows carry the GGUF and the Hugging Face
+ * name side by side, so that opening, converting and exporting need no code of their own per model. */
+#ifndef SLM_MODEL_FAMILY_H
+#define SLM_MODEL_FAMILY_H
+#include "model/model.h"
+
+enum slm_hparam_type { SLM_HPARAM_U32, SLM_HPARAM_F64 };
+#define SLM_HPARAM_REQUIRED 1u
+
+/* The GGUF key is ARCHITECTURE.key. A missing optional value is set to fallback. */
+struct slm_hparam_row {
+    const char *gguf_key, *hf_key;
+    enum slm_hparam_type type;
+    size_t field; /* offsetof(struct slm_hparams, ..) */
+    double fallback, min, max;
+    unsigned flags;
+};
+
+/* Symbolic sizes, so that a row states its shape as the paper does. */
+enum slm_dim {
+    SLM_DIM_ONE,
+    SLM_DIM_EMBD,
+    SLM_DIM_VOCAB,
+    SLM_DIM_FF,
+    SLM_DIM_Q,        /* n_head * head_dim */
+    SLM_DIM_KV,       /* n_head_kv * head_dim */
+    SLM_DIM_HEAD,     /* head_dim */
+    SLM_DIM_ROT_HALF, /* n_rot / 2 */
+};
+
+#define SLM_TENSOR_OPTIONAL 1u
+#define SLM_TENSOR_LAYER 2u /* one a layer: '#' in the names is the layer; field is in struct slm_layer, else in globals */
+#define SLM_TENSOR_VECTOR 4u /* kept as f32: norms, biases, factors */
+
+/* How Hugging Face stores what GGUF stores otherwise. */
+enum slm_transform {
+    SLM_TRANSFORM_NONE,
+    SLM_TRANSFORM_ROPE_PAIRS, /* rows of each head reordered from halves (i, i + n/2) to neighbours (2i, 2i + 1) */
+};
+
+struct slm_tensor_row {
+    const char *gguf_name, *hf_name; /* hf_name NULL: not stored there */
+    size_t field;
+    enum slm_dim n_in, n_out; /* n_out ONE for vectors */
+    enum slm_transform transform;
+    unsigned flags;
+};
+
+struct slm_family {
+    const char *architecture;           /* general.architecture in GGUF */
+    const char *const *hf_architectures; /* "architectures" in config.json, NULL-terminated */
+    const struct slm_hparam_row *hparams;
+    size_t n_hparams;
+    const struct slm_tensor_row *tensors;
+    size_t n_tensors;
+    /* Fills what is derived and checks what no single row can. where is the file's name. */
+    slm_status (*derive)(struct slm_hparams *hparams, const char *where, struct slm_error *error);
+    /* Records the plan of one step. Errors are sticky in the plan. Returns the logits. */
+    slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
+    const char *chat_template; /* for files that bring none; NULL = plain continuation */
+};
+#endif
