@@ -22,11 +22,16 @@ struct bench_options {
 
 #define AT(field) offsetof(struct bench_options, field)
 static const struct slm_option bench_rows[] = {
-    {"n-prompt", 'p', SLM_OPTION_INT, AT(n_prompt), "P", "tokens of the prompt; 0 = skip (default: 512)", 0, 1 << 20},
-    {"n-gen", 'n', SLM_OPTION_INT, AT(n_generate), "N", "tokens to generate; 0 = skip (default: 64)", 0, 1 << 20},
-    {"batch", 'b', SLM_OPTION_INT, AT(n_batch), "B", "sequences side by side (default: 1)", 1, MAX_BATCH},
-    {"repeat", 'r', SLM_OPTION_INT, AT(n_repeat), "R", "times each is measured (default: 5)", 1, MAX_REPEATS},
-    {"json", 0, SLM_OPTION_FLAG, AT(json), NULL, "one JSON object"},
+    {.name = "n-prompt", .letter = 'p', .kind = SLM_OPTION_INT, .offset = AT(n_prompt), .arg = "P", .min = 0, .max = 1 << 20,
+     .help = "tokens of the prompt; 0 = skip (default: 512)"},
+    {.name = "n-gen", .letter = 'n', .kind = SLM_OPTION_INT, .offset = AT(n_generate), .arg = "N", .min = 0, .max = 1 << 20,
+     .help = "tokens to generate; 0 = skip (default: 64)"},
+    {.name = "batch", .letter = 'b', .kind = SLM_OPTION_INT, .offset = AT(n_batch), .arg = "B", .min = 1, .max = MAX_BATCH,
+     .help = "sequences side by side (default: 1)"},
+    {.name = "repeat", .letter = 'r', .kind = SLM_OPTION_INT, .offset = AT(n_repeat), .arg = "R", .min = 1, .max = MAX_REPEATS,
+     .help = "times each is measured (default: 5)"},
+    {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
+     .help = "one JSON object"},
 };
 #undef AT
 static const struct slm_option_group bench_groups[] = {

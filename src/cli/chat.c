@@ -29,8 +29,10 @@ struct chat_options {
 
 #define AT(field) offsetof(struct chat_options, field)
 static const struct slm_option chat_rows[] = {
-    {"system", 0, SLM_OPTION_TEXT, AT(system), "TEXT", "system message for the chat template"},
-    {"verbose", 'v', SLM_OPTION_FLAG, AT(verbose), NULL, "timing after every answer"},
+    {.name = "system", .kind = SLM_OPTION_TEXT, .offset = AT(system), .arg = "TEXT",
+     .help = "system message for the chat template"},
+    {.name = "verbose", .letter = 'v', .kind = SLM_OPTION_FLAG, .offset = AT(verbose),
+     .help = "timing after every answer"},
 };
 static const struct slm_option_group chat_groups[] = {
     {"Options", chat_rows, sizeof chat_rows / sizeof chat_rows[0], 0},

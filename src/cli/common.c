@@ -20,15 +20,19 @@ static const char *const kv_names[] = {"", "f16", "f32", NULL}; /* enum slm_kv_t
 
 #define AT(field) offsetof(struct slm_model_choice, field)
 const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
-    {"model", 'm', SLM_OPTION_TEXT, AT(path), "MODEL", "GGUF file (default: the built-in model)", .max = 0},
-    {"threads", 't', SLM_OPTION_INT, AT(n_threads), "N", "threads (default: all CPUs this process may use)", 1, 1024},
-    {"ctx", 'c', SLM_OPTION_INT, AT(n_ctx), "N",
-     "tokens the context holds (default: what the model was trained for, at most 4096)", 1, 16777216},
-    {"batch-size", 0, SLM_OPTION_INT, AT(n_batch), "N", "most prompt tokens computed at once (default: 256)", 1, 65536},
-    {"kv", 0, SLM_OPTION_CHOICE, AT(kv_type), "TYPE", "precision of the KV cache: f16 (default) or f32",
-     .choices = kv_names},
-    {"cpu-mask", 0, SLM_OPTION_U64, AT(cpu_mask), "MASK",
-     "CPU features to use, as the bits that 'slm doctor' lists; 0 = none, the scalar kernels (default: all)"},
+    {.name = "model", .letter = 'm', .kind = SLM_OPTION_TEXT, .offset = AT(path), .arg = "MODEL",
+     .help = "GGUF file (default: the built-in model)"},
+    {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1, .max = 1024,
+     .help = "threads (default: all CPUs this process may use)"},
+    {.name = "ctx", .letter = 'c', .kind = SLM_OPTION_INT, .offset = AT(n_ctx), .arg = "N", .min = 1, .max = 16777216,
+     .help = "tokens the context holds (default: what the model was trained for, at most 4096)"},
+    {.name = "batch-size", .kind = SLM_OPTION_INT, .offset = AT(n_batch), .arg = "N", .min = 1, .max = 65536,
+     .help = "most prompt tokens computed at once (default: 256)"},
+    {.name = "kv", .kind = SLM_OPTION_CHOICE, .offset = AT(kv_type), .arg = "TYPE", .choices = kv_names,
+     .help = "precision of the KV cache: f16 (default) or f32"},
+    {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
+     .help = "CPU features to use, as the bits that 'slm doctor' lists; 0 = none, the scalar kernels "
+             "(default: all)"},
 };
 #undef AT
 
@@ -95,33 +99,34 @@ slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_
 #define AT(field) offsetof(struct slm_sampling, field)
 #define PARAM(field) offsetof(struct slm_sampling, params.field)
 const struct slm_option slm_sampling_rows[SLM_SAMPLING_ROWS] = {
-    {"n-predict", 'n', SLM_OPTION_INT, AT(n_predict), "N",
-     "most tokens to generate; 0 = until the model ends or the context is full (default: 0)", 0, 16777216, NULL,
-     "num_predict"},
-    {"temp", 'T', SLM_OPTION_FLOAT, PARAM(temperature), "T", "temperature; 0 = always the likeliest token (default: 0.8)",
-     -FLT_MAX, FLT_MAX, NULL, "temperature"},
-    {"seed", 's', SLM_OPTION_U64, PARAM(seed), "S", "same model, prompt, settings and seed give the same text (default: "
-     "a new one each time)", 0, 0, NULL, "seed"},
-    {"top-k", 0, SLM_OPTION_INT, PARAM(top_k), "K", "draw from the K likeliest tokens; 0 = off (default: 40)", 0,
-     INT32_MAX, NULL, "top_k"},
-    {"top-p", 0, SLM_OPTION_FLOAT, PARAM(top_p), "P", "draw from the likeliest tokens that together reach P (default: "
-     "0.95)", 0, 1, NULL, "top_p"},
-    {"min-p", 0, SLM_OPTION_FLOAT, PARAM(min_p), "P", "drop tokens less than P times as likely as the likeliest "
-     "(default: 0.05)", 0, 1, NULL, "min_p"},
-    {"typical", 0, SLM_OPTION_FLOAT, PARAM(typical_p), "P", "locally typical sampling; 1 = off (default: 1)", 0, 1, NULL,
-     "typical_p"},
-    {"repeat-penalty", 0, SLM_OPTION_FLOAT, PARAM(repeat_penalty), "R", "divides the logits of recent tokens; 1 = off "
-     "(default: 1)", 0, 1000, NULL, "repeat_penalty"},
-    {"frequency-penalty", 0, SLM_OPTION_FLOAT, PARAM(frequency_penalty), "F", "subtracted once per recent occurrence "
-     "(default: 0)", -1000, 1000, NULL, "frequency_penalty"},
-    {"presence-penalty", 0, SLM_OPTION_FLOAT, PARAM(presence_penalty), "F", "subtracted from tokens that occurred "
-     "recently (default: 0)", -1000, 1000, NULL, "presence_penalty"},
-    {"repeat-last-n", 0, SLM_OPTION_INT, PARAM(penalty_last_n), "N", "tokens the penalties look back; -1 = all "
-     "(default: 64)", -1, INT32_MAX, NULL, "repeat_last_n"},
-    {"logit-bias", 0, SLM_OPTION_BIAS, AT(bias), "ID=B", "adds B to the logit of token ID; -inf bans it (may be "
-     "repeated)"},
-    {"stop", 0, SLM_OPTION_LIST, AT(stop), "TEXT", "stop before this text (may be repeated)", 0, 0, NULL, "stop"},
-    {"ignore-eos", 0, SLM_OPTION_FLAG, AT(ignore_eos), NULL, "go on after an end-of-generation token"},
+    {.name = "n-predict", .letter = 'n', .kind = SLM_OPTION_INT, .offset = AT(n_predict), .arg = "N", .min = 0, .max = 16777216, .key = "num_predict",
+     .help = "most tokens to generate; 0 = until the model ends or the context is full (default: 0)"},
+    {.name = "temp", .letter = 'T', .kind = SLM_OPTION_FLOAT, .offset = PARAM(temperature), .arg = "T", .min = -FLT_MAX, .max = FLT_MAX, .key = "temperature",
+     .help = "temperature; 0 = always the likeliest token (default: 0.8)"},
+    {.name = "seed", .letter = 's', .kind = SLM_OPTION_U64, .offset = PARAM(seed), .arg = "S", .key = "seed",
+     .help = "same model, prompt, settings and seed give the same text (default: a new one each time)"},
+    {.name = "top-k", .kind = SLM_OPTION_INT, .offset = PARAM(top_k), .arg = "K", .min = 0, .max = INT32_MAX, .key = "top_k",
+     .help = "draw from the K likeliest tokens; 0 = off (default: 40)"},
+    {.name = "top-p", .kind = SLM_OPTION_FLOAT, .offset = PARAM(top_p), .arg = "P", .min = 0, .max = 1, .key = "top_p",
+     .help = "draw from the likeliest tokens that together reach P (default: 0.95)"},
+    {.name = "min-p", .kind = SLM_OPTION_FLOAT, .offset = PARAM(min_p), .arg = "P", .min = 0, .max = 1, .key = "min_p",
+     .help = "drop tokens less than P times as likely as the likeliest (default: 0.05)"},
+    {.name = "typical", .kind = SLM_OPTION_FLOAT, .offset = PARAM(typical_p), .arg = "P", .min = 0, .max = 1, .key = "typical_p",
+     .help = "locally typical sampling; 1 = off (default: 1)"},
+    {.name = "repeat-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(repeat_penalty), .arg = "R", .min = 0, .max = 1000, .key = "repeat_penalty",
+     .help = "divides the logits of recent tokens; 1 = off (default: 1)"},
+    {.name = "frequency-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(frequency_penalty), .arg = "F", .min = -1000, .max = 1000, .key = "frequency_penalty",
+     .help = "subtracted once per recent occurrence (default: 0)"},
+    {.name = "presence-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(presence_penalty), .arg = "F", .min = -1000, .max = 1000, .key = "presence_penalty",
+     .help = "subtracted from tokens that occurred recently (default: 0)"},
+    {.name = "repeat-last-n", .kind = SLM_OPTION_INT, .offset = PARAM(penalty_last_n), .arg = "N", .min = -1, .max = INT32_MAX, .key = "repeat_last_n",
+     .help = "tokens the penalties look back; -1 = all (default: 64)"},
+    {.name = "logit-bias", .kind = SLM_OPTION_BIAS, .offset = AT(bias), .arg = "ID=B",
+     .help = "adds B to the logit of token ID; -inf bans it (may be repeated)"},
+    {.name = "stop", .kind = SLM_OPTION_LIST, .offset = AT(stop), .arg = "TEXT", .key = "stop",
+     .help = "stop before this text (may be repeated)"},
+    {.name = "ignore-eos", .kind = SLM_OPTION_FLAG, .offset = AT(ignore_eos),
+     .help = "go on after an end-of-generation token"},
 };
 #undef AT
 #undef PARAM

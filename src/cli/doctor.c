@@ -29,9 +29,12 @@ struct doctor_options {
 
 #define AT(field) offsetof(struct doctor_options, field)
 static const struct slm_option doctor_rows[] = {
-    {"json", 0, SLM_OPTION_FLAG, AT(json), NULL, "one JSON object"},
-    {"threads", 't', SLM_OPTION_INT, AT(n_threads), "N", "threads to measure with (default: all)", 1, 1024},
-    {"cpu-mask", 0, SLM_OPTION_U64, AT(cpu_mask), "MASK", "CPU features to use; 0 = none (default: all)"},
+    {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
+     .help = "one JSON object"},
+    {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1, .max = 1024,
+     .help = "threads to measure with (default: all)"},
+    {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
+     .help = "CPU features to use; 0 = none (default: all)"},
 };
 #undef AT
 static const struct slm_option_group doctor_groups[] = {

@@ -22,10 +22,14 @@ struct inspect_options {
 
 #define AT(field) offsetof(struct inspect_options, field)
 static const struct slm_option inspect_rows[] = {
-    {"json", 0, SLM_OPTION_FLAG, AT(json), NULL, "one JSON object"},
-    {"tensors", 0, SLM_OPTION_FLAG, AT(tensors), NULL, "list every tensor"},
-    {"keys", 0, SLM_OPTION_FLAG, AT(keys), NULL, "list every metadata key with its value"},
-    {"template", 0, SLM_OPTION_FLAG, AT(template_text), NULL, "print the chat template"},
+    {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
+     .help = "one JSON object"},
+    {.name = "tensors", .kind = SLM_OPTION_FLAG, .offset = AT(tensors),
+     .help = "list every tensor"},
+    {.name = "keys", .kind = SLM_OPTION_FLAG, .offset = AT(keys),
+     .help = "list every metadata key with its value"},
+    {.name = "template", .kind = SLM_OPTION_FLAG, .offset = AT(template_text),
+     .help = "print the chat template"},
 };
 #undef AT
 static const struct slm_option_group inspect_groups[] = {

@@ -16,10 +16,14 @@ struct logits_options {
 
 #define AT(field) offsetof(struct logits_options, field)
 static const struct slm_option logits_rows[] = {
-    {"ids", 0, SLM_OPTION_TEXT, AT(ids), "IDS", "the tokens, numbers between spaces or commas"},
-    {"all", 0, SLM_OPTION_FLAG, AT(all), NULL, "logits after every token (default: after the last)"},
-    {"json", 0, SLM_OPTION_FLAG, AT(json), NULL, "{\"n_vocab\": N, \"logits\": [[...], ...]} (default: the likeliest tokens as text)"},
-    {"top", 0, SLM_OPTION_INT, AT(top), "K", "tokens to show as text (default: 10)", 1, 1000},
+    {.name = "ids", .kind = SLM_OPTION_TEXT, .offset = AT(ids), .arg = "IDS",
+     .help = "the tokens, numbers between spaces or commas"},
+    {.name = "all", .kind = SLM_OPTION_FLAG, .offset = AT(all),
+     .help = "logits after every token (default: after the last)"},
+    {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
+     .help = "{\"n_vocab\": N, \"logits\": [[...], ...]} (default: the likeliest tokens as text)"},
+    {.name = "top", .kind = SLM_OPTION_INT, .offset = AT(top), .arg = "K", .min = 1, .max = 1000,
+     .help = "tokens to show as text (default: 10)"},
 };
 #undef AT
 static const struct slm_option_group logits_groups[] = {

@@ -23,11 +23,16 @@ struct run_options {
 
 #define AT(field) offsetof(struct run_options, field)
 static const struct slm_option run_rows[] = {
-    {"raw", 0, SLM_OPTION_FLAG, AT(raw), NULL, "no chat template: continue the prompt as it stands"},
-    {"system", 0, SLM_OPTION_TEXT, AT(system), "TEXT", "system message for the chat template"},
-    {"file", 'f', SLM_OPTION_TEXT, AT(file), "FILE", "read the prompt from a file ('-': from stdin)"},
-    {"verbose", 'v', SLM_OPTION_FLAG, AT(verbose), NULL, "timing on stderr"},
-    {"json", 0, SLM_OPTION_FLAG, AT(json), NULL, "one JSON object with text, counts, timing and the reason for stopping"},
+    {.name = "raw", .kind = SLM_OPTION_FLAG, .offset = AT(raw),
+     .help = "no chat template: continue the prompt as it stands"},
+    {.name = "system", .kind = SLM_OPTION_TEXT, .offset = AT(system), .arg = "TEXT",
+     .help = "system message for the chat template"},
+    {.name = "file", .letter = 'f', .kind = SLM_OPTION_TEXT, .offset = AT(file), .arg = "FILE",
+     .help = "read the prompt from a file ('-': from stdin)"},
+    {.name = "verbose", .letter = 'v', .kind = SLM_OPTION_FLAG, .offset = AT(verbose),
+     .help = "timing on stderr"},
+    {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
+     .help = "one JSON object with text, counts, timing and the reason for stopping"},
 };
 static const struct slm_option_group run_groups[] = {
     {"Options", run_rows, sizeof run_rows / sizeof run_rows[0], 0},

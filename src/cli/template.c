@@ -18,15 +18,22 @@ struct template_options {
 
 #define AT(field) offsetof(struct template_options, field)
 static const struct slm_option template_rows[] = {
-    {"messages", 0, SLM_OPTION_TEXT, AT(messages), "FILE", "JSON array of messages ('-': from stdin)"},
-    {"template", 0, SLM_OPTION_TEXT, AT(template_file), "FILE", "a Jinja file instead of a model's template"},
-    {"bos", 0, SLM_OPTION_TEXT, AT(bos), "TEXT", "the template's bos_token (default: the model's)"},
-    {"eos", 0, SLM_OPTION_TEXT, AT(eos), "TEXT", "the template's eos_token (default: the model's)"},
-    {"tools", 0, SLM_OPTION_TEXT, AT(tools), "FILE", "JSON array of tools"},
-    {"extra", 0, SLM_OPTION_TEXT, AT(extra), "JSON", "further variables: a JSON object, or a file that holds one"},
-    {"now", 0, SLM_OPTION_U64, AT(now), "SECONDS", "Unix time that strftime_now sees (default: the clock)"},
-    {"no-generation-prompt", 0, SLM_OPTION_FLAG, AT(no_generation_prompt), NULL,
-     "do not add the beginning of the model's answer"},
+    {.name = "messages", .kind = SLM_OPTION_TEXT, .offset = AT(messages), .arg = "FILE",
+     .help = "JSON array of messages ('-': from stdin)"},
+    {.name = "template", .kind = SLM_OPTION_TEXT, .offset = AT(template_file), .arg = "FILE",
+     .help = "a Jinja file instead of a model's template"},
+    {.name = "bos", .kind = SLM_OPTION_TEXT, .offset = AT(bos), .arg = "TEXT",
+     .help = "the template's bos_token (default: the model's)"},
+    {.name = "eos", .kind = SLM_OPTION_TEXT, .offset = AT(eos), .arg = "TEXT",
+     .help = "the template's eos_token (default: the model's)"},
+    {.name = "tools", .kind = SLM_OPTION_TEXT, .offset = AT(tools), .arg = "FILE",
+     .help = "JSON array of tools"},
+    {.name = "extra", .kind = SLM_OPTION_TEXT, .offset = AT(extra), .arg = "JSON",
+     .help = "further variables: a JSON object, or a file that holds one"},
+    {.name = "now", .kind = SLM_OPTION_U64, .offset = AT(now), .arg = "SECONDS",
+     .help = "Unix time that strftime_now sees (default: the clock)"},
+    {.name = "no-generation-prompt", .kind = SLM_OPTION_FLAG, .offset = AT(no_generation_prompt),
+     .help = "do not add the beginning of the model's answer"},
 };
 #undef AT
 static const struct slm_option_group template_groups[] = {

@@ -16,11 +16,16 @@ struct tokenize_options {
 
 #define AT(field) offsetof(struct tokenize_options, field)
 static const struct slm_option tokenize_rows[] = {
-    {"ids", 0, SLM_OPTION_FLAG, AT(ids), NULL, "print the ids alone, on one line"},
-    {"bos", 0, SLM_OPTION_FLAG, AT(bos), NULL, "add the tokens that the model wants around a text (BOS, EOS)"},
-    {"special", 0, SLM_OPTION_FLAG, AT(special), NULL, "the text of a special token becomes that token"},
-    {"decode", 'd', SLM_OPTION_FLAG, AT(decode), NULL, "the other way: ids from stdin to text"},
-    {"model", 'm', SLM_OPTION_TEXT, AT(model), "MODEL", "GGUF file (default: the built-in model)"},
+    {.name = "ids", .kind = SLM_OPTION_FLAG, .offset = AT(ids),
+     .help = "print the ids alone, on one line"},
+    {.name = "bos", .kind = SLM_OPTION_FLAG, .offset = AT(bos),
+     .help = "add the tokens that the model wants around a text (BOS, EOS)"},
+    {.name = "special", .kind = SLM_OPTION_FLAG, .offset = AT(special),
+     .help = "the text of a special token becomes that token"},
+    {.name = "decode", .letter = 'd', .kind = SLM_OPTION_FLAG, .offset = AT(decode),
+     .help = "the other way: ids from stdin to text"},
+    {.name = "model", .letter = 'm', .kind = SLM_OPTION_TEXT, .offset = AT(model), .arg = "MODEL",
+     .help = "GGUF file (default: the built-in model)"},
 };
 #undef AT
 static const struct slm_option_group tokenize_groups[] = {
