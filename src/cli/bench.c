@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm bench`: how fast a model runs here. Three measurements, each repeated: reading a prompt of P tokens into an
- * empty context (pp), generating N tokens one at a time from an empty context (tg), and opening the model (load). The
- * tokens are random: only their number matters for the time. Medians are the answer, every single value is in the
- * JSON, because a shared machine makes means lie.
+ * `slm bench`: how fast a model runs here. Three measurements, each repeated: reading a prompt of P tokens into
+ * an empty context (pp), generating N tokens one at a time from an empty context (tg), and opening the model
+ * (load). The tokens are random: only their number matters for the time. Medians are the answer, every single
+ * value is in the JSON, because a shared machine makes means lie.
  *
  * With --batch B, B sequences advance by one token in turn; rates then count the tokens of all of them. */
 #include "base/os.h"
@@ -22,13 +22,17 @@ struct bench_options {
 
 #define AT(field) offsetof(struct bench_options, field)
 static const struct slm_option bench_rows[] = {
-    {.name = "n-prompt", .letter = 'p', .kind = SLM_OPTION_INT, .offset = AT(n_prompt), .arg = "P", .min = 0, .max = 1 << 20,
+    {.name = "n-prompt", .letter = 'p', .kind = SLM_OPTION_INT, .offset = AT(n_prompt), .arg = "P", .min = 0,
+     .max = 1 << 20,
      .help = "tokens of the prompt; 0 = skip (default: 512)"},
-    {.name = "n-gen", .letter = 'n', .kind = SLM_OPTION_INT, .offset = AT(n_generate), .arg = "N", .min = 0, .max = 1 << 20,
+    {.name = "n-gen", .letter = 'n', .kind = SLM_OPTION_INT, .offset = AT(n_generate), .arg = "N", .min = 0,
+     .max = 1 << 20,
      .help = "tokens to generate; 0 = skip (default: 64)"},
-    {.name = "batch", .letter = 'b', .kind = SLM_OPTION_INT, .offset = AT(n_batch), .arg = "B", .min = 1, .max = MAX_BATCH,
+    {.name = "batch", .letter = 'b', .kind = SLM_OPTION_INT, .offset = AT(n_batch), .arg = "B", .min = 1,
+     .max = MAX_BATCH,
      .help = "sequences side by side (default: 1)"},
-    {.name = "repeat", .letter = 'r', .kind = SLM_OPTION_INT, .offset = AT(n_repeat), .arg = "R", .min = 1, .max = MAX_REPEATS,
+    {.name = "repeat", .letter = 'r', .kind = SLM_OPTION_INT, .offset = AT(n_repeat), .arg = "R", .min = 1,
+     .max = MAX_REPEATS,
      .help = "times each is measured (default: 5)"},
     {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
      .help = "one JSON object"},
@@ -44,8 +48,8 @@ struct bench {
     struct slm_model *model;
     struct slm_session *sessions[MAX_BATCH];
     int32_t n_sessions;
-    int32_t *ids;                                                     /* max(n_prompt, n_generate, 1) random tokens */
-    double load_s[MAX_REPEATS], pp[MAX_REPEATS], tg[MAX_REPEATS];     /* seconds, then tokens per second */
+    int32_t *ids; /* max(n_prompt, n_generate, 1) random tokens */
+    double load_s[MAX_REPEATS], pp[MAX_REPEATS], tg[MAX_REPEATS]; /* seconds, then tokens per second */
     uint64_t rss_bytes;
 };
 
@@ -154,7 +158,8 @@ static void add_json(struct slm_buf *out, struct bench *bench, const struct benc
     slm_json_i64(out, "n_prompt", options->n_prompt);
     slm_json_i64(out, "n_gen", options->n_generate);
     slm_json_i64(out, "batch", options->n_batch);
-    slm_json_i64(out, "threads", options->model.n_threads ? options->model.n_threads : (int32_t)slm_os()->n_cpus());
+    slm_json_i64(out, "threads",
+                 options->model.n_threads ? options->model.n_threads : (int32_t)slm_os()->n_cpus());
     slm_json_i64(out, "repeat", options->n_repeat);
     add_values(out, "pp_tok_s", bench->pp, options->n_repeat, options->n_prompt > 0);
     add_values(out, "tg_tok_s", bench->tg, options->n_repeat, options->n_generate > 0);
@@ -183,7 +188,8 @@ static void add_text(struct slm_buf *out, struct bench *bench, const struct benc
     if (options->n_prompt > 0) add_row(out, what, bench->pp, options->n_repeat);
     snprintf(what, sizeof what, "generate %d", options->n_generate);
     if (options->n_generate > 0) add_row(out, what, bench->tg, options->n_repeat);
-    slm_buf_printf(out, "load             %10.3f s\n", slm_cli_median(bench->load_s, (size_t)options->n_repeat));
+    slm_buf_printf(out, "load             %10.3f s\n",
+                   slm_cli_median(bench->load_s, (size_t)options->n_repeat));
     slm_buf_printf(out, "memory           %10s\n", slm_cli_size(size, (double)bench->rss_bytes));
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The interactive chat: read an input, answer it, keep the conversation. What a turn costs is what is new: the whole
- * conversation is rendered by the template every time, but only the tokens after the longest beginning that the session
- * already holds are computed.
+ * The interactive chat: read an input, answer it, keep the conversation. What a turn costs is what is new: the
+ * whole conversation is rendered by the template every time, but only the tokens after the longest beginning
+ * that the session already holds are computed.
  *
- * Ctrl-C stops an answer, and what was said so far stays in the conversation; at the prompt it leaves. A model without
- * chat template cannot tell turns apart: there the input is appended to the text, and the model goes on.
+ * Ctrl-C stops an answer, and what was said so far stays in the conversation; at the prompt it leaves. A model
+ * without chat template cannot tell turns apart: there the input is appended to the text, and the model goes
+ * on.
  *
  * Answers go to stdout; everything the program itself says goes to stderr. */
 #include "cli/chat.h"
@@ -41,7 +42,7 @@ static const struct slm_option_group chat_groups[] = {
 };
 #undef AT
 
-/* ---- the conversation --------------------------------------------------------------------------------------------- */
+/* ---- the conversation ------------------------------------------------------------------------ */
 
 slm_status slm_chat_add(struct slm_chat *chat, const char *role, struct slm_str text, struct slm_error *error)
 {
@@ -82,7 +83,7 @@ slm_status slm_chat_set_system(struct slm_chat *chat, const char *text, struct s
     return SLM_OK;
 }
 
-/* ---- an answer ----------------------------------------------------------------------------------------------------- */
+/* ---- an answer ------------------------------------------------------------------------------- */
 
 struct answer {
     struct slm_buf text;
@@ -98,7 +99,8 @@ static bool on_text(void *user, const char *text, size_t n_bytes)
 }
 
 /* Tokens of the whole conversation as the template writes it, ready for the assistant. */
-static slm_status encode_conversation(struct slm_chat *chat, int32_t **ids, size_t *n_ids, struct slm_error *error)
+static slm_status encode_conversation(struct slm_chat *chat, int32_t **ids, size_t *n_ids,
+                                      struct slm_error *error)
 {
     size_t n = chat->n_messages + (chat->system ? 1 : 0), rendered_bytes;
     char *rendered;
@@ -109,14 +111,14 @@ static slm_status encode_conversation(struct slm_chat *chat, int32_t **ids, size
     slm_status status = slm_chat_render(chat->model, all, n, true, &rendered, &rendered_bytes, error);
     slm_release(all);
     if (status != SLM_OK) return status;
-    status = slm_cli_tokenize(chat->model, (struct slm_str){rendered, rendered_bytes}, SLM_TOKENIZE_PARSE_SPECIAL, ids,
-                              n_ids, error);
+    status = slm_cli_tokenize(chat->model, (struct slm_str){rendered, rendered_bytes},
+                              SLM_TOKENIZE_PARSE_SPECIAL, ids, n_ids, error);
     slm_free(rendered);
     return status;
 }
 
-/* Drops from the session what the conversation no longer begins with; *n_kept tokens need not be computed again. The
- * last one always is: its logits are what the answer starts from. */
+/* Drops from the session what the conversation no longer begins with; *n_kept tokens need not be computed
+ * again. The last one always is: its logits are what the answer starts from. */
 static slm_status keep_common(struct slm_chat *chat, const int32_t *ids, size_t n_ids, size_t *n_kept,
                               struct slm_error *error)
 {
@@ -131,14 +133,16 @@ static slm_status check_fits(const struct slm_chat *chat, size_t n_tokens, struc
 {
     size_t n_ctx = slm_session_n_ctx(chat->session);
     if (n_tokens < n_ctx) return SLM_OK;
-    return slm_fail(error, SLM_ERR_CONTEXT, "chat",
-                    "the conversation has %zu tokens and the context holds %zu; /clear begins a new one, --ctx %zu "
-                    "would hold more", n_tokens, n_ctx, 2 * n_ctx);
+    return slm_fail(
+        error, SLM_ERR_CONTEXT, "chat",
+        "the conversation has %zu tokens and the context holds %zu; /clear begins a new one, --ctx %zu "
+        "would hold more",
+        n_tokens, n_ctx, 2 * n_ctx);
 }
 
 /* What has to be computed for this input: with a template the conversation, without one the input itself. */
-static slm_status encode_turn(struct slm_chat *chat, const char *input, int32_t **ids, size_t *n_ids, size_t *n_kept,
-                              struct slm_error *error)
+static slm_status encode_turn(struct slm_chat *chat, const char *input, int32_t **ids, size_t *n_ids,
+                              size_t *n_kept, struct slm_error *error)
 {
     if (chat->has_template) {
         SLM_TRY(encode_conversation(chat, ids, n_ids, error));
@@ -147,7 +151,8 @@ static slm_status encode_turn(struct slm_chat *chat, const char *input, int32_t 
     }
     size_t n_past = slm_session_n_past(chat->session);
     *n_kept = 0;
-    SLM_TRY(slm_cli_tokenize(chat->model, slm_str(input), n_past == 0 ? SLM_TOKENIZE_ADD_SPECIAL : 0, ids, n_ids, error));
+    SLM_TRY(slm_cli_tokenize(chat->model, slm_str(input), n_past == 0 ? SLM_TOKENIZE_ADD_SPECIAL : 0, ids,
+                             n_ids, error));
     if (*n_ids == 0) return slm_fail(error, SLM_ERR_ARGUMENT, "chat", "this input has no tokens");
     return check_fits(chat, n_past + *n_ids, error);
 }
@@ -169,7 +174,8 @@ static slm_status generate(struct slm_chat *chat, const char *input, struct answ
         .on_text = on_text,
         .user = answer,
     };
-    if (status == SLM_OK) status = slm_generate(chat->session, ids + n_kept, n_ids - n_kept, &params, result, error);
+    if (status == SLM_OK)
+        status = slm_generate(chat->session, ids + n_kept, n_ids - n_kept, &params, result, error);
     slm_release(ids);
     return status;
 }
@@ -203,7 +209,7 @@ static void take_turn(struct slm_chat *chat, const char *input)
     slm_line_take_interrupt(); /* the Ctrl-C that stopped the answer is used up */
 }
 
-/* ---- input ------------------------------------------------------------------------------------------------------- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static bool ends_with(const struct slm_buf *text, const char *end)
 {
@@ -263,7 +269,8 @@ static void loop(struct slm_chat *chat)
     while (!chat->done) {
         enum slm_line_result result = read_input(chat, &input);
         if (result == SLM_LINE_END) break;
-        if (result == SLM_LINE_INTERRUPTED) break; /* Ctrl-C at the prompt leaves; during an answer it does not */
+        if (result == SLM_LINE_INTERRUPTED)
+            break; /* Ctrl-C at the prompt leaves; during an answer it does not */
         if (!input.data || is_blank(input.data)) continue;
         slm_line_remember(chat->line, input.data);
         if (input.data[0] == '/') slm_chat_command(chat, input.data);
@@ -272,7 +279,7 @@ static void loop(struct slm_chat *chat)
     slm_buf_release(&input);
 }
 
-/* ---- start and end --------------------------------------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------------------- */
 
 /* $XDG_STATE_HOME/slm/history, else ~/.local/state/slm/history; makes the folders. False: no place for it. */
 static bool find_history(char *path, size_t cap)
@@ -299,7 +306,9 @@ static void greet(const struct slm_chat *chat)
     fprintf(stderr, "%s%s (%s). /help lists commands, /bye leaves, Ctrl-C stops an answer.%s\n", dim,
             info.name[0] ? info.name : "model", info.architecture, off);
     if (!chat->has_template)
-        fprintf(stderr, "%sThis model has no chat template: it continues your text instead of answering it.%s\n", dim, off);
+        fprintf(stderr,
+                "%sThis model has no chat template: it continues your text instead of answering it.%s\n", dim,
+                off);
 }
 
 static slm_status open_chat(struct slm_chat *chat, const struct slm_chat_setup *setup, struct slm_error *error)

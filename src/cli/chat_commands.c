@@ -17,9 +17,10 @@ static char *next_word(char **rest)
     return word;
 }
 
-/* ---- parameters --------------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
-slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const char *value, struct slm_error *error)
+slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const char *value,
+                                  struct slm_error *error)
 {
     const char *names[SLM_SAMPLING_ROWS];
     size_t n = 0;
@@ -35,7 +36,8 @@ slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const
     }
     const char *near = slm_nearest(name, names, n);
     return slm_fail(error, SLM_ERR_ARGUMENT, "/set parameter", "unknown parameter '%s'%s%s%s", name,
-                    near ? "; did you mean " : "; /show parameters lists them", near ? near : "", near ? "?" : "");
+                    near ? "; did you mean " : "; /show parameters lists them", near ? near : "",
+                    near ? "?" : "");
 }
 
 static void show_parameters(const struct slm_chat *chat)
@@ -61,7 +63,7 @@ static void show_parameters(const struct slm_chat *chat)
     }
 }
 
-/* ---- the commands --------------------------------------------------------------------------------------------------- */
+/* ---- the commands ---------------------------------------------------------------------------- */
 
 static void do_set(struct slm_chat *chat, char *rest)
 {
@@ -75,13 +77,14 @@ static void do_set(struct slm_chat *chat, char *rest)
         else status = slm_chat_set_parameter(chat, name, rest, &error);
     } else if (strcmp(what, "system") == 0) {
         if (!chat->has_template)
-            status = slm_fail(&error, SLM_ERR_UNSUPPORTED, "/set system", "this model has no chat template to carry it");
+            status = slm_fail(&error, SLM_ERR_UNSUPPORTED, "/set system",
+                              "this model has no chat template to carry it");
         else status = slm_chat_set_system(chat, rest, &error);
     } else if (strcmp(what, "verbose") == 0 || strcmp(what, "quiet") == 0) {
         chat->verbose = what[0] == 'v';
     } else {
-        status = slm_fail(&error, SLM_ERR_ARGUMENT, "/set", "'%s' is not allowed: parameter, system, verbose or quiet is",
-                          what);
+        status = slm_fail(&error, SLM_ERR_ARGUMENT, "/set",
+                          "'%s' is not allowed: parameter, system, verbose or quiet is", what);
     }
     if (status != SLM_OK) slm_cli_fail(&error);
 }
@@ -92,9 +95,11 @@ static void do_show(struct slm_chat *chat, char *rest)
     struct slm_model_info info = slm_model_info(chat->model);
     char count[16];
     if (strcmp(what, "parameters") == 0) show_parameters(chat);
-    else if (strcmp(what, "system") == 0) fprintf(stderr, "%s\n", chat->system ? chat->system : "(no system message)");
+    else if (strcmp(what, "system") == 0)
+        fprintf(stderr, "%s\n", chat->system ? chat->system : "(no system message)");
     else if (strcmp(what, "template") == 0)
-        fprintf(stderr, "%s\n", chat->has_template ? slm_model_chat_template(chat->model) : "(no chat template)");
+        fprintf(stderr, "%s\n",
+                chat->has_template ? slm_model_chat_template(chat->model) : "(no chat template)");
     else if (what[0] == '\0' || strcmp(what, "info") == 0) {
         fprintf(stderr, "  model      %s, %s, %s parameters (%s)\n", info.name[0] ? info.name : "(no name)",
                 info.architecture, slm_cli_count(count, (double)info.n_params), info.size_class);
@@ -197,8 +202,8 @@ void slm_chat_command(struct slm_chat *chat, const char *input)
     if (i < N_CHAT_COMMANDS) chat_commands[i].run(chat, rest);
     else {
         const char *near = slm_nearest(name, names, N_CHAT_COMMANDS);
-        slm_cli_usage("chat", "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "; /help lists them",
-                      near ? near : "", near ? "?" : "");
+        slm_cli_usage("chat", "unknown command '%s'%s%s%s", name,
+                      near ? "; did you mean " : "; /help lists them", near ? near : "", near ? "?" : "");
     }
     slm_release(copy);
 }

@@ -3,8 +3,8 @@
  * /save and /load: a conversation as JSON,
  *   {"format": "slm-chat", "version": 1, "model": NAME, "system": TEXT or null,
  *    "parameters": {NAME: VALUE, ...}, "messages": [{"role": "user" | "assistant", "content": TEXT}, ...]}
- * with only those parameters that a person chose. It holds text, not the session's KV cache: it is readable, small and
- * not bound to a model; what the text means to the model is computed again on the next turn.
+ * with only those parameters that a person chose. It holds text, not the session's KV cache: it is readable,
+ * small and not bound to a model; what the text means to the model is computed again on the next turn.
  *
  * Loading trusts nothing: a file is checked whole before the chat is touched. */
 #include <jansson.h>
@@ -16,7 +16,7 @@
 
 enum { MAX_FILE_BYTES = 64 << 20, MAX_MESSAGES = 100000 };
 
-/* ---- save ------------------------------------------------------------------------------------------------------- */
+/* ---- save ------------------------------------------------------------------------------------ */
 
 static void add_parameter(struct slm_buf *out, const struct slm_chat *chat, size_t i)
 {
@@ -101,7 +101,7 @@ slm_status slm_chat_save(const struct slm_chat *chat, const char *path, struct s
     return status;
 }
 
-/* ---- load ------------------------------------------------------------------------------------------------------- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 static slm_status check_message(const json_t *message, size_t i, const char *path, struct slm_error *error)
 {
@@ -121,7 +121,8 @@ static slm_status check_chat(const json_t *root, const char *path, struct slm_er
     if (!format || strcmp(format, "slm-chat") != 0 || json_integer_value(json_object_get(root, "version")) != 1)
         return slm_fail(error, SLM_ERR_FORMAT, path, "is not a saved conversation of version 1");
     if (!json_is_array(messages) || json_array_size(messages) > MAX_MESSAGES)
-        return slm_fail(error, SLM_ERR_FORMAT, path, "'messages' is not an array of at most %d messages", MAX_MESSAGES);
+        return slm_fail(error, SLM_ERR_FORMAT, path, "'messages' is not an array of at most %d messages",
+                        MAX_MESSAGES);
     if (system && !json_is_null(system) && !json_is_string(system))
         return slm_fail(error, SLM_ERR_FORMAT, path, "'system' is neither a text nor null");
     if (parameters && !json_is_object(parameters))
@@ -143,7 +144,8 @@ static slm_status load_value(struct slm_chat *chat, const char *name, const json
     return slm_chat_set_parameter(chat, name, number, error);
 }
 
-static slm_status load_parameters(struct slm_chat *chat, json_t *parameters, const char *path, struct slm_error *error)
+static slm_status load_parameters(struct slm_chat *chat, json_t *parameters, const char *path,
+                                  struct slm_error *error)
 {
     const char *name;
     json_t *value;
@@ -177,13 +179,14 @@ slm_status slm_chat_load(struct slm_chat *chat, const char *path, struct slm_err
     json_t *root = NULL;
     struct slm_sampling before = chat->sampling;
     if (!chat->has_template)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, "/load", "this model has no chat template to carry a conversation");
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, "/load",
+                        "this model has no chat template to carry a conversation");
     slm_status status = slm_cli_read(path, MAX_FILE_BYTES, &text, error);
     if (status != SLM_OK) goto out;
     root = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &json_error);
     if (!root) {
-        status = slm_fail(error, SLM_ERR_FORMAT, path, "line %d, column %d: %s", json_error.line, json_error.column,
-                          json_error.text);
+        status = slm_fail(error, SLM_ERR_FORMAT, path, "line %d, column %d: %s", json_error.line,
+                          json_error.column, json_error.text);
         goto out;
     }
     status = check_chat(root, path, error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One const struct a command; each lives in the file of its name, and main.c lists them in the order help shows. */
+ * One const struct a command; each lives in the file of its name, and main.c lists them in the order help
+ * shows. */
 #ifndef SLM_CLI_COMMANDS_H
 #define SLM_CLI_COMMANDS_H
 #include "cli/options.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What several commands do the same way: the options of models and of sampling, opening a model with a progress bar,
- * reading a file or stdin, measuring. Commands stay short because this is here; nothing here knows a command. */
+ * What several commands do the same way: the options of models and of sampling, opening a model with a progress
+ * bar, reading a file or stdin, measuring. Commands stay short because this is here; nothing here knows a
+ * command. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include "base/os.h"
 #include "base/rng.h"
 
-/* ---- options of models ------------------------------------------------------------------------------------------ */
+/* ---- options of models ----------------------------------------------------------------------- */
 
 static const char *const kv_names[] = {"", "f16", "f32", NULL}; /* enum slm_kv_type */
 
@@ -22,9 +23,11 @@ static const char *const kv_names[] = {"", "f16", "f32", NULL}; /* enum slm_kv_t
 const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
     {.name = "model", .letter = 'm', .kind = SLM_OPTION_TEXT, .offset = AT(path), .arg = "MODEL",
      .help = "GGUF file (default: the built-in model)"},
-    {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1, .max = 1024,
+    {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1,
+     .max = 1024,
      .help = "threads (default: all CPUs this process may use)"},
-    {.name = "ctx", .letter = 'c', .kind = SLM_OPTION_INT, .offset = AT(n_ctx), .arg = "N", .min = 1, .max = 16777216,
+    {.name = "ctx", .letter = 'c', .kind = SLM_OPTION_INT, .offset = AT(n_ctx), .arg = "N", .min = 1,
+     .max = 16777216,
      .help = "tokens the context holds (default: what the model was trained for, at most 4096)"},
     {.name = "batch-size", .kind = SLM_OPTION_INT, .offset = AT(n_batch), .arg = "N", .min = 1, .max = 65536,
      .help = "most prompt tokens computed at once (default: 256)"},
@@ -94,32 +97,42 @@ slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_
     return slm_session_open(model, &options, out, error);
 }
 
-/* ---- options of sampling ---------------------------------------------------------------------------------------- */
+/* ---- options of sampling --------------------------------------------------------------------- */
 
-#define AT(field) offsetof(struct slm_sampling, field)
+#define AT(field)    offsetof(struct slm_sampling, field)
 #define PARAM(field) offsetof(struct slm_sampling, params.field)
 const struct slm_option slm_sampling_rows[SLM_SAMPLING_ROWS] = {
-    {.name = "n-predict", .letter = 'n', .kind = SLM_OPTION_INT, .offset = AT(n_predict), .arg = "N", .min = 0, .max = 16777216, .key = "num_predict",
+    {.name = "n-predict", .letter = 'n', .kind = SLM_OPTION_INT, .offset = AT(n_predict), .arg = "N",
+     .min = 0, .max = 16777216, .key = "num_predict",
      .help = "most tokens to generate; 0 = until the model ends or the context is full (default: 0)"},
-    {.name = "temp", .letter = 'T', .kind = SLM_OPTION_FLOAT, .offset = PARAM(temperature), .arg = "T", .min = -FLT_MAX, .max = FLT_MAX, .key = "temperature",
+    {.name = "temp", .letter = 'T', .kind = SLM_OPTION_FLOAT, .offset = PARAM(temperature), .arg = "T",
+     .min = -FLT_MAX, .max = FLT_MAX, .key = "temperature",
      .help = "temperature; 0 = always the likeliest token (default: 0.8)"},
     {.name = "seed", .letter = 's', .kind = SLM_OPTION_U64, .offset = PARAM(seed), .arg = "S", .key = "seed",
      .help = "same model, prompt, settings and seed give the same text (default: a new one each time)"},
-    {.name = "top-k", .kind = SLM_OPTION_INT, .offset = PARAM(top_k), .arg = "K", .min = 0, .max = INT32_MAX, .key = "top_k",
+    {.name = "top-k", .kind = SLM_OPTION_INT, .offset = PARAM(top_k), .arg = "K", .min = 0, .max = INT32_MAX,
+     .key = "top_k",
      .help = "draw from the K likeliest tokens; 0 = off (default: 40)"},
-    {.name = "top-p", .kind = SLM_OPTION_FLOAT, .offset = PARAM(top_p), .arg = "P", .min = 0, .max = 1, .key = "top_p",
+    {.name = "top-p", .kind = SLM_OPTION_FLOAT, .offset = PARAM(top_p), .arg = "P", .min = 0, .max = 1,
+     .key = "top_p",
      .help = "draw from the likeliest tokens that together reach P (default: 0.95)"},
-    {.name = "min-p", .kind = SLM_OPTION_FLOAT, .offset = PARAM(min_p), .arg = "P", .min = 0, .max = 1, .key = "min_p",
+    {.name = "min-p", .kind = SLM_OPTION_FLOAT, .offset = PARAM(min_p), .arg = "P", .min = 0, .max = 1,
+     .key = "min_p",
      .help = "drop tokens less than P times as likely as the likeliest (default: 0.05)"},
-    {.name = "typical", .kind = SLM_OPTION_FLOAT, .offset = PARAM(typical_p), .arg = "P", .min = 0, .max = 1, .key = "typical_p",
+    {.name = "typical", .kind = SLM_OPTION_FLOAT, .offset = PARAM(typical_p), .arg = "P", .min = 0, .max = 1,
+     .key = "typical_p",
      .help = "locally typical sampling; 1 = off (default: 1)"},
-    {.name = "repeat-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(repeat_penalty), .arg = "R", .min = 0, .max = 1000, .key = "repeat_penalty",
+    {.name = "repeat-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(repeat_penalty), .arg = "R",
+     .min = 0, .max = 1000, .key = "repeat_penalty",
      .help = "divides the logits of recent tokens; 1 = off (default: 1)"},
-    {.name = "frequency-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(frequency_penalty), .arg = "F", .min = -1000, .max = 1000, .key = "frequency_penalty",
+    {.name = "frequency-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(frequency_penalty), .arg = "F",
+     .min = -1000, .max = 1000, .key = "frequency_penalty",
      .help = "subtracted once per recent occurrence (default: 0)"},
-    {.name = "presence-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(presence_penalty), .arg = "F", .min = -1000, .max = 1000, .key = "presence_penalty",
+    {.name = "presence-penalty", .kind = SLM_OPTION_FLOAT, .offset = PARAM(presence_penalty), .arg = "F",
+     .min = -1000, .max = 1000, .key = "presence_penalty",
      .help = "subtracted from tokens that occurred recently (default: 0)"},
-    {.name = "repeat-last-n", .kind = SLM_OPTION_INT, .offset = PARAM(penalty_last_n), .arg = "N", .min = -1, .max = INT32_MAX, .key = "repeat_last_n",
+    {.name = "repeat-last-n", .kind = SLM_OPTION_INT, .offset = PARAM(penalty_last_n), .arg = "N", .min = -1,
+     .max = INT32_MAX, .key = "repeat_last_n",
      .help = "tokens the penalties look back; -1 = all (default: 64)"},
     {.name = "logit-bias", .kind = SLM_OPTION_BIAS, .offset = AT(bias), .arg = "ID=B",
      .help = "adds B to the logit of token ID; -inf bans it (may be repeated)"},
@@ -149,7 +162,7 @@ void slm_cli_sampling_defaults(const struct slm_model *model, struct slm_samplin
     *sampling = merged;
 }
 
-/* ---- text and tokens --------------------------------------------------------------------------------------------- */
+/* ---- text and tokens ------------------------------------------------------------------------- */
 
 slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, unsigned flags, int32_t **ids,
                             size_t *n_ids, struct slm_error *error)
@@ -168,7 +181,8 @@ slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, 
     }
 }
 
-slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids, struct slm_error *error)
+slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids,
+                             struct slm_error *error)
 {
     size_t cap = strlen(text) / 2 + 1; /* "1 2 3": two characters a number */
     *n_ids = 0;
@@ -181,7 +195,8 @@ slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, s
         errno = 0;
         long id = strtol(text, &end, 10);
         if (end == text || (*end && !strchr(" ,\t\r\n", *end)) || errno || id < 0 || id >= n_vocab) {
-            slm_status status = slm_fail(error, SLM_ERR_ARGUMENT, "ids", "'%.*s' is not a token id from 0 to %d",
+            slm_status status = slm_fail(error, SLM_ERR_ARGUMENT, "ids",
+                                         "'%.*s' is not a token id from 0 to %d",
                                          (int)strcspn(text, " ,\t\r\n") % 64, text, n_vocab - 1);
             slm_release(*ids);
             *ids = NULL;
@@ -222,7 +237,7 @@ const char *slm_cli_stop_name(enum slm_stop_reason reason)
     return names[reason];
 }
 
-/* ---- measuring ----------------------------------------------------------------------------------------------------- */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 double slm_cli_seconds(void)
 {
@@ -275,12 +290,14 @@ static double rate(double n, double seconds)
 void slm_cli_print_timing(const struct slm_generate_result *result, double load_s)
 {
     char text[32];
-    fprintf(stderr, "total duration:       %s\n", duration(text, load_s + result->prompt_s + result->generate_s));
+    fprintf(stderr, "total duration:       %s\n",
+            duration(text, load_s + result->prompt_s + result->generate_s));
     fprintf(stderr, "load duration:        %s\n", duration(text, load_s));
     fprintf(stderr, "prompt eval count:    %zu token(s)\n", result->n_prompt);
     fprintf(stderr, "prompt eval duration: %s\n", duration(text, result->prompt_s));
     fprintf(stderr, "prompt eval rate:     %.2f tokens/s\n", rate((double)result->n_prompt, result->prompt_s));
     fprintf(stderr, "eval count:           %zu token(s)\n", result->n_generated);
     fprintf(stderr, "eval duration:        %s\n", duration(text, result->generate_s));
-    fprintf(stderr, "eval rate:            %.2f tokens/s\n", rate((double)result->n_generated, result->generate_s));
+    fprintf(stderr, "eval rate:            %.2f tokens/s\n",
+            rate((double)result->n_generated, result->generate_s));
 }

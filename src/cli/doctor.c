@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm doctor`: what this machine can do and whether slm works on it: the CPU and the kernels that were chosen for it,
- * memory and how fast it is read, arithmetic throughput, and a self-check that the built-in model says the same with
- * one thread and with all. About two seconds. What it prints belongs into every bug report.
+ * `slm doctor`: what this machine can do and whether slm works on it: the CPU and the kernels that were chosen
+ * for it, memory and how fast it is read, arithmetic throughput, and a self-check that the built-in model says
+ * the same with one thread and with all. About two seconds. What it prints belongs into every bug report.
  *
  * Measured speeds are those of this moment on a machine that may be shared: an upper bound was not looked for. */
 #include <unistd.h>
@@ -31,7 +31,8 @@ struct doctor_options {
 static const struct slm_option doctor_rows[] = {
     {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
      .help = "one JSON object"},
-    {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1, .max = 1024,
+    {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1,
+     .max = 1024,
      .help = "threads to measure with (default: all)"},
     {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
      .help = "CPU features to use; 0 = none (default: all)"},
@@ -43,18 +44,18 @@ static const struct slm_option_group doctor_groups[] = {
 enum { SEEN_MASK = 4 }; /* bit of row 2 */
 
 struct findings {
-    uint64_t features;                      /* those in use */
+    uint64_t features; /* those in use */
     unsigned n_threads;
     uint64_t memory_total, memory_available; /* bytes; 0 = unknown */
-    double read_1, read_all;                /* bytes per second; 0 = not measured */
-    double flops_1, flops_all;              /* f32 operations per second, a fused multiply-add counting two */
-    char huge_pages[32];                    /* "madvise", or "unknown" */
+    double read_1, read_all;                 /* bytes per second; 0 = not measured */
+    double flops_1, flops_all;               /* f32 operations per second, a fused multiply-add counting two */
+    char huge_pages[32];                     /* "madvise", or "unknown" */
     const char *level;
-    const char *check;                      /* "ok", "failed" or "skipped" */
-    struct slm_error check_error;           /* why, unless ok */
+    const char *check;            /* "ok", "failed" or "skipped" */
+    struct slm_error check_error; /* why, unless ok */
 };
 
-/* ---- memory bandwidth -------------------------------------------------------------------------------------------- */
+/* ---- memory bandwidth ------------------------------------------------------------------------ */
 
 struct read_job {
     const uint64_t *data;
@@ -104,7 +105,7 @@ static void measure_reading(struct slm_pool *one, struct slm_pool *all, struct f
     slm_os()->release_pages(memory, bytes);
 }
 
-/* ---- arithmetic --------------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 enum { ROWS = 64, TOKENS = 8, DEPTH = 512, CALLS = 32 }; /* 128 KB of weights: stays in L2 */
 
@@ -118,13 +119,14 @@ static void multiply_share(void *arg, unsigned rank, unsigned n_threads)
 {
     const struct multiply_job *job = arg;
     (void)n_threads;
-    struct slm_matmul_args args = {job->w, job->x, job->out + (size_t)rank * TOKENS * ROWS, ROWS, TOKENS, DEPTH,
-                                   DEPTH,  DEPTH,  ROWS};
+    struct slm_matmul_args args = {
+        job->w, job->x, job->out + (size_t)rank * TOKENS * ROWS, ROWS, TOKENS, DEPTH, DEPTH, DEPTH, ROWS};
     for (int i = 0; i < CALLS; i++) job->kernels->matmul(&args);
 }
 
-static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all, const struct slm_kernels *kernels,
-                                     struct findings *f, struct slm_error *error)
+static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all,
+                                     const struct slm_kernels *kernels, struct findings *f,
+                                     struct slm_error *error)
 {
     size_t n_out = (size_t)f->n_threads * TOKENS * ROWS;
     float *memory = slm_alloc((ROWS + TOKENS) * DEPTH + n_out, sizeof *memory, "doctor", error);
@@ -138,7 +140,7 @@ static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all,
     return SLM_OK;
 }
 
-/* ---- self-check ---------------------------------------------------------------------------------------------------- */
+/* ---- self-check ------------------------------------------------------------------------------ */
 
 static slm_status greedy_ids(const struct slm_model *model, unsigned n_threads, int32_t ids[CHECK_TOKENS],
                              struct slm_error *error)
@@ -175,15 +177,16 @@ static void self_check(uint64_t cpu_mask, struct findings *f)
     if (status == SLM_OK) status = greedy_ids(model, 1, again, &f->check_error);
     if (status == SLM_OK) status = greedy_ids(model, f->n_threads, threaded, &f->check_error);
     if (status == SLM_OK && memcmp(first, again, sizeof first) != 0)
-        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check", "two equal runs gave different tokens");
+        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check",
+                          "two equal runs gave different tokens");
     if (status == SLM_OK && memcmp(first, threaded, sizeof first) != 0)
-        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check", "1 and %u threads gave different tokens",
-                          f->n_threads);
+        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check",
+                          "1 and %u threads gave different tokens", f->n_threads);
     f->check = status == SLM_OK ? "ok" : "failed";
     slm_model_close(model);
 }
 
-/* ---- report --------------------------------------------------------------------------------------------------------- */
+/* ---- report ---------------------------------------------------------------------------------- */
 
 /* The word in brackets of "always [madvise] never". */
 static void read_huge_pages(char out[32])
@@ -220,7 +223,8 @@ static void add_text(struct slm_buf *out, const struct findings *f)
     slm_buf_printf(out, "f32 speed     %.1f GFLOP/s with 1 thread, %.1f GFLOP/s with %u\n", f->flops_1 * 1e-9,
                    f->flops_all * 1e-9, f->n_threads);
     slm_buf_printf(out, "self-check    %s", f->check);
-    if (f->check_error.status != SLM_OK) slm_buf_printf(out, ": %s: %s", f->check_error.where, f->check_error.message);
+    if (f->check_error.status != SLM_OK)
+        slm_buf_printf(out, ": %s: %s", f->check_error.where, f->check_error.message);
     slm_buf_puts(out, "\n");
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm inspect`: what a model file is: hyper-parameters, tensors by type, tokenizer, chat template, and the memory it
- * needs at several context lengths. Works on every well-formed GGUF file, also when this build cannot run it: then
- * it says why not, and shows what the file says.
+ * `slm inspect`: what a model file is: hyper-parameters, tensors by type, tokenizer, chat template, and the
+ * memory it needs at several context lengths. Works on every well-formed GGUF file, also when this build cannot
+ * run it: then it says why not, and shows what the file says.
  *
- * Deliberately not here: quality, speed (`slm bench`), and judgement of a template's content; its hash lets two files be
- * compared. */
+ * Deliberately not here: quality, speed (`slm bench`), and judgement of a template's content; its hash lets two
+ * files be compared. */
 #include <inttypes.h>
 
 #include "base/os.h"
@@ -50,18 +50,18 @@ struct need {
 /* Everything that is shown, gathered before anything is printed. */
 struct report {
     const char *path;
-    struct slm_model *model;        /* NULL: cannot be run */
-    struct slm_gguf *opened;        /* owned when model is NULL */
+    struct slm_model *model; /* NULL: cannot be run */
+    struct slm_gguf *opened; /* owned when model is NULL */
     const struct slm_gguf *gguf;
-    struct slm_error why_not;       /* when model is NULL */
+    struct slm_error why_not; /* when model is NULL */
     struct type_sum types[SLM_DTYPE_COUNT], total;
     struct need needs[MAX_CONTEXTS];
     size_t n_needs;
     struct slm_str architecture, name, tokenizer, pre, chat_template;
-    int64_t n_vocab;                /* tokens listed in the file */
+    int64_t n_vocab; /* tokens listed in the file */
 };
 
-/* ---- gathering ------------------------------------------------------------------------------------------------------ */
+/* ---- gathering ------------------------------------------------------------------------------- */
 
 static slm_status open_report(struct report *r, const struct inspect_options *options, struct slm_error *error)
 {
@@ -109,7 +109,8 @@ static void predict_needs(struct report *r, const struct inspect_options *option
     size_t n = 0;
     if (options->model.n_ctx > 0) contexts[n++] = options->model.n_ctx;
     else {
-        for (int32_t n_ctx = 1024; n_ctx < n_ctx_train && n + 1 < MAX_CONTEXTS; n_ctx *= 4) contexts[n++] = n_ctx;
+        for (int32_t n_ctx = 1024; n_ctx < n_ctx_train && n + 1 < MAX_CONTEXTS; n_ctx *= 4)
+            contexts[n++] = n_ctx;
         contexts[n++] = n_ctx_train;
     }
     for (size_t i = 0; i < n; i++) {
@@ -119,7 +120,8 @@ static void predict_needs(struct report *r, const struct inspect_options *option
                                               .kv_type = (enum slm_kv_type)options->model.kv_type};
         struct need *need = &r->needs[r->n_needs];
         need->n_ctx = contexts[i];
-        if (slm_session_predict(r->model, &session, &need->kv_bytes, &need->scratch_bytes, NULL) == SLM_OK) r->n_needs++;
+        if (slm_session_predict(r->model, &session, &need->kv_bytes, &need->scratch_bytes, NULL) == SLM_OK)
+            r->n_needs++;
     }
 }
 
@@ -134,7 +136,9 @@ static slm_status gather(struct report *r, const struct inspect_options *options
     r->tokenizer = text_key(r->gguf, "tokenizer.ggml.model");
     r->pre = text_key(r->gguf, "tokenizer.ggml.pre");
     r->chat_template = text_key(r->gguf, "tokenizer.chat_template");
-    if (slm_gguf_get_array(r->gguf, "tokenizer.ggml.tokens", SLM_GGUF_STRING, &tokens, &found, NULL) == SLM_OK && found)
+    if (slm_gguf_get_array(r->gguf, "tokenizer.ggml.tokens", SLM_GGUF_STRING, &tokens, &found, NULL) ==
+            SLM_OK &&
+        found)
         r->n_vocab = (int64_t)tokens->n;
     sum_tensors(r);
     if (r->model) predict_needs(r, options);
@@ -152,7 +156,7 @@ static uint64_t short_hash(struct slm_str text)
     return slm_hash_bytes(text.ptr, text.len, 0);
 }
 
-/* ---- values of keys -------------------------------------------------------------------------------------------------- */
+/* ---- values of keys -------------------------------------------------------------------------- */
 
 /* JSON of scalar i of a numeric key. */
 static void add_number(struct slm_buf *out, const struct slm_gguf_kv *kv, enum slm_gguf_type type, uint64_t i)
@@ -172,8 +176,8 @@ static void add_text(struct slm_buf *out, struct slm_str text, size_t most)
 }
 
 /* The value of a key as JSON; arrays are cut to `most` elements (0 = none is) and texts to most_bytes. */
-static void add_value(struct slm_buf *out, const struct slm_gguf *gguf, const struct slm_gguf_kv *kv, size_t most,
-                      size_t most_bytes)
+static void add_value(struct slm_buf *out, const struct slm_gguf *gguf, const struct slm_gguf_kv *kv,
+                      size_t most, size_t most_bytes)
 {
     if (kv->type == SLM_GGUF_STRING) {
         struct slm_str text = {0};
@@ -205,21 +209,23 @@ static void add_dims(struct slm_buf *out, const struct slm_gguf_tensor *t, const
     for (uint32_t d = 0; d < t->n_dims; d++) slm_buf_printf(out, "%s%" PRIu64, d ? between : "", t->dims[d]);
 }
 
-/* ---- text -------------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void add_model_text(struct slm_buf *out, const struct report *r)
 {
     char a[16], b[16];
     slm_buf_printf(out, "file          %s\n", r->path);
-    slm_buf_printf(out, "format        GGUF v%u, %s, %zu part%s, %zu keys, %zu tensors\n", slm_gguf_version(r->gguf),
-                   slm_cli_size(a, (double)slm_gguf_file_bytes(r->gguf)), slm_gguf_n_parts(r->gguf),
-                   slm_gguf_n_parts(r->gguf) == 1 ? "" : "s", slm_gguf_n_kv(r->gguf), slm_gguf_n_tensors(r->gguf));
+    slm_buf_printf(out, "format        GGUF v%u, %s, %zu part%s, %zu keys, %zu tensors\n",
+                   slm_gguf_version(r->gguf), slm_cli_size(a, (double)slm_gguf_file_bytes(r->gguf)),
+                   slm_gguf_n_parts(r->gguf), slm_gguf_n_parts(r->gguf) == 1 ? "" : "s", slm_gguf_n_kv(r->gguf),
+                   slm_gguf_n_tensors(r->gguf));
     slm_buf_printf(out, "name          ");
     add_text(out, r->name, 200);
     slm_buf_printf(out, "\narchitecture  ");
     add_text(out, r->architecture, 200);
-    slm_buf_printf(out, "\nparameters    %s (%" PRIu64 "), size class %s\n", slm_cli_count(b, (double)r->total.n_elements),
-                   r->total.n_elements, slm_model_size_class(r->total.n_elements));
+    slm_buf_printf(out, "\nparameters    %s (%" PRIu64 "), size class %s\n",
+                   slm_cli_count(b, (double)r->total.n_elements), r->total.n_elements,
+                   slm_model_size_class(r->total.n_elements));
     slm_buf_printf(out, "weights       %s, %.2f bits a weight\n", slm_cli_size(a, (double)r->total.bytes),
                    bits_per_weight(r));
     for (size_t t = 0; t < SLM_DTYPE_COUNT; t++)
@@ -262,7 +268,8 @@ static void add_tokenizer_text(struct slm_buf *out, const struct report *r)
         }
         slm_buf_printf(out, ", %" PRId64 " tokens", r->n_vocab);
         if (r->model)
-            slm_buf_printf(out, ", BOS %d, EOS %d", slm_model_info(r->model).bos_id, slm_model_info(r->model).eos_id);
+            slm_buf_printf(out, ", BOS %d, EOS %d", slm_model_info(r->model).bos_id,
+                           slm_model_info(r->model).eos_id);
         slm_buf_puts(out, "\n");
     }
     if (r->chat_template.len)
@@ -293,7 +300,7 @@ static void add_report_text(struct slm_buf *out, const struct report *r, const s
     }
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void add_str(struct slm_buf *out, const char *key, struct slm_str value)
 {
@@ -349,7 +356,8 @@ static void add_run_json(struct slm_buf *out, const struct report *r)
     slm_buf_puts(out, "]");
 }
 
-static void add_tokenizer_json(struct slm_buf *out, const struct report *r, const struct inspect_options *options)
+static void add_tokenizer_json(struct slm_buf *out, const struct report *r,
+                               const struct inspect_options *options)
 {
     slm_json_key(out, "tokenizer");
     if (!r->tokenizer.len) slm_buf_puts(out, "null");

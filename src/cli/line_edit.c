@@ -2,11 +2,11 @@
  *
  * The line reader of builds with libedit: editing, history, bracketed paste.
  *
- * Through libedit's own interface, not its readline imitation, because two things need it: Ctrl-C must end the read
- * (libedit swallows the first EINTR, so the function that reads characters is ours), and a paste must not be taken for
- * typing. A terminal with bracketed paste wraps pasted text in ESC [200~ and ESC [201~. One line of it is inserted as
- * if typed; several lines are kept aside under a mark like [paste 1: 12 lines], and take the mark's place when the line is
- * done, so that no newline in a paste sends half a question. */
+ * Through libedit's own interface, not its readline imitation, because two things need it: Ctrl-C must end the
+ * read (libedit swallows the first EINTR, so the function that reads characters is ours), and a paste must not
+ * be taken for typing. A terminal with bracketed paste wraps pasted text in ESC [200~ and ESC [201~. One line
+ * of it is inserted as if typed; several lines are kept aside under a mark like [paste 1: 12 lines], and take
+ * the mark's place when the line is done, so that no newline in a paste sends half a question. */
 #include <errno.h>
 #include <histedit.h>
 #include <langinfo.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm logits`: the model's raw answer to a row of token ids, before any sampling: for comparing with other programs
- * and for tests. JSON carries every logit with enough digits to read back the same float. */
+ * `slm logits`: the model's raw answer to a row of token ids, before any sampling: for comparing with other
+ * programs and for tests. JSON carries every logit with enough digits to read back the same float. */
 #include "base/os.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -33,7 +33,7 @@ static const struct slm_option_group logits_groups[] = {
 
 /* The rows of one evaluation. */
 struct answer {
-    const float *logits; /* [n_rows, n_vocab] */
+    const float *logits;           /* [n_rows, n_vocab] */
     size_t n_rows, n_vocab, first; /* first: position of row 0 */
 };
 
@@ -55,8 +55,8 @@ static void add_json(struct slm_buf *out, const struct answer *answer)
 }
 
 /* "position  id  logit  text" of the k likeliest, by repeated search: k is small and this is for eyes. */
-static void add_top(struct slm_buf *out, const struct slm_model *model, const float *row, size_t n_vocab, size_t k,
-                    size_t position)
+static void add_top(struct slm_buf *out, const struct slm_model *model, const float *row, size_t n_vocab,
+                    size_t k, size_t position)
 {
     float bar = 0;
     size_t last = n_vocab;
@@ -80,8 +80,9 @@ static void add_top(struct slm_buf *out, const struct slm_model *model, const fl
     }
 }
 
-static slm_status evaluate(struct slm_session *session, const struct logits_options *options, const int32_t *ids,
-                           size_t n_ids, float **memory, struct answer *answer, struct slm_error *error)
+static slm_status evaluate(struct slm_session *session, const struct logits_options *options,
+                           const int32_t *ids, size_t n_ids, float **memory, struct answer *answer,
+                           struct slm_error *error)
 {
     if (!options->all) {
         SLM_TRY(slm_session_eval(session, ids, n_ids, error));
@@ -110,7 +111,8 @@ static int logits_main(void *opaque, int n_args, char **args)
     size_t n_ids = 0;
     struct answer answer = {0};
     if (n_args > 0) options->model.path = args[0];
-    if (!options->ids) return slm_cli_usage("logits", "--ids is needed: the tokens to evaluate, as in --ids \"1 2 3\"");
+    if (!options->ids)
+        return slm_cli_usage("logits", "--ids is needed: the tokens to evaluate, as in --ids \"1 2 3\"");
     slm_status status = slm_cli_open_model(&options->model, false, &model, &error);
     if (status != SLM_OK) goto out;
     answer.n_vocab = (size_t)slm_model_info(model).n_vocab;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm`: one program, one table of commands. A command is a const struct in its own file; adding one is a file and a
- * row here. This file finds the row, parses the options its table declares, and turns the result into an exit code:
- * 0 done, 1 it failed, 2 it was asked for wrongly. */
+ * `slm`: one program, one table of commands. A command is a const struct in its own file; adding one is a file
+ * and a row here. This file finds the row, parses the options its table declares, and turns the result into an
+ * exit code: 0 done, 1 it failed, 2 it was asked for wrongly. */
 #include <signal.h>
 #include <stdlib.h>
 
@@ -11,8 +11,8 @@
 #include "cli/commands.h"
 
 static const struct slm_command *const commands[] = {
-    &slm_command_run,      &slm_command_chat,     &slm_command_inspect, &slm_command_tokenize,
-    &slm_command_template, &slm_command_logits,   &slm_command_bench,   &slm_command_doctor,
+    &slm_command_run,      &slm_command_chat,   &slm_command_inspect, &slm_command_tokenize,
+    &slm_command_template, &slm_command_logits, &slm_command_bench,   &slm_command_doctor,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -25,7 +25,8 @@ static const struct slm_command *find_command(const char *name)
 
 static void add_overview(struct slm_buf *out)
 {
-    slm_buf_printf(out, "slm %s: runs small language models on this machine\n\nusage: slm COMMAND [arguments]\n\n",
+    slm_buf_printf(out,
+                   "slm %s: runs small language models on this machine\n\nusage: slm COMMAND [arguments]\n\n",
                    slm_version());
     for (size_t i = 0; i < N_COMMANDS; i++)
         slm_buf_printf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
@@ -49,7 +50,8 @@ static int usage_unknown(const char *word)
     const char *names[N_COMMANDS + 1];
     for (size_t i = 0; i < N_COMMANDS; i++) names[i] = commands[i]->name;
     names[N_COMMANDS] = "help";
-    if (slm_cli_is_model(word)) return slm_cli_usage("command line", "'%s' is a model, not a command: slm run %s", word, word);
+    if (slm_cli_is_model(word))
+        return slm_cli_usage("command line", "'%s' is a model, not a command: slm run %s", word, word);
     const char *near = slm_nearest(word, names, N_COMMANDS + 1);
     if (near) return slm_cli_usage("command line", "unknown command '%s'; did you mean '%s'?", word, near);
     return slm_cli_usage("command line", "unknown command '%s'; 'slm help' lists them", word);
@@ -83,8 +85,8 @@ static int run_command(const struct slm_command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    /* A reader that goes away shows as a failed write, which ends the output quietly; the signal would end us in the
-     * middle of whatever we do. */
+    /* A reader that goes away shows as a failed write, which ends the output quietly; the signal would end us
+     * in the middle of whatever we do. */
     signal(SIGPIPE, SIG_IGN);
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) {

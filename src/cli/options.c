@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Option tables at work: parsing with getopt_long, help, and the checks with their sentences. Nothing here knows a
- * command; a command is a const table (struct slm_command) that this file reads.
+ * Option tables at work: parsing with getopt_long, help, and the checks with their sentences. Nothing here
+ * knows a command; a command is a const table (struct slm_command) that this file reads.
  *
- * Why getopt_long under our own table: it knows the syntax people's fingers know (--n=5, -n5, -n 5, options after
- * arguments, unambiguous prefixes, "--"), and leaves meaning to us. Deliberately not here: option files and
- * environment variables as a second way to set an option. */
+ * Why getopt_long under our own table: it knows the syntax people's fingers know (--n=5, -n5, -n 5, options
+ * after arguments, unambiguous prefixes, "--"), and leaves meaning to us. Deliberately not here: option files
+ * and environment variables as a second way to set an option. */
 #include "cli/options.h"
 
 #include <errno.h>
@@ -17,14 +17,14 @@
 #include "base/checked.h"
 
 enum {
-    MAX_ROWS = 64,       /* over all groups of a command */
-    FIRST_LONG = 256,    /* getopt values of rows: above every letter */
-    HELP_COLUMN = 26,    /* where help text starts */
+    MAX_ROWS = 64,    /* over all groups of a command */
+    FIRST_LONG = 256, /* getopt values of rows: above every letter */
+    HELP_COLUMN = 26, /* where help text starts */
     HELP_WIDTH = 80,
-    NEAR_LIMIT = 64,     /* longest word compared by slm_nearest */
+    NEAR_LIMIT = 64, /* longest word compared by slm_nearest */
 };
 
-/* ---- values ------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static slm_status bad_value(const char *where, const char *value, const char *allowed, struct slm_error *error)
 {
@@ -38,8 +38,8 @@ static slm_status parse_int(const struct slm_option *row, const char *where, con
     errno = 0;
     long long number = strtoll(value, &end, 10);
     if (end == value || *end || errno || (double)number < row->min || (double)number > row->max)
-        return slm_fail(error, SLM_ERR_ARGUMENT, where, "'%s' is not allowed: a whole number from %.0f to %.0f is", value,
-                        row->min, row->max);
+        return slm_fail(error, SLM_ERR_ARGUMENT, where,
+                        "'%s' is not allowed: a whole number from %.0f to %.0f is", value, row->min, row->max);
     int32_t narrow = (int32_t)number;
     memcpy(target, &narrow, sizeof narrow);
     return SLM_OK;
@@ -140,20 +140,25 @@ static slm_status parse_bias(const struct slm_option *row, const char *where, co
     return SLM_OK;
 }
 
-/* One row a kind. copy_bytes is what slm_options_overlay copies; lists live in the struct they were parsed into. */
+/* One row a kind. copy_bytes is what slm_options_overlay copies; lists live in the struct they were parsed
+ * into. */
 static const struct {
     slm_status (*parse)(const struct slm_option *, const char *where, const char *value, void *target,
                         struct slm_error *);
     size_t copy_bytes;
 } kinds[] = {
-    [SLM_OPTION_FLAG] = {parse_flag, sizeof(bool)},     [SLM_OPTION_INT] = {parse_int, sizeof(int32_t)},
-    [SLM_OPTION_U64] = {parse_u64, sizeof(uint64_t)},   [SLM_OPTION_FLOAT] = {parse_float, sizeof(float)},
-    [SLM_OPTION_TEXT] = {parse_text, 0},                [SLM_OPTION_LIST] = {parse_list, 0},
-    [SLM_OPTION_CHOICE] = {parse_choice, sizeof(int)},  [SLM_OPTION_BIAS] = {parse_bias, 0},
+    [SLM_OPTION_FLAG] = {parse_flag, sizeof(bool)},
+    [SLM_OPTION_INT] = {parse_int, sizeof(int32_t)},
+    [SLM_OPTION_U64] = {parse_u64, sizeof(uint64_t)},
+    [SLM_OPTION_FLOAT] = {parse_float, sizeof(float)},
+    [SLM_OPTION_TEXT] = {parse_text, 0},
+    [SLM_OPTION_LIST] = {parse_list, 0},
+    [SLM_OPTION_CHOICE] = {parse_choice, sizeof(int)},
+    [SLM_OPTION_BIAS] = {parse_bias, 0},
 };
 
-slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where, const char *value,
-                          void *target, struct slm_error *error)
+slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where,
+                          const char *value, void *target, struct slm_error *error)
 {
     const struct slm_option *option = &group->rows[row];
     SLM_TRY(kinds[option->kind].parse(option, where, value, (char *)target + option->offset, error));
@@ -172,7 +177,7 @@ void slm_options_overlay(const struct slm_option_group *group, const void *given
     }
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------------------- */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 /* Where a getopt value leads: group and row. */
 struct slot {
@@ -220,23 +225,25 @@ static const struct slot *find_slot(const struct tables *t, int value)
 }
 
 /* getopt says '?' for an unknown option, an ambiguous prefix, and a flag that was given a value. */
-static slm_status fail_unknown(const struct slm_command *command, const struct tables *t, const char *word, int value,
-                               struct slm_error *error)
+static slm_status fail_unknown(const struct slm_command *command, const struct tables *t, const char *word,
+                               int value, struct slm_error *error)
 {
     if (value >= FIRST_LONG)
-        return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option --%s takes no value", t->names[value - FIRST_LONG]);
+        return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option --%s takes no value",
+                        t->names[value - FIRST_LONG]);
     if (value > 0 && value != 'h')
-        return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "unknown option -%c; 'slm %s --help' lists them", value,
-                        command->name);
+        return slm_fail(error, SLM_ERR_ARGUMENT, command->name,
+                        "unknown option -%c; 'slm %s --help' lists them", value, command->name);
     const char *near = slm_nearest(word + 2, t->names, t->n + 1);
     if (near)
-        return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "unknown option '%s'; did you mean --%s?", word, near);
-    return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "unknown or ambiguous option '%s'; 'slm %s --help' lists them",
-                    word, command->name);
+        return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "unknown option '%s'; did you mean --%s?", word,
+                        near);
+    return slm_fail(error, SLM_ERR_ARGUMENT, command->name,
+                    "unknown or ambiguous option '%s'; 'slm %s --help' lists them", word, command->name);
 }
 
-slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv, int *first_arg,
-                             bool *help, struct slm_error *error)
+slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv,
+                             int *first_arg, bool *help, struct slm_error *error)
 {
     struct tables t = {.n = 0};
     build_tables(command, &t);
@@ -248,7 +255,8 @@ slm_status slm_options_parse(const struct slm_command *command, void *options, i
         if (value == -1) break;
         if (value == '?') return fail_unknown(command, &t, argv[optind - 1], optopt, error);
         if (value == ':')
-            return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option '%s' needs a value", argv[optind - 1]);
+            return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option '%s' needs a value",
+                            argv[optind - 1]);
         if (value == 'h') {
             *help = true;
             return SLM_OK;
@@ -257,7 +265,8 @@ slm_status slm_options_parse(const struct slm_command *command, void *options, i
         SLM_ASSERT(slot != NULL);
         char where[64];
         snprintf(where, sizeof where, "%s: --%s", command->name, slot->group->rows[slot->row].name);
-        SLM_TRY(slm_option_set(slot->group, slot->row, where, optarg, (char *)options + slot->group->base, error));
+        SLM_TRY(
+            slm_option_set(slot->group, slot->row, where, optarg, (char *)options + slot->group->base, error));
     }
     *first_arg = optind;
     if (argc - optind > command->max_args)
@@ -267,7 +276,7 @@ slm_status slm_options_parse(const struct slm_command *command, void *options, i
     return SLM_OK;
 }
 
-/* ---- help ---------------------------------------------------------------------------------------------------- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 /* Appends words from column HELP_COLUMN on, breaking lines at spaces. `column` is where the line stands. */
 static void add_wrapped(struct slm_buf *out, const char *text, int column)
@@ -300,7 +309,8 @@ static void add_row(struct slm_buf *out, const struct slm_option *row)
 {
     char left[80], letter[5] = "    ";
     if (row->letter) snprintf(letter, sizeof letter, "-%c, ", row->letter);
-    int n = snprintf(left, sizeof left, "  %s--%s%s%s", letter, row->name, row->arg ? " " : "", row->arg ? row->arg : "");
+    int n = snprintf(left, sizeof left, "  %s--%s%s%s", letter, row->name, row->arg ? " " : "",
+                     row->arg ? row->arg : "");
     slm_buf_puts(out, left);
     add_wrapped(out, row->help, n + 1 > HELP_COLUMN - 1 ? HELP_COLUMN : n);
 }
@@ -319,7 +329,7 @@ void slm_options_help(const struct slm_command *command, struct slm_buf *out)
     add_row(out, &help_row);
 }
 
-/* ---- near misses ---------------------------------------------------------------------------------------------- */
+/* ---- near misses ----------------------------------------------------------------------------- */
 
 /* Levenshtein distance with transpositions of neighbours counted once; words over NEAR_LIMIT are "far". */
 static size_t distance(const char *a, const char *b)

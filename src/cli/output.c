@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way out: data on stdout, sentences on stderr, and small pieces of JSON. stdout carries nothing but what was asked
- * for, so that every command can stand in a pipe.
+ * The way out: data on stdout, sentences on stderr, and small pieces of JSON. stdout carries nothing but what
+ * was asked for, so that every command can stand in a pipe.
  *
- * JSON is written by appending to a buffer that is printed once, whole: a reader never sees half an object because of
- * an error in the middle. */
+ * JSON is written by appending to a buffer that is printed once, whole: a reader never sees half an object
+ * because of an error in the middle. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -75,7 +75,7 @@ int slm_cli_emit(struct slm_buf *out)
     return exit_code;
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 void slm_json_float(struct slm_buf *out, float value)
 {
@@ -91,7 +91,8 @@ void slm_json_double(struct slm_buf *out, double value)
 
 void slm_json_key(struct slm_buf *out, const char *key)
 {
-    if (out->len > 0 && out->data[out->len - 1] != '{' && out->data[out->len - 1] != '[') slm_buf_puts(out, ",");
+    if (out->len > 0 && out->data[out->len - 1] != '{' && out->data[out->len - 1] != '[')
+        slm_buf_puts(out, ",");
     slm_buf_add_json_string(out, slm_str(key));
     slm_buf_puts(out, ":");
 }
@@ -121,7 +122,7 @@ void slm_json_bool(struct slm_buf *out, const char *key, bool value)
     slm_buf_puts(out, value ? "true" : "false");
 }
 
-/* ---- numbers for people ---------------------------------------------------------------------------------------- */
+/* ---- numbers for people ---------------------------------------------------------------------- */
 
 static const char *scaled(char out[16], double n, const char *const *units, const char *space)
 {

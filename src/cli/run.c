@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm run`: one prompt in, generated text out, streamed as whole characters. stdout is the text and nothing else, so
- * `slm run ... > story.txt` is the story; timing goes to stderr when asked for.
+ * `slm run`: one prompt in, generated text out, streamed as whole characters. stdout is the text and nothing
+ * else, so `slm run ... > story.txt` is the story; timing goes to stderr when asked for.
  *
- * With a chat template the prompt is a user's message; with --raw, or when the model has none, it is the beginning of a
- * text that the model continues. Without any prompt and on a terminal it becomes the interactive chat (chat.c). */
+ * With a chat template the prompt is a user's message; with --raw, or when the model has none, it is the
+ * beginning of a text that the model continues. Without any prompt and on a terminal it becomes the interactive
+ * chat (chat.c). */
 #include <unistd.h>
 
 #include "base/os.h"
@@ -96,7 +97,8 @@ static slm_status encode_prompt(struct run *run, struct slm_error *error)
     SLM_TRY(slm_cli_tokenize(run->model, (struct slm_str){run->prompt.data, run->prompt.len},
                              SLM_TOKENIZE_ADD_SPECIAL, &run->ids, &run->n_ids, error));
     if (run->n_ids == 0)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "prompt", "is empty, and this model has no token to begin a text with");
+        return slm_fail(error, SLM_ERR_ARGUMENT, "prompt",
+                        "is empty, and this model has no token to begin a text with");
     return SLM_OK;
 }
 
@@ -137,7 +139,8 @@ static int report(struct run *run, const struct slm_generate_result *result)
     int exit_code;
     if (options->json) exit_code = print_json(run, result);
     else {
-        if (isatty(STDOUT_FILENO)) slm_cli_write("\n", 1); /* for the shell's prompt; a pipe gets the text alone */
+        if (isatty(STDOUT_FILENO))
+            slm_cli_write("\n", 1); /* for the shell's prompt; a pipe gets the text alone */
         exit_code = slm_cli_finish();
     }
     if (options->verbose) {
@@ -145,8 +148,10 @@ static int report(struct run *run, const struct slm_generate_result *result)
         fprintf(stderr, "stop reason:          %s\n", slm_cli_stop_name(result->stop_reason));
         slm_cli_print_timing(result, run->load_s);
     } else if (result->stop_reason == SLM_STOP_CONTEXT && options->sampling.n_predict > 0) {
-        fprintf(stderr, "slm: run: the context of %zu tokens is full after %zu of %d tokens; a larger --ctx holds more\n",
-                slm_session_n_ctx(run->session), result->n_generated, options->sampling.n_predict);
+        fprintf(
+            stderr,
+            "slm: run: the context of %zu tokens is full after %zu of %d tokens; a larger --ctx holds more\n",
+            slm_session_n_ctx(run->session), result->n_generated, options->sampling.n_predict);
     }
     return exit_code;
 }
@@ -190,7 +195,8 @@ static int run_main(void *opaque, int n_args, char **args)
         struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, options->verbose};
         return slm_cli_chat(&setup);
     }
-    if (interactive) return slm_cli_usage("run", "no prompt: give one as an argument, with --file or through a pipe");
+    if (interactive)
+        return slm_cli_usage("run", "no prompt: give one as an argument, with --file or through a pipe");
     exit_code = run_prompt(&run, prompt);
     slm_session_close(run.session);
     slm_model_close(run.model);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm template`: the prompt that a chat template makes of messages, exactly, with nothing added, not even a newline.
- * For checking a model's template against other programs, and for seeing what a model is really asked. */
+ * `slm template`: the prompt that a chat template makes of messages, exactly, with nothing added, not even a
+ * newline. For checking a model's template against other programs, and for seeing what a model is really asked. */
 #include "base/os.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -46,7 +46,8 @@ struct inputs {
 };
 
 /* The text of a model's special token, NUL-terminated; empty when there is none. */
-static slm_status token_text(const struct slm_model *model, int32_t id, char *out, size_t cap, struct slm_error *error)
+static slm_status token_text(const struct slm_model *model, int32_t id, char *out, size_t cap,
+                             struct slm_error *error)
 {
     size_t bytes = 0;
     if (id >= 0) SLM_TRY(slm_detokenize(model, &id, 1, true, out, cap - 1, &bytes, error));
@@ -63,7 +64,8 @@ static slm_status read_model(struct template_options *options, const char *path,
     struct slm_model_info info = slm_model_info(model);
     const char *source = slm_model_chat_template(model);
     slm_status status = SLM_OK;
-    if (!source) status = slm_fail(error, SLM_ERR_UNSUPPORTED, path ? path : "built-in model", "has no chat template");
+    if (!source)
+        status = slm_fail(error, SLM_ERR_UNSUPPORTED, path ? path : "built-in model", "has no chat template");
     else slm_buf_puts(&in->source, source);
     if (status == SLM_OK) status = token_text(model, info.bos_id, in->bos, sizeof in->bos, error);
     if (status == SLM_OK) status = token_text(model, info.eos_id, in->eos, sizeof in->eos, error);
@@ -80,7 +82,8 @@ static slm_status read_inputs(struct template_options *options, const char *path
     else SLM_TRY(read_model(options, path, in, error));
     SLM_TRY(slm_cli_read(options->messages, MAX_JSON_BYTES, &in->messages, error));
     if (options->tools) SLM_TRY(slm_cli_read(options->tools, MAX_JSON_BYTES, &in->tools, error));
-    if (options->extra && options->extra[0] != '{') return slm_cli_read(options->extra, MAX_JSON_BYTES, &in->extra, error);
+    if (options->extra && options->extra[0] != '{')
+        return slm_cli_read(options->extra, MAX_JSON_BYTES, &in->extra, error);
     if (options->extra) slm_buf_puts(&in->extra, options->extra);
     return slm_buf_status(&in->extra, "extra", error);
 }
@@ -112,8 +115,10 @@ static int template_main(void *opaque, int n_args, char **args)
     struct slm_buf out = {0};
     struct slm_error error;
     const char *path = n_args > 0 ? args[0] : NULL;
-    if (!options->messages) return slm_cli_usage("template", "--messages is needed: a file with a JSON array of messages");
-    if (path && options->template_file) return slm_cli_usage("template", "give a model or --template, not both");
+    if (!options->messages)
+        return slm_cli_usage("template", "--messages is needed: a file with a JSON array of messages");
+    if (path && options->template_file)
+        return slm_cli_usage("template", "give a model or --template, not both");
     slm_status status = read_inputs(options, path, &in, &error);
     if (status == SLM_OK) status = render(options, path, &in, &out, &error);
     slm_buf_release(&in.source);

@@ -47,12 +47,13 @@ static slm_status add_table(const struct slm_model *model, const int32_t *ids, s
     return SLM_OK;
 }
 
-static slm_status encode(const struct slm_model *model, const struct tokenize_options *options, struct slm_str text,
-                         struct slm_buf *out, struct slm_error *error)
+static slm_status encode(const struct slm_model *model, const struct tokenize_options *options,
+                         struct slm_str text, struct slm_buf *out, struct slm_error *error)
 {
     int32_t *ids = NULL;
     size_t n;
-    unsigned flags = (options->bos ? SLM_TOKENIZE_ADD_SPECIAL : 0u) | (options->special ? SLM_TOKENIZE_PARSE_SPECIAL : 0u);
+    unsigned flags = (options->bos ? SLM_TOKENIZE_ADD_SPECIAL : 0u) |
+                     (options->special ? SLM_TOKENIZE_PARSE_SPECIAL : 0u);
     SLM_TRY(slm_cli_tokenize(model, text, flags, &ids, &n, error));
     slm_status status = SLM_OK;
     if (options->ids) {
@@ -98,7 +99,8 @@ static int tokenize_main(void *opaque, int n_args, char **args)
     if (status == SLM_OK) status = slm_cli_read("-", MAX_TEXT_BYTES, &text, &error);
     struct slm_str input = {text.data, text.len};
     if (status == SLM_OK)
-        status = options->decode ? decode(model, input, &out, &error) : encode(model, options, input, &out, &error);
+        status = options->decode ? decode(model, input, &out, &error)
+                                 : encode(model, options, input, &out, &error);
     slm_model_close(model);
     slm_buf_release(&text);
     if (status == SLM_OK) return slm_cli_emit(&out);
