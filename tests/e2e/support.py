@@ -50,15 +50,14 @@ def has_builtin_model():
     return slm("inspect").returncode == 0
 
 
-def with_key(source, target, key, value):
-    """Copies a GGUF file with one more string key. The new entry is put first and its text padded to the alignment, so
-    that nothing after it has to be understood."""
+def with_template(source, target, template):
+    """Copies a GGUF file and gives it a chat template. The new entry is put first, and padded to the alignment with a
+    template comment, so that nothing after it has to be understood."""
     data = Path(source).read_bytes()
     assert data[:4] == b"GGUF"
     n_kv = struct.unpack_from("<Q", data, 16)[0]
-    name = key.encode()
-    text = value.encode()
-    text += b" " * (-(8 + len(name) + 4 + 8 + len(text)) % 32)
+    name, text = b"tokenizer.chat_template", template.encode() + b"{#"
+    text += b" " * (-(8 + len(name) + 4 + 8 + len(text) + 2) % 32) + b"#}"
     entry = struct.pack("<Q", len(name)) + name + struct.pack("<IQ", 8, len(text)) + text
     Path(target).write_bytes(data[:16] + struct.pack("<Q", n_kv + 1) + entry + data[24:])
     return str(target)

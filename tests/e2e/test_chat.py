@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from support import CHAT_TEMPLATE, STORIES, Terminal, need, slm, with_key
+from support import CHAT_TEMPLATE, STORIES, Terminal, need, slm, with_template
 
 PROMPT = r">>> "
 
 
 @pytest.fixture(name="model")
 def fixture_model(tmp_path):
-    return with_key(need(STORIES), tmp_path / "chat.gguf", "tokenizer.chat_template", CHAT_TEMPLATE)
+    return with_template(need(STORIES), tmp_path / "chat.gguf", CHAT_TEMPLATE)
 
 
 @pytest.fixture(name="env")

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from support import CHAT_TEMPLATE, ERROR_LINE, ROOT, SHARED, SLM, STORIES, TINY_QWEN3, has_builtin_model, need, slm, \
-    with_key
+    with_template
 
 COMMANDS = ["run", "chat", "inspect", "tokenize", "template", "logits", "bench", "doctor"]
 
@@ -223,7 +223,7 @@ def test_full_disk_is_reported():
 
 
 def test_chat_template_is_used_unless_raw(tmp_path):
-    model = with_key(need(STORIES), tmp_path / "chat.gguf", "tokenizer.chat_template", CHAT_TEMPLATE)
+    model = with_template(need(STORIES), tmp_path / "chat.gguf", CHAT_TEMPLATE)
     options = ["-n", 20, "--temp", 0]
     rendered = "user: Hello\nassistant:"
     chat = json.loads(slm("run", model, "Hello", *options, "--json").stdout)
@@ -317,10 +317,9 @@ def test_template(tmp_path):
     assert_error(run(), 1, "no such role")
     messages.write_text("{not json")
     assert_error(run(), 1)
-    model = with_key(need(STORIES), tmp_path / "chat.gguf", "tokenizer.chat_template",
-                     "{{ bos_token }}" + CHAT_TEMPLATE)
+    model = with_template(need(STORIES), tmp_path / "chat.gguf", "{{ bos_token }}" + CHAT_TEMPLATE)
     messages.write_text('[{"role": "user", "content": "Hi"}]')
-    assert slm("template", model, "--messages", messages).stdout.rstrip(" ") == "<s>user: Hi\nassistant:"
+    assert slm("template", model, "--messages", messages).stdout == "<s>user: Hi\nassistant:"
     assert_error(slm("template", need(STORIES), "--messages", messages), 1, "no chat template")
 
 
