@@ -186,7 +186,9 @@ static slm_status join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limi
                        gguf->n_parts, gguf->n_tensors);
         return split_fail(first, "split.tensors.count", SLM_ERR_FORMAT, error, message);
     }
-    gguf->tensors = slm_realloc(first->tensors, gguf->n_tensors, sizeof *gguf->tensors, first->path, error);
+    gguf->tensors = first->tensors; /* most models are one file: its table is the table */
+    if (gguf->n_parts > 1)
+        gguf->tensors = slm_realloc(first->tensors, gguf->n_tensors, sizeof *gguf->tensors, first->path, error);
     if (gguf->tensors == NULL) return SLM_ERR_MEMORY;
     size_t n = first->n_tensors;
     first->tensors = NULL;
