@@ -68,6 +68,7 @@ static slm_status split_fail(const struct slm_gguf_part *part, const char *key, 
 
 enum { SUFFIX_BYTES = 20 }; /* "-00001-of-00003.gguf" */
 
+/* Exactly five, as all writers of split files put them. */
 static bool five_digits(const char *text, unsigned *out)
 {
     *out = 0;
@@ -184,6 +185,7 @@ static slm_status join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limi
     if (gguf->n_tensors > limits->max_tensors)
         return slm_fail(error, SLM_ERR_LIMIT, first->path, "the parts have %zu tensors; at most %llu are allowed",
                         gguf->n_tensors, (unsigned long long)limits->max_tensors);
+    /* The first part says how many there are in all: a part that was swapped for a shorter one shows here. */
     int64_t declared = (int64_t)gguf->n_tensors;
     if (gguf->n_parts > 1) SLM_TRY(part_i64(first, "split.tensors.count", 0, INT64_MAX, &declared, error));
     if (declared != (int64_t)gguf->n_tensors) {

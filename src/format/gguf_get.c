@@ -104,7 +104,7 @@ static slm_status look_up(const struct slm_gguf *gguf, const char *key, bool *fo
         return SLM_OK;
     }
     if (*kv != NULL) return SLM_OK;
-    char where[SLM_GGUF_WHERE_BYTES];
+    char where[SLM_GGUF_WHERE_BYTES]; /* file and key, cut to fit */
     slm_gguf_where(where, slm_gguf_name(gguf), "key", slm_str(key));
     return slm_fail(error, SLM_ERR_FORMAT, where, "is missing; this file needs it");
 }

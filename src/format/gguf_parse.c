@@ -262,6 +262,7 @@ static slm_status take_values(struct cursor *c, struct slm_gguf_kv *kv, enum slm
     return SLM_OK;
 }
 
+/* kv->type says whether it is an array; array_type is the type of the values either way. */
 static slm_status parse_kv(struct cursor *c, struct slm_gguf_kv *kv)
 {
     struct slm_str key;
@@ -269,7 +270,7 @@ static slm_status parse_kv(struct cursor *c, struct slm_gguf_kv *kv)
     SLM_TRY(check_name(c, key));
     c->name = kv->key = key;
     SLM_TRY(take_type(c, "value type", &kv->type));
-    kv->array_type = kv->type;
+    kv->array_type = kv->type; /* a single value is read as a list of one */
     kv->n = 1;
     if (kv->type == SLM_GGUF_ARRAY) {
         SLM_TRY(take_type(c, "array element type", &kv->array_type));
