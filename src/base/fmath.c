@@ -44,7 +44,7 @@ static double sin_poly(double r)
     p = p * z - 1.0 / 5040.0;
     p = p * z + 1.0 / 120.0;
     p = p * z - 1.0 / 6.0;
-    return r + r * (z * p);
+    return r * (1.0 + z * p); /* in this form sin(-0) is -0 */
 }
 
 static double cos_poly(double r)

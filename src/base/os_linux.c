@@ -171,7 +171,8 @@ struct slm_host_limits slm_host_read_limits(const char *root)
                 if (h->memory_max != NULL) limit_memory(folder, h, &limits);
             }
             if (length == 0) break;
-            *strrchr(group, '/') = '\0'; /* paths begin with a slash */
+            char *slash = strrchr(group, '/');
+            *(slash != NULL ? slash : group) = '\0';
         }
     }
     return limits;

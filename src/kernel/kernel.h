@@ -9,7 +9,9 @@
  *   DOT16  sum over k of a[k]*b[k]: 16 lanes, lane j takes k = j, j+16, j+32 ... in order as acc_j = fma(a,b,acc_j),
  *          acc_j starting at +0; absent tail elements leave their lane untouched; then lanes are added as a tree:
  *          j += j+8 (j<8), j += j+4 (j<4), j += j+2 (j<2), 0 += 1.
- * so that results do not depend on the ISA, the batch, the chunking or the thread count. */
+ * so that results do not depend on the ISA, the batch, the chunking or the thread count. "absent" means untouched, not
+ * "plus zero": a lane may hold -0. One freedom: where ref.c gives a NaN every variant gives a NaN, but its sign and
+ * payload are the hardware's (an fma with two NaN operands keeps a different one on x86 and on Arm). */
 #ifndef SLM_KERNEL_KERNEL_H
 #define SLM_KERNEL_KERNEL_H
 #include "quant/quant.h"
@@ -38,13 +40,14 @@ struct slm_kernels {
 
     /* out[i] = a[i] + b[i]; out may be a or b. EXACT. */
     void (*add)(float *out, const float *a, const float *b, size_t n);
-    /* out[i] = a[i] * s. EXACT. */
+    /* out[i] = a[i] * s; out may be a. EXACT. */
     void (*scale)(float *out, const float *a, float s, size_t n);
     /* out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + expf(-x)) with slm_expf; out may be gate or up. EXACT. */
     void (*swiglu)(float *out, const float *gate, const float *up, size_t n);
 
-    /* Rotates one head of n_rot elements (even), in place. cos_sin [n_rot] holds n_rot/2 cosines, then n_rot/2 sines.
-     * neox pairs (i, i + n_rot/2); norm pairs (2i, 2i+1): a' = fma(a, cos, -(b*sin)), b' = fma(a, sin, b*cos). EXACT. */
+    /* Rotates one head of n_rot elements (even), in place. cos_sin [n_rot] holds n_rot/2 cosines, then n_rot/2
+     * sines. neox pairs (i, i + n_rot/2); norm pairs (2i, 2i+1): a' = fma(a, cos, -(b*sin)), b' = fma(a, sin,
+     * b*cos). EXACT. */
     void (*rope_neox)(float *head, const float *cos_sin, size_t n_rot);
     void (*rope_norm)(float *head, const float *cos_sin, size_t n_rot);
 
@@ -52,8 +55,10 @@ struct slm_kernels {
     void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);
     void (*f16_to_f32)(float *dst, const uint16_t *src, size_t n);
 
-    /* One pass of softmax over scores[0..n), n >= 1: m = max, scores[i] = expf(scores[i] - m), returns the sum in DOT16
-     * order (with b = 1), *max_out = m. -inf scores give 0. If all are -inf: zeros, returns 0, m = -inf. EXACT. */
+    /* One pass of softmax over scores[0..n), n >= 1: m = max, scores[i] = expf(scores[i] - m), returns the sum
+     * in DOT16 order (with b = 1), *max_out = m. -inf scores give 0. If all are -inf: zeros, returns 0, m =
+     * -inf. A maximum of zero is +0; NaN scores are left out of the maximum and stay NaN (so the sum is NaN).
+     * EXACT. */
     float (*softmax_part)(float *scores, size_t n, float *max_out);
 
     /* scores[i] = DOT16(q, k_i) * scale for i < n; k_i = row i of [n, head_dim], row stride in elements. EXACT. */
@@ -69,7 +74,8 @@ struct slm_kernels {
     size_t (*argmax)(const float *x, size_t n);
 };
 
-/* Fills *table for the given features (a subset of slm_cpu_features(), or any mask in tests that only look at names). */
+/* Fills *table for the given features (a subset of slm_cpu_features(), or any mask in tests that only look at
+ * names). */
 void slm_kernels_init(struct slm_kernels *table, uint64_t features);
 /* Per architecture, called by slm_kernels_init in rising order; each returns at the first missing feature. */
 void slm_kernels_init_ref(struct slm_kernels *table);

@@ -28,6 +28,8 @@ struct slm_tokenizer_source {
     size_t n_merges;
     int32_t bos, eos, unk, pad, eot; /* -1 = none */
     bool add_bos, add_eos, add_space_prefix;
+    bool specials_swallow_space; /* white space after a special token belongs to it (Phi-3); <s>, <unk> and
+                                    <|endoftext|> excepted */
 };
 slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct slm_tokenizer **out,
                              struct slm_error *error);
@@ -56,8 +58,9 @@ const char *slm_tokenizer_model(const struct slm_tokenizer *tokenizer); /* "llam
 const char *slm_tokenizer_pre(const struct slm_tokenizer *tokenizer);
 
 /* Streaming, UTF-8 safe: holds back an incomplete character (at most 3 bytes) until it completes; bytes that can never
- * become UTF-8 come out as U+FFFD. Fixed size, no allocation. */
-struct slm_detok { char held[4]; unsigned n_held; bool started; };
+ * become UTF-8 come out as U+FFFD (one for each maximal part of a character, as browsers do). Fixed size, no
+ * allocation; a zeroed struct is the start. */
+struct slm_detok { char held[4]; unsigned n_held; };
 /* Feeds one token's piece; writes whole characters to out and returns how many bytes. out needs
  * 3 * (piece length + n_held) + 3 bytes at most. */
 size_t slm_detok_feed(struct slm_detok *state, struct slm_str piece, char *out);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ * The scalar kernels: what every slot of the table means, in the clearest code that says it. They are always
+ * linked, run on any CPU, and are what tests/kernels holds each vector variant to, bit for bit. So nothing here
+ * is tuned, and a change of one operation here is a change of every result the library gives.
+ *
+ * The order of float operations is written out because it is the contract (kernel.h, DOT16): sixteen lanes are
+ * what one AVX-512 register holds, two AVX2 registers or four NEON ones, so every ISA can keep it at full
+ * speed. fmaf is meant where it stands, and the build forbids the compiler to make or break one
+ * (-ffp-contract=off). */
+#include <math.h>
+#include <string.h>
+#include "base/fmath.h"
+#include "kernel/kernel.h"
+
+enum { LANES = 16 };
+
+/* The end of DOT16: the lanes as a tree, the halves onto each other. */
+static float sum_lanes(float lane[LANES])
+{
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t j = 0; j < half; j++) lane[j] += lane[j + half];
+    return lane[0];
+}
+
+/* The tail of n needs no case of its own: its lanes simply end one step earlier. */
+static float dot16(const float *a, const float *b, size_t n)
+{
+    float lane[LANES] = {0};
+    for (size_t i = 0; i < n; i++) lane[i % LANES] = fmaf(a[i], b[i], lane[i % LANES]);
+    return sum_lanes(lane);
+}
+
+static void matmul(const struct slm_matmul_args *args)
+{
+    for (size_t t = 0; t < args->n_tok; t++)
+        for (size_t r = 0; r < args->n_row; r++)
+            args->out[t * args->out_stride + r] =
+                dot16(args->w + r * args->w_stride, args->x + t * args->x_stride, args->k);
+}
+
+/* The scale r is one number a row, so a division and a root here cost nothing; x * r comes before * w. */
+static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
+{
+    float r = 1.0f / sqrtf(dot16(x, x, n) / (float)n + eps);
+    for (size_t i = 0; i < n; i++) out[i] = w ? x[i] * r * w[i] : x[i] * r;
+}
+
+static void add(float *out, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = a[i] + b[i];
+}
+
+static void scale(float *out, const float *a, float s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = a[i] * s;
+}
+
+/* gate / (1 + e^-gate) is x * sigmoid(x) with one rounding less than the product would have. */
+static void swiglu(float *out, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = gate[i] / (1.0f + slm_expf(-gate[i])) * up[i];
+}
+
+/* (a, b) turned by the angle whose cosine and sine are given. */
+static void rotate(float *a, float *b, float cosine, float sine)
+{
+    float a_old = *a, b_old = *b;
+    *a = fmaf(a_old, cosine, -(b_old * sine));
+    *b = fmaf(a_old, sine, b_old * cosine);
+}
+
+static void rope_neox(float *head, const float *cos_sin, size_t n_rot)
+{
+    size_t half = n_rot / 2;
+    for (size_t i = 0; i < half; i++) rotate(&head[i], &head[i + half], cos_sin[i], cos_sin[i + half]);
+}
+
+static void rope_norm(float *head, const float *cos_sin, size_t n_rot)
+{
+    size_t half = n_rot / 2;
+    for (size_t i = 0; i < half; i++) rotate(&head[2 * i], &head[2 * i + 1], cos_sin[i], cos_sin[i + half]);
+}
+
+static void f32_to_f16(uint16_t *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++) dst[i] = slm_f32_to_f16(src[i]);
+}
+
+static void f16_to_f32(float *dst, const uint16_t *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++) dst[i] = slm_f16_to_f32(src[i]);
+}
+
+static float softmax_part(float *scores, size_t n, float *max_out)
+{
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (scores[i] > max) max = scores[i];
+    max += 0.0f; /* which of -0 and +0 came first would depend on the order of the search: -0 becomes +0 */
+    *max_out = max;
+
+    /* Without any finite score there is nothing to shift by, and -inf - -inf would be NaN. */
+    float shift = max == -INFINITY ? 0.0f : max;
+    float lane[LANES] = {0};
+    for (size_t i = 0; i < n; i++) {
+        scores[i] = slm_expf(scores[i] - shift);
+        lane[i % LANES] += scores[i];
+    }
+    return sum_lanes(lane);
+}
+
+static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n, size_t head_dim, size_t stride,
+                            float scale_by)
+{
+    for (size_t i = 0; i < n; i++) scores[i] = dot16(q, k + i * stride, head_dim) * scale_by;
+}
+
+static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, size_t n, size_t head_dim, size_t stride,
+                            float scale_by)
+{
+    for (size_t i = 0; i < n; i++) {
+        float lane[LANES] = {0};
+        for (size_t d = 0; d < head_dim; d++)
+            lane[d % LANES] = fmaf(q[d], slm_f16_to_f32(k[i * stride + d]), lane[d % LANES]);
+        scores[i] = sum_lanes(lane) * scale_by;
+    }
+}
+
+/* Positions outside, so that each acc[d] is one chain in the order of the positions, however they are paged. */
+static void attn_mix_f32(float *acc, const float *p, const float *v, size_t n, size_t head_dim, size_t stride)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf(p[i], v[i * stride + d], acc[d]);
+}
+
+static void attn_mix_f16(float *acc, const float *p, const uint16_t *v, size_t n, size_t head_dim, size_t stride)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf(p[i], slm_f16_to_f32(v[i * stride + d]), acc[d]);
+}
+
+/* Comparison with NaN is false, so a NaN is never greater; only as the first element it must be given up by hand. */
+static size_t argmax(const float *x, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (isnan(x[best]) ? !isnan(x[i]) : x[i] > x[best]) best = i;
+    return best;
+}
+
+void slm_kernels_init_ref(struct slm_kernels *table)
+{
+    *table = (struct slm_kernels){
+        .level = "scalar",
+        .matmul = matmul,
+        .rms_norm = rms_norm,
+        .add = add,
+        .scale = scale,
+        .swiglu = swiglu,
+        .rope_neox = rope_neox,
+        .rope_norm = rope_norm,
+        .f32_to_f16 = f32_to_f16,
+        .f16_to_f32 = f16_to_f32,
+        .softmax_part = softmax_part,
+        .attn_scores_f32 = attn_scores_f32,
+        .attn_scores_f16 = attn_scores_f16,
+        .attn_mix_f32 = attn_mix_f32,
+        .attn_mix_f16 = attn_mix_f16,
+        .argmax = argmax,
+    };
+    for (size_t type = 0; type < SLM_DTYPE_COUNT; type++) table->unpack[type] = slm_dtypes[type].decode;
+}

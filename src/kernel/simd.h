@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ * What every vector kernel file begins with: the two compiler words that the shared kernel texts (simd_float.h,
+ * simd_unpack.h) are written in. Inner loops over registers must disappear, or accumulators live in memory. */
+#ifndef SLM_KERNEL_SIMD_H
+#define SLM_KERNEL_SIMD_H
+#include <math.h>
+#include <string.h>
+#include "base/fmath.h"
+#include "kernel/kernel.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
+typedef uint8_t u8x16 __attribute__((vector_size(16))); /* codes: sixteen bytes, with the operators of C */
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
+#endif

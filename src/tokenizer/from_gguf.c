@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ * A tokenizer from the tokenizer.ggml.* keys of a GGUF file.
+ *
+ * Every key is read with its type and range checked, every array must have one entry for each token: tokenizer arrays
+ * with the wrong element type or length were read out of bounds by several programs. What a file does not say gets the
+ * value that llama.cpp gives it, because that is what the writers of files test against. */
+#include "base/os.h"
+#include "format/gguf.h"
+#include "tokenizer/internal.h"
+
+#include <stdio.h>
+
+#define KEY "tokenizer.ggml."
+
+struct reader {
+    const struct slm_gguf *gguf;
+    struct slm_arena arena; /* the arrays handed to slm_tokenizer_new */
+    struct slm_tokenizer_source source;
+    char where[128];
+    struct slm_error *error;
+};
+
+/* An array of strings as views into the file. */
+static slm_status read_strings(struct reader *r, const char *key, const struct slm_str **out, size_t *n)
+{
+    const struct slm_gguf_kv *kv = NULL;
+    SLM_TRY(slm_gguf_get_array(r->gguf, key, SLM_GGUF_STRING, &kv, NULL, r->error));
+    if (kv->n == 0 || kv->n >= SLM_TOKENIZER_MAX_IDS)
+        return slm_fail(r->error, kv->n ? SLM_ERR_LIMIT : SLM_ERR_FORMAT, r->where,
+                        "key '%s' has %llu entries; 1 to %zu are allowed", key, (unsigned long long)kv->n,
+                        SLM_TOKENIZER_MAX_IDS - 1);
+    struct slm_str *strings = slm_arena_alloc(&r->arena, (size_t)kv->n, sizeof *strings, r->where, r->error);
+    if (!strings) return SLM_ERR_MEMORY;
+    size_t cursor = 0;
+    *n = 0;
+    while (*n < kv->n && slm_gguf_next_string(kv, &cursor, &strings[*n])) ++*n;
+    *out = strings;
+    return SLM_OK;
+}
+
+/* An array of numbers with one entry for each token; NULL in *out when the file has none. */
+static slm_status read_per_token(struct reader *r, const char *key, enum slm_gguf_type element,
+                                 const struct slm_gguf_kv **out)
+{
+    bool found = false;
+    const struct slm_gguf_kv *kv = NULL;
+    SLM_TRY(slm_gguf_get_array(r->gguf, key, element, &kv, &found, r->error));
+    if (found && kv->n != r->source.n_vocab)
+        return slm_fail(r->error, SLM_ERR_FORMAT, r->where,
+                        "key '%s' has %llu entries; %zu are needed, one for each token", key, (unsigned long long)kv->n,
+                        r->source.n_vocab);
+    *out = found ? kv : NULL;
+    return SLM_OK;
+}
+
+static slm_status read_scores(struct reader *r)
+{
+    const struct slm_gguf_kv *kv = NULL;
+    SLM_TRY(read_per_token(r, KEY "scores", SLM_GGUF_F32, &kv));
+    if (!kv) return SLM_OK;
+    float *scores = slm_arena_alloc(&r->arena, r->source.n_vocab, sizeof *scores, r->where, r->error);
+    if (!scores) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < r->source.n_vocab; i++) scores[i] = (float)slm_gguf_f64_at(kv, i);
+    r->source.scores = scores;
+    return SLM_OK;
+}
+
+static slm_status read_types(struct reader *r)
+{
+    const struct slm_gguf_kv *kv = NULL;
+    SLM_TRY(read_per_token(r, KEY "token_type", SLM_GGUF_I32, &kv));
+    if (!kv) return SLM_OK;
+    uint8_t *types = slm_arena_alloc(&r->arena, r->source.n_vocab, 1, r->where, r->error);
+    if (!types) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < r->source.n_vocab; i++) {
+        const int64_t type = slm_gguf_i64_at(kv, i);
+        if (type < SLM_TOKEN_UNDEFINED || type > SLM_TOKEN_BYTE)
+            return slm_fail(r->error, SLM_ERR_FORMAT, r->where, "key '" KEY "token_type': entry %zu is %lld; %d to %d "
+                            "are allowed", i, (long long)type, SLM_TOKEN_UNDEFINED, SLM_TOKEN_BYTE);
+        types[i] = (uint8_t)type;
+    }
+    r->source.types = types;
+    return SLM_OK;
+}
+
+/* A token id; *out keeps its value when the key is absent. */
+static slm_status read_id(struct reader *r, const char *key, int32_t *out)
+{
+    int64_t id = 0;
+    bool found = false;
+    SLM_TRY(slm_gguf_get_i64(r->gguf, key, 0, (int64_t)r->source.n_vocab - 1, &id, &found, r->error));
+    if (found) *out = (int32_t)id;
+    return SLM_OK;
+}
+
+/* Writers say "no padding token" as -1, in a signed or an unsigned key. */
+static slm_status read_padding(struct reader *r)
+{
+    int64_t id = 0;
+    bool found = false;
+    SLM_TRY(slm_gguf_get_i64(r->gguf, KEY "padding_token_id", INT64_MIN, INT64_MAX, &id, &found, r->error));
+    if (found && (id == -1 || id == UINT32_MAX)) return SLM_OK;
+    return read_id(r, KEY "padding_token_id", &r->source.pad);
+}
+
+static bool has_type(const struct reader *r, int32_t id, enum slm_token_type type)
+{
+    return (size_t)id < r->source.n_vocab && (!r->source.types || r->source.types[id] == type);
+}
+
+static slm_status read_special(struct reader *r)
+{
+    struct slm_tokenizer_source *s = &r->source;
+    const bool spm = strcmp(s->model, "llama") == 0;
+    s->bos = s->eos = s->unk = s->pad = s->eot = -1;
+    if (spm) { /* the ids that SentencePiece gives them */
+        if (has_type(r, 0, SLM_TOKEN_UNKNOWN)) s->unk = 0;
+        if (has_type(r, 1, SLM_TOKEN_CONTROL)) s->bos = 1;
+        if (has_type(r, 2, SLM_TOKEN_CONTROL)) s->eos = 2;
+    }
+    SLM_TRY(read_id(r, KEY "bos_token_id", &s->bos));
+    SLM_TRY(read_id(r, KEY "eos_token_id", &s->eos));
+    SLM_TRY(read_id(r, KEY "eot_token_id", &s->eot));
+    SLM_TRY(read_id(r, KEY "unknown_token_id", &s->unk));
+    SLM_TRY(read_padding(r));
+    const struct slm_pretokenizer *pre = slm_pretokenizer_find(slm_str(s->pre));
+    s->add_bos = s->bos >= 0 && (spm || (pre && pre->add_bos));
+    s->add_space_prefix = spm;
+    bool found;
+    SLM_TRY(slm_gguf_get_bool(r->gguf, KEY "add_bos_token", &s->add_bos, &found, r->error));
+    SLM_TRY(slm_gguf_get_bool(r->gguf, KEY "add_eos_token", &s->add_eos, &found, r->error));
+    return slm_gguf_get_bool(r->gguf, KEY "add_space_prefix", &s->add_space_prefix, &found, r->error);
+}
+
+/* NUL-terminated text of a key, or `otherwise`. */
+static slm_status read_name(struct reader *r, const char *key, const char *otherwise, const char **out)
+{
+    struct slm_str text = slm_str(otherwise);
+    bool found;
+    SLM_TRY(slm_gguf_get_str(r->gguf, key, &text, &found, r->error));
+    *out = slm_arena_copy(&r->arena, text.ptr, text.len, r->error);
+    return *out ? SLM_OK : SLM_ERR_MEMORY;
+}
+
+static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
+{
+    struct slm_tokenizer_source *s = &r->source;
+    const char *architecture = NULL;
+    SLM_TRY(read_name(r, KEY "model", "none", &s->model));
+    if (strcmp(s->model, "none") == 0 || strcmp(s->model, "no_vocab") == 0) return SLM_OK;
+    SLM_TRY(read_name(r, KEY "pre", "default", &s->pre));
+    SLM_TRY(read_name(r, "general.architecture", "", &architecture));
+    SLM_TRY(read_strings(r, KEY "tokens", &s->tokens, &s->n_vocab));
+    SLM_TRY(read_scores(r));
+    SLM_TRY(read_types(r));
+    SLM_TRY(read_special(r));
+    if (strcmp(s->model, "gpt2") == 0) SLM_TRY(read_strings(r, KEY "merges", &s->merges, &s->n_merges));
+    /* Files do not say this of their tokens. The Phi-3 models with Llama's vocabulary were trained that way. */
+    s->specials_swallow_space = strcmp(architecture, "phi3") == 0 && strcmp(s->model, "llama") == 0;
+    return slm_tokenizer_new(s, out, r->error);
+}
+
+slm_status slm_tokenizer_from_gguf(const struct slm_gguf *gguf, struct slm_tokenizer **out, struct slm_error *error)
+{
+    *out = NULL;
+    struct reader r = {.gguf = gguf, .error = error};
+    snprintf(r.where, sizeof r.where, "%s: " KEY "*", slm_gguf_name(gguf));
+    r.source.where = r.where;
+    const slm_status status = read_all(&r, out);
+    slm_arena_release(&r.arena);
+    return status;
+}

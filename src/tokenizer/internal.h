@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of this folder share; nobody outside includes it.
+ *
+ * The way text goes:  encode (tokenizer.c) cuts out special tokens (special.c) -> the model's row (spm.c | bpe.c) cuts
+ * the rest into words (pretokenize.c for bpe) -> merge.c turns a word into ids with a heap -> sink.
+ * The two models differ in four small functions only (struct slm_token_model); the expensive part is written once.
+ *
+ * One key form for everything: a token is looked up by its *piece*, the bytes it stands for in text. So spaces are
+ * never escaped to U+2581 and bytes never spelled in the byte-level alphabet while encoding. */
+#ifndef SLM_TOKENIZER_INTERNAL_H
+#define SLM_TOKENIZER_INTERNAL_H
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include "base/arena.h"
+#include "base/str.h"
+#include "tokenizer/tokenizer.h"
+
+/* Ids and merge ranks are packed in 21 bits each (see pairs.c). Real files stay below 520,000. */
+#define SLM_TOKENIZER_MAX_IDS ((size_t)1 << 21)
+/* Longer tokens are refused: lookups and special-token matching cost at most this much a byte of text. The longest
+ * token of the known vocabularies has 256 bytes. */
+#define SLM_TOKENIZER_MAX_TOKEN_BYTES 4096
+
+/* ---- vocab.c: token texts, pieces, types and the hash over pieces ---- */
+struct slm_vocab_slot { uint32_t hash; int32_t id; }; /* id -1 = empty */
+
+struct slm_vocab {
+    size_t n;
+    char *text, *piece;             /* all texts and all pieces, end to end */
+    uint32_t *text_at, *piece_at;   /* [n + 1] offsets */
+    uint8_t *types;                 /* [n] enum slm_token_type */
+    struct slm_vocab_slot *slots;   /* open addressing, linear probing */
+    size_t mask;                    /* number of slots - 1 */
+    uint64_t seed;                  /* so that a file cannot be built to collide */
+    int32_t byte_id[256];           /* the token of a single byte, or -1 */
+    size_t longest;                 /* bytes of the longest piece that merging may make */
+};
+/* Types as bits, to say which tokens a lookup may return. */
+#define SLM_TYPE_BIT(type) (1u << (type))
+#define SLM_TYPES_SPECIAL \
+    (SLM_TYPE_BIT(SLM_TOKEN_CONTROL) | SLM_TYPE_BIT(SLM_TOKEN_USER_DEFINED) | SLM_TYPE_BIT(SLM_TOKEN_UNKNOWN))
+/* What plain text may turn into without a special-token match: never a control token (so text cannot forge one). */
+#define SLM_TYPES_TEXT \
+    (SLM_TYPE_BIT(SLM_TOKEN_NORMAL) | SLM_TYPE_BIT(SLM_TOKEN_UNUSED) | SLM_TYPE_BIT(SLM_TOKEN_UNDEFINED))
+
+struct slm_token_model;
+slm_status slm_vocab_build(struct slm_vocab *vocab, const struct slm_tokenizer_source *source,
+                           const struct slm_token_model *model, struct slm_arena *arena, struct slm_error *error);
+/* First token with this piece whose type is in the set; -1 when none. */
+int32_t slm_vocab_find(const struct slm_vocab *vocab, struct slm_str piece, unsigned types);
+/* First token with exactly this text, of any type; -1 when none. */
+int32_t slm_vocab_find_text(const struct slm_vocab *vocab, const struct slm_token_model *model, struct slm_str text);
+static inline struct slm_str slm_vocab_text(const struct slm_vocab *vocab, int32_t id)
+{
+    return (struct slm_str){vocab->text + vocab->text_at[id], vocab->text_at[id + 1] - vocab->text_at[id]};
+}
+static inline struct slm_str slm_vocab_piece(const struct slm_vocab *vocab, int32_t id)
+{
+    return (struct slm_str){vocab->piece + vocab->piece_at[id], vocab->piece_at[id + 1] - vocab->piece_at[id]};
+}
+
+/* ---- pairs.c: (left id, right id) -> rank and merged id ---- */
+struct slm_pairs {
+    uint64_t *slots;     /* left << 42 | right << 21 | rank; all ones = empty */
+    size_t mask;
+    unsigned shift;      /* 64 - log2(number of slots) */
+    uint64_t multiplier; /* odd, differs from run to run */
+    int32_t *merged;     /* [n_merges] by rank */
+};
+slm_status slm_pairs_build(struct slm_pairs *pairs, const struct slm_tokenizer_source *source,
+                           const struct slm_vocab *vocab, struct slm_arena *arena, struct slm_error *error);
+bool slm_pairs_find(const struct slm_pairs *pairs, int32_t left, int32_t right, uint32_t *rank, int32_t *merged);
+
+/* ---- special.c: special tokens in text, and which tokens end a generation ---- */
+struct slm_specials {
+    int32_t *ids;         /* sorted by text; one id per text */
+    uint8_t *swallows;    /* [n] white space after it belongs to it */
+    size_t n;
+    uint32_t begin[257];  /* those whose text starts with byte b are ids[begin[b] .. begin[b + 1]) */
+    bool starts[2][256];  /* [parse_special]: can a match start with this byte */
+};
+slm_status slm_specials_build(struct slm_specials *specials, const struct slm_vocab *vocab,
+                              const struct slm_tokenizer_source *source, struct slm_arena *arena,
+                              struct slm_error *error);
+/* The leftmost, then longest, special token of text[from, bytes). Returns its position (bytes when there is none),
+ * its id, and in *end where text goes on. */
+size_t slm_specials_next(const struct slm_specials *specials, const struct slm_vocab *vocab, struct slm_str text,
+                         size_t from, bool parse_special, int32_t *id, size_t *end);
+/* Gives well-known end-of-generation names the type CONTROL and sets their bits in eog [n_vocab / 8 + 1]. */
+void slm_specials_mark_eog(struct slm_vocab *vocab, const struct slm_token_model *model, uint8_t *eog,
+                           const struct slm_tokenizer_source *source);
+
+/* ---- pretokenize.c: the patterns that cut text into words ---- */
+struct slm_pretokenizer {
+    const char *const *names; /* NULL-terminated; the first is the canonical one */
+    const char *pattern;
+    bool ignore_merges; /* a word that is in the vocabulary is one token, whatever the merges say */
+    bool add_bos;       /* when the file does not say */
+};
+/* NULL when unknown. */
+const struct slm_pretokenizer *slm_pretokenizer_find(struct slm_str name);
+/* The canonical names, comma-separated, for messages. */
+void slm_pretokenizer_list(char *out, size_t cap);
+slm_status slm_pretokenizer_compile(const struct slm_pretokenizer *row, const char *where, pcre2_code **out,
+                                    struct slm_error *error);
+pcre2_general_context *slm_pretokenizer_memory(void); /* PCRE2 on our allocator; NULL when out of memory */
+
+/* ---- merge.c: one word -> ids ---- */
+#define SLM_SYMBOL_NONE UINT32_MAX
+#define SLM_SYMBOL_DEAD (-2) /* as id: merged into its left neighbour */
+struct slm_symbol { uint32_t start, prev, next; int32_t id; }; /* id -1: no token for this text */
+struct slm_candidate {
+    uint64_t key; /* priority << 32 | index of the left symbol: smallest first, leftmost among equals */
+    uint32_t end; /* where the pair ended in the word when it was found: tells stale candidates */
+    int32_t id;   /* of the merged token */
+};
+
+/* A small direct-mapped memory of words already encoded in this call: text repeats itself. */
+#define SLM_WORD_BYTES 15
+#define SLM_WORD_IDS 3
+struct slm_word { char bytes[SLM_WORD_BYTES]; uint8_t len; int32_t ids[SLM_WORD_IDS]; uint32_t n_ids; };
+#define SLM_WORDS 4096
+
+/* Everything one encode call works with. Grows with the text, freed at the end of the call. */
+struct slm_encoder {
+    const struct slm_tokenizer *tokenizer;
+    struct slm_error *error;
+    int32_t *ids; /* the caller's */
+    size_t cap, n_ids;
+    struct slm_symbol *symbols; /* [cap_symbols] */
+    struct slm_candidate *heap; /* [cap_heap] */
+    size_t cap_symbols, cap_heap, n_heap;
+    char *text; /* [cap_text] normalised text (spm) */
+    size_t cap_text;
+    struct slm_word *words; /* [SLM_WORDS] or NULL for short texts */
+    pcre2_match_data *match;
+    pcre2_match_context *limits;
+};
+static inline void slm_encoder_push(struct slm_encoder *e, int32_t id)
+{
+    if (e->n_ids < e->cap) e->ids[e->n_ids] = id;
+    e->n_ids++;
+}
+slm_status slm_encoder_word(struct slm_encoder *e, struct slm_str word);
+/* A byte that no other token covers: its byte token, the unknown token, or an error. */
+slm_status slm_encoder_byte(struct slm_encoder *e, unsigned char byte);
+
+/* ---- the two models ---- */
+struct slm_token_model {
+    const char *name;
+    bool spelled_bytes; /* "<0xNN>" is a byte even in a file without token types */
+    /* Bytes a NORMAL token stands for, written to out (at most text.len); returns how many. */
+    size_t (*decode)(struct slm_str text, char *out);
+    /* Finishes opening: what this model needs beyond the vocabulary. */
+    slm_status (*open)(struct slm_tokenizer *t, const struct slm_tokenizer_source *source, struct slm_error *error);
+    /* Encodes text without special tokens; `first` = at the start or after a special token. */
+    slm_status (*encode)(struct slm_encoder *e, struct slm_str text, bool first);
+    /* The whole word as one token, or -1. */
+    int32_t (*whole)(const struct slm_tokenizer *t, struct slm_str word);
+    /* Cuts a word into symbols [word.len at most]; sets start and id; returns how many. */
+    size_t (*split)(const struct slm_tokenizer *t, struct slm_str word, struct slm_symbol *symbols);
+    /* Can these two neighbours merge? pair is their text. Sets priority (less is earlier) and id. */
+    bool (*pair)(const struct slm_tokenizer *t, struct slm_str pair, int32_t left, int32_t right, uint32_t *priority,
+                 int32_t *id);
+};
+extern const struct slm_token_model slm_token_model_spm, slm_token_model_bpe;
+
+struct slm_tokenizer {
+    struct slm_arena arena;
+    const struct slm_token_model *model;
+    struct slm_vocab vocab;
+    struct slm_specials specials;
+    uint8_t *eog; /* bits, [n_vocab / 8 + 1] */
+    int32_t bos, eos, unk;
+    bool add_bos, add_eos, add_space_prefix;
+    /* spm */
+    uint32_t *priority; /* [n_vocab] order of the scores: the best score has the least */
+    bool words_at_spaces; /* no token has a space after another character: words can be encoded one by one */
+    /* bpe */
+    const struct slm_pretokenizer *pre;
+    pcre2_code *pattern;
+    struct slm_pairs pairs;
+};
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+ * Special tokens: where they stand in a text, and which of them end a generation.
+ *
+ * Matching is leftmost-longest, as in Hugging Face tokenizers. The texts are sorted, so at each position the candidates
+ * are a range that every further byte narrows by binary search: no trie to build, and the cost a position is bounded
+ * by the longest token (SLM_TOKENIZER_MAX_TOKEN_BYTES), whatever the text.
+ *
+ * User-defined tokens always match. Control and unknown tokens match only when the caller says that the text may name
+ * them: text of users must not be able to forge a turn. */
+#include <stdlib.h>
+#include "base/os.h"
+#include "base/utf8.h"
+#include "tokenizer/internal.h"
+
+struct entry { struct slm_str text; int32_t id; };
+
+static int by_text(const void *left, const void *right)
+{
+    const struct entry *a = left, *b = right;
+    const size_t n = a->text.len < b->text.len ? a->text.len : b->text.len;
+    const int order = memcmp(a->text.ptr, b->text.ptr, n);
+    if (order) return order;
+    if (a->text.len != b->text.len) return a->text.len < b->text.len ? -1 : 1;
+    return a->id < b->id ? -1 : 1;
+}
+
+static bool is_special(const struct slm_vocab *vocab, size_t i)
+{
+    return (SLM_TYPE_BIT(vocab->types[i]) & SLM_TYPES_SPECIAL) && slm_vocab_text(vocab, (int32_t)i).len > 0;
+}
+
+/* Fills specials->ids from the sorted entries, one for each text. */
+static void index_entries(struct slm_specials *specials, const struct slm_vocab *vocab, const struct entry *entries,
+                          size_t n, bool swallow)
+{
+    static const char *const keep_space[] = {"<s>", "<unk>", "<|endoftext|>"};
+    for (size_t i = 0; i < n; i++) {
+        if (i && slm_str_equal(entries[i].text, entries[i - 1].text)) continue;
+        bool swallows = swallow;
+        for (size_t k = 0; k < sizeof keep_space / sizeof *keep_space; k++)
+            if (slm_str_is(entries[i].text, keep_space[k])) swallows = false;
+        const unsigned char first = (unsigned char)entries[i].text.ptr[0];
+        specials->ids[specials->n] = entries[i].id;
+        specials->swallows[specials->n] = swallows;
+        specials->n++;
+        specials->begin[first + 1] = (uint32_t)specials->n;
+        specials->starts[true][first] = true;
+        if (vocab->types[entries[i].id] == SLM_TOKEN_USER_DEFINED) specials->starts[false][first] = true;
+    }
+    for (int b = 1; b <= 256; b++)
+        if (specials->begin[b] == 0) specials->begin[b] = specials->begin[b - 1];
+}
+
+slm_status slm_specials_build(struct slm_specials *specials, const struct slm_vocab *vocab,
+                              const struct slm_tokenizer_source *source, struct slm_arena *arena,
+                              struct slm_error *error)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < vocab->n; i++) n += is_special(vocab, i);
+    struct entry *entries = slm_alloc(n + 1, sizeof *entries, source->where, error);
+    specials->ids = slm_arena_alloc(arena, n + 1, sizeof *specials->ids, source->where, error);
+    specials->swallows = slm_arena_alloc(arena, n + 1, 1, source->where, error);
+    const bool ok = entries && specials->ids && specials->swallows;
+    if (ok) {
+        n = 0;
+        for (size_t i = 0; i < vocab->n; i++)
+            if (is_special(vocab, i)) entries[n++] = (struct entry){slm_vocab_text(vocab, (int32_t)i), (int32_t)i};
+        qsort(entries, n, sizeof *entries, by_text);
+        index_entries(specials, vocab, entries, n, source->specials_swallow_space);
+    }
+    slm_release(entries);
+    return ok ? SLM_OK : SLM_ERR_MEMORY;
+}
+
+/* First entry of [lo, hi) whose byte at `depth` is at least c. All of them are longer than depth. */
+static uint32_t lower_bound(const struct slm_specials *specials, const struct slm_vocab *vocab, uint32_t lo,
+                            uint32_t hi, size_t depth, unsigned c)
+{
+    while (lo < hi) {
+        const uint32_t mid = lo + (hi - lo) / 2;
+        if ((unsigned char)slm_vocab_text(vocab, specials->ids[mid]).ptr[depth] < c) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+/* Index in specials->ids of the longest allowed token at text[0], or -1. */
+static int64_t longest_at(const struct slm_specials *specials, const struct slm_vocab *vocab, struct slm_str text,
+                          bool parse_special)
+{
+    int64_t best = -1;
+    const unsigned char first = (unsigned char)text.ptr[0];
+    uint32_t lo = specials->begin[first], hi = specials->begin[first + 1];
+    for (size_t depth = 1; lo < hi; depth++) {
+        const int32_t id = specials->ids[lo];
+        if (slm_vocab_text(vocab, id).len == depth) { /* the shortest of the range sorts first */
+            if (parse_special || vocab->types[id] == SLM_TOKEN_USER_DEFINED) best = lo;
+            lo++;
+        }
+        if (depth == text.len) break;
+        const unsigned c = (unsigned char)text.ptr[depth];
+        lo = lower_bound(specials, vocab, lo, hi, depth, c);
+        hi = lower_bound(specials, vocab, lo, hi, depth, c + 1);
+    }
+    return best;
+}
+
+/* Unicode White_Space. */
+static bool is_white(uint32_t cp)
+{
+    return cp == ' ' || (cp >= 0x09 && cp <= 0x0d) || cp == 0x85 || cp == 0xa0 || cp == 0x1680 ||
+           (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f ||
+           cp == 0x3000;
+}
+
+size_t slm_specials_next(const struct slm_specials *specials, const struct slm_vocab *vocab, struct slm_str text,
+                         size_t from, bool parse_special, int32_t *id, size_t *end)
+{
+    const bool *starts = specials->starts[parse_special];
+    for (size_t at = from; at < text.len; at++) {
+        if (!starts[(unsigned char)text.ptr[at]]) continue;
+        const int64_t found =
+            longest_at(specials, vocab, (struct slm_str){text.ptr + at, text.len - at}, parse_special);
+        if (found < 0) continue;
+        *id = specials->ids[found];
+        *end = at + slm_vocab_text(vocab, *id).len;
+        while (specials->swallows[found] && *end < text.len) {
+            uint32_t cp;
+            const int n = slm_utf8_decode(text.ptr + *end, text.len - *end, &cp);
+            if (n <= 0 || !is_white(cp)) break;
+            *end += (size_t)n;
+        }
+        return at;
+    }
+    return text.len;
+}
+
+/* Names that end a generation whatever the file says about them. `plain` = also seen as an ordinary token of web text
+ * (Qwen's vocabulary has a NORMAL "</s>"): such a one counts only when the file marks it as special. */
+static const struct { const char *name; bool plain; } eog_names[] = {
+    {"<|eot_id|>", false},      /* Llama 3 */
+    {"<|eom_id|>", false},
+    {"<|end_of_text|>", false}, /* Llama 3, Granite */
+    {"<|im_end|>", false},      /* ChatML: Qwen, SmolLM, ... */
+    {"<|endoftext|>", false},   /* GPT-2, Qwen, Phi */
+    {"<|end|>", false},         /* Phi-3 */
+    {"<|return|>", false},      /* gpt-oss */
+    {"<|call|>", false},
+    {"<|calls|>", false},       /* Solar */
+    {"<|flush|>", false},
+    {"<end_of_turn>", false},   /* Gemma */
+    {"<turn|>", false},
+    {"<|tool_response>", false},
+    {"<end_of_utterance>", false},
+    {"<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>", false}, /* DeepSeek */
+    {"<|fim_pad|>", false},     /* code models: the end of an infill */
+    {"<|repo_name|>", false},
+    {"<|file_sep|>", false},
+    {"</s>", true},
+    {"<eos>", true},
+    {"<EOT>", true},
+    {"_<EOT>", true},
+    {"[EOT]", true},
+    {"[EOS]", true},
+    {"[e~[", true},
+};
+
+static void set_eog(uint8_t *eog, int32_t id)
+{
+    if (id >= 0) eog[id / 8] |= (uint8_t)(1u << id % 8);
+}
+
+void slm_specials_mark_eog(struct slm_vocab *vocab, const struct slm_token_model *model, uint8_t *eog,
+                           const struct slm_tokenizer_source *source)
+{
+    for (size_t i = 0; i < sizeof eog_names / sizeof *eog_names; i++) {
+        const int32_t id = slm_vocab_find_text(vocab, model, slm_str(eog_names[i].name));
+        if (id < 0 || (eog_names[i].plain && source->types && source->types[id] == SLM_TOKEN_NORMAL)) continue;
+        vocab->types[id] = SLM_TOKEN_CONTROL;
+        set_eog(eog, id);
+    }
+    set_eog(eog, source->eos);
+    set_eog(eog, source->eot);
+    /* gpt-oss and Solar use <|end|> between the parts of one answer. */
+    static const char *const enders[2][2] = {{"<|return|>", "<|call|>"}, {"<|flush|>", "<|calls|>"}};
+    for (int i = 0; i < 2; i++) {
+        const int32_t end = slm_vocab_find_text(vocab, model, slm_str("<|end|>"));
+        if (end >= 0 && end != source->eos && end != source->eot &&
+            slm_vocab_find_text(vocab, model, slm_str(enders[i][0])) >= 0 &&
+            slm_vocab_find_text(vocab, model, slm_str(enders[i][1])) >= 0)
+            eog[end / 8] &= (uint8_t)~(1u << end % 8);
+    }
+}

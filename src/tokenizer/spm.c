@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ * The "llama" model: SentencePiece BPE. Tokens have scores; of all neighbours whose concatenation is a token, the one
+ * with the best score merges first, leftmost among equals. Characters without a token become byte tokens.
+ *
+ * Reference: SentencePiece's bpe_model and the reading of it in llama.cpp. SentencePiece writes a space as U+2581;
+ * pieces here hold a plain space, and a U+2581 in the text becomes one, which comes to the same.
+ *
+ * Text is cut before each space that follows another character, when the vocabulary allows it (no token has a space
+ * after another character): no merge can reach over such a place, so the words encode independently, and a whole
+ * book takes little memory. */
+#include "base/os.h"
+#include "base/utf8.h"
+#include "tokenizer/internal.h"
+
+#define MARK "\xe2\x96\x81" /* U+2581 */
+
+static size_t spm_decode(struct slm_str text, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.len;) {
+        if (text.len - i >= 3 && memcmp(text.ptr + i, MARK, 3) == 0) {
+            out[n++] = ' ';
+            i += 3;
+        } else {
+            out[n++] = text.ptr[i++];
+        }
+    }
+    return n;
+}
+
+/* Maps a score to an unsigned number that falls as the score rises. */
+static uint32_t priority_of(float score)
+{
+    const float plain = score + 0.0f; /* -0 and 0 are equal */
+    uint32_t bits;
+    memcpy(&bits, &plain, sizeof bits);
+    const uint32_t rising = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return ~rising;
+}
+
+static bool space_after_other(struct slm_str piece)
+{
+    for (size_t i = 1; i < piece.len; i++)
+        if (piece.ptr[i] == ' ' && piece.ptr[i - 1] != ' ') return true;
+    return false;
+}
+
+static slm_status spm_open(struct slm_tokenizer *t, const struct slm_tokenizer_source *source, struct slm_error *error)
+{
+    if (!source->scores)
+        return slm_fail(error, SLM_ERR_FORMAT, source->where, "the token scores are missing; a 'llama' tokenizer needs "
+                        "one for each of its %zu tokens", source->n_vocab);
+    t->priority = slm_arena_alloc(&t->arena, t->vocab.n, sizeof *t->priority, source->where, error);
+    if (!t->priority) return SLM_ERR_MEMORY;
+    t->words_at_spaces = true;
+    for (size_t i = 0; i < t->vocab.n; i++) {
+        if (source->scores[i] != source->scores[i])
+            return slm_fail(error, SLM_ERR_FORMAT, source->where, "the score of token %zu is NaN; numbers are allowed", i);
+        t->priority[i] = priority_of(source->scores[i]);
+        if (SLM_TYPE_BIT(t->vocab.types[i]) & SLM_TYPES_TEXT && space_after_other(slm_vocab_piece(&t->vocab, (int32_t)i)))
+            t->words_at_spaces = false;
+    }
+    return SLM_OK;
+}
+
+/* The text as the vocabulary spells it: a space in front if the model wants one, U+2581 as space. */
+static slm_status normalise(struct slm_encoder *e, struct slm_str text, bool prefix, struct slm_str *out)
+{
+    if (e->cap_text < text.len + 1) {
+        char *grown = slm_realloc(e->text, text.len + 1, 1, "tokenize", e->error);
+        if (!grown) return SLM_ERR_MEMORY;
+        e->text = grown;
+        e->cap_text = text.len + 1;
+    }
+    if (prefix) e->text[0] = ' ';
+    *out = (struct slm_str){e->text, prefix + spm_decode(text, e->text + prefix)};
+    return SLM_OK;
+}
+
+static slm_status spm_encode(struct slm_encoder *e, struct slm_str text, bool first)
+{
+    struct slm_str all;
+    SLM_TRY(normalise(e, text, first && e->tokenizer->add_space_prefix, &all));
+    if (!e->tokenizer->words_at_spaces) return slm_encoder_word(e, all);
+    size_t begin = 0;
+    for (size_t i = 1; i <= all.len; i++) {
+        if (i < all.len && !(all.ptr[i] == ' ' && all.ptr[i - 1] != ' ')) continue;
+        SLM_TRY(slm_encoder_word(e, (struct slm_str){all.ptr + begin, i - begin}));
+        begin = i;
+    }
+    return SLM_OK;
+}
+
+static int32_t spm_whole(const struct slm_tokenizer *t, struct slm_str word)
+{
+    (void)t, (void)word;
+    return -1; /* a token's text need not merge into that token */
+}
+
+/* One symbol a character; a byte that is not UTF-8 is a symbol of its own. */
+static size_t spm_split(const struct slm_tokenizer *t, struct slm_str word, struct slm_symbol *symbols)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < word.len;) {
+        uint32_t cp;
+        const int len = slm_utf8_decode(word.ptr + i, word.len - i, &cp);
+        const size_t bytes = len > 0 ? (size_t)len : 1;
+        symbols[n++] = (struct slm_symbol){
+            .start = (uint32_t)i,
+            .id = len > 0 ? slm_vocab_find(&t->vocab, (struct slm_str){word.ptr + i, bytes}, SLM_TYPES_TEXT) : -1,
+        };
+        i += bytes;
+    }
+    return n;
+}
+
+static bool spm_pair(const struct slm_tokenizer *t, struct slm_str pair, int32_t left, int32_t right,
+                     uint32_t *priority, int32_t *id)
+{
+    (void)left, (void)right; /* any two neighbours may merge, with tokens of their own or not */
+    if (pair.len > t->vocab.longest) return false;
+    *id = slm_vocab_find(&t->vocab, pair, SLM_TYPES_TEXT);
+    if (*id < 0) return false;
+    *priority = t->priority[*id];
+    return true;
+}
+
+const struct slm_token_model slm_token_model_spm = {
+    .name = "llama", .spelled_bytes = true, .decode = spm_decode, .open = spm_open, .encode = spm_encode,
+    .whole = spm_whole, .split = spm_split, .pair = spm_pair,
+};

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ * The tokenizer as others see it: opening, encoding around special tokens, decoding, and questions about tokens.
+ *
+ * What a model of tokenization does is in spm.c and bpe.c; where the data comes from is in from_gguf.c. */
+#include "base/os.h"
+#include "tokenizer/internal.h"
+
+static const struct slm_token_model *const models[] = {&slm_token_model_spm, &slm_token_model_bpe};
+
+static slm_status check_source(const struct slm_tokenizer_source *source, struct slm_error *error)
+{
+    if (source->n_vocab == 0)
+        return slm_fail(error, SLM_ERR_FORMAT, source->where, "the vocabulary is empty");
+    if (source->n_vocab > SLM_TOKENIZER_MAX_IDS - 1 || source->n_merges > SLM_TOKENIZER_MAX_IDS - 1)
+        return slm_fail(error, SLM_ERR_LIMIT, source->where, "%zu tokens and %zu merges; at most %zu of each are allowed",
+                        source->n_vocab, source->n_merges, SLM_TOKENIZER_MAX_IDS - 1);
+    const struct { const char *name; int32_t id; } special[] = {
+        {"bos", source->bos}, {"eos", source->eos}, {"unk", source->unk}, {"pad", source->pad}, {"eot", source->eot}};
+    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+        if (special[i].id < -1 || (special[i].id >= 0 && (size_t)special[i].id >= source->n_vocab))
+            return slm_fail(error, SLM_ERR_FORMAT, source->where, "the %s token is %d; 0 to %zu are allowed",
+                            special[i].name, special[i].id, source->n_vocab - 1);
+    if ((source->add_bos && source->bos < 0) || (source->add_eos && source->eos < 0))
+        return slm_fail(error, SLM_ERR_FORMAT, source->where, "a %s token is to be added, but there is none",
+                        source->add_bos && source->bos < 0 ? "bos" : "eos");
+    return SLM_OK;
+}
+
+static slm_status open_parts(struct slm_tokenizer *t, const struct slm_tokenizer_source *source,
+                             struct slm_error *error)
+{
+    SLM_TRY(slm_vocab_build(&t->vocab, source, t->model, &t->arena, error));
+    t->eog = slm_arena_alloc(&t->arena, source->n_vocab / 8 + 1, 1, source->where, error);
+    if (!t->eog) return SLM_ERR_MEMORY;
+    slm_specials_mark_eog(&t->vocab, t->model, t->eog, source);
+    SLM_TRY(slm_specials_build(&t->specials, &t->vocab, source, &t->arena, error));
+    return t->model->open(t, source, error);
+}
+
+slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct slm_tokenizer **out,
+                             struct slm_error *error)
+{
+    const struct slm_token_model *model = NULL;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        if (strcmp(models[i]->name, source->model) == 0) model = models[i];
+    if (!model)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, source->where,
+                        "the tokenizer model '%.40s' is not known; known are llama and gpt2", source->model);
+    SLM_TRY(check_source(source, error));
+    struct slm_tokenizer *t = slm_alloc(1, sizeof *t, source->where, error);
+    if (!t) return SLM_ERR_MEMORY;
+    t->model = model;
+    t->bos = source->bos, t->eos = source->eos, t->unk = source->unk;
+    t->add_bos = source->add_bos, t->add_eos = source->add_eos;
+    t->add_space_prefix = source->add_space_prefix && model == &slm_token_model_spm;
+    const slm_status status = open_parts(t, source, error);
+    if (status != SLM_OK) {
+        slm_tokenizer_free(t);
+        return status;
+    }
+    *out = t;
+    return SLM_OK;
+}
+
+void slm_tokenizer_free(struct slm_tokenizer *t)
+{
+    if (!t) return;
+    pcre2_code_free(t->pattern);
+    slm_arena_release(&t->arena);
+    slm_release(t);
+}
+
+/* Text between special tokens goes to the model; special tokens go straight out. */
+static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigned flags)
+{
+    const struct slm_tokenizer *t = e->tokenizer;
+    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_bos) slm_encoder_push(e, t->bos);
+    bool first = true;
+    for (size_t at = 0; at < text.len;) {
+        int32_t id = -1;
+        size_t end = text.len;
+        const size_t stop = slm_specials_next(&t->specials, &t->vocab, text, at, flags & SLM_TOKENIZE_PARSE_SPECIAL,
+                                              &id, &end);
+        if (stop > at) SLM_TRY(t->model->encode(e, (struct slm_str){text.ptr + at, stop - at}, first));
+        first = id >= 0;
+        if (id >= 0) slm_encoder_push(e, id);
+        at = id >= 0 ? end : text.len;
+    }
+    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_eos) slm_encoder_push(e, t->eos);
+    return SLM_OK;
+}
+
+slm_status slm_tokenizer_encode(const struct slm_tokenizer *t, const char *text, size_t bytes, unsigned flags,
+                                int32_t *ids, size_t cap, size_t *n_ids, struct slm_error *error)
+{
+    /* Positions in a word are 32 bits wide (with room for a space in front). */
+    if (bytes >= UINT32_MAX - 1)
+        return slm_fail(error, SLM_ERR_LIMIT, "tokenize", "the text has %zu bytes; less than %u are allowed", bytes,
+                        UINT32_MAX - 1);
+    struct slm_encoder e = {.tokenizer = t, .error = error, .ids = ids, .cap = cap};
+    slm_status status = SLM_OK;
+    /* Remembering words pays once some of them come again; clearing the memory does not pay for a line of text. */
+    if (bytes >= 2048) {
+        e.words = slm_alloc(SLM_WORDS, sizeof *e.words, "tokenize", error);
+        if (!e.words) status = SLM_ERR_MEMORY;
+    }
+    if (status == SLM_OK) status = encode_all(&e, (struct slm_str){text, bytes}, flags);
+    if (status == SLM_OK) *n_ids = e.n_ids;
+    slm_release(e.symbols);
+    slm_release(e.heap);
+    slm_release(e.text);
+    slm_release(e.words);
+    pcre2_match_data_free(e.match);
+    pcre2_match_context_free(e.limits);
+    return status;
+}
+
+static bool is_hidden(const struct slm_tokenizer *t, int32_t id)
+{
+    return t->vocab.types[id] == SLM_TOKEN_CONTROL || t->vocab.types[id] == SLM_TOKEN_UNKNOWN;
+}
+
+struct slm_str slm_tokenizer_piece(const struct slm_tokenizer *t, int32_t id, bool show_special)
+{
+    SLM_ASSERT(id >= 0 && (size_t)id < t->vocab.n);
+    if (!show_special && is_hidden(t, id)) return (struct slm_str){NULL, 0};
+    return slm_vocab_piece(&t->vocab, id);
+}
+
+slm_status slm_tokenizer_decode(const struct slm_tokenizer *t, const int32_t *ids, size_t n, bool show_special,
+                                char *text, size_t cap, size_t *n_bytes, struct slm_error *error)
+{
+    size_t bytes = 0;
+    bool strip = t->add_space_prefix; /* encoding puts a space at the start and after each special token */
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (size_t)ids[i] >= t->vocab.n)
+            return slm_fail(error, SLM_ERR_ARGUMENT, "detokenize", "token %zu is %d; 0 to %zu are allowed", i, ids[i],
+                            t->vocab.n - 1);
+        struct slm_str piece = slm_tokenizer_piece(t, ids[i], show_special);
+        const bool special = SLM_TYPE_BIT(t->vocab.types[ids[i]]) & SLM_TYPES_SPECIAL;
+        if (strip && !special && piece.len && piece.ptr[0] == ' ') piece = (struct slm_str){piece.ptr + 1, piece.len - 1};
+        strip = t->add_space_prefix && special;
+        if (piece.len && bytes < cap) memcpy(text + bytes, piece.ptr, piece.len < cap - bytes ? piece.len : cap - bytes);
+        bytes += piece.len;
+    }
+    *n_bytes = bytes;
+    return SLM_OK;
+}
+
+size_t slm_tokenizer_n_vocab(const struct slm_tokenizer *t) { return t->vocab.n; }
+int32_t slm_tokenizer_bos(const struct slm_tokenizer *t) { return t->bos; }
+int32_t slm_tokenizer_eos(const struct slm_tokenizer *t) { return t->eos; }
+const char *slm_tokenizer_model(const struct slm_tokenizer *t) { return t->model->name; }
+const char *slm_tokenizer_pre(const struct slm_tokenizer *t) { return t->pre ? t->pre->names[0] : "default"; }
+
+int32_t slm_tokenizer_find(const struct slm_tokenizer *t, struct slm_str token)
+{
+    return slm_vocab_find_text(&t->vocab, t->model, token);
+}
+
+bool slm_tokenizer_is_eog(const struct slm_tokenizer *t, int32_t id)
+{
+    return id >= 0 && (size_t)id < t->vocab.n && t->eog[id / 8] >> id % 8 & 1;
+}
+
+enum slm_token_type slm_tokenizer_type(const struct slm_tokenizer *t, int32_t id)
+{
+    SLM_ASSERT(id >= 0 && (size_t)id < t->vocab.n);
+    return (enum slm_token_type)t->vocab.types[id];
+}
