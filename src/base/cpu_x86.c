@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * x86-64: cpuid says what the CPU has, xgetbv which registers the system saves on a context switch. Both must agree: AVX-512
- * on a system that does not save zmm registers would be corrupted at the next switch. AMX needs a third yes: Linux grants its
- * 8 KiB of tile registers to a process only when asked. */
+ * x86-64: cpuid says what the CPU has, xgetbv which registers the system saves on a context switch.
+ * Both must agree: AVX-512 on a system that does not save zmm registers would be corrupted at the
+ * next switch. AMX needs a third yes: Linux grants its 8 KiB of tile registers to a process only
+ * when asked. */
 #if defined(__x86_64__) || defined(__i386__)
 #include "base/cpu.h"
 

@@ -2,10 +2,11 @@
  *
  * Filling struct slm_error, and the one place where the library may stop the program.
  *
- * Text in errors often quotes bytes of files nobody vouched for (tensor names, metadata keys). It ends up on terminals and in
- * logs, so slm_fail passes the finished sentence through slm_escape: no control byte, no broken UTF-8, no direction
- * override reaches the reader. Formatting goes to local buffers first, because callers wrap errors in place
- * (`slm_fail(error, error->status, path, "%s", error->message)`).
+ * Text in errors often quotes bytes of files nobody vouched for (tensor names, metadata keys). It
+ * ends up on terminals and in logs, so slm_fail passes the finished sentence through slm_escape: no
+ * control byte, no broken UTF-8, no direction override reaches the reader. Formatting goes to local
+ * buffers first, because callers wrap errors in place (`slm_fail(error, error->status, path, "%s",
+ * error->message)`).
  *
  * Deliberately not here: printing errors, error chains, translations. */
 #include "base/error.h"
@@ -54,7 +55,7 @@ slm_status slm_fail_memory(struct slm_error *error, const char *where, size_t by
 
 void slm_assert_failed(const char *cond, const char *file, int line)
 {
-    /* The only print and the only abort of the library: a broken invariant means that nothing after it can be trusted. */
+    /* The only print and the only abort of the library: after a broken invariant nothing can be trusted. */
     (void)fprintf(stderr, "slm: internal error: %s:%d: assertion failed: %s\n", file, line, cond);
     abort();
 }

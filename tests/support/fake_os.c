@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See fake_os.h. One global state, because the seam itself is global. What is alive is kept in one table from address to
- * {kind, bytes}: memory, pages, file handles, maps and threads alike, so one loop finds every leak. */
+ * See fake_os.h. One global state, because the seam itself is global. What is alive is kept in one
+ * table from address to {kind, bytes}: memory, pages, file handles, maps and threads alike, so one
+ * loop finds every leak. */
 #include "fake_os.h"
 
 #include <setjmp.h>
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- state --------------------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 enum thing { T_MEMORY, T_PAGES, T_FILE, T_MAP, T_THREAD, T_COUNT };
 static const char *const thing_names[T_COUNT] = {"memory block", "page block", "open file", "map", "thread"};
@@ -88,7 +89,7 @@ static slm_status injected(struct slm_error *error, const char *where, const cha
     return fail_as(error, where, verb, fake.plan.reason ? fake.plan.reason : EIO);
 }
 
-/* ---- what is alive ------------------------------------------------------------------------------------------- */
+/* ---- what is alive --------------------------------------------------------------------------- */
 
 static struct live **bucket_of(const void *address) { return &fake.buckets[((uintptr_t)address >> 4) % N_BUCKETS]; }
 
@@ -114,8 +115,8 @@ static bool died(void *address, size_t bytes, enum thing thing)
     struct live *live = *link;
     bool known = live != NULL, right = known && live->bytes == bytes;
     if (!right && fake.problem[0] == '\0')
-        (void)snprintf(fake.problem, sizeof fake.problem, "%s %p of %zu bytes given back as %zu bytes", thing_names[thing],
-                       address, known ? live->bytes : 0, bytes);
+        (void)snprintf(fake.problem, sizeof fake.problem, "%s %p of %zu bytes given back as %zu bytes",
+                       thing_names[thing], address, known ? live->bytes : 0, bytes);
     if (known) {
         *link = live->next;
         fake.n_live[thing]--;
@@ -126,7 +127,7 @@ static bool died(void *address, size_t bytes, enum thing thing)
     return right;
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void *fake_alloc(size_t bytes, size_t align)
 {
@@ -159,7 +160,7 @@ static void fake_release_pages(void *memory, size_t bytes)
     if (memory != NULL && died(memory, bytes, T_PAGES)) fake.real->release_pages(memory, bytes);
 }
 
-/* ---- files in memory (all under the lock) -------------------------------------------------------------------- */
+/* ---- files in memory (all under the lock) ---------------------------------------------------- */
 
 static struct memory_file *find_file(const char *path)
 {
@@ -223,7 +224,7 @@ static void sync_file(struct memory_file *file)
     file->ever_synced = true;
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static struct fake_file *own(struct slm_file *file) { return (struct fake_file *)(void *)file; }
 
@@ -452,7 +453,7 @@ static void fake_map_drop(const struct slm_map *map, size_t offset, size_t bytes
     memset((unsigned char *)(uintptr_t)map->data + offset, 0xDD, bytes);
 }
 
-/* ---- time, threads, machine ---------------------------------------------------------------------------------- */
+/* ---- time, threads, machine ------------------------------------------------------------------ */
 
 static uint64_t fake_now_ns(void)
 {
@@ -513,7 +514,7 @@ static const struct slm_os fake_table = {
     .memory_available = fake_memory_available,
 };
 
-/* ---- the tests' side ----------------------------------------------------------------------------------------- */
+/* ---- the tests' side ------------------------------------------------------------------------- */
 
 void fake_os_start(const struct fake_os_plan *plan)
 {

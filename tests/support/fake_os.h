@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A faulty operating system for tests: a table that wraps the real one, counts every call, fails the ones it is told to, keeps
- * written files in memory, and knows at the end what was not given back.
+ * A faulty operating system for tests: a table that wraps the real one, counts every call, fails
+ * the ones it is told to, keeps written files in memory, and knows at the end what was not given
+ * back.
  *
  *     fake_os_start(&(struct fake_os_plan){.kinds = FAKE_MEMORY, .fail_at = 7});
  *     status = slm_model_open(...);            // the 7th allocation fails
@@ -9,14 +10,17 @@
  *     fake_os_assert_clean();                  // no leak, no wrong release, no open file, map or thread
  *     fake_os_stop();
  *
- * or, for "fails cleanly wherever it fails", one call that does this for 1, 2, 3 ... until nothing fails any more:
+ * or, for "fails cleanly wherever it fails", one call that does this for 1, 2, 3 ... until nothing
+ * fails any more:
  *
  *     fake_os_every_failure(NULL, FAKE_MEMORY, false, open_and_generate, &data);
  *
- * "Nothing is allocated between here and there": compare fake_os_count(FAKE_MEMORY) before and after.
+ * "Nothing is allocated between here and there": compare fake_os_count(FAKE_MEMORY) before and
+ * after.
  *
- * One fake at a time; start and stop it while the library is idle. Counting and failing are thread-safe. Memory that
- * third-party libraries take from malloc is not seen. The fake's own memory comes from malloc, so it never counts. */
+ * One fake at a time; start and stop it while the library is idle. Counting and failing are
+ * thread-safe. Memory that third-party libraries take from malloc is not seen. The fake's own
+ * memory comes from malloc, so it never counts. */
 #ifndef SLM_TEST_FAKE_OS_H
 #define SLM_TEST_FAKE_OS_H
 #include "base/os.h"
@@ -44,16 +48,17 @@ struct fake_os_plan {
     unsigned kinds;    /* which calls fail_at counts, and fails */
     uint64_t fail_at;  /* 1 = the first of them; 0 = none */
     bool persistent;   /* that one and every later one; otherwise that one only */
-    int reason;        /* errno in the error's text, e.g. ENOSPC; 0 = EIO. A failed write still writes its first half. */
+    int reason;        /* errno in the error's text, e.g. ENOSPC; 0 = EIO. A failed write writes its first half. */
 
     bool files_in_memory;  /* create() makes files in memory, which open_read, rename and remove then see first; other
                             * paths still reach the disk for reading */
     uint64_t disk_bytes;   /* the disk takes this many more bytes, then ENOSPC after a partial write; 0 = no end */
     uint64_t file_ends_at; /* read files are cut short here behind the reader's back: open_read still tells the old
-                            * length, read_at beyond it fails after filling the part that exists, map gives the shorter
-                            * view; 0 = no */
+                            * length, read_at beyond it fails after filling the part that exists,
+                            * map gives the shorter view; 0 = no */
     bool heap_maps;        /* map() gives an exact-size heap copy, so that ASan sees a byte read past the end, and
-                            * map_drop() overwrites the range, so that a later read is wrong instead of merely slow */
+                            * map_drop() overwrites the range, so that a later read is wrong instead
+                            * of merely slow */
 
     unsigned n_cpus;           /* what n_cpus() answers; 0 = the truth */
     uint64_t memory_available; /* what memory_available() answers; 0 = the truth */
@@ -74,8 +79,8 @@ struct fake_os_use {
     size_t live_blocks, open_files, live_maps, live_threads;
 };
 struct fake_os_use fake_os_use(void);
-/* What was not given back, or was given back wrongly (unknown pointer, other size; such a release goes no further), as a
- * sentence; NULL when all is well. Valid until the next call. */
+/* What was not given back, or was given back wrongly (unknown pointer, other size; such a release
+ * goes no further), as a sentence; NULL when all is well. Valid until the next call. */
 const char *fake_os_problem(void);
 void fake_os_assert_clean(void); /* fails the cmocka test when there is a problem */
 
@@ -86,10 +91,11 @@ size_t fake_os_n_files(void);
 /* The power goes off: every file in memory becomes what it was at its last sync; those never synced are gone. */
 void fake_os_power_loss(void);
 
-/* Runs body with the 1st, 2nd, 3rd ... call of the kinds failing, until a run meets no failure; that one must return
- * SLM_OK. After a failure body must return an error and have filled it (status, where, message), or recover
- * and return SLM_OK; either way everything must have been given back. Fails the cmocka test otherwise. plan may be NULL;
- * its kinds, fail_at and persistent are ignored. */
+/* Runs body with the 1st, 2nd, 3rd ... call of the kinds failing, until a run meets no failure;
+ * that one must return SLM_OK. After a failure body must return an error and have filled it
+ * (status, where, message), or recover and return SLM_OK; either way everything must have been
+ * given back. Fails the cmocka test otherwise. plan may be NULL; its kinds, fail_at and persistent
+ * are ignored. */
 struct fake_os_runs { uint64_t n_failed, n_recovered; };
 struct fake_os_runs fake_os_every_failure(const struct fake_os_plan *plan, unsigned kinds, bool persistent,
                                           slm_status (*body)(void *user, struct slm_error *error), void *user);

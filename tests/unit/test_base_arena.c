@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The arena: alignment, zeroes, separate objects, growth, failure, and (under ASan) redzones that really are poisoned. */
+ * The arena: alignment, zeroes, separate objects, growth, failure, and (under ASan) redzones that
+ * really are poisoned. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The fake operating system itself: a test tool that misses faults would make every test built on it worthless. */
+ * The fake operating system itself: a test tool that misses faults would make every test built on
+ * it worthless. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

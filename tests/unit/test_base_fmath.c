@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Elementary functions against libm in higher precision, conversions against the compiler's _Float16, and the promise that
- * the results are the same bits everywhere (a checksum every machine must reproduce). */
+ * Elementary functions against libm in higher precision, conversions against the compiler's
+ * _Float16, and the promise that the results are the same bits everywhere (a checksum every machine
+ * must reproduce). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -131,7 +132,8 @@ static void test_pow_edges(void **state)
 {
     (void)state;
     assert_true(slm_pow(1.0, 1e308) == 1.0 && slm_pow(7.5, 0.0) == 1.0 && slm_pow(7.5, 1.0) == 7.5);
-    assert_true(slm_pow(2.0, 1023.0) == 0x1p1023 && slm_pow(2.0, -1074.0) == 0x1p-1074 && slm_pow(2.0, -1022.0) == 0x1p-1022);
+    assert_true(slm_pow(2.0, 1023.0) == 0x1p1023 && slm_pow(2.0, -1074.0) == 0x1p-1074);
+    assert_true(slm_pow(2.0, -1022.0) == 0x1p-1022);
     assert_true(slm_pow(3.0, 4.0) == 81.0 && slm_pow(0x1p-1074, 1.0) == 0x1p-1074);
     assert_true(isinf(slm_pow(2.0, 1024.0)) && isinf(slm_pow(1e300, 1e300)) && slm_pow(1e300, -1e300) == 0.0);
     assert_true(slm_pow(0.5, 1e308) == 0.0 && isinf(slm_pow(0.5, -1e308)));
@@ -203,8 +205,9 @@ static void test_bfloat16(void **state)
     assert_int_equal(slm_f32_to_bf16(slm_bits_f32(0x7F800001u)), 0x7FC0); /* stays a NaN, quiet */
 }
 
-/* The accuracy tests above say that the values are right; this one that they are the same everywhere. A new constant is fine
- * when a formula changes on purpose, and then it must again be the same on every machine and compiler. */
+/* The accuracy tests above say that the values are right; this one that they are the same
+ * everywhere. A new constant is fine when a formula changes on purpose, and then it must again be
+ * the same on every machine and compiler. */
 static void test_same_bits_everywhere(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The real operating-system table: memory, hostile paths (which must be refused, never block), whole-or-error I/O, maps, threads,
- * and the limits of control groups read from made-up trees. */
+ * The real operating-system table: memory, hostile paths (which must be refused, never block),
+ * whole-or-error I/O, maps, threads, and the limits of control groups read from made-up trees. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,7 +68,7 @@ static int drop_folder(void **state)
     return system(command);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void test_memory(void **state)
 {
@@ -122,7 +122,7 @@ static void test_slm_alloc(void **state)
     slm_release(empty);
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void refused(const char *path, const char *because)
 {
@@ -261,7 +261,8 @@ static void test_maps(void **state)
     assert_int_equal(map.bytes, BYTES);
     assert_memory_equal(map.data, data, BYTES);
     /* Dropping never changes what is read. Odd ranges, and ranges outside. */
-    static const size_t ranges[][2] = {{0, 1}, {1, 4096}, {100, 10000}, {0, BYTES}, {BYTES, 1}, {9000, SIZE_MAX}, {SIZE_MAX, 5}};
+    static const size_t ranges[][2] = {{0, 1},     {1, 4096},        {100, 10000},  {0, BYTES},
+                                       {BYTES, 1}, {9000, SIZE_MAX}, {SIZE_MAX, 5}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         os->map_drop(&map, ranges[i][0], ranges[i][1]);
         assert_memory_equal(map.data, data, BYTES);
@@ -271,7 +272,7 @@ static void test_maps(void **state)
     os->unmap(&map);
 }
 
-/* ---- threads -------------------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 struct talk { _Atomic uint32_t word, woken, blocked; };
 
@@ -323,7 +324,7 @@ static void test_cpus_follow_affinity(void **state)
     assert_true(memory > (1 << 20) && memory < (uint64_t)1 << 46);
 }
 
-/* ---- control groups --------------------------------------------------------------------------------------------- */
+/* ---- control groups -------------------------------------------------------------------------- */
 
 struct entry { const char *path, *text; };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The thread pool: every rank runs once, barriers separate what comes before from what comes after, for 1 to 8 threads on however
- * few CPUs (so parking is exercised too). Meant to run under TSan as well: the data is plain memory, ordered by the pool alone. */
+ * The thread pool: every rank runs once, barriers separate what comes before from what comes after,
+ * for 1 to 8 threads on however few CPUs (so parking is exercised too). Meant to run under TSan as
+ * well: the data is plain memory, ordered by the pool alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,7 @@ enum { MAX = 8 };
 
 struct job { struct slm_pool *pool; unsigned value[MAX], sum[MAX], n_rounds; bool wrong; };
 
-/* Each round: write own cell, meet, read everybody's cell, meet. A barrier that lets one thread through early is seen. */
+/* Each round: write own cell, meet, read everybody's cell, meet. A barrier that lets one thread through is seen. */
 static void rounds(void *arg, unsigned rank, unsigned n)
 {
     struct job *job = arg;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Philox against the known answers published with Random123 (kat_vectors, "philox4x32 10"), and the derived draws. */
+ * Philox against the known answers published with Random123 (kat_vectors, "philox4x32 10"), and the
+ * derived draws. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

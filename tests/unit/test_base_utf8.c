@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * UTF-8 against utf8proc: the set of valid sequences is made by utf8proc from every scalar value; what is a prefix of one of them
- * is incomplete, everything else is invalid. All sequences of 1 to 3 bytes and all 4-byte ones near a boundary are tried. */
+ * UTF-8 against utf8proc: the set of valid sequences is made by utf8proc from every scalar value;
+ * what is a prefix of one of them is incomplete, everything else is invalid. All sequences of 1 to
+ * 3 bytes and all 4-byte ones near a boundary are tried. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
