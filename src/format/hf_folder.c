@@ -100,16 +100,16 @@ static bool put_scalar(struct config *c, enum slm_json_event event, bool as_floa
 {
     int64_t i;
     if (event == SLM_JSON_NUMBER) {
-        const bool integer = !as_float && slm_json_i64(&c->json, &i);
+        const bool integer = !as_float && slm_json_read_i64(&c->json, &i);
         if (with_type) put_u32(&c->kvs, integer ? SLM_GGUF_I64 : SLM_GGUF_F64);
-        const double d = slm_json_f64(&c->json);
+        const double d = slm_json_read_f64(&c->json);
         slm_buf_add(&c->kvs, integer ? (const void *)&i : (const void *)&d, 8);
         return true;
     }
     if (event == SLM_JSON_STRING) {
         struct slm_buf text = {0};
         if (with_type) put_u32(&c->kvs, SLM_GGUF_STRING);
-        const bool ok = slm_json_text(&c->json, &text);
+        const bool ok = slm_json_read_text(&c->json, &text);
         if (ok) put_string(&c->kvs, (struct slm_str){text.data, text.len});
         slm_buf_release(&text);
         return ok;
@@ -131,7 +131,7 @@ static enum slm_gguf_type list_type(struct slm_json ahead, uint64_t *n)
         int64_t i;
         enum slm_gguf_type this;
         if (event == SLM_JSON_ARRAY_END) return type;
-        if (event == SLM_JSON_NUMBER) this = slm_json_i64(&ahead, &i) ? SLM_GGUF_I64 : SLM_GGUF_F64;
+        if (event == SLM_JSON_NUMBER) this = slm_json_read_i64(&ahead, &i) ? SLM_GGUF_I64 : SLM_GGUF_F64;
         else if (event == SLM_JSON_STRING) this = SLM_GGUF_STRING;
         else if (event == SLM_JSON_TRUE || event == SLM_JSON_FALSE) this = SLM_GGUF_BOOL;
         else return SLM_GGUF_TYPE_COUNT;

@@ -213,7 +213,7 @@ static size_t unescape(const char *p, size_t left, struct slm_buf *out)
     return slm_buf_add(out, bytes, (size_t)slm_utf8_encode(cp, bytes)) ? used : 0;
 }
 
-bool slm_json_text(struct slm_json *json, struct slm_buf *out)
+bool slm_json_read_text(struct slm_json *json, struct slm_buf *out)
 {
     const struct slm_str t = json->token;
     if (!json->escaped) {
@@ -242,7 +242,7 @@ bool slm_json_is(const struct slm_json *json, const char *text)
     return !json->escaped && slm_str_is(json->token, text);
 }
 
-bool slm_json_i64(const struct slm_json *json, int64_t *out)
+bool slm_json_read_i64(const struct slm_json *json, int64_t *out)
 {
     const bool negative = json->token.ptr[0] == '-';
     uint64_t value = 0;
@@ -257,7 +257,7 @@ bool slm_json_i64(const struct slm_json *json, int64_t *out)
     return true;
 }
 
-double slm_json_f64(const struct slm_json *json)
+double slm_json_read_f64(const struct slm_json *json)
 {
     /* strtod wants a NUL; no number that matters is longer. */
     char text[64];

@@ -21,7 +21,7 @@ struct slm_json {
     const char *where;      /* file name for messages; borrowed */
     struct slm_error *error;
     struct slm_str token;   /* of KEY and STRING: between the quotes, escapes and all; of NUMBER: as written */
-    bool escaped;           /* the token holds escapes: see slm_json_text */
+    bool escaped;           /* the token holds escapes: see slm_json_read_text */
     uint32_t depth;
     uint64_t in_object[SLM_JSON_MAX_DEPTH / 64]; /* bit d: is level d an object */
     enum { SLM_JSON_WANT_VALUE, SLM_JSON_WANT_KEY, SLM_JSON_WANT_FIRST, SLM_JSON_WANT_MORE, SLM_JSON_WANT_END,
@@ -34,12 +34,12 @@ enum slm_json_event slm_json_next(struct slm_json *json);
 /* Reads on until the value that `event` opened is over (a no-op for scalars). False on error. */
 bool slm_json_skip(struct slm_json *json, enum slm_json_event event);
 /* The current KEY or STRING decoded, appended to *out. False on a lone surrogate or when memory is out (error filled). */
-bool slm_json_text(struct slm_json *json, struct slm_buf *out);
+bool slm_json_read_text(struct slm_json *json, struct slm_buf *out);
 /* Is the current KEY or STRING, decoded, this text? (text without characters that JSON must escape) */
 bool slm_json_is(const struct slm_json *json, const char *text);
 /* The current NUMBER. i64: false when it is no integer in range. */
-bool slm_json_i64(const struct slm_json *json, int64_t *out);
-double slm_json_f64(const struct slm_json *json);
+bool slm_json_read_i64(const struct slm_json *json, int64_t *out);
+double slm_json_read_f64(const struct slm_json *json);
 /* Fills *error with "line L: message" and makes every later event an ERROR. Returns the status for `return`. */
 slm_status slm_json_fail(struct slm_json *json, slm_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -45,7 +45,7 @@ static bool read_list(struct parser *p, const char *what, uint64_t *out, size_t 
         const enum slm_json_event event = slm_json_next(&p->json);
         int64_t value;
         if (event == SLM_JSON_ARRAY_END) return true;
-        if (event != SLM_JSON_NUMBER || !slm_json_i64(&p->json, &value) || value < 0)
+        if (event != SLM_JSON_NUMBER || !slm_json_read_i64(&p->json, &value) || value < 0)
             return slm_json_fail(&p->json, SLM_ERR_FORMAT, "%s must hold integers from 0 to 2^63-1", what) == SLM_OK;
         if (*n == cap) return slm_json_fail(&p->json, SLM_ERR_FORMAT, "%s has more than %zu entries", what, cap) == SLM_OK;
         out[(*n)++] = (uint64_t)value;

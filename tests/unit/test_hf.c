@@ -65,20 +65,20 @@ static void json_decodes_strings_and_numbers(void **state)
                                  " \"\\ud800\"]"), "text", &error);
     assert_int_equal(slm_json_next(&json), SLM_JSON_ARRAY);
     assert_int_equal(slm_json_next(&json), SLM_JSON_STRING);
-    assert_true(slm_json_text(&json, &text));
+    assert_true(slm_json_read_text(&json, &text));
     assert_string_equal(text.data, "a\"\xc3\xa9\xf0\x9f\x98\x80/\t");
     assert_int_equal(slm_json_next(&json), SLM_JSON_NUMBER);
-    assert_true(slm_json_i64(&json, &i));
+    assert_true(slm_json_read_i64(&json, &i));
     assert_int_equal(i, -12);
     slm_json_next(&json);
-    assert_true(slm_json_i64(&json, &i));
+    assert_true(slm_json_read_i64(&json, &i));
     assert_true(i == INT64_MAX);
     slm_json_next(&json);
-    assert_false(slm_json_i64(&json, &i));
+    assert_false(slm_json_read_i64(&json, &i));
     slm_json_next(&json);
-    assert_true(slm_json_f64(&json) == 2.5e-3);
+    assert_true(slm_json_read_f64(&json) == 2.5e-3);
     slm_json_next(&json);
-    assert_false(slm_json_text(&json, &text)); /* half of a pair */
+    assert_false(slm_json_read_text(&json, &text)); /* half of a pair */
     assert_int_equal(error.status, SLM_ERR_FORMAT);
     slm_buf_release(&text);
 }
