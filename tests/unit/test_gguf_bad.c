@@ -391,6 +391,7 @@ static void test_g10_g13_dimensions(void **state)
         {{UINT64_C(1) << 62, 4}, 2, 0, "elements overflow; fewer than 2^63"},
         {{4, UINT64_C(1) << 61, 2, 4}, 4, 0, "elements overflow"},
         {{UINT64_C(1) << 62, 2}, 2, 0, "elements overflow"},                      /* 2^63 */
+        {{(UINT64_C(1) << 62) - 1}, 1, 0, "needs 18446744073709551612 bytes at byte 64 but the file has 128"},
         {{UINT64_C(1) << 62}, 1, 0, "the size of 4611686018427387904 elements of type F32 overflows"},
         {{UINT64_C(1) << 61}, 1, 0, "needs 9223372036854775808 bytes at byte 64 but the file has 128"},
         {{INT64_MAX}, 1, 0, "the size of 9223372036854775807 elements of type F32 overflows"},
