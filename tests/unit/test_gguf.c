@@ -772,40 +772,36 @@ static uint64_t large_header(struct slm_buf *file)
     return file->len + (uint64_t)N_TENSORS * 512 * 488 * 4;
 }
 
-/* Opening walks the header once and touches nothing else: it costs less than two plain walks over the header's bytes
- * (8 MB: some milliseconds), and no tensor page is read. */
+/* Opening walks the header once and touches nothing else: it costs less than half of what putting the header together
+ * cost (some milliseconds for 8 MB), on any machine, and no tensor page is read. */
 static void test_large_file_opens_fast(void **state)
 {
     (void)state;
     struct slm_buf file = {0};
+    double start = cpu_seconds();
     uint64_t bytes = large_header(&file);
+    double built = cpu_seconds() - start, least = 1e9;
     const char *path = in_folder("large.gguf");
     save(path, &file);
     assert_int_equal(truncate(path, (off_t)bytes), 0); /* a hole: 400 MB that take no disk */
-    double least = 1e9, plain = 1e9;
     struct slm_gguf *gguf = NULL;
     for (int i = 0; i < 5; i++) {
-        double start = cpu_seconds();
+        slm_gguf_close(gguf);
+        start = cpu_seconds();
         OK(slm_gguf_open(path, NULL, &gguf, error));
         double took = cpu_seconds() - start;
         if (took < least) least = took;
-        if (i < 4) slm_gguf_close(gguf);
-        start = cpu_seconds();
-        volatile uint64_t hash = fnv(FNV_START, file.data, file.len);
-        (void)hash;
-        took = cpu_seconds() - start;
-        if (took < plain) plain = took;
     }
-    print_message("%.0f MB with a header of %.1f MB: opened in %.1f ms (one walk over the header: %.1f ms)\n",
-                  (double)bytes / 1e6, (double)file.len / 1e6, 1e3 * least, 1e3 * plain);
-    assert_true(least < 2 * plain);
+    print_message("%.0f MB with a header of %.1f MB: opened in %.1f ms (put together in %.1f ms)\n", (double)bytes / 1e6,
+                  (double)file.len / 1e6, 1e3 * least, 1e3 * built);
+    assert_true(least < built / 2);
 
     const struct slm_gguf_tensor *first = slm_gguf_tensor_at(gguf, 0);
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), skip_bytes = 8 << 20; /* what the system reads ahead */
-    uintptr_t start = ((uintptr_t)first->data + skip_bytes) / page * page;
+    uintptr_t from = ((uintptr_t)first->data + skip_bytes) / page * page;
     size_t n_pages = (size_t)(bytes - slm_gguf_data_offset(gguf, 0) - skip_bytes) / page, n_resident = 0;
     unsigned char *resident = malloc(n_pages);
-    if (mincore((void *)start, n_pages * page, resident) == 0)
+    if (mincore((void *)from, n_pages * page, resident) == 0)
         for (size_t i = 0; i < n_pages; i++) n_resident += resident[i] & 1;
     free(resident);
     assert_int_equal(n_resident, 0);
