@@ -46,12 +46,13 @@ static inline void put_affine(float *dst, u8x16 codes, float d, float m)
         vec_store(dst + p * VEC_LANES, vec_add(vec_mul(v.part[p], vec_set1(d)), vec_set1(m)));
 }
 
-/* Bits 0..15 of the two bytes at `bytes` as sixteen bytes, 16 where set: the fifth bit of Q5_0 and Q5_1. */
-static inline u8x16 fifth_bits(const uint8_t *bytes)
+/* The fifth bits of Q5_0 and Q5_1 from the four bytes that hold them: 16 where the bit is set, for elements 0..15
+ * (`half` 0) or 16..31 (`half` 1). */
+static inline u8x16 fifth_bits(const uint8_t *bytes, int half)
 {
     const u8x16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    const u8x16 first_then_second = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-    u8x16 spread = lookup((u8x16){bytes[0], bytes[1]}, first_then_second);
+    const u8x16 which_byte = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+    u8x16 spread = lookup((u8x16)(u32x4){u32_at(bytes)}, which_byte + (uint8_t)(2 * half));
     return (u8x16)((spread & bit) == bit) & 16;
 }
 
@@ -109,8 +110,8 @@ static void unpack_q5_0(const void *src, float *dst, size_t n)
     for (size_t i = 0; i < n; i += 32, block += 22, dst += 32) {
         float d = half_at(block);
         u8x16 q = codes_at(block + 6);
-        put_scaled(dst, ((q & 15) | fifth_bits(block + 2)) - 16, d);
-        put_scaled(dst + 16, (shift_right(q, 4) | fifth_bits(block + 4)) - 16, d);
+        put_scaled(dst, ((q & 15) | fifth_bits(block + 2, 0)) - 16, d);
+        put_scaled(dst + 16, (shift_right(q, 4) | fifth_bits(block + 2, 1)) - 16, d);
     }
 }
 
@@ -120,8 +121,8 @@ static void unpack_q5_1(const void *src, float *dst, size_t n)
     for (size_t i = 0; i < n; i += 32, block += 24, dst += 32) {
         float d = half_at(block), m = half_at(block + 2);
         u8x16 q = codes_at(block + 8);
-        put_affine(dst, (q & 15) | fifth_bits(block + 4), d, m);
-        put_affine(dst + 16, shift_right(q, 4) | fifth_bits(block + 6), d, m);
+        put_affine(dst, (q & 15) | fifth_bits(block + 4, 0), d, m);
+        put_affine(dst + 16, shift_right(q, 4) | fifth_bits(block + 4, 1), d, m);
     }
 }
 

@@ -471,7 +471,7 @@ static void ref_norm_and_activations(void **state)
     const struct slm_kernels *k = &levels[0];
     float a[REF_N], b[REF_N], out[REF_N], max;
     ref_inputs(a, b);
-    double rms = sqrt(dot(a, a, REF_N) / REF_N + 1e-5);
+    double rms = sqrt(dot(a, a, REF_N) / (double)REF_N + 1e-5);
     k->rms_norm(out, a, b, REF_N, 1e-5f);
     for (int i = 0; i < REF_N; i++) near((double)out[i], (double)a[i] / rms * (double)b[i], 1e-5);
     k->rms_norm(out, a, NULL, REF_N, 1e-5f);
@@ -664,8 +664,8 @@ static const struct bench benches[] = {
 #define X(name, id, block, bytes) {"unpack " #name, bench_unpack, 0, "GB/s packed", SLM_DTYPE_##name},
     SLM_DTYPES(X)
 #undef X
-    {"matmul 64x48, k 1024", bench_matmul, BENCH_ROWS * 48.0 * BENCH_K, "GMAC/s", SLM_DTYPE_NONE},
-    {"matmul 8x1, k 1024", bench_matmul_1, 8.0 * BENCH_K, "GMAC/s", SLM_DTYPE_NONE},
+    {"matmul 64x48, k 1024", bench_matmul, (double)(BENCH_ROWS * 48 * BENCH_K), "GMAC/s", SLM_DTYPE_NONE},
+    {"matmul 8x1, k 1024", bench_matmul_1, (double)(8 * BENCH_K), "GMAC/s", SLM_DTYPE_NONE},
     {"attn_scores_f32 256x128", bench_attn_scores_f32, BENCH_POS * BENCH_HEAD, "GMAC/s", SLM_DTYPE_NONE},
     {"attn_scores_f16 256x128", bench_attn_scores_f16, BENCH_POS * BENCH_HEAD, "GMAC/s", SLM_DTYPE_NONE},
     {"attn_mix_f32 256x128", bench_attn_mix_f32, BENCH_POS * BENCH_HEAD, "GMAC/s", SLM_DTYPE_NONE},
