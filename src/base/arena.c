@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Bump allocation in blocks that grow by doubling: what is parsed together (a file's tables, a plan, a step's scratch) dies
- * together. Under AddressSanitizer the unused part of every block is poisoned and objects are kept apart by a redzone,
- * so an overrun into a neighbour is caught although both live in one allocation.
+ * Bump allocation in blocks that grow by doubling: what is parsed together (a file's tables, a
+ * plan, a step's scratch) dies together. Under AddressSanitizer the unused part of every block is
+ * poisoned and objects are kept apart by a redzone, so an overrun into a neighbour is caught
+ * although both live in one allocation.
  *
  * Deliberately not here: freeing single objects, threads (one arena has one owner). */
 #include "base/arena.h"

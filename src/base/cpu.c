@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The names of the CPU features and the one-time detection; cpu_x86.c, cpu_arm.c or cpu_none.c looks at the machine. */
+ * The names of the CPU features and the one-time detection; cpu_x86.c, cpu_arm.c or cpu_none.c
+ * looks at the machine. */
 #include "base/cpu.h"
 
 #include <stdatomic.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What this CPU can do. Detected once; compiled without ISA flags so that the probe itself runs anywhere. */
+ * What this CPU can do. Detected once; compiled without ISA flags so that the probe itself runs
+ * anywhere. */
 #ifndef SLM_BASE_CPU_H
 #define SLM_BASE_CPU_H
 #include <stdint.h>

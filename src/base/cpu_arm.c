@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * AArch64: NEON is part of the architecture; the rest is told by the system (the CPU's own registers are closed to programs).
- * The model's name is not stored in the CPU: implementer and part number are looked up in a table. */
+ * AArch64: NEON is part of the architecture; the rest is told by the system (the CPU's own
+ * registers are closed to programs). The model's name is not stored in the CPU: implementer and
+ * part number are looked up in a table. */
 #if defined(__aarch64__)
 #include "base/cpu.h"
 

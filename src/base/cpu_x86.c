@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * x86-64: cpuid says what the CPU has, xgetbv which registers the system saves on a context switch. Both must agree: AVX-512
- * on a system that does not save zmm registers would be corrupted at the next switch. AMX needs a third yes: Linux grants its
- * 8 KiB of tile registers to a process only when asked. */
+ * x86-64: cpuid says what the CPU has, xgetbv which registers the system saves on a context switch.
+ * Both must agree: AVX-512 on a system that does not save zmm registers would be corrupted at the
+ * next switch. AMX needs a third yes: Linux grants its 8 KiB of tile registers to a process only
+ * when asked. */
 #if defined(__x86_64__) || defined(__i386__)
 #include "base/cpu.h"
 
 #include <cpuid.h>
+#include <pthread.h>
 #include <string.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -76,11 +78,11 @@ uint64_t slm_cpu_detect(void)
     return features;
 }
 
-const char *slm_cpu_model(void)
+static char model[49] = "unknown";
+
+static void read_model(void)
 {
-    static char text[49]; /* every writer writes the same */
-    unsigned top = __get_cpuid_max(0x80000000u, NULL);
-    if (top < 0x80000004u) return "unknown";
+    if (__get_cpuid_max(0x80000000u, NULL) < 0x80000004u) return;
     char brand[49] = {0};
     for (unsigned i = 0; i < 3; i++) {
         struct regs r = cpuid(0x80000002u + i, 0);
@@ -88,10 +90,16 @@ const char *slm_cpu_model(void)
     }
     size_t start = strspn(brand, " "), end = strlen(brand);
     while (end > start && brand[end - 1] == ' ') end--;
-    brand[end] = '\0';
-    if (start == end) return "unknown";
-    memcpy(text, brand + start, end - start);
-    return text;
+    if (start == end) return;
+    memcpy(model, brand + start, end - start);
+    model[end - start] = '\0';
+}
+
+const char *slm_cpu_model(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, read_model);
+    return model;
 }
 #else
 typedef int slm_cpu_x86_is_not_used; /* ISO C wants something in every file */

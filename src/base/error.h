@@ -5,8 +5,9 @@
 #include <assert.h>
 #include "slm.h"
 
-/* Writes {status, where, message} into *error when it is not NULL and returns status, so that callers can
- * `return slm_fail(...)`. Control bytes and invalid UTF-8 in the result are shown as \xNN (names come from files). */
+/* Writes {status, where, message} into *error when it is not NULL and returns status, so that
+ * callers can `return slm_fail(...)`. Control bytes and invalid UTF-8 in the result are shown as
+ * \xNN (names come from files). */
 slm_status slm_fail(struct slm_error *error, slm_status status, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5), cold));
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Elementary functions that give the same bits on every machine. libm's do not: glibc, musl and Apple round differently, and
- * glibc itself picks variants by CPU; one differing bit in a RoPE angle changes a generation.
+ * Elementary functions that give the same bits on every machine. libm's do not: glibc, musl and
+ * Apple round differently, and glibc itself picks variants by CPU; one differing bit in a RoPE
+ * angle changes a generation.
  *
- * Everything here is + - * / and fma of IEEE double in a fixed order (the build forbids contraction), plus integer work on the
- * bits. slm_expf lives in fmath.h, because kernels mirror it. Where fma is used, a machine without the instruction
- * gets it from libm, correctly rounded by the standard, only slower.
+ * Everything here is + - * / and fma of IEEE double in a fixed order (the build forbids
+ * contraction), plus integer work on the bits. slm_expf lives in fmath.h, because kernels mirror
+ * it. Where fma is used, a machine without the instruction gets it from libm, correctly rounded by
+ * the standard, only slower.
  *
- * Deliberately not here: speed (these run when tables are made) and general special-case semantics of C's libm. */
+ * Deliberately not here: speed (these run when tables are made) and general special-case semantics
+ * of C's libm. */
 #include "base/fmath.h"
 
 #include <math.h>
@@ -26,12 +29,12 @@ static double bits_f64(uint64_t bits)
     return f;
 }
 
-/* ---- sin, cos ------------------------------------------------------------------------------------------------ */
+/* ---- sin, cos -------------------------------------------------------------------------------- */
 
 /* pi/2 in three parts. The first two have 23 bits, so that n * part is exact for |n| < 2^30 without fma. */
 static const double pio2_1 = 0x1.921fb4p+0, pio2_2 = 0x1.4442dp-24, pio2_3 = 0x1.8469898cc517p-48;
 static const double two_over_pi = 0x1.45f306dc9c883p-1;
-static const double round_magic = 0x1.8p+52; /* adding it rounds to an integer and leaves that integer in the low bits */
+static const double round_magic = 0x1.8p+52; /* adding it rounds to an integer, left in the low bits */
 
 /* Taylor series on |r| <= pi/4: the first term left out is below 2^-54 of the result. */
 static double sin_poly(double r)
@@ -44,7 +47,7 @@ static double sin_poly(double r)
     p = p * z - 1.0 / 5040.0;
     p = p * z + 1.0 / 120.0;
     p = p * z - 1.0 / 6.0;
-    return r + r * (z * p);
+    return r * (1.0 + z * p); /* in this form sin(-0) is -0 */
 }
 
 static double cos_poly(double r)
@@ -83,7 +86,7 @@ void slm_sincosf(float angle, float *sin_out, float *cos_out)
     }
 }
 
-/* ---- pow ----------------------------------------------------------------------------------------------------- */
+/* ---- pow ------------------------------------------------------------------------------------- */
 
 struct dd { double hi, lo; }; /* an unevaluated sum, |lo| <= ulp(hi) / 2 */
 
@@ -107,9 +110,9 @@ static struct dd dd_mul(struct dd a, struct dd b)
     return dd_fast_sum(p, e);
 }
 
-/* log2(x) of a positive finite x to about 2^-60: x = m 2^e with m in [sqrt 1/2, sqrt 2), ln m = 2 atanh(s) =
- * 2 (s + s^3/3 + s^5/5 ...), s = (m - 1) / (m + 1), |s| < 0.172. s is kept as a pair, the rest of the series, a hundred
- * times smaller, is plain double. */
+/* log2(x) of a positive finite x to about 2^-60: x = m 2^e with m in [sqrt 1/2, sqrt 2), ln m = 2
+ * atanh(s) = 2 (s + s^3/3 + s^5/5 ...), s = (m - 1) / (m + 1), |s| < 0.172. s is kept as a pair,
+ * the rest of the series, a hundred times smaller, is plain double. */
 static struct dd log2_dd(double x)
 {
     static const struct dd inv_ln2_2 = {0x1.71547652b82fep+1, 0x1.777d0ffda0d24p-55}; /* 2 / ln 2 */
@@ -163,7 +166,7 @@ double slm_pow(double base, double exponent)
     return exp2_dd(dd_mul(l, (struct dd){exponent, 0.0}));
 }
 
-/* ---- half and bfloat16 --------------------------------------------------------------------------------------- */
+/* ---- half and bfloat16 ----------------------------------------------------------------------- */
 
 float slm_f16_to_f32(uint16_t h)
 {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Elementary functions with one definition on every CPU: sequences of IEEE operations (fma included), no libm, so
- * results are the same bits everywhere. Vector kernels repeat exactly these sequences. Max error 2 ulp on the stated range.
+ * Elementary functions with one definition on every CPU: sequences of IEEE operations (fma
+ * included), no libm, so results are the same bits everywhere. Vector kernels repeat exactly these
+ * sequences. Max error 2 ulp on the stated range.
  *
- * slm_expf is inline because it *is* the contract that src/kernel mirrors lane by lane: the sequence is written out in
- * its comment. It assumes round-to-nearest and gives the same bits with and without flush-to-zero: no intermediate of a
- * result in range is subnormal except r and its products when |x| is tiny, and those vanish when added to 1. */
+ * slm_expf is inline because it *is* the contract that src/kernel mirrors lane by lane: the
+ * sequence is written out in its comment. It assumes round-to-nearest and gives the same bits with
+ * and without flush-to-zero: no intermediate of a result in range is subnormal except r and its
+ * products when |x| is tiny, and those vanish when added to 1. */
 #ifndef SLM_BASE_FMATH_H
 #define SLM_BASE_FMATH_H
 #include <stdint.h>
@@ -27,7 +29,7 @@ static inline float slm_bits_f32(uint32_t bits)
 #define SLM_EXPF_MIN (-87.33f)           /* at or below: 0. Above it the result is a normal number */
 #define SLM_EXPF_MAX 88.72f              /* at or above: +inf */
 #define SLM_EXPF_LOG2E 0x1.715476p+0f    /* 1/ln 2 */
-#define SLM_EXPF_MAGIC 0x1.8p+23f        /* adding it rounds to an integer and leaves that integer in the low bits */
+#define SLM_EXPF_MAGIC 0x1.8p+23f        /* adding it rounds to an integer, left in the low bits */
 #define SLM_EXPF_LN2_HI 0x1.62e43p-1f    /* ln 2 = hi + lo */
 #define SLM_EXPF_LN2_LO (-0x1.05c61p-29f)
 #define SLM_EXPF_C6 0x1.6a4ce4p-10f      /* minimax of e^r on |r| <= ln2/2, relative error 3.2e-9, with */
@@ -36,12 +38,15 @@ static inline float slm_bits_f32(uint32_t bits)
 #define SLM_EXPF_C3 0x1.555492p-3f
 #define SLM_EXPF_C2 0x1.fffffcp-2f
 
-/* e^x. x <= -87.33 gives +0 (also -inf), x >= 88.72 gives +inf, NaN gives that NaN; at most 1 ulp between. The sequence:
+/* e^x. x <= -87.33 gives +0 (also -inf), x >= 88.72 gives +inf, NaN gives that NaN; at most 1 ulp
+ * between. The sequence:
  *   t = fma(x, LOG2E, MAGIC); n = t - MAGIC                    n = round(x / ln 2), -126 .. 128
  *   r = fma(n, -LN2_HI, x); r = fma(n, -LN2_LO, r)             x = n ln 2 + r
  *   p = C6; p = fma(p, r, C5) ... C4, C3, C2; p = fma(p, r, 1); p = fma(p, r, 1)
- *   y = bits(p) + (bits(t) << 23)       p * 2^n as an integer add on the exponent: exact, since p is in [0.70, 1.42] and
- *                                       the bounds keep the sum's exponent within 1..254 (p >= 1 at n = -126, p < 1 at 128)
+ *   y = bits(p) + (bits(t) << 23)                              p * 2^n, as an integer add on the exponent: exact,
+ *                                                              since p is in [0.70, 1.42] and the bounds keep the
+ *                                                              exponent of the sum within 1..254 (p >= 1 at
+ *                                                              n = -126, p < 1 at n = 128)
  *   then select, in this order of precedence: x unordered -> x; x >= MAX -> +inf; x <= MIN -> +0; else y. */
 static inline float slm_expf(float x)
 {
@@ -65,10 +70,12 @@ static inline float slm_expf(float x)
 
 /* sin and cos of angle (radians, |angle| <= 2^30), computed in double, rounded once. NaN outside the range. */
 void slm_sincosf(float angle, float *sin_out, float *cos_out);
-/* base^exponent in double, base > 0 and finite, relative error below 1e-15: for RoPE frequencies and penalties, not for
- * inner loops. Overflow gives +inf, underflow 0; NaN for any other base or a non-finite exponent. */
+/* base^exponent in double, base > 0 and finite, relative error below 1e-15: for RoPE frequencies
+ * and penalties, not for inner loops. Overflow gives +inf, underflow 0; NaN for any other base or a
+ * non-finite exponent. */
 double slm_pow(double base, double exponent);
-/* IEEE half / bfloat16 <-> float, round to nearest even, NaN kept quiet (upper payload bits kept, as the hardware does). */
+/* IEEE half / bfloat16 <-> float, round to nearest even. A NaN becomes quiet and keeps its upper payload bits, as
+ * the hardware does. */
 float slm_f16_to_f32(uint16_t h);
 uint16_t slm_f32_to_f16(float f);
 float slm_bf16_to_f32(uint16_t h);

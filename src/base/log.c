@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * One sink, installed by the program (cli, serve) before it starts threads; none by default, so the library is silent.
- * Formatting happens only when the sink wants the level. Deliberately not here: time stamps, files, rotation, colours:
- * they belong to the sink. */
+ * One sink, installed by the program (cli, serve) before it starts threads; none by default, so the
+ * library is silent. Formatting happens only when the sink wants the level. Deliberately not here:
+ * time stamps, files, rotation, colours: they belong to the sink. */
 #include "base/log.h"
 
 #include <stdarg.h>

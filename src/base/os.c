@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The seam itself: which operating-system table is in use, and the three allocation helpers everybody calls.
+ * The seam itself: which operating-system table is in use, and the three allocation helpers
+ * everybody calls.
  *
- * slm_alloc puts a 64-byte header in front of each block: the size, so that slm_release needs none and a table that counts
- * bytes stays exact, and a mark that turns a wild or double release into an assertion instead of a corrupted heap. 64 bytes
- * keep the block itself aligned for the widest vector loads. Deliberately not here: any system call (os_posix.c). */
+ * slm_alloc puts a 64-byte header in front of each block: the size, so that slm_release needs none
+ * and a table that counts bytes stays exact, and a mark that turns a wild or double release into an
+ * assertion instead of a corrupted heap. 64 bytes keep the block itself aligned for the widest
+ * vector loads. Deliberately not here: any system call (os_posix.c). */
 #include "base/os.h"
 
 #include <string.h>

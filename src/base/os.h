@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The operating-system seam: every allocation, file, map, clock and thread of the library goes through this table,
- * so that tests can count, fail or fake each one. os_posix.c is the real one; tests/support/fake_os.c the other.
- * Deliberately not here: sockets and processes (they come with the server). */
+ * The operating-system seam: every allocation, file, map, clock and thread of the library goes
+ * through this table, so that tests can count, fail or fake each one. os_posix.c is the real one;
+ * tests/support/fake_os.c the other. Deliberately not here: sockets and processes (they come with
+ * the server). */
 #ifndef SLM_BASE_OS_H
 #define SLM_BASE_OS_H
 #include "base/error.h"
@@ -29,8 +30,8 @@ struct slm_os {
     void *(*alloc_pages)(size_t bytes);
     void (*release_pages)(void *memory, size_t bytes);
 
-    /* Files. Errors name the path and the system's reason. open_read refuses anything but a regular file and never
-     * blocks (FIFO, device). */
+    /* Files. Errors name the path and the system's reason. open_read refuses anything but a regular
+     * file and never blocks (FIFO, device). */
     slm_status (*open_read)(const char *path, struct slm_file **out, struct slm_file_info *info,
                             struct slm_error *error);
     slm_status (*create)(const char *path, struct slm_file **out, struct slm_error *error); /* truncates */
@@ -67,9 +68,9 @@ const struct slm_os *slm_os_replace(const struct slm_os *os);
 /* The real one. */
 const struct slm_os *slm_os_posix(void);
 
-/* Shorthands. slm_alloc fails with a sentence; sizes are n * size checked; memory is zeroed, 64-byte aligned.
- * The size is remembered in front of the block, so slm_release needs none. */
+/* Shorthands. slm_alloc fails with a sentence; sizes are n * size checked; memory is zeroed,
+ * 64-byte aligned. The size is remembered in front of the block, so slm_release needs none. */
 void *slm_alloc(size_t n, size_t size, const char *where, struct slm_error *error);
-void *slm_realloc(void *memory, size_t n, size_t size, const char *where, struct slm_error *error); /* new part zeroed */
+void *slm_realloc(void *memory, size_t n, size_t size, const char *where, struct slm_error *error); /* new part zero */
 void slm_release(void *memory);
 #endif

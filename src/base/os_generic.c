@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What os_linux.c does, for other POSIX systems (macOS, BSD) with nothing but POSIX: parking on a small table of
- * condition variables chosen by address, the online CPUs, no memory figure. */
+ * What os_linux.c does, for other POSIX systems (macOS, BSD) with nothing but POSIX: parking on a
+ * small table of condition variables chosen by address, the online CPUs, no memory figure. */
 #if !defined(__linux__)
 #include "base/os_host.h"
 

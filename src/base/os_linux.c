@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * What Linux adds to POSIX: futexes, transparent huge pages, CPU affinity, and the limits of control groups.
+ * What Linux adds to POSIX: futexes, transparent huge pages, CPU affinity, and the limits of
+ * control groups.
  *
- * Containers lie: /proc/meminfo and the number of CPUs show the whole host. Taking them at their word gets a process killed
- * (memory) or throttled ten times slower than it could be (eight spinning threads on a quota of two CPUs). So both limits are
- * read from the control group and every one above it, for version 2 and version 1. */
+ * Containers lie: /proc/meminfo and the number of CPUs show the whole host. Taking them at their
+ * word gets a process killed (memory) or throttled ten times slower than it could be (eight
+ * spinning threads on a quota of two CPUs). So both limits are read from the control group and
+ * every one above it, for version 2 and version 1. */
 #if defined(__linux__)
 #include "base/os_host.h"
 
@@ -160,8 +162,9 @@ struct slm_host_limits slm_host_read_limits(const char *root)
     for (size_t i = 0; i < sizeof hierarchies / sizeof *hierarchies; i++) {
         const struct hierarchy *h = &hierarchies[i];
         group_path(groups, h, group);
-        /* From the group up to the top. Inside a container the outer names are not visible: those files are missing, and the
-         * mount's own folder, the last step, is the container's group. */
+        /* From the group up to the top. Inside a container the outer names are not visible: those
+         * files are missing, and the mount's own folder, the last step, is the container's group.
+         * */
         for (;;) {
             size_t length = strlen(group);
             while (length > 0 && group[length - 1] == '/') group[--length] = '\0';
@@ -171,7 +174,8 @@ struct slm_host_limits slm_host_read_limits(const char *root)
                 if (h->memory_max != NULL) limit_memory(folder, h, &limits);
             }
             if (length == 0) break;
-            *strrchr(group, '/') = '\0'; /* paths begin with a slash */
+            char *slash = strrchr(group, '/');
+            *(slash != NULL ? slash : group) = '\0';
         }
     }
     return limits;
@@ -189,7 +193,7 @@ unsigned slm_host_n_cpus(void)
         CPU_FREE(set);
         if (ok == 0) break;
     }
-    /* A quota of 2.5 CPUs is two threads: the third would be stopped for half of the time while the others wait for it. */
+    /* A quota of 2.5 CPUs is two threads: a third would be stopped half of the time, and the others wait for it. */
     double quota = slm_host_read_limits("").cpus;
     if (quota > 0 && quota < (double)n) n = (long)quota;
     return n < 1 ? 1 : (unsigned)n;
@@ -199,7 +203,8 @@ uint64_t slm_host_memory_available(void)
 {
     char text[SMALL_BYTES];
     uint64_t kib = 0, machine = 0;
-    if (read_small("/proc/meminfo", text, sizeof text) && number_after(text, "MemAvailable:", &kib)) machine = kib * 1024;
+    if (read_small("/proc/meminfo", text, sizeof text) && number_after(text, "MemAvailable:", &kib))
+        machine = kib * 1024;
     uint64_t group = slm_host_read_limits("").memory;
     if (machine == 0) return group == UINT64_MAX ? 0 : group;
     return group < machine ? group : machine;

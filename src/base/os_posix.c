@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The real operating-system table, for POSIX systems. What Linux does better (futex, cgroups, huge pages) is behind os_host.h.
+ * The real operating-system table, for POSIX systems. What Linux does better (futex, cgroups, huge
+ * pages) is behind os_host.h.
  *
- * Files come from users and registries, so opening is defensive: a path is looked at before it is opened and again
- * after (the world may have changed between), anything but a regular file is refused, and O_NONBLOCK makes sure that a FIFO
- * that slips in between cannot hang the program. Every error names the path and the system's reason.
+ * Files come from users and registries, so opening is defensive: a path is looked at before it is
+ * opened and again after (the world may have changed between), anything but a regular file is
+ * refused, and O_NONBLOCK makes sure that a FIFO that slips in between cannot hang the program.
+ * Every error names the path and the system's reason.
  *
  * Deliberately not here: buffering, path manipulation, locks, sockets. */
 #include "base/os.h"
@@ -25,7 +27,7 @@
 #include "base/checked.h"
 #include "base/os_host.h"
 
-/* ---- memory -------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void *posix_alloc(size_t bytes, size_t align)
 {
@@ -70,7 +72,7 @@ static void posix_release_pages(void *memory, size_t bytes)
     if (memory != NULL && whole_pages(bytes, &size)) (void)munmap(memory, size);
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 struct slm_file {
     int fd;
@@ -273,7 +275,7 @@ static void posix_map_drop(const struct slm_map *map, size_t offset, size_t byte
     if (start < end) (void)madvise((void *)(uintptr_t)(map->data + start), end - start, MADV_DONTNEED);
 }
 
-/* ---- time ---------------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static uint64_t posix_now_ns(void)
 {
@@ -289,7 +291,7 @@ static int64_t posix_unix_ns(void)
     return timespec_ns(t);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 struct slm_thread {
     pthread_t id;

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * The SPMD pool: n threads run the same function and meet at barriers. A forward pass of a small model is a few hundred short
- * phases, so what counts is the cost of starting a run and of a barrier (well under a microsecond when the threads are
- * hot), and that waiting threads get out of the way when the machine is needed for something else.
+ * The SPMD pool: n threads run the same function and meet at barriers. A forward pass of a small
+ * model is a few hundred short phases, so what counts is the cost of starting a run and of a
+ * barrier (well under a microsecond when the threads are hot), and that waiting threads get out of
+ * the way when the machine is needed for something else.
  *
- * How it works: slm_pool_run writes fn and arg and raises `epoch`; workers waiting on it run fn, and count themselves in
- * `arrived`. The last to arrive resets the count and raises `release`, on which the others (of a barrier) or the caller
- * (of the end of a run) wait. Both words only ever go up, one step at a time, so "has it changed" is the whole question.
- * Each word has 128 bytes to itself: x86 prefetches cache lines in pairs.
+ * How it works: slm_pool_run writes fn and arg and raises `epoch`; workers waiting on it run fn,
+ * and count themselves in `arrived`. The last to arrive resets the count and raises `release`, on
+ * which the others (of a barrier) or the caller (of the end of a run) wait. Both words only ever go
+ * up, one step at a time, so "has it changed" is the whole question. Each word has 128 bytes to
+ * itself: x86 prefetches cache lines in pairs.
  *
- * Waiting: look at the word as fast as possible for about 2 us, then with CPU pauses for about 50 us, then park on the system.
- * With more threads than CPUs only parking helps: what is waited for cannot happen while we spin.
+ * Waiting: look at the word as fast as possible for about 2 us, then with CPU pauses for about 50
+ * us, then park on the system. With more threads than CPUs only parking helps: what is waited for
+ * cannot happen while we spin.
  *
- * Deliberately not here: task queues, work stealing (callers claim work with an atomic counter), pinning to CPUs (it
- * hurts whenever anything else runs on the machine). */
+ * Deliberately not here: task queues, work stealing (callers claim work with an atomic counter),
+ * pinning to CPUs (it hurts whenever anything else runs on the machine). */
 #include "base/pool.h"
 
 #include <stdalign.h>
@@ -66,8 +69,9 @@ static const uint64_t pause_ns = 50000;
 _Static_assert(sizeof(_Atomic uint32_t) == sizeof(uint32_t), "an atomic word is a plain word");
 static volatile uint32_t *futex_word(struct gate *gate) { return (volatile uint32_t *)(uintptr_t)&gate->value; }
 
-/* Parks until the gate's value is no longer `old`. The count goes up before the value is looked at again, and the opener looks at
- * the count after it changed the value; both in the single order of seq_cst operations, so one of the two sees the other. */
+/* Parks until the gate's value is no longer `old`. The count goes up before the value is looked at
+ * again, and the opener looks at the count after it changed the value; both in the single order of
+ * seq_cst operations, so one of the two sees the other. */
 static void gate_park(struct gate *gate, uint32_t old)
 {
     atomic_fetch_add(&gate->n_parked, 1);
@@ -131,7 +135,8 @@ static void worker_main(void *opaque)
 slm_status slm_pool_open(unsigned n_threads, struct slm_pool **out, struct slm_error *error)
 {
     if (n_threads < 1 || n_threads > 4096)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "threads", "%u threads were asked for, 1 to 4096 are allowed", n_threads);
+        return slm_fail(error, SLM_ERR_ARGUMENT, "threads", "%u threads were asked for, 1 to 4096 are allowed",
+                        n_threads);
     size_t bytes = sizeof(struct slm_pool) + n_threads * sizeof(struct worker);
     struct slm_pool *pool = slm_os()->alloc(bytes, LINE);
     if (pool == NULL) return slm_fail_memory(error, "thread pool", bytes);
@@ -140,8 +145,9 @@ slm_status slm_pool_open(unsigned n_threads, struct slm_pool **out, struct slm_e
     pool->may_spin = n_threads <= slm_os()->n_cpus();
     pool->n = n_threads;
     for (unsigned rank = 1; rank < n_threads; rank++) {
-        pool->workers[rank] = (struct worker){.pool = pool, .rank = rank};
-        slm_status status = slm_os()->thread_start(worker_main, &pool->workers[rank], &pool->workers[rank].thread, error);
+        struct worker *worker = &pool->workers[rank];
+        *worker = (struct worker){.pool = pool, .rank = rank};
+        slm_status status = slm_os()->thread_start(worker_main, worker, &worker->thread, error);
         if (status != SLM_OK) {
             slm_pool_close(pool); /* joins those that did start */
             return status;

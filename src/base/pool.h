@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * SPMD thread pool: every thread runs the same function and meets at barriers. Waiting spins a few microseconds,
- * then pauses, then parks on the OS, so an idle or oversubscribed pool costs nothing. The calling thread is rank 0. */
+ * SPMD thread pool: every thread runs the same function and meets at barriers. Waiting spins a few
+ * microseconds, then pauses, then parks on the OS, so an idle or oversubscribed pool costs nothing.
+ * The calling thread is rank 0. */
 #ifndef SLM_BASE_POOL_H
 #define SLM_BASE_POOL_H
 #include <stdatomic.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Philox 4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Ten rounds of a
- * Feistel-like bijection of a 128-bit counter under a 64-bit key.
+ * Philox 4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC
+ * 2011. Ten rounds of a Feistel-like bijection of a 128-bit counter under a 64-bit key.
  *
- * Why counter-based: the draw at position p of a generation depends on (seed, p) and nothing else, so preemption, batching,
- * speculation and restored sessions repeat it exactly. Not cryptographic; keys and nonces come from libsodium. */
+ * Why counter-based: the draw at position p of a generation depends on (seed, p) and nothing else,
+ * so preemption, batching, speculation and restored sessions repeat it exactly. Not cryptographic;
+ * keys and nonces come from libsodium. */
 #include "base/rng.h"
 
 void slm_rng_block(uint64_t seed, uint64_t counter, uint64_t stream, uint32_t out[4])

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Counter-based random numbers (Philox 4x32-10, Salmon et al., SC 2011): a value depends on (seed, counter) only,
- * so a draw can be repeated at any time, in any order, on any thread. */
+ * Counter-based random numbers (Philox 4x32-10, Salmon et al., SC 2011): a value depends on (seed,
+ * counter) only, so a draw can be repeated at any time, in any order, on any thread. */
 #ifndef SLM_BASE_RNG_H
 #define SLM_BASE_RNG_H
 #include <stdint.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * String views, the growing buffer, and the two ways text leaves the library safely: escaped for people (slm_escape)
- * and escaped for JSON (slm_buf_add_json_string).
+ * String views, the growing buffer, and the two ways text leaves the library safely: escaped for
+ * people (slm_escape) and escaped for JSON (slm_buf_add_json_string).
  *
- * The buffer remembers its first failure instead of reporting each one: an emitter of two hundred appends stays readable
- * and checks once at the end with slm_buf_status. Deliberately not here: search, splitting, number parsing. */
+ * The buffer remembers its first failure instead of reporting each one: an emitter of two hundred
+ * appends stays readable and checks once at the end with slm_buf_status. Deliberately not here:
+ * search, splitting, number parsing. */
 #include "base/str.h"
 
 #include <stdio.h>
@@ -45,8 +46,9 @@ uint64_t slm_hash_bytes(const void *data, size_t bytes, uint64_t seed)
     return mix64(hash);
 }
 
-/* Characters that a terminal or a log reader would act on instead of showing: C0, DEL, C1, line/paragraph separators and the
- * direction overrides that make text read differently from what it is. */
+/* Characters that a terminal or a log reader would act on instead of showing: C0, DEL, C1,
+ * line/paragraph separators and the direction overrides that make text read differently from what
+ * it is. */
 static bool acts_on_reader(uint32_t cp)
 {
     return cp < 0x20 || (cp >= 0x7F && cp < 0xA0) || (cp >= 0x2028 && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069);

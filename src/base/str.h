@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Strings as (pointer, length): a view that owns nothing, and a growing buffer that owns its bytes. */
+ * Strings as (pointer, length): a view that owns nothing, and a growing buffer that owns its bytes.
+ * */
 #ifndef SLM_BASE_STR_H
 #define SLM_BASE_STR_H
 #include <stdarg.h>
@@ -17,13 +18,14 @@ static inline bool slm_str_is(struct slm_str a, const char *text) { return slm_s
 bool slm_str_starts_with(struct slm_str a, struct slm_str prefix);
 uint64_t slm_hash_bytes(const void *data, size_t bytes, uint64_t seed); /* for hash tables; not cryptographic */
 
-/* Writes a printable copy of s to out[0..cap), always NUL-terminated (cap >= 1), cut at a whole unit when it does not
- * fit: control characters, line and direction overrides and invalid UTF-8 become \xNN per byte. Returns the length. */
+/* Writes a printable copy of s to out[0..cap), always NUL-terminated (cap >= 1), cut at a whole
+ * unit when it does not fit: control characters, line and direction overrides and invalid UTF-8
+ * become \xNN per byte. Returns the length. */
 size_t slm_escape(char *out, size_t cap, struct slm_str s);
 
-/* A growing byte buffer; a zeroed struct is empty. Appending is amortised linear. After a failed append `failed` is
- * set and later appends do nothing, so a long emitter can check once at the end. data is always NUL-terminated when
- * not NULL. */
+/* A growing byte buffer; a zeroed struct is empty. Appending is amortised linear. After a failed
+ * append `failed` is set and later appends do nothing, so a long emitter can check once at the end.
+ * data is always NUL-terminated when not NULL. */
 struct slm_buf {
     char *data;
     size_t len, cap, limit; /* limit 0 = none: going over it fails with SLM_ERR_LIMIT */

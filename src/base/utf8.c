@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * UTF-8, one character at a time, exactly as Unicode table 3-7 allows it. One decoder serves everybody (tokenizers, JSON,
- * terminals, streaming output), so there is one opinion about what a valid byte sequence is.
+ * UTF-8, one character at a time, exactly as Unicode table 3-7 allows it. One decoder serves
+ * everybody (tokenizers, JSON, terminals, streaming output), so there is one opinion about what a
+ * valid byte sequence is.
  *
- * The trick of the table: only the *second* byte has a range that depends on the first; this excludes overlongs
- * (E0, F0), surrogates (ED) and what lies above U+10FFFF (F4). Deliberately not here: normalisation and properties
- * (utf8proc has them), and SIMD: text is never the bottleneck of a language model. */
+ * The trick of the table: only the *second* byte has a range that depends on the first; this
+ * excludes overlongs (E0, F0), surrogates (ED) and what lies above U+10FFFF (F4). Deliberately not
+ * here: normalisation and properties (utf8proc has them), and SIMD: text is never the bottleneck of
+ * a language model. */
 #include "base/utf8.h"
 
 /* Length of the sequence that a lead byte opens (0: it opens none), and the range of its second byte. */

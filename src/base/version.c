@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who this library is, and the stable names of its status codes: what logs, exit messages and the HTTP layer print. */
+ * Who this library is, and the stable names of its status codes: what logs, exit messages and the
+ * HTTP layer print. */
 #include "slm.h"
 #include "slm_version.h"
 

@@ -65,6 +65,21 @@ slm_status slm_session_predict(const struct slm_model *model, const struct slm_s
     return SLM_OK;
 }
 
+/* Refused with figures before anything is taken, instead of killed by the system when the cache fills. The weights are
+ * not counted: their pages belong to the file and can be dropped. */
+static slm_status check_memory(const struct slm_model *model, const struct slm_session_options *options,
+                               const struct settings *s, struct slm_error *error)
+{
+    uint64_t kv, scratch;
+    SLM_TRY(slm_session_predict(model, options, &kv, &scratch, error));
+    const uint64_t available = slm_os()->memory_available();
+    if (available == 0 || (kv <= available && scratch <= available - kv)) return SLM_OK;
+    return slm_fail(error, SLM_ERR_MEMORY, "session",
+                    "a context of %zu tokens needs %.0f MiB for its KV cache and %.0f MiB to compute in, %.0f MiB are "
+                    "available: ask for a smaller context",
+                    s->n_ctx, (double)kv / 0x1p20, (double)scratch / 0x1p20, (double)available / 0x1p20);
+}
+
 static size_t longest_piece(const struct slm_tokenizer *tokenizer)
 {
     size_t most = 0;
@@ -97,6 +112,7 @@ slm_status slm_session_open_tapped(const struct slm_model *model, const struct s
     struct slm_kv_layout layout;
     SLM_TRY(resolve(model, options, &s, error));
     SLM_TRY(layout_of(model, &s, &layout, error));
+    SLM_TRY(check_memory(model, options, &s, error));
     struct slm_session *session = slm_alloc(1, sizeof *session, "session", error);
     if (!session) return SLM_ERR_MEMORY;
     session->model = model;
