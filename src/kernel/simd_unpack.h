@@ -6,9 +6,8 @@
  * All formats come down to one sentence: sixteen small integer codes, a scale, perhaps an offset. So each
  * function here only cuts codes out of bytes, which 16-byte vectors do well everywhere, and hands them to
  * put_scaled() or put_affine(), which are as wide as the ISA. The scales of a K-quant block are codes too and
- * go the same way. Products and sums are rounded exactly where quant/ rounds them, so there is no fma in this
- * file. The layouts are documented beside their decode functions in quant/; only what is needed to follow the
- * cutting is repeated here.
+ * go the same way. The layouts are documented beside their decode functions in quant/; only what is needed to
+ * follow the cutting is repeated here.
  *
  * The including file provides (vec, struct v16 and vec_*: see simd_float.h):
  *   u8x16 shift_right(u8x16 v, int n)             each byte by n, zeros come in; n is a constant
@@ -38,12 +37,13 @@ static inline void put_scaled(float *dst, u8x16 codes, float d)
     UNROLL for (int p = 0; p < V16_PARTS; p++) vec_store(dst + p * VEC_LANES, vec_mul(v.part[p], vec_set1(d)));
 }
 
-/* dst[0..16) = codes * d + m, the product rounded */
+/* dst[0..16) = codes * d + m. The definition rounds the product, then the sum; but the product is exact (an f16 of
+ * 11 bits, times a scale of at most 6, times a code of at most 5: 22 of 24 bits), so fma rounds where it does. */
 static inline void put_affine(float *dst, u8x16 codes, float d, float m)
 {
     struct v16 v = v16_from_i8(codes);
     UNROLL for (int p = 0; p < V16_PARTS; p++)
-        vec_store(dst + p * VEC_LANES, vec_add(vec_mul(v.part[p], vec_set1(d)), vec_set1(m)));
+        vec_store(dst + p * VEC_LANES, vec_fma(v.part[p], vec_set1(d), vec_set1(m)));
 }
 
 /* The fifth bits of Q5_0 and Q5_1 from the four bytes that hold them: 16 where the bit is set, for elements 0..15
