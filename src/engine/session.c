@@ -120,7 +120,7 @@ slm_status slm_session_open_tapped(const struct slm_model *model, const struct s
     session->n_batch = s.n_batch;
     session->max_piece = longest_piece(model->tokenizer);
     const struct slm_backend_options backend = {.n_threads = s.n_threads, .max_tokens = s.n_batch,
-                                                .cpu_mask = model->cpu_mask, .tap = tap, .tap_user = tap_user};
+                                                .n_ctx = s.n_ctx, .cpu_mask = model->cpu_mask, .tap = tap, .tap_user = tap_user};
     slm_status status = slm_kv_pool_open(&session->pool, &layout, n_pages_of(&s), error);
     if (status == SLM_OK) status = allocate(session, &s, error);
     if (status == SLM_OK)

@@ -72,10 +72,14 @@ static void put_string(struct slm_buf *buf, struct slm_str s)
 /* One spelling for what configurations write in several ways; rows apply in turn to the front of the path. */
 static void canonical(char path[MAX_KEY])
 {
-    static const struct { const char *from, *to; } spellings[] = {{"text_config.", ""},
-                                                                   {"rope_parameters.rope_theta", "rope_theta"},
-                                                                   {"rope_parameters.", "rope_scaling."},
-                                                                   {"rope_scaling.type", "rope_scaling.rope_type"}};
+    static const struct { const char *from, *to; } spellings[] = {
+        {"text_config.", ""},
+        {"rope_parameters.full_attention.", "rope_parameters."},
+        {"rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"},
+        {"rope_parameters.rope_theta", "rope_theta"},
+        {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"},
+        {"rope_parameters.", "rope_scaling."},
+        {"rope_scaling.type", "rope_scaling.rope_type"}};
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const size_t n = strlen(spellings[i].from);
         if (strncmp(path, spellings[i].from, n) != 0) continue;

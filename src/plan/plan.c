@@ -133,6 +133,25 @@ slm_val slm_plan_swiglu(struct slm_plan *plan, slm_val gate, slm_val up)
     return record_pair(plan, SLM_OP_SWIGLU, gate, up);
 }
 
+slm_val slm_plan_geglu(struct slm_plan *plan, slm_val gate, slm_val up)
+{
+    return record_pair(plan, SLM_OP_GEGLU, gate, up);
+}
+
+slm_val slm_plan_scale(struct slm_plan *plan, slm_val x, float scale)
+{
+    if (!usable(plan, x)) return SLM_NO_VAL;
+    return record(plan, (struct slm_op){.kind = SLM_OP_SCALE, .in = {x, SLM_NO_VAL}, .scale = scale},
+                  plan->values[x].width, plan->values[x].rows);
+}
+
+slm_val slm_plan_softcap(struct slm_plan *plan, slm_val x, float cap)
+{
+    if (cap == 0.0f || !usable(plan, x)) return x;
+    return record(plan, (struct slm_op){.kind = SLM_OP_SOFTCAP, .in = {x, SLM_NO_VAL}, .softcap = cap},
+                  plan->values[x].width, plan->values[x].rows);
+}
+
 slm_val slm_plan_select(struct slm_plan *plan, slm_val x)
 {
     if (!usable(plan, x)) return SLM_NO_VAL;
@@ -140,20 +159,27 @@ slm_val slm_plan_select(struct slm_plan *plan, slm_val x)
                   SLM_ROWS_OUTPUTS);
 }
 
+/* [n_rot / 2] in the plan's arena, or NULL with the plan failed. */
+static const float *inverse_frequencies(struct slm_plan *plan, const struct slm_rope *rope, const float *factors)
+{
+    const uint32_t half = rope->n_rot / 2;
+    float *inv_freq = slm_arena_alloc(&plan->arena, half, sizeof *inv_freq, "rope", &plan->error);
+    for (uint32_t i = 0; inv_freq && i < half; i++) {
+        const double freq = slm_pow(rope->base, -2.0 * (double)i / (double)rope->n_rot) / rope->linear_scale;
+        inv_freq[i] = (float)(factors ? freq / (double)factors[i] : freq);
+    }
+    return inv_freq;
+}
+
 slm_val slm_plan_rope_table(struct slm_plan *plan, const struct slm_rope *rope)
 {
     if (plan->error.status != SLM_OK) return SLM_NO_VAL;
-    const uint32_t half = rope->n_rot / 2;
-    float *inv_freq = slm_arena_alloc(&plan->arena, half, sizeof *inv_freq, "rope", &plan->error);
-    if (!inv_freq) return SLM_NO_VAL;
-    for (uint32_t i = 0; i < half; i++) {
-        const double freq = slm_pow(rope->base, -2.0 * (double)i / (double)rope->n_rot) / rope->linear_scale;
-        inv_freq[i] = (float)(rope->factors ? freq / (double)rope->factors[i] : freq);
-    }
-    return record(plan,
-                  (struct slm_op){.kind = SLM_OP_ROPE_TABLE, .in = {SLM_NO_VAL, SLM_NO_VAL}, .inv_freq = inv_freq,
-                                  .rope_gain = rope->gain, .n_rot = rope->n_rot},
-                  rope->n_rot, SLM_ROWS_TOKENS);
+    struct slm_op op = {.kind = SLM_OP_ROPE_TABLE, .in = {SLM_NO_VAL, SLM_NO_VAL}, .rope_gain = rope->gain,
+                        .n_rot = rope->n_rot, .short_ctx = rope->short_ctx};
+    op.inv_freq = inverse_frequencies(plan, rope, rope->factors);
+    if (rope->long_factors) op.inv_freq_long = inverse_frequencies(plan, rope, rope->long_factors);
+    if (plan->error.status != SLM_OK) return SLM_NO_VAL;
+    return record(plan, op, rope->n_rot, SLM_ROWS_TOKENS);
 }
 
 slm_val slm_plan_rope(struct slm_plan *plan, slm_val x, slm_val table, const struct slm_rope *rope, uint32_t head_dim)
@@ -176,7 +202,8 @@ slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val 
         !widths_agree(plan, SLM_OP_ATTENTION, plan->values[q].width, q_width))
         return SLM_NO_VAL;
     struct slm_op op = {.kind = SLM_OP_KV_APPEND, .in = {k, v}, .n_head = a->n_head, .n_head_kv = a->n_head_kv,
-                        .head_dim = a->head_dim, .window = a->window, .scale = a->scale};
+                        .head_dim = a->head_dim, .window = a->window, .scale = a->scale,
+                        .softcap = a->softcap};
     record(plan, op, 0, SLM_ROWS_TOKENS);
     op.kind = SLM_OP_ATTENTION;
     op.in[0] = q;

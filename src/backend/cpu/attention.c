@@ -58,6 +58,7 @@ static void visit_page(const struct item *it, const unsigned char *keys, const u
             kern->attn_scores_f16(it->scores, q, (const uint16_t *)(const void *)keys + skip, n, dim, dim, it->op->scale);
         else
             kern->attn_scores_f32(it->scores, q, (const float *)(const void *)keys + skip, n, dim, dim, it->op->scale);
+        if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, n);
         const float page_sum = kern->softmax_part(it->scores, n, &page_max);
         const float max = page_max > s->max ? page_max : s->max;
         const float keep = slm_expf(s->max - max), take = slm_expf(page_max - max);

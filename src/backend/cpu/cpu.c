@@ -42,6 +42,26 @@ static void op_add(const struct slm_backend *cpu, const struct slm_op *op, size_
                      slm_cpu_rows(cpu, op->in[1]) + t * width, width);
 }
 
+static void op_scale(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.scale(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width, op->scale, width);
+}
+
+static void op_softcap(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.softcap(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width, op->softcap,
+                         width);
+}
+
+static void op_geglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.geglu(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
+                       slm_cpu_rows(cpu, op->in[1]) + t * width, width);
+}
+
 static void op_swiglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t width = cpu->plan->values[op->out].width;
@@ -53,9 +73,10 @@ static void op_swiglu(const struct slm_backend *cpu, const struct slm_op *op, si
 static void op_rope_table(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t half = op->n_rot / 2;
+    const float *inv_freq = op->inv_freq_long && cpu->n_ctx > op->short_ctx ? op->inv_freq_long : op->inv_freq;
     float *cosines = slm_cpu_rows(cpu, op->out) + t * op->n_rot, *sines = cosines + half;
     for (size_t i = 0; i < half; i++) {
-        slm_sincosf((float)cpu->batch->positions[t] * op->inv_freq[i], &sines[i], &cosines[i]);
+        slm_sincosf((float)cpu->batch->positions[t] * inv_freq[i], &sines[i], &cosines[i]);
         sines[i] *= op->rope_gain;
         cosines[i] *= op->rope_gain;
     }
@@ -82,7 +103,9 @@ static void op_select(const struct slm_backend *cpu, const struct slm_op *op, si
 
 static void (*const row_ops[SLM_OP_COUNT])(const struct slm_backend *cpu, const struct slm_op *op, size_t row) = {
     [SLM_OP_EMBED] = op_embed,           [SLM_OP_RMS_NORM] = op_rms_norm, [SLM_OP_ADD] = op_add,
-    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_ROPE_TABLE] = op_rope_table,
+    [SLM_OP_SCALE] = op_scale,           [SLM_OP_SOFTCAP] = op_softcap,
+    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_GEGLU] = op_geglu,
+    [SLM_OP_ROPE_TABLE] = op_rope_table,
     [SLM_OP_ROPE] = op_rope,             [SLM_OP_KV_APPEND] = slm_cpu_kv_append,
     [SLM_OP_SELECT] = op_select,
 };
@@ -156,6 +179,7 @@ slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout 
     cpu->plan = plan;
     cpu->layout = layout;
     cpu->max_tokens = options->max_tokens;
+    cpu->n_ctx = options->n_ctx;
     cpu->tap = options->tap;
     cpu->tap_user = options->tap_user;
     cpu->thread_elements = thread_elements(plan);
