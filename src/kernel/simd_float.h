@@ -142,32 +142,38 @@ ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n, 
     }
 }
 
-static void matmul_tile(const struct slm_matmul_args *args, size_t row, size_t tok)
+ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, size_t row, size_t tok, const int tokens)
 {
     struct v16 sum[TILE_ROWS * TILE_TOKENS];
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, args->x_stride,
                         args->k};
-    tile_sums(sum, &tile, load_f32, TILE_ROWS, TILE_TOKENS);
+    tile_sums(sum, &tile, load_f32, TILE_ROWS, tokens);
     float *out = args->out + tok * args->out_stride + row;
-    UNROLL for (int t = 0; t < TILE_TOKENS; t++)
+    UNROLL for (int t = 0; t < tokens; t++)
         quad_store(out + (size_t)t * args->out_stride, sum_rows(sum + t * TILE_ROWS));
 }
 
+/* Rows row..n_row of one token. */
 static void matmul_column(const struct slm_matmul_args *args, size_t row, size_t tok)
 {
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, 0, args->k};
     column(args->out + tok * args->out_stride + row, tile, load_f32, args->n_row - row, 1.0f); /* x * 1 is x */
 }
 
-/* Tokens outside, rows inside: a group of tokens stays in the L1 cache while the weights pass by. */
+/* All rows of `tokens` tokens: rows inside, so that the tokens stay in the L1 cache while the weights pass by. */
+ALWAYS_INLINE void matmul_tokens(const struct slm_matmul_args *args, size_t tok, const int tokens)
+{
+    size_t row = 0;
+    for (; row + TILE_ROWS <= args->n_row; row += TILE_ROWS) matmul_tile(args, row, tok, tokens);
+    for (int t = 0; t < tokens; t++) matmul_column(args, row, tok + (size_t)t);
+}
+
 static void matmul(const struct slm_matmul_args *args)
 {
-    size_t tok = 0, rows_tiled = args->n_row - args->n_row % TILE_ROWS;
-    for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) {
-        for (size_t row = 0; row < rows_tiled; row += TILE_ROWS) matmul_tile(args, row, tok);
-        for (size_t t = tok; t < tok + TILE_TOKENS; t++) matmul_column(args, rows_tiled, t);
-    }
-    for (; tok < args->n_tok; tok++) matmul_column(args, 0, tok);
+    size_t tok = 0;
+    for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) matmul_tokens(args, tok, TILE_TOKENS);
+    for (; tok + 2 <= args->n_tok; tok += 2) matmul_tokens(args, tok, 2); /* weights are read half as often */
+    if (tok < args->n_tok) matmul_column(args, 0, tok);
 }
 
 static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n, size_t head_dim, size_t stride,

@@ -34,11 +34,13 @@ ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 ALWAYS_INLINE vec vec_neg(vec a) { return vnegq_f32(a); }
 /* Not vmaxq_f32, which gives NaN where either is NaN. */
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+/* A window onto ones and zeros gives the first n lanes without a loop. */
 ALWAYS_INLINE vec vec_keep(vec fresh, vec old, size_t n)
 {
     static const uint32_t mask[8] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, 0, 0, 0, 0};
     return vbslq_f32(vld1q_u32(mask + VEC_LANES - n), fresh, old);
 }
+/* There is no movemask: each lane keeps its own bit, and their sum is the mask. */
 ALWAYS_INLINE unsigned vec_equal_bits(vec a, vec b)
 {
     const uint32x4_t bit = {1, 2, 4, 8};
@@ -105,6 +107,7 @@ ALWAYS_INLINE quad quad_fold(const struct v16 *v)
     return vaddq_f32(vaddq_f32(v->part[0], v->part[2]), vaddq_f32(v->part[1], v->part[3]));
 }
 
+/* Bytes widen to words and words to double words, a half at a time. */
 ALWAYS_INLINE struct v16 v16_from_i8(u8x16 codes)
 {
     int16x8_t low = vmovl_s8(vget_low_s8((int8x16_t)codes)), high = vmovl_s8(vget_high_s8((int8x16_t)codes));
