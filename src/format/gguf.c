@@ -293,7 +293,7 @@ slm_status slm_gguf_unchanged(const struct slm_gguf *gguf, struct slm_error *err
         if (now.device != part->info.device || now.inode != part->info.inode)
             return slm_fail(error, SLM_ERR_IO, part->path, "another file has taken its place since it was opened");
         if (now.bytes != part->info.bytes || now.mtime_ns != part->info.mtime_ns)
-            return slm_fail(error, SLM_ERR_IO, part->path, "was changed while open: it had %llu bytes, now %llu",
+            return slm_fail(error, SLM_ERR_IO, part->path, "was changed while open (it had %llu bytes, now %llu)",
                             (unsigned long long)part->info.bytes, (unsigned long long)now.bytes);
     }
     return SLM_OK;
