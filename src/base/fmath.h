@@ -82,6 +82,8 @@ void slm_sincosf(float angle, float *sin_out, float *cos_out);
  * and penalties, not for inner loops. Overflow gives +inf, underflow 0; NaN for any other base or a
  * non-finite exponent. */
 double slm_pow(double base, double exponent);
+/* Natural logarithm in double; NaN unless x is positive and finite. */
+double slm_log(double x);
 /* IEEE half / bfloat16 <-> float, round to nearest even. A NaN becomes quiet and keeps its upper payload bits, as
  * the hardware does. */
 float slm_f16_to_f32(uint16_t h);

@@ -12,6 +12,7 @@
  * a session here decides once, by its context size, as llama.cpp does: a whole prompt computed at once agrees with
  * transformers. GGUF carries the lists as tensors rope_factors_{short,long}.weight, a folder in config.json. Phi-3's
  * sliding window (2047) is stated but transformers applies it; so does this. */
+#include "base/fmath.h"
 #include "families/blocks.h"
 #include "families/families.h"
 
