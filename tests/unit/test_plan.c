@@ -32,8 +32,8 @@ static struct slm_plan *record(struct net *w, uint32_t seed, int n_layer)
                       matrix(n_head * head_dim, d), matrix(d, ff), matrix(ff, d), matrix(d, 50)};
     struct slm_plan *p;
     assert_int_equal(slm_plan_new(&p, NULL), SLM_OK);
-    const struct slm_rope rope = {head_dim, 10000, 1, NULL, 1, SLM_ROPE_NEOX};
-    const struct slm_attention shape = {n_head, n_kv, head_dim, 0, 1};
+    const struct slm_rope rope = {.n_rot = head_dim, .base = 10000, .linear_scale = 1, .gain = 1};
+    const struct slm_attention shape = {.n_head = n_head, .n_head_kv = n_kv, .head_dim = head_dim, .scale = 1};
     slm_val x = slm_plan_embed(p, &w->embd), table = slm_plan_rope_table(p, &rope);
     for (int l = 0; l < n_layer; l++) {
         slm_plan_layer(p, l);
