@@ -57,7 +57,7 @@ struct slm_model; /* immutable after open; safe to share between threads */
 typedef bool (*slm_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 struct slm_model_options {
-    slm_progress_fn progress; /* may be NULL */
+    slm_progress_fn progress; /* NULL: pages are read when first used; else all are read now, and reported */
     void *progress_user;
     bool vocab_only;          /* tokenizer and metadata only: files without tensors open too */
     uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present */

@@ -37,7 +37,7 @@ WORKERS = max(1, len(os.sched_getaffinity(0)))
 # Under a sanitizer or an emulator everything is slower; the limits only have to tell slow from stuck.
 TIMEOUT_S = {"default": 300, "clang": 300, "asan": 900, "ubsan": 600, "tsan": 1200, "arm64": 1200}
 SANITIZER_OPTIONS = {
-    # gcc 12 aligns ASan's heap-allocated stack frames to 32 bytes only, which AVX-512 code takes badly (GCC bug 110027).
+    # gcc 12 aligns ASan's heap-allocated stack frames to 32 bytes, which AVX-512 code takes badly (GCC bug 110027).
     "ASAN_OPTIONS": "detect_stack_use_after_return=0:strict_string_checks=1:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=1",
@@ -90,18 +90,18 @@ def parse_tap(name, code, output, log):
     planned = sum(int(n) for n in re.findall(r"^1\.\.(\d+)\s*$", output, re.M))
     if planned == 0:
         return [Result(name, "passed" if code == 0 else "failed", log=log)]
-    results, reason, before = [], "", []
+    results, before = [], []
     for line in output.splitlines():
         match = re.match(r"(not )?ok \d+ (?:- )?(# SKIP ?)?(.*)", line)
         if not match:
-            if re.search(r"skip", line, re.I):
-                reason = line.strip().lstrip("# ")  # cmocka's skip() carries no reason; the test prints it just before
             # cmocka explains a failure after its verdict in comments, others before it.
             (results[-1].excerpt if results and line.startswith("#") else before).append(line)
             continue
         status = "skipped" if match[2] else "failed" if match[1] else "passed"
+        # cmocka's skip() carries no reason; the test prints it just before.
+        reason = next((text.strip() for text in reversed(before) if not re.match(r"1\.\.|\$|\s*$", text)), "")
         results.append(Result(f"{name}.{match[3]}", status, reason if match[2] else "", log, before))
-        reason, before = "", []
+        before = []
     for i in range(len(results), planned):
         results.append(Result(f"{name}: test {i + 1} of {planned} never finished", "failed", log=log))
     if code != 0 and all(r.status != "failed" for r in results):
@@ -114,6 +114,7 @@ def build(tree):
     if tree in BUILT:
         return BUILT[tree], []
     BUILT[tree] = None
+    shutil.rmtree(LOGS / tree, ignore_errors=True)
     folder = BUILD if tree == "default" else BUILD / tree
     log = LOGS / tree / "build.log"
     code, _ = run_logged(["cmake", "--preset", tree], log, 300) # each time: a library may have been installed since
@@ -205,7 +206,7 @@ def stage_e2e(options):
     report.unlink(missing_ok=True)
     marks = {"check": "not slow and not soak", "test": "not soak", "soak": ""}[options.level]
     env = {"SLM_TEST_LEVEL": options.level, "SLM_BINARY": str(BUILD / "slm"), "PYTHONDONTWRITEBYTECODE": "1"}
-    code, _ = run_logged([str(python), "-m", "pytest", "-c", "tests/e2e/pytest.ini", "tests/e2e", "-q", "-m", marks,
+    code, _ = run_logged([str(python), "-m", "pytest", "-c", "tests/e2e/pytest.ini", "tests/e2e", "-m", marks,
                           f"--junitxml={report}"], log, 3600, env)
     if not report.exists():
         return results + [Result(f"e2e: pytest ended with exit code {code} and no report", "failed", log=log)]
@@ -215,7 +216,8 @@ def stage_e2e(options):
             broken = case.find("error")
         status = "failed" if broken is not None else "skipped" if skipped is not None else "passed"
         reason = (skipped.get("message") or "") if skipped is not None else ""
-        results.append(Result(f"e2e:{case.get('classname')}.{case.get('name')}", status, reason, log))
+        excerpt = (broken.text or broken.get("message") or "").splitlines() if broken is not None else []
+        results.append(Result(f"e2e:{case.get('classname')}.{case.get('name')}", status, reason, log, excerpt))
     if code not in (0, 1, 5):  # 1: tests failed (counted above); 5: everything was deselected
         results.append(Result(f"e2e: pytest ended with exit code {code}", "failed", log=log))
     return results

@@ -49,6 +49,8 @@ static size_t place(const struct slm_arena_block *block, size_t bytes, size_t al
     return end <= block->bytes ? start : 0;
 }
 
+/* A block for at least one object of these bytes: twice the last one, so n objects need O(log n) blocks, up to
+ * 1 MiB, so that a long-lived arena wastes little. */
 static struct slm_arena_block *block_new(size_t last_bytes, size_t bytes, size_t align)
 {
     size_t need;
@@ -64,6 +66,7 @@ static struct slm_arena_block *block_new(size_t last_bytes, size_t bytes, size_t
     return block;
 }
 
+/* Only the newest block is looked at: older ones have little left, and looking there would cost a search each time. */
 void *slm_arena_alloc(struct slm_arena *arena, size_t n, size_t size, const char *where, struct slm_error *error)
 {
     size_t bytes;

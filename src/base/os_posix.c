@@ -29,6 +29,7 @@
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+/* posix_memalign, not aligned_alloc: the latter wants sizes that are multiples of the alignment. */
 static void *posix_alloc(size_t bytes, size_t align)
 {
     void *memory = NULL;
@@ -43,11 +44,14 @@ static void posix_release(void *memory, size_t bytes)
 
 static const size_t huge_bytes = (size_t)2 << 20;
 
+/* Rounds to what mmap and munmap really handle; false when that overflows. */
 static bool whole_pages(size_t bytes, size_t *out)
 {
     return slm_align_up_size(bytes ? bytes : 1, (size_t)sysconf(_SC_PAGESIZE), out);
 }
 
+/* Fresh pages are zero by the system's word, so nothing is touched here: the thread that first writes a page decides
+ * which memory node it comes from. */
 static void *posix_alloc_pages(size_t bytes)
 {
     size_t size, mapped;
@@ -80,6 +84,7 @@ struct slm_file {
     char path[];    /* for errors */
 };
 
+/* One sentence from errno. The code is passed in, because making the sentence may change errno. */
 static slm_status fail_errno(struct slm_error *error, const char *path, const char *verb, int code)
 {
     char reason[128];
@@ -153,6 +158,7 @@ static slm_status posix_open_read(const char *path, struct slm_file **out, struc
     return SLM_OK;
 }
 
+/* An existing FIFO or device would be opened for writing and do something: looked at first, too. */
 static slm_status posix_create(const char *path, struct slm_file **out, struct slm_error *error)
 {
     struct stat st;
@@ -163,6 +169,8 @@ static slm_status posix_create(const char *path, struct slm_file **out, struct s
 /* One system call moves at most this much: Linux stops at 2 GiB - 4 KiB, macOS refuses more than INT_MAX. */
 static size_t io_chunk(size_t bytes) { return bytes < ((size_t)1 << 30) ? bytes : (size_t)1 << 30; }
 
+/* pread has no shared position, so several threads may read one file. A short read is continued; the end of the file
+ * before the last byte is an error, since the caller knows how long the file was. */
 static slm_status posix_read_at(struct slm_file *file, void *buffer, size_t bytes, uint64_t offset,
                                 struct slm_error *error)
 {
@@ -184,6 +192,7 @@ static slm_status posix_read_at(struct slm_file *file, void *buffer, size_t byte
     return SLM_OK;
 }
 
+/* A full disk shows as a short write first and as ENOSPC on the next; both end here as one error. */
 static slm_status posix_write(struct slm_file *file, const void *data, size_t bytes, struct slm_error *error)
 {
     const char *from = data;
@@ -248,6 +257,9 @@ static slm_status posix_remove(const char *path, struct slm_error *error)
     return unlink(path) == 0 ? SLM_OK : fail_errno(error, path, "remove", errno);
 }
 
+/* Private and read-only: nothing the library does can change the file, and mmap refuses length 0, which is a valid
+ * (empty) file here. If another program cuts the file later, touching the lost pages raises SIGBUS: no check at open
+ * can prevent that. */
 static slm_status posix_map(struct slm_file *file, struct slm_map *out, struct slm_error *error)
 {
     *out = (struct slm_map){0};
@@ -277,6 +289,7 @@ static void posix_map_drop(const struct slm_map *map, size_t offset, size_t byte
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* Never jumps, not even when the wall clock is set: for measuring and deadlines. */
 static uint64_t posix_now_ns(void)
 {
     struct timespec t = {0};
@@ -284,6 +297,7 @@ static uint64_t posix_now_ns(void)
     return (uint64_t)timespec_ns(t);
 }
 
+/* For file times and protocols only. */
 static int64_t posix_unix_ns(void)
 {
     struct timespec t = {0};

@@ -19,6 +19,8 @@ bool slm_str_starts_with(struct slm_str a, struct slm_str prefix)
     return a.len >= prefix.len && (prefix.len == 0 || memcmp(a.ptr, prefix.ptr, prefix.len) == 0);
 }
 
+/* ---- hash ---------------------------------------------------------------------------------------- */
+
 /* A bijection of 64 bits in which every input bit reaches every output bit. */
 static uint64_t mix64(uint64_t x)
 {
@@ -30,6 +32,7 @@ static uint64_t mix64(uint64_t x)
     return x;
 }
 
+/* Chained over 8-byte words. The length goes in at the start, so that "a" and "a\0" differ. */
 uint64_t slm_hash_bytes(const void *data, size_t bytes, uint64_t seed)
 {
     const unsigned char *p = data;
@@ -45,6 +48,8 @@ uint64_t slm_hash_bytes(const void *data, size_t bytes, uint64_t seed)
     }
     return mix64(hash);
 }
+
+/* ---- escaping for people -------------------------------------------------------------------------- */
 
 /* Characters that a terminal or a log reader would act on instead of showing: C0, DEL, C1,
  * line/paragraph separators and the direction overrides that make text read differently from what
@@ -81,6 +86,8 @@ size_t slm_escape(char *out, size_t cap, struct slm_str s)
     out[len] = '\0';
     return len;
 }
+
+/* ---- buffer -------------------------------------------------------------------------------------- */
 
 static bool buf_fail(struct slm_buf *buf, slm_status status)
 {
@@ -119,6 +126,8 @@ bool slm_buf_add_str(struct slm_buf *buf, struct slm_str s) { return slm_buf_add
 
 bool slm_buf_puts(struct slm_buf *buf, const char *text) { return slm_buf_add(buf, text, strlen(text)); }
 
+/* Formats in place when the piece fits, else measures with that same call and formats once more. The limit counts
+ * even when the memory would do. */
 bool slm_buf_printf(struct slm_buf *buf, const char *format, ...)
 {
     if (!buf_reserve(buf, 0)) return false;
@@ -159,6 +168,7 @@ static const char *json_escape(unsigned char c, char unicode[8])
     return unicode;
 }
 
+/* Runs of plain text are appended in one piece: strings are long and escapes rare. */
 bool slm_buf_add_json_string(struct slm_buf *buf, struct slm_str s)
 {
     slm_buf_add(buf, "\"", 1);
@@ -186,6 +196,7 @@ bool slm_buf_add_json_string(struct slm_buf *buf, struct slm_str s)
     return slm_buf_add(buf, "\"", 1);
 }
 
+/* A cleared buffer may be used again, also after a failure. */
 void slm_buf_clear(struct slm_buf *buf)
 {
     buf->len = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What the commands share: exit codes, the way errors and data leave the program, options that several commands take,
- * opening a model with a progress bar. */
+ * What the commands share: exit codes, the way errors and data leave the program, options that several commands
+ * take, opening a model with a progress bar. */
 #ifndef SLM_CLI_CLI_H
 #define SLM_CLI_CLI_H
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 enum slm_exit { SLM_EXIT_OK = 0, SLM_EXIT_FAILURE = 1, SLM_EXIT_USAGE = 2 };
 
-/* ---- out: data on stdout, sentences on stderr ------------------------------------------------------------------ */
+/* ---- out: data on stdout, sentences on stderr ------------------------------------------------ */
 
 /* Prints "slm: where: message" on stderr; returns SLM_EXIT_FAILURE. */
 int slm_cli_fail(const struct slm_error *error);
@@ -39,18 +39,18 @@ const char *slm_cli_size(char out[16], double bytes);
 /* "24.4M", "1.24B": for counts of parameters. */
 const char *slm_cli_count(char out[16], double n);
 
-/* ---- in ------------------------------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------------------- */
 
 /* Appends a whole file, or stdin for "-", to *out. Refuses more than limit bytes. */
 slm_status slm_cli_read(const char *path, size_t limit, struct slm_buf *out, struct slm_error *error);
 
-/* ---- models ---------------------------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 struct slm_model_choice {
     uint64_t seen;
     const char *path; /* -m; NULL = built in */
     int32_t n_threads, n_ctx, n_batch;
-    int kv_type;      /* enum slm_kv_type */
+    int kv_type; /* enum slm_kv_type */
     uint64_t cpu_mask;
 };
 extern const struct slm_option slm_model_rows[];
@@ -67,7 +67,8 @@ struct slm_sampling {
 };
 extern const struct slm_option slm_sampling_rows[];
 enum { SLM_SAMPLING_ROWS = 14 };
-#define SLM_SAMPLING_GROUP(type, member) {"Sampling", slm_sampling_rows, SLM_SAMPLING_ROWS, offsetof(type, member)}
+#define SLM_SAMPLING_GROUP(type, member)                                                                       \
+    {"Sampling", slm_sampling_rows, SLM_SAMPLING_ROWS, offsetof(type, member)}
 
 /* True when an argument looks like a model rather than a prompt: something on disk, or a name ending in .gguf. */
 bool slm_cli_is_model(const char *arg);
@@ -81,13 +82,16 @@ void slm_cli_sampling_defaults(const struct slm_model *model, struct slm_samplin
 /* Tokens of text; returns owned *ids (slm_release). */
 slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, unsigned flags, int32_t **ids,
                             size_t *n_ids, struct slm_error *error);
+/* Numbers between spaces or commas, each a token id below n_vocab; returns owned *ids (slm_release). */
+slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids,
+                             struct slm_error *error);
 const char *slm_cli_stop_name(enum slm_stop_reason reason);
 
-double slm_cli_seconds(void);         /* monotonic clock */
-uint64_t slm_cli_rss(bool peak);      /* resident memory of this process in bytes; 0 = unknown */
+double slm_cli_seconds(void);                    /* monotonic clock */
+uint64_t slm_cli_rss(bool peak);                 /* resident memory of this process in bytes; 0 = unknown */
 double slm_cli_median(double *values, size_t n); /* sorts them; n >= 1 */
 
-/* ---- the interactive chat, also started by `run` without a prompt ---------------------------------------------- */
+/* ---- the interactive chat, also started by `run` without a prompt ---------------------------- */
 
 struct slm_chat_setup {
     const struct slm_model_choice *model;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Options as data: one row says an option's spelling, where its value goes, what is allowed and what help says. The
- * same rows drive getopt_long, the help, `/set parameter` of the chat and the messages about bad values. */
+ * Options as data: one row says an option's spelling, where its value goes, what is allowed and what help says.
+ * The same rows drive getopt_long, the help, `/set parameter` of the chat and the messages about bad values. */
 #ifndef SLM_CLI_OPTIONS_H
 #define SLM_CLI_OPTIONS_H
 #include "base/str.h"
@@ -29,12 +29,12 @@ struct slm_option {
     const char *name; /* long spelling without dashes */
     char letter;      /* short spelling, 0 = none */
     enum slm_option_kind kind;
-    size_t offset;    /* of the target in the group's struct */
-    const char *arg;  /* name of the value in help; NULL for flags */
-    const char *help; /* one sentence without full stop */
-    double min, max;  /* INT, FLOAT */
+    size_t offset;              /* of the target in the group's struct */
+    const char *arg;            /* name of the value in help; NULL for flags */
+    const char *help;           /* one sentence without full stop */
+    double min, max;            /* INT, FLOAT */
     const char *const *choices; /* CHOICE: NULL-terminated */
-    const char *key;  /* name of the parameter in `/set parameter`, NULL = cannot be set there */
+    const char *key;            /* name of the parameter in `/set parameter`, NULL = cannot be set there */
 };
 
 /* Rows that fill one struct, whose first member is `uint64_t seen`: bit i is set when row i was given. */
@@ -47,9 +47,9 @@ struct slm_option_group {
 
 struct slm_command {
     const char *name;
-    const char *args;     /* "[MODEL] [PROMPT]", for help */
-    const char *summary;  /* one line */
-    const char *details;  /* paragraphs for its own help, newline-separated lines of at most 80 characters */
+    const char *args;    /* "[MODEL] [PROMPT]", for help */
+    const char *summary; /* one line */
+    const char *details; /* paragraphs for its own help, newline-separated lines of at most 80 characters */
     const struct slm_option_group *groups;
     size_t n_groups;
     size_t options_bytes; /* of the command's options struct, zeroed before parsing */
@@ -57,13 +57,14 @@ struct slm_command {
     int (*run)(void *options, int n_args, char **args); /* returns the exit code */
 };
 
-/* Parses argv[1..argc) into options; the positional arguments end up in argv[*first_arg..argc). help is set when
+/* Parses argv[1..argc) into options; the positional arguments end up in argv[*first_arg..argc). help is set
+ * when
  * --help was asked for. SLM_ERR_ARGUMENT names the option, the value and what is allowed. */
-slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv, int *first_arg,
-                             bool *help, struct slm_error *error);
+slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv,
+                             int *first_arg, bool *help, struct slm_error *error);
 /* Parses one value into group struct `target` and marks it seen. where names the option in messages. */
-slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where, const char *value,
-                          void *target, struct slm_error *error);
+slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where,
+                          const char *value, void *target, struct slm_error *error);
 /* Copies the values that were given from one group struct over those of another (numbers and flags only). */
 void slm_options_overlay(const struct slm_option_group *group, const void *given, void *target);
 /* The help of one command. */

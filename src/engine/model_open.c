@@ -3,13 +3,14 @@
 #include "base/cpu.h"
 #include "base/os.h"
 #include "families/families.h"
+#include "format/hf_folder.h"
 #include "model/model.h"
 
 extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
 
 static slm_status open_file(const char *path, struct slm_gguf **out, struct slm_error *error)
 {
-    if (path && *path) return slm_gguf_open(path, NULL, out, error);
+    if (path && *path) return slm_hf_is_folder(path) ? slm_hf_open(path, out, error) : slm_gguf_open(path, NULL, out, error);
     const size_t bytes = (size_t)(slm_builtin_end - slm_builtin_begin);
     if (bytes == 0)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, "built-in model", "this build has none; name a model file");
@@ -29,8 +30,25 @@ static slm_status copy_string(struct slm_model *model, const char *key, const ch
     return *out ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* A folder names the classes that can load it; the first one this build has wins. */
+static slm_status find_hf_family(struct slm_model *model, struct slm_error *error)
+{
+    const struct slm_gguf_kv *classes;
+    struct slm_str name = {0};
+    SLM_TRY(slm_gguf_get_array(model->gguf, "architectures", SLM_GGUF_STRING, &classes, NULL, error));
+    for (size_t cursor = 0; !model->family && slm_gguf_next_string(classes, &cursor, &name);)
+        model->family = slm_family_find_hf(name);
+    if (!model->family)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "key 'architectures' names '%.*s', this build knows the classes of %s",
+                        (int)(name.len < 64 ? name.len : 64), name.ptr ? name.ptr : "", slm_family_names());
+    model->architecture = model->family->architecture;
+    return SLM_OK;
+}
+
 static slm_status find_family(struct slm_model *model, struct slm_error *error)
 {
+    if (slm_gguf_is_hf(model->gguf)) return find_hf_family(model, error);
     model->family = slm_family_find(slm_str(model->architecture));
     if (model->family) return SLM_OK;
     return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
@@ -55,6 +73,30 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
     return slm_model_bind(model, error);
 }
 
+/* Touches every page of the weights, in file order, and reports: so that a cold disk is waited for here, visibly, and
+ * not at the first token. Without a progress function nothing is touched and opening is instant. */
+static slm_status load_pages(const struct slm_model *model, const struct slm_model_options *options,
+                             struct slm_error *error)
+{
+    enum { PAGE = 4096, REPORT = 4 << 20 };
+    uint64_t done = 0, reported = 0, total = 0;
+    const size_t n = slm_gguf_n_tensors(model->gguf);
+    for (size_t i = 0; i < n; i++) total += slm_gguf_tensor_at(model->gguf, i)->bytes;
+    for (size_t i = 0; i < n; i++) {
+        const struct slm_gguf_tensor *t = slm_gguf_tensor_at(model->gguf, i);
+        for (uint64_t at = 0; at < t->bytes; at += PAGE) {
+            (void)*(const volatile unsigned char *)(t->data + at);
+            const bool last = i + 1 == n && at + PAGE >= t->bytes;
+            if (done + at < reported + REPORT && !last) continue;
+            reported = last ? total : done + at;
+            if (!options->progress(options->progress_user, reported, total))
+                return slm_fail(error, SLM_ERR_CANCELLED, slm_gguf_name(model->gguf), "loading was cancelled");
+        }
+        done += t->bytes;
+    }
+    return SLM_OK;
+}
+
 slm_status slm_model_open(const char *path, const struct slm_model_options *options, struct slm_model **out,
                           struct slm_error *error)
 {
@@ -63,14 +105,11 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
     struct slm_model *model = slm_alloc(1, sizeof *model, "model", error);
     if (!model) return SLM_ERR_MEMORY;
     model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
-    const slm_status status = fill(model, path, options, error);
+    slm_status status = fill(model, path, options, error);
+    if (status == SLM_OK && options->progress && !options->vocab_only) status = load_pages(model, options, error);
     if (status != SLM_OK) {
         slm_model_free(model);
         return status;
-    }
-    if (options->progress) {
-        const uint64_t bytes = slm_gguf_file_bytes(model->gguf);
-        options->progress(options->progress_user, bytes, bytes);
     }
     *out = model;
     return SLM_OK;

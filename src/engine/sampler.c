@@ -2,16 +2,18 @@
  *
  * The sampler chain: logit bias -> penalties -> top_k -> typical_p -> top_p -> min_p -> temperature -> draw.
  *
- * What each link does is what llama.cpp's sampler of the same name does, so that settings found on the web mean the
- * same here; a link that is off costs nothing. Three things are ours:
+ * What each link does is what llama.cpp's sampler of the same name does, so that settings found on the web mean
+ * the same here; a link that is off costs nothing. Three things are ours:
  *
  *   - Same bits everywhere. Exponentials come from slm_expf, sums are doubles taken in a fixed order, and every
- *     comparison is a total order (equal values: the lower id first), so no result depends on how a library sorts.
- *   - No full sort. top_k keeps a bounded heap whose root is the worst kept token: one comparison for nearly all of a
- *     150,000-token vocabulary. The filters that want an order over many candidates pop a heap only as far as the
- *     probability mass they need.
- *   - Unnormalised weights. weight = exp(logit - greatest logit) is computed once; a probability is weight / sum of
- *     the weights still in the race, which is the renormalisation llama.cpp does by running softmax in every link.
+ *     comparison is a total order (equal values: the lower id first), so no result depends on how a library
+ * sorts.
+ *   - No full sort. top_k keeps a bounded heap whose root is the worst kept token: one comparison for nearly
+ * all of a 150,000-token vocabulary. The filters that want an order over many candidates pop a heap only as far
+ * as the probability mass they need.
+ *   - Unnormalised weights. weight = exp(logit - greatest logit) is computed once; a probability is weight /
+ * sum of the weights still in the race, which is the renormalisation llama.cpp does by running softmax in every
+ * link.
  *
  * Deliberately not here: mirostat, XTC, DRY and other links that need state or strings. */
 #include "engine/sampler.h"
@@ -32,9 +34,10 @@ struct slm_candidate {
     int32_t id;
 };
 
-/* ---- scratch ----------------------------------------------------------------------------------------------- */
+/* ---- scratch --------------------------------------------------------------------------------- */
 
-slm_status slm_sampler_scratch_init(struct slm_sampler_scratch *scratch, size_t n_vocab, struct slm_error *error)
+slm_status slm_sampler_scratch_init(struct slm_sampler_scratch *scratch, size_t n_vocab,
+                                    struct slm_error *error)
 {
     *scratch = (struct slm_sampler_scratch){.n_vocab = n_vocab};
     scratch->logits = slm_alloc(n_vocab, sizeof *scratch->logits, "sampler", error);
@@ -57,7 +60,7 @@ void slm_sampler_scratch_release(struct slm_sampler_scratch *scratch)
     *scratch = (struct slm_sampler_scratch){0};
 }
 
-/* ---- parameters -------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 /* Every float parameter with its closed range. NaN is in no range. */
 static const struct {
@@ -84,13 +87,14 @@ static slm_status check_bias(const struct slm_sampler_params *params, size_t n_v
     for (size_t i = 0; i < params->n_logit_bias; i++) {
         const struct slm_logit_bias *row = &params->logit_bias[i];
         if (row->id < 0 || (n_vocab > 0 && (size_t)row->id >= n_vocab))
-            return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "token id %d is not in the vocabulary (0 to %zu)",
-                            row->id, n_vocab > 0 ? n_vocab - 1 : (size_t)INT32_MAX);
+            return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias",
+                            "token id %d is not in the vocabulary (0 to %zu)", row->id,
+                            n_vocab > 0 ? n_vocab - 1 : (size_t)INT32_MAX);
         /* -inf bans a token; +inf and NaN have no meaning that survives the addition. */
         if (isnan(row->bias) || row->bias == INFINITY)
             return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias",
-                            "bias %g of token %d is not allowed: finite numbers and -inf are", (double)row->bias,
-                            row->id);
+                            "bias %g of token %d is not allowed: finite numbers and -inf are",
+                            (double)row->bias, row->id);
     }
     return SLM_OK;
 }
@@ -114,7 +118,7 @@ slm_status slm_sampler_check(const struct slm_sampler_params *params, size_t n_v
     return check_bias(params, n_vocab, error);
 }
 
-/* ---- links that change logits ------------------------------------------------------------------------------- */
+/* ---- links that change logits ---------------------------------------------------------------- */
 
 /* Copies logits [n] and tells whether all are finite. On the bits, because the loop then vectorises anywhere. */
 static bool copy_finite(float *dst, const float *src, size_t n)
@@ -134,9 +138,10 @@ static slm_status fail_not_finite(const float *logits, size_t n, struct slm_erro
 {
     size_t i = 0;
     while (i + 1 < n && isfinite(logits[i])) i++;
-    return slm_fail(error, SLM_ERR_NUMERIC, "logits",
-                    "the model produced %g for token %zu; finite numbers are allowed: the weights are damaged or overflow",
-                    (double)logits[i], i);
+    return slm_fail(
+        error, SLM_ERR_NUMERIC, "logits",
+        "the model produced %g for token %zu; finite numbers are allowed: the weights are damaged or overflow",
+        (double)logits[i], i);
 }
 
 /* Sums that leave the range of a float stay at its end, so that only a bias of -inf bans a token. */
@@ -158,7 +163,8 @@ static void apply_bias(float *logits, const struct slm_sampler_params *params)
 static float penalise(float logit, uint32_t count, const struct slm_sampler_params *params)
 {
     if (logit == -INFINITY) return logit;
-    /* Dividing a negative logit would make the token likelier (the paper's formula does; everybody mends it so). */
+    /* Dividing a negative logit would make the token likelier (the paper's formula does; everybody mends it
+     * so). */
     if (params->repeat_penalty > 0.0f)
         logit = logit <= 0.0f ? logit * params->repeat_penalty : logit / params->repeat_penalty;
     logit -= (float)count * params->frequency_penalty + params->presence_penalty;
@@ -166,7 +172,8 @@ static float penalise(float logit, uint32_t count, const struct slm_sampler_para
 }
 
 static slm_status apply_penalties(struct slm_sampler_scratch *scratch, size_t n_vocab, const int32_t *history,
-                                  size_t n_history, const struct slm_sampler_params *params, struct slm_error *error)
+                                  size_t n_history, const struct slm_sampler_params *params,
+                                  struct slm_error *error)
 {
     bool repeat_off = params->repeat_penalty == 1.0f || params->repeat_penalty == 0.0f;
     if (repeat_off && params->frequency_penalty == 0.0f && params->presence_penalty == 0.0f) return SLM_OK;
@@ -176,19 +183,20 @@ static slm_status apply_penalties(struct slm_sampler_scratch *scratch, size_t n_
     }
     for (size_t i = 0; i < n_history; i++)
         if (history[i] < 0 || (size_t)history[i] >= n_vocab)
-            return slm_fail(error, SLM_ERR_ARGUMENT, "history", "token id %d is not in the vocabulary (0 to %zu)",
-                            history[i], n_vocab - 1);
+            return slm_fail(error, SLM_ERR_ARGUMENT, "history",
+                            "token id %d is not in the vocabulary (0 to %zu)", history[i], n_vocab - 1);
     for (size_t i = 0; i < n_history; i++) scratch->counts[history[i]]++;
     for (size_t i = 0; i < n_history; i++) {
         uint32_t *count = &scratch->counts[history[i]];
-        if (*count == 0) continue; /* an earlier occurrence was handled, and cleared the count for the next call */
+        if (*count == 0)
+            continue; /* an earlier occurrence was handled, and cleared the count for the next call */
         scratch->logits[history[i]] = penalise(scratch->logits[history[i]], *count, params);
         *count = 0;
     }
     return SLM_OK;
 }
 
-/* ---- orders and heaps --------------------------------------------------------------------------------------- */
+/* ---- orders and heaps ------------------------------------------------------------------------ */
 
 /* A total order: true when a comes strictly before b. */
 typedef bool (*order_fn)(const struct slm_candidate *a, const struct slm_candidate *b);
@@ -246,7 +254,7 @@ static void reverse(struct slm_candidate *c, size_t n)
     }
 }
 
-/* ---- links that drop candidates ----------------------------------------------------------------------------- */
+/* ---- links that drop candidates -------------------------------------------------------------- */
 
 /* The race: candidates [n], in an order that is a function of the inputs only. */
 struct race {
@@ -266,16 +274,18 @@ static double total_weight(const struct race *race)
 static void enter_all(struct race *race, const float *logits, size_t n_vocab)
 {
     for (size_t i = 0; i < n_vocab; i++)
-        if (logits[i] != -INFINITY) race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
+        if (logits[i] != -INFINITY)
+            race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
 }
 
-/* The k likeliest, likeliest first. The heap's root is the worst one kept: the bar that a newcomer must clear. A
- * newcomer of equal logit has the higher id, so it loses the tie. */
+/* The k likeliest, likeliest first. The heap's root is the worst one kept: the bar that a newcomer must clear.
+ * A newcomer of equal logit has the higher id, so it loses the tie. */
 static void enter_top_k(struct race *race, const float *logits, size_t n_vocab, size_t k)
 {
     size_t i = 0;
     for (; i < n_vocab && race->n < k; i++)
-        if (logits[i] != -INFINITY) race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
+        if (logits[i] != -INFINITY)
+            race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
     heapify(race->c, race->n, unlikelier);
     for (; i < n_vocab; i++) {
         if (!(logits[i] > race->c[0].logit)) continue;
@@ -347,7 +357,7 @@ static void keep_min_p(struct race *race, float p)
     race->n = kept;
 }
 
-/* ---- the draw ----------------------------------------------------------------------------------------------- */
+/* ---- the draw -------------------------------------------------------------------------------- */
 
 /* Softmax at the temperature over who is left, inverted at a uniform number. */
 static int32_t draw(struct race *race, float temperature, double uniform)
@@ -410,8 +420,8 @@ slm_status slm_sampler_pick(struct slm_sampler_scratch *scratch, const float *lo
     int32_t picked = params->temperature <= 0.0f ? greatest_logit(scratch->logits, n_vocab)
                                                  : run_filters_and_draw(scratch, n_vocab, position, params);
     if (picked < 0)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "all %zu tokens are banned: at least one must be left",
-                        n_vocab);
+        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias",
+                        "all %zu tokens are banned: at least one must be left", n_vocab);
     *id = picked;
     return SLM_OK;
 }

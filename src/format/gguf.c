@@ -19,6 +19,7 @@
 
 /* ---- parts --------------------------------------------------------------------------------------------------- */
 
+/* The part keeps its own copy: the caller's may not live long. */
 static slm_status copy_path(struct slm_gguf_part *part, const char *path, struct slm_error *error)
 {
     size_t bytes = strlen(path) + 1;
@@ -32,7 +33,7 @@ static slm_status copy_path(struct slm_gguf_part *part, const char *path, struct
 static slm_status open_part(const char *path, const struct slm_gguf_limits *limits, struct slm_gguf_part *part,
                             struct slm_error *error)
 {
-    SLM_TRY(copy_path(part, path, error));
+    SLM_TRY(copy_path(part, path, error)); /* first, so that every later message can name the file */
     struct slm_file *file;
     SLM_TRY(slm_os()->open_read(path, &file, &part->info, error));
     slm_status status = slm_os()->map(file, &part->map, error);
@@ -54,6 +55,7 @@ static slm_status part_i64(struct slm_gguf_part *part, const char *key, int64_t 
     return slm_gguf_get_i64(&view, key, min, max, out, &found, error);
 }
 
+/* An error about a key of one part. */
 static slm_status split_fail(const struct slm_gguf_part *part, const char *key, slm_status status,
                              struct slm_error *error, const char *message)
 {
@@ -66,6 +68,7 @@ static slm_status split_fail(const struct slm_gguf_part *part, const char *key, 
 
 enum { SUFFIX_BYTES = 20 }; /* "-00001-of-00003.gguf" */
 
+/* Exactly five, as all writers of split files put them. */
 static bool five_digits(const char *text, unsigned *out)
 {
     *out = 0;
@@ -95,7 +98,7 @@ static slm_status split_count(struct slm_gguf_part *first, const struct slm_gguf
     *count = 1;
     SLM_TRY(part_i64(first, "split.count", 0, UINT16_MAX, count, error));
     SLM_TRY(part_i64(first, "split.no", 0, UINT16_MAX, &no, error));
-    if (*count == 0) *count = 1;
+    if (*count == 0) *count = 1; /* some writers put 0 into files that were never split */
     unsigned name_number = 1, name_count = 1;
     bool named = split_suffix(first->path, &name_number, &name_count);
     if ((uint64_t)*count > limits->max_parts) {
@@ -104,11 +107,12 @@ static slm_status split_count(struct slm_gguf_part *first, const struct slm_gguf
         return split_fail(first, "split.count", SLM_ERR_LIMIT, error, message);
     }
     if (no != 0) {
-        (void)snprintf(message, sizeof message, "is %lld: this is file %lld of %lld of a split model; open the first one, "
-                       "whose name ends in -00001-of-%05lld.gguf", (long long)no, (long long)no + 1, (long long)*count,
-                       (long long)*count);
+        (void)snprintf(message, sizeof message, "is %lld: this is file %lld of %lld of a split model; open the first "
+                       "one, whose name ends in -00001-of-%05lld.gguf", (long long)no, (long long)no + 1,
+                       (long long)*count, (long long)*count);
         return split_fail(first, "split.no", SLM_ERR_ARGUMENT, error, message);
     }
+    /* Name and contents must say the same, or the other parts would be looked for in the wrong place. */
     if (named && (name_number != 1 || name_count != *count)) {
         (void)snprintf(message, sizeof message, "is %lld with split.no 0, but by its name this is file %u of %u",
                        (long long)*count, name_number, name_count);
@@ -135,6 +139,7 @@ static slm_status check_part(const struct slm_gguf *gguf, size_t i, struct slm_e
                        "expected here", (long long)no + 1, (long long)count, i + 1, gguf->n_parts, i);
         return split_fail(part, "split.no", SLM_ERR_FORMAT, error, message);
     }
+    /* Parts after the first usually say nothing about the model; where one does, it must agree. */
     static const char *const same[] = {"general.architecture", "general.name"};
     for (size_t k = 0; k < sizeof same / sizeof *same; k++) {
         const struct slm_gguf_kv *a = slm_name_index_find(&first->keys, slm_str(same[k]));
@@ -149,12 +154,13 @@ static slm_status check_part(const struct slm_gguf *gguf, size_t i, struct slm_e
 static slm_status open_other_parts(struct slm_gguf *gguf, size_t n_parts, const struct slm_gguf_limits *limits,
                                    struct slm_error *error)
 {
+    /* New entries are zero, so a close after a failure half way finds them empty. */
     struct slm_gguf_part *grown = slm_realloc(gguf->parts, n_parts, sizeof *grown, "split model", error);
     if (grown == NULL) return SLM_ERR_MEMORY;
     gguf->parts = grown;
-    gguf->n_parts = n_parts;
+    gguf->n_parts = n_parts; /* from now on: release all of them */
     size_t len = strlen(grown[0].path), prefix = len - SUFFIX_BYTES;
-    char *path = slm_alloc(len + 1, 1, "file name", error);
+    char *path = slm_alloc(len + 1, 1, "file name", error); /* all names are as long as the first */
     if (path == NULL) return SLM_ERR_MEMORY;
     memcpy(path, grown[0].path, prefix);
     slm_status status = SLM_OK;
@@ -171,7 +177,7 @@ static slm_status open_other_parts(struct slm_gguf *gguf, size_t n_parts, const 
 /* ---- the whole ----------------------------------------------------------------------------------------------- */
 
 /* Brings the tensors of all parts into one table with one index. */
-static slm_status join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limits *limits, struct slm_error *error)
+slm_status slm_gguf_join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limits *limits, struct slm_error *error)
 {
     struct slm_gguf_part *first = &gguf->parts[0];
     char message[200];
@@ -179,6 +185,7 @@ static slm_status join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limi
     if (gguf->n_tensors > limits->max_tensors)
         return slm_fail(error, SLM_ERR_LIMIT, first->path, "the parts have %zu tensors; at most %llu are allowed",
                         gguf->n_tensors, (unsigned long long)limits->max_tensors);
+    /* The first part says how many there are in all: a part that was swapped for a shorter one shows here. */
     int64_t declared = (int64_t)gguf->n_tensors;
     if (gguf->n_parts > 1) SLM_TRY(part_i64(first, "split.tensors.count", 0, INT64_MAX, &declared, error));
     if (declared != (int64_t)gguf->n_tensors) {
@@ -186,7 +193,9 @@ static slm_status join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limi
                        gguf->n_parts, gguf->n_tensors);
         return split_fail(first, "split.tensors.count", SLM_ERR_FORMAT, error, message);
     }
-    gguf->tensors = slm_realloc(first->tensors, gguf->n_tensors, sizeof *gguf->tensors, first->path, error);
+    gguf->tensors = first->tensors; /* most models are one file: its table is the table */
+    if (gguf->n_parts > 1)
+        gguf->tensors = slm_realloc(first->tensors, gguf->n_tensors, sizeof *gguf->tensors, first->path, error);
     if (gguf->tensors == NULL) return SLM_ERR_MEMORY;
     size_t n = first->n_tensors;
     first->tensors = NULL;
@@ -203,7 +212,8 @@ static slm_status join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limi
                                sizeof *gguf->tensors, error);
 }
 
-static slm_status new_gguf(struct slm_gguf **out, struct slm_error *error)
+/* From here on slm_gguf_close releases whatever has been reached. */
+slm_status slm_gguf_new(struct slm_gguf **out, struct slm_error *error)
 {
     struct slm_gguf *gguf = slm_alloc(1, sizeof *gguf, "model", error);
     if (gguf == NULL) return SLM_ERR_MEMORY;
@@ -223,11 +233,11 @@ slm_status slm_gguf_open(const char *path, const struct slm_gguf_limits *limits,
     struct slm_gguf_limits l = slm_gguf_limits_or_default(limits);
     struct slm_gguf *gguf;
     int64_t n_parts = 1;
-    SLM_TRY(new_gguf(&gguf, error));
+    SLM_TRY(slm_gguf_new(&gguf, error));
     slm_status status = open_part(path, &l, &gguf->parts[0], error);
     if (status == SLM_OK) status = split_count(&gguf->parts[0], &l, &n_parts, error);
     if (status == SLM_OK && n_parts > 1) status = open_other_parts(gguf, (size_t)n_parts, &l, error);
-    if (status == SLM_OK) status = join_tensors(gguf, &l, error);
+    if (status == SLM_OK) status = slm_gguf_join_tensors(gguf, &l, error);
     if (status == SLM_OK)
         *out = gguf;
     else
@@ -240,7 +250,7 @@ slm_status slm_gguf_open_memory(const void *data, size_t bytes, const char *name
 {
     struct slm_gguf_limits l = slm_gguf_limits_or_default(limits);
     struct slm_gguf *gguf;
-    SLM_TRY(new_gguf(&gguf, error));
+    SLM_TRY(slm_gguf_new(&gguf, error));
     struct slm_gguf_part *part = &gguf->parts[0];
     part->data = data;
     part->readable_bytes = bytes;
@@ -252,7 +262,7 @@ slm_status slm_gguf_open_memory(const void *data, size_t bytes, const char *name
     if (status == SLM_OK && n_parts > 1)
         status = split_fail(part, "split.count", SLM_ERR_UNSUPPORTED, error,
                             "a split model cannot be read from memory; only from its files");
-    if (status == SLM_OK) status = join_tensors(gguf, &l, error);
+    if (status == SLM_OK) status = slm_gguf_join_tensors(gguf, &l, error);
     if (status == SLM_OK)
         *out = gguf;
     else
@@ -274,23 +284,27 @@ slm_status slm_gguf_unchanged(const struct slm_gguf *gguf, struct slm_error *err
 {
     for (size_t i = 0; i < gguf->n_parts; i++) {
         const struct slm_gguf_part *part = &gguf->parts[i];
-        if (part->map.data == NULL) continue; /* memory */
+        if (part->map.data == NULL) continue; /* memory files cannot change by themselves */
         struct slm_file *file;
         struct slm_file_info now;
         SLM_TRY(slm_os()->open_read(part->path, &file, &now, error));
         SLM_TRY(slm_os()->close(file, error));
+        /* A renamed-over file leaves our map on the old one, which is harmless; a write in place does not. */
         if (now.device != part->info.device || now.inode != part->info.inode)
             return slm_fail(error, SLM_ERR_IO, part->path, "another file has taken its place since it was opened");
         if (now.bytes != part->info.bytes || now.mtime_ns != part->info.mtime_ns)
-            return slm_fail(error, SLM_ERR_IO, part->path, "was changed while open: it had %llu bytes, now %llu",
+            return slm_fail(error, SLM_ERR_IO, part->path, "was changed while open (it had %llu bytes, now %llu)",
                             (unsigned long long)part->info.bytes, (unsigned long long)now.bytes);
     }
     return SLM_OK;
 }
 
+/* ---- what was read; for a split model, keys, version and alignment are those of its first part ----------------- */
+
 const char *slm_gguf_name(const struct slm_gguf *gguf) { return gguf->parts[0].path; }
 uint32_t slm_gguf_version(const struct slm_gguf *gguf) { return gguf->parts[0].version; }
 uint32_t slm_gguf_alignment(const struct slm_gguf *gguf) { return gguf->parts[0].alignment; }
+bool slm_gguf_is_hf(const struct slm_gguf *gguf) { return gguf->from_hf; }
 size_t slm_gguf_n_parts(const struct slm_gguf *gguf) { return gguf->n_parts; }
 size_t slm_gguf_n_kv(const struct slm_gguf *gguf) { return gguf->parts[0].n_kv; }
 size_t slm_gguf_n_tensors(const struct slm_gguf *gguf) { return gguf->n_tensors; }

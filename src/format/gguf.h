@@ -18,8 +18,8 @@ struct slm_gguf_kv {
     enum slm_gguf_type type;       /* ARRAY: see below */
     enum slm_gguf_type array_type; /* element type of an array; else the same as type */
     uint64_t n;                    /* elements of an array, else 1 */
-    const unsigned char *data;     /* raw little-endian bytes of the value in the file (unaligned): a string begins with its
-                                    * u64 length, an array with its first element */
+    const unsigned char *data;     /* raw little-endian bytes of the value in the file (unaligned): a string begins
+                                    * with its u64 length, an array with its first element */
     size_t bytes;                  /* of data */
 };
 
@@ -57,6 +57,8 @@ slm_status slm_gguf_open_memory(const void *data, size_t bytes, const char *name
                                 struct slm_gguf **out, struct slm_error *error);
 void slm_gguf_close(struct slm_gguf *gguf);
 
+/* Is this a Hugging Face folder in the form of a GGUF model (format/hf_folder.h)? Its keys and names are other ones. */
+bool slm_gguf_is_hf(const struct slm_gguf *gguf);
 const char *slm_gguf_name(const struct slm_gguf *gguf);     /* path as given */
 uint32_t slm_gguf_version(const struct slm_gguf *gguf);
 uint32_t slm_gguf_alignment(const struct slm_gguf *gguf);
@@ -90,23 +92,25 @@ slm_status slm_gguf_get_str(const struct slm_gguf *gguf, const char *key, struct
 /* An array of that element type (integers: of that width, signed or not), of any length. */
 slm_status slm_gguf_get_array(const struct slm_gguf *gguf, const char *key, enum slm_gguf_type element,
                               const struct slm_gguf_kv **out, bool *found, struct slm_error *error);
-/* Element i of a scalar (i = 0) or array of numbers or BOOL, converted; what i64 cannot hold becomes its nearest end, NaN
- * becomes 0. The kv must not be of strings, i < n. */
+/* Element i of a scalar (i = 0) or array of numbers or BOOL, converted; what i64 cannot hold becomes its nearest end,
+ * NaN becomes 0. The kv must not be of strings, i < n. */
 int64_t slm_gguf_i64_at(const struct slm_gguf_kv *kv, uint64_t i);
 double slm_gguf_f64_at(const struct slm_gguf_kv *kv, uint64_t i);
-/* Walks an array of strings (or the one of a scalar) in order: start with cursor 0; false at the end. Linear in total. */
+/* Walks an array of strings (or a single string) in order: start with cursor 0; false at the end. Linear in total. */
 bool slm_gguf_next_string(const struct slm_gguf_kv *kv, size_t *cursor, struct slm_str *out);
 
 /* ---- writer: keys, then tensors declared, then tensor bytes in the same order. Temp file + fsync + rename. ---- */
 struct slm_gguf_writer;
 slm_status slm_gguf_writer_open(const char *path, uint32_t alignment /* 0 = 32 */, struct slm_gguf_writer **out,
                                 struct slm_error *error);
-slm_status slm_gguf_write_kv(struct slm_gguf_writer *w, const struct slm_gguf_kv *kv, struct slm_error *error); /* raw copy */
+/* A copy of what a reader returned. */
+slm_status slm_gguf_write_kv(struct slm_gguf_writer *w, const struct slm_gguf_kv *kv, struct slm_error *error);
 slm_status slm_gguf_write_i64(struct slm_gguf_writer *w, const char *key, enum slm_gguf_type type, int64_t value,
                               struct slm_error *error);
 slm_status slm_gguf_write_f32(struct slm_gguf_writer *w, const char *key, float value, struct slm_error *error);
 slm_status slm_gguf_write_bool(struct slm_gguf_writer *w, const char *key, bool value, struct slm_error *error);
-slm_status slm_gguf_write_str(struct slm_gguf_writer *w, const char *key, struct slm_str value, struct slm_error *error);
+slm_status slm_gguf_write_str(struct slm_gguf_writer *w, const char *key, struct slm_str value,
+                              struct slm_error *error);
 slm_status slm_gguf_write_strings(struct slm_gguf_writer *w, const char *key, const struct slm_str *values, size_t n,
                                   struct slm_error *error);
 slm_status slm_gguf_write_array(struct slm_gguf_writer *w, const char *key, enum slm_gguf_type type, const void *values,

@@ -9,6 +9,7 @@
 
 #include "format/gguf_part.h"
 
+/* A little-endian number of 1 to 8 bytes at any address. */
 static uint64_t load(const unsigned char *p, size_t bytes)
 {
     uint64_t value = 0;
@@ -16,6 +17,7 @@ static uint64_t load(const unsigned char *p, size_t bytes)
     return value;
 }
 
+/* Element i of a fixed-size type and how many bytes it has. */
 static const unsigned char *element(const struct slm_gguf_kv *kv, uint64_t i, size_t *bytes)
 {
     *bytes = slm_gguf_value_types[kv->array_type].bytes;
@@ -39,15 +41,18 @@ static int64_t signed_at(const struct slm_gguf_kv *kv, uint64_t i)
     return (int64_t)((load(p, bytes) ^ sign) - sign);
 }
 
+/* FLOAT32 is exact in double, so ranges are compared as the file states them. */
 static double float_at(const struct slm_gguf_kv *kv, uint64_t i)
 {
     size_t bytes;
     const unsigned char *p = element(kv, i, &bytes);
-    double d;
+    if (bytes == sizeof(double)) {
+        double d;
+        memcpy(&d, p, sizeof d);
+        return d;
+    }
     float f;
-    memcpy(&d, p, bytes == 8 ? 8 : 0);
-    if (bytes == 8) return d;
-    memcpy(&f, p, 4);
+    memcpy(&f, p, sizeof f);
     return (double)f;
 }
 
@@ -57,10 +62,10 @@ int64_t slm_gguf_i64_at(const struct slm_gguf_kv *kv, uint64_t i)
     case SLM_GGUF_SIGNED: return signed_at(kv, i);
     case SLM_GGUF_FLOAT: {
         double d = float_at(kv, i);
-        if (isnan(d)) return 0;
+        if (isnan(d)) return 0; /* a cast of NaN, or of what does not fit, is undefined */
         return d >= 0x1p63 ? INT64_MAX : d < -0x1p63 ? INT64_MIN : (int64_t)d;
     }
-    default: {
+    default: { /* unsigned numbers and BOOL */
         uint64_t u = unsigned_at(kv, i);
         return u > INT64_MAX ? INT64_MAX : (int64_t)u;
     }
@@ -88,7 +93,8 @@ bool slm_gguf_next_string(const struct slm_gguf_kv *kv, size_t *cursor, struct s
 
 /* ---- getters ------------------------------------------------------------------------------------------------- */
 
-/* Finds key. Absent: *kv = NULL and SLM_OK if the caller asked (found), else an error. */
+/* Every getter: look up, check the type, check the range, only then touch *out.
+ * Finds key. Absent: *kv = NULL and SLM_OK if the caller asked (found), else an error. */
 static slm_status look_up(const struct slm_gguf *gguf, const char *key, bool *found, const struct slm_gguf_kv **kv,
                           struct slm_error *error)
 {
@@ -98,11 +104,12 @@ static slm_status look_up(const struct slm_gguf *gguf, const char *key, bool *fo
         return SLM_OK;
     }
     if (*kv != NULL) return SLM_OK;
-    char where[SLM_GGUF_WHERE_BYTES];
+    char where[SLM_GGUF_WHERE_BYTES]; /* file and key, cut to fit */
     slm_gguf_where(where, slm_gguf_name(gguf), "key", slm_str(key));
     return slm_fail(error, SLM_ERR_FORMAT, where, "is missing; this file needs it");
 }
 
+/* What was found and what is wanted, in words. */
 static slm_status wrong_type(const struct slm_gguf *gguf, const struct slm_gguf_kv *kv, const char *wanted,
                              struct slm_error *error)
 {
@@ -122,6 +129,7 @@ slm_status slm_gguf_get_i64(const struct slm_gguf *gguf, const char *key, int64_
     if (kind != SLM_GGUF_UNSIGNED && kind != SLM_GGUF_SIGNED) return wrong_type(gguf, kv, "an integer", error);
     char where[SLM_GGUF_WHERE_BYTES];
     slm_gguf_where(where, slm_gguf_name(gguf), "key", kv->key);
+    /* Above INT64_MAX no range can hold it; said apart, because int64_t could not show the value. */
     if (kind == SLM_GGUF_UNSIGNED && unsigned_at(kv, 0) > INT64_MAX)
         return slm_fail(error, SLM_ERR_FORMAT, where, "is %llu; allowed are %lld to %lld",
                         (unsigned long long)unsigned_at(kv, 0), (long long)min, (long long)max);
@@ -139,9 +147,11 @@ slm_status slm_gguf_get_f64(const struct slm_gguf *gguf, const char *key, double
     const struct slm_gguf_kv *kv;
     SLM_TRY(look_up(gguf, key, found, &kv, error));
     if (kv == NULL) return SLM_OK;
-    if (slm_gguf_value_types[kv->type].kind != SLM_GGUF_FLOAT) return wrong_type(gguf, kv, "FLOAT32 or FLOAT64", error);
-    double value = float_at(kv, 0);
-    if (!(value >= min && value <= max)) {
+    const int kind = slm_gguf_value_types[kv->type].kind;
+    const bool json_integer = gguf->from_hf && kind == SLM_GGUF_SIGNED; /* JSON writers drop ".0" */
+    if (kind != SLM_GGUF_FLOAT && !json_integer) return wrong_type(gguf, kv, "FLOAT32 or FLOAT64", error);
+    const double value = slm_gguf_f64_at(kv, 0);
+    if (!(value >= min && value <= max)) { /* this way round, NaN is refused */
         char where[SLM_GGUF_WHERE_BYTES];
         slm_gguf_where(where, slm_gguf_name(gguf), "key", kv->key);
         return slm_fail(error, SLM_ERR_FORMAT, where, "is %g; allowed are %g to %g", value, min, max);
@@ -157,7 +167,7 @@ slm_status slm_gguf_get_bool(const struct slm_gguf *gguf, const char *key, bool 
     SLM_TRY(look_up(gguf, key, found, &kv, error));
     if (kv == NULL) return SLM_OK;
     if (kv->type != SLM_GGUF_BOOL) return wrong_type(gguf, kv, "BOOL", error);
-    *out = kv->data[0] != 0;
+    *out = kv->data[0] != 0; /* only 0 and 1 have passed the parser */
     return SLM_OK;
 }
 
@@ -169,7 +179,7 @@ slm_status slm_gguf_get_str(const struct slm_gguf *gguf, const char *key, struct
     if (kv == NULL) return SLM_OK;
     if (kv->type != SLM_GGUF_STRING) return wrong_type(gguf, kv, "STRING", error);
     size_t cursor = 0;
-    (void)slm_gguf_next_string(kv, &cursor, out);
+    (void)slm_gguf_next_string(kv, &cursor, out); /* a single string is a list of one */
     return SLM_OK;
 }
 

@@ -102,6 +102,7 @@ static slm_status fail(const struct cursor *c, slm_status status, const char *fo
     return slm_fail(c->error, status, where, "%s", message);
 }
 
+/* Names what is read next by its number, until its name is known. */
 static void begin(struct cursor *c, const char *kind, size_t number)
 {
     (void)snprintf(c->number, sizeof c->number, "#%zu", number);
@@ -111,16 +112,18 @@ static void begin(struct cursor *c, const char *kind, size_t number)
 
 static size_t left(const struct cursor *c) { return c->part->readable_bytes - c->at; }
 
+/* The next bytes, as a view; the only place where the cursor moves. */
 static slm_status take(struct cursor *c, uint64_t bytes, const char *what, const unsigned char **out)
 {
     if (bytes > left(c))
-        return fail(c, SLM_ERR_FORMAT, "%s at byte %zu needs %llu bytes but the file has %zu left: it is cut short or a "
-                    "length is wrong", what, c->at, (unsigned long long)bytes, left(c));
+        return fail(c, SLM_ERR_FORMAT, "%s at byte %zu needs %llu bytes but the file has %zu left: it is cut short or "
+                    "a length is wrong", what, c->at, (unsigned long long)bytes, left(c));
     *out = c->part->data + c->at;
     c->at += (size_t)bytes;
     return SLM_OK;
 }
 
+/* A little-endian number of 1 to 8 bytes at any address. */
 static uint64_t load(const unsigned char *p, size_t bytes)
 {
     uint64_t value = 0;
@@ -144,6 +147,7 @@ static slm_status take_u64(struct cursor *c, const char *what, uint64_t *out)
     return SLM_OK;
 }
 
+/* Length and bytes. What the file cannot hold is a broken file; what it holds beyond the limit is a limit. */
 static slm_status take_string(struct cursor *c, const char *what, uint64_t limit, struct slm_str *out)
 {
     uint64_t length;
@@ -203,18 +207,19 @@ slm_status slm_gguf_index_rows(const char *path, const char *kind, struct slm_na
 static slm_status parse_header(struct cursor *c, struct slm_gguf_part *part)
 {
     if (left(c) < HEADER_BYTES)
-        return fail(c, SLM_ERR_FORMAT, "truncated header: a GGUF file has at least %d bytes, this has %zu", HEADER_BYTES,
-                    left(c));
-    const unsigned char *magic;
+        return fail(c, SLM_ERR_FORMAT, "truncated header: a GGUF file has at least %d bytes, this has %zu",
+                    HEADER_BYTES, left(c));
+    const unsigned char *magic = NULL;
     uint64_t n_tensors, n_kv;
     SLM_TRY(take(c, 4, "magic", &magic));
     if (memcmp(magic, "GGUF", 4) != 0)
-        return fail(c, SLM_ERR_FORMAT, "not a GGUF file: it begins with the bytes %02x %02x %02x %02x instead of \"GGUF\"",
-                    magic[0], magic[1], magic[2], magic[3]);
+        return fail(c, SLM_ERR_FORMAT, "not a GGUF file: it begins with the bytes %02x %02x %02x %02x instead of "
+                    "\"GGUF\"", magic[0], magic[1], magic[2], magic[3]);
     SLM_TRY(take_u32(c, "version", &part->version));
+    /* No version will reach 65536, but 2 and 3 read with swapped bytes do. */
     if (part->version != 0 && (part->version & 0xffff) == 0)
-        return fail(c, SLM_ERR_UNSUPPORTED, "a big-endian GGUF file (version field 0x%08x); only little-endian files are "
-                    "read", part->version);
+        return fail(c, SLM_ERR_UNSUPPORTED, "a big-endian GGUF file (version field 0x%08x); only little-endian files "
+                    "are read", part->version);
     if (part->version != 2 && part->version != 3)
         return fail(c, SLM_ERR_UNSUPPORTED, "GGUF version %u; versions 2 and 3 are read", part->version);
     SLM_TRY(take_u64(c, "tensor count", &n_tensors));
@@ -257,6 +262,7 @@ static slm_status take_values(struct cursor *c, struct slm_gguf_kv *kv, enum slm
     return SLM_OK;
 }
 
+/* kv->type says whether it is an array; array_type is the type of the values either way. */
 static slm_status parse_kv(struct cursor *c, struct slm_gguf_kv *kv)
 {
     struct slm_str key;
@@ -264,7 +270,7 @@ static slm_status parse_kv(struct cursor *c, struct slm_gguf_kv *kv)
     SLM_TRY(check_name(c, key));
     c->name = kv->key = key;
     SLM_TRY(take_type(c, "value type", &kv->type));
-    kv->array_type = kv->type;
+    kv->array_type = kv->type; /* a single value is read as a list of one */
     kv->n = 1;
     if (kv->type == SLM_GGUF_ARRAY) {
         SLM_TRY(take_type(c, "array element type", &kv->array_type));
@@ -288,6 +294,7 @@ static slm_status parse_metadata(struct cursor *c, struct slm_gguf_part *part)
     SLM_TRY(slm_gguf_index_rows(part->path, "key", &part->keys, part->kvs, part->n_kv, sizeof *part->kvs, c->error));
 
     part->alignment = SLM_GGUF_DEFAULT_ALIGNMENT;
+    /* The one key whose meaning the container itself depends on. */
     const struct slm_gguf_kv *kv = slm_name_index_find(&part->keys, slm_str("general.alignment"));
     if (kv == NULL) return SLM_OK;
     c->kind = "key";
@@ -305,6 +312,7 @@ static slm_status parse_metadata(struct cursor *c, struct slm_gguf_part *part)
 
 /* ---- tensors ------------------------------------------------------------------------------------------------- */
 
+/* No scalars and no empty tensors: no model has them, and a size of 0 has been a division by zero elsewhere. */
 static slm_status parse_dims(struct cursor *c, struct slm_gguf_tensor *t)
 {
     SLM_TRY(take_u32(c, "dimension count", &t->n_dims));
@@ -316,6 +324,7 @@ static slm_status parse_dims(struct cursor *c, struct slm_gguf_tensor *t)
         if (t->dims[i] == 0 || t->dims[i] > INT64_MAX)
             return fail(c, SLM_ERR_FORMAT, "dimension %u is %lld; it must be at least 1", i, (long long)t->dims[i]);
     }
+    /* One dimension at a time: a product that wraps to something small is the oldest trick against tensor readers. */
     t->n_elements = 1;
     for (uint32_t i = 0; i < t->n_dims; i++)
         if (!slm_mul_u64(t->n_elements, t->dims[i], &t->n_elements) || t->n_elements > INT64_MAX)
@@ -325,6 +334,7 @@ static slm_status parse_dims(struct cursor *c, struct slm_gguf_tensor *t)
     return SLM_OK;
 }
 
+/* The type must be one we can decode, and rows must be whole blocks, or no row could be addressed. */
 static slm_status parse_dtype(struct cursor *c, struct slm_gguf_tensor *t)
 {
 #define X(name, id, block, bytes) " " #name "(" #id ")"
@@ -369,11 +379,13 @@ static slm_status place_tensors(struct cursor *c, struct slm_gguf_part *part)
         c->kind = "tensor";
         c->name = t->name;
         next = (next + mask) & ~mask;
+        const char *wrong = t->offset & mask ? "is not aligned"
+                            : t->offset < next ? "overlaps the tensor before"
+                                               : "leaves a hole";
         if (t->offset != next)
             return fail(c, SLM_ERR_FORMAT, "data offset is %llu, which %s; it must be %llu (tensors follow each other, "
-                        "aligned to %u)", (unsigned long long)t->offset,
-                        t->offset & mask ? "is not aligned" : t->offset < next ? "overlaps the tensor before" : "leaves a hole",
-                        (unsigned long long)next, part->alignment);
+                        "aligned to %u)", (unsigned long long)t->offset, wrong, (unsigned long long)next,
+                        part->alignment);
         uint64_t start, end;
         if (!slm_add_u64(part->data_offset, t->offset, &start) || !slm_add_u64(start, t->bytes, &end) ||
             end > part->file_bytes)
@@ -413,6 +425,7 @@ void slm_gguf_part_release(struct slm_gguf_part *part)
     slm_release(part->kvs);
     slm_release(part->tensors);
     slm_release(part->path);
+    slm_release(part->owned);
     if (part->map.data != NULL) slm_os()->unmap(&part->map);
     *part = (struct slm_gguf_part){0};
 }

@@ -31,6 +31,7 @@ struct slm_gguf_writer {
 
 static const char ALIGNMENT_KEY[] = "general.alignment";
 
+/* Zero bytes that bring n to a multiple of the alignment. */
 static uint64_t padding(const struct slm_gguf_writer *w, uint64_t n) { return -n & (w->alignment - 1); }
 
 slm_status slm_gguf_writer_open(const char *path, uint32_t alignment, struct slm_gguf_writer **out,
@@ -38,8 +39,8 @@ slm_status slm_gguf_writer_open(const char *path, uint32_t alignment, struct slm
 {
     if (alignment == 0) alignment = SLM_GGUF_DEFAULT_ALIGNMENT;
     if ((alignment & (alignment - 1)) != 0 || alignment > SLM_GGUF_MAX_ALIGNMENT)
-        return slm_fail(error, SLM_ERR_ARGUMENT, path, "alignment is %u; it must be a power of two, at most %u", alignment,
-                        SLM_GGUF_MAX_ALIGNMENT);
+        return slm_fail(error, SLM_ERR_ARGUMENT, path, "alignment is %u; it must be a power of two, at most %u",
+                        alignment, SLM_GGUF_MAX_ALIGNMENT);
     struct slm_gguf_writer *w = slm_alloc(1, sizeof *w, path, error);
     if (w == NULL) return SLM_ERR_MEMORY;
     w->alignment = alignment;
@@ -63,6 +64,7 @@ out:
 
 /* ---- keys ---------------------------------------------------------------------------------------------------- */
 
+/* Appending reports nothing: slm_buf remembers the first failure, and whoever adds last asks for it. */
 static void add_uint(struct slm_buf *buf, uint64_t value, size_t bytes)
 {
     unsigned char p[8];
@@ -76,6 +78,7 @@ static void add_string(struct slm_buf *buf, struct slm_str s)
     slm_buf_add_str(buf, s);
 }
 
+/* An error about a key of the file being written. */
 static slm_status fail_key(const struct slm_gguf_writer *w, struct slm_str key, slm_status status, const char *message,
                            struct slm_error *error)
 {
@@ -103,7 +106,7 @@ slm_status slm_gguf_write_kv(struct slm_gguf_writer *w, const struct slm_gguf_kv
 {
     if (slm_str_is(kv->key, ALIGNMENT_KEY)) {
         if (kv->type != SLM_GGUF_U32 || slm_gguf_i64_at(kv, 0) != w->alignment)
-            return fail_key(w, kv->key, SLM_ERR_ARGUMENT, "differs from the alignment this file is written with", error);
+            return fail_key(w, kv->key, SLM_ERR_ARGUMENT, "differs from the alignment this file has", error);
         w->says_alignment = true;
     }
     SLM_TRY(begin_kv(w, kv->key, kv->type, kv->array_type, kv->n, error));
@@ -127,6 +130,7 @@ slm_status slm_gguf_write_i64(struct slm_gguf_writer *w, const char *key, enum s
     SLM_ASSERT(type < SLM_GGUF_TYPE_COUNT && slm_gguf_value_types[type].kind <= SLM_GGUF_SIGNED);
     const struct slm_gguf_value_type *info = &slm_gguf_value_types[type];
     bool is_signed = info->kind == SLM_GGUF_SIGNED;
+    /* UINT64 is given as int64_t, so its upper half cannot be asked for. */
     int64_t max = INT64_MAX >> (info->bytes == 8 ? 0 : 64 - 8 * info->bytes - (is_signed ? 0 : 1));
     int64_t min = is_signed ? -max - 1 : 0;
     if (value < min || value > max) {
@@ -184,17 +188,21 @@ slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str nam
     SLM_ASSERT(dtype >= 0 && dtype < SLM_DTYPE_COUNT);
     char where[SLM_GGUF_WHERE_BYTES];
     slm_gguf_where(where, w->path, "tensor", name);
-    if (w->streaming) return slm_fail(error, SLM_ERR_ARGUMENT, where, "is declared after tensor data; declarations come first");
+    if (w->streaming)
+        return slm_fail(error, SLM_ERR_ARGUMENT, where, "is declared after tensor data; declarations come first");
     if (n_dims < 1 || n_dims > SLM_GGUF_MAX_DIMS)
-        return slm_fail(error, SLM_ERR_ARGUMENT, where, "has %u dimensions; 1 to %d are allowed", n_dims, SLM_GGUF_MAX_DIMS);
+        return slm_fail(error, SLM_ERR_ARGUMENT, where, "has %u dimensions; 1 to %d are allowed", n_dims,
+                        SLM_GGUF_MAX_DIMS);
+    /* Only what this function computes with is checked here; check_header judges the rest as a reader would. */
     uint64_t n = 1, bytes, end;
     bool fits = true;
     for (uint32_t i = 0; i < n_dims; i++) fits = fits && slm_mul_u64(n, dims[i], &n);
     uint64_t offset = w->data_bytes + padding(w, w->data_bytes);
     if (!fits || dims[0] % slm_dtypes[dtype].block != 0 || !slm_dtype_bytes(dtype, n, &bytes) ||
         !slm_add_u64(offset, bytes, &end) || end > INT64_MAX)
-        return slm_fail(error, SLM_ERR_ARGUMENT, where, "is too large, or its rows of %llu elements do not fit the blocks "
-                        "of %u of type %s", (unsigned long long)dims[0], slm_dtypes[dtype].block, slm_dtypes[dtype].name);
+        return slm_fail(error, SLM_ERR_ARGUMENT, where, "is too large, or its rows of %llu elements do not fit the "
+                        "blocks of %u of type %s", (unsigned long long)dims[0], slm_dtypes[dtype].block,
+                        slm_dtypes[dtype].name);
 
     if (w->n_tensors == w->tensor_capacity) {
         size_t capacity = w->tensor_capacity ? 2 * w->tensor_capacity : 64;
@@ -270,7 +278,7 @@ slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size
 {
     SLM_TRY(begin_data(w, error));
     const unsigned char *p = data;
-    while (bytes > 0) {
+    while (bytes > 0) { /* a chunk may end one tensor and begin the next */
         if (w->current == w->n_tensors)
             return slm_fail(error, SLM_ERR_ARGUMENT, w->path, "%zu bytes more than the declared tensors have", bytes);
         uint64_t rest = w->tensor_bytes[w->current] - w->current_written;
@@ -290,6 +298,7 @@ slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
+/* The memory alone; the file is closed and named or removed by then. */
 static void free_writer(struct slm_gguf_writer *w)
 {
     slm_buf_release(&w->kvs);
@@ -311,6 +320,7 @@ slm_status slm_gguf_writer_finish(struct slm_gguf_writer *w, struct slm_error *e
         slm_gguf_writer_abandon(w);
         return status;
     }
+    /* Close before rename: some file systems report a failed write only here. */
     status = slm_os()->close(w->file, error);
     w->file = NULL;
     if (status == SLM_OK) status = slm_os()->rename(w->temp_path, w->path, error);
@@ -322,7 +332,7 @@ slm_status slm_gguf_writer_finish(struct slm_gguf_writer *w, struct slm_error *e
 void slm_gguf_writer_abandon(struct slm_gguf_writer *w)
 {
     if (w == NULL) return;
-    if (w->file != NULL) {
+    if (w->file != NULL) { /* the cause has been reported: what fails now is only tidying up */
         (void)slm_os()->close(w->file, NULL);
         (void)slm_os()->remove(w->temp_path, NULL);
     }

@@ -2,15 +2,17 @@
  *
  * The name index of the file readers: see the header for what it is.
  *
- * Files are hostile: names can be chosen to collide in any known hash function, which turns a table into a list and a
- * million tensors into half a year. Rather than hide the function behind a random seed (and lose repeatable timing), the
- * builder counts: at most half of the slots are used, so runs of more than MAX_PROBES taken slots do not happen by
- * chance, and a file that makes one is refused. Deliberately not here: removal, growth, any other key than bytes. */
+ * Files are hostile: names can be chosen to collide in any known hash function, which turns a table into a list and
+ * opening a million tensors into hours. Rather than hide the function behind a random seed (and lose repeatable
+ * timing), the builder counts: at most half of the slots are used, so runs of more than MAX_PROBES taken slots do not
+ * happen by chance, and a file that makes one is refused.
+ * Deliberately not here: removal, growth, any other key than bytes. */
 #include "format/name_index.h"
 
 #include "base/os.h"
 
-enum { MAX_PROBES = 256 }; /* with random hashes a run this long has a chance of about 1e-15 in the largest table */
+/* The chance of one such run in the largest table, half full of random hashes, is about 1e-15. */
+enum { MAX_PROBES = 256 };
 
 static struct slm_str name_of(const struct slm_name_index *index, size_t row)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Finds a row by its name: an open-addressing hash table over an array of structs whose first member is the name
  * (struct slm_str). Built once, then read only. The array must outlive the index; the index does not own it.
- * Time to build is linear whatever the names are: a table in which names collide more than chance explains is refused. */
+ * Time to build is linear whatever the names are: names that collide more than chance explains are refused. */
 #ifndef SLM_FORMAT_NAME_INDEX_H
 #define SLM_FORMAT_NAME_INDEX_H
 #include "base/str.h"

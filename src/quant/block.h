@@ -13,7 +13,7 @@ enum { SLM_BLOCK = 32, SLM_SUPERBLOCK = 256 }; /* elements */
 /* ---- 32 elements: one scale ---- */
 struct slm_block_q4_0 { uint8_t d[2], qs[16]; };             /* element j: low nibble of qs[j]; j + 16: high nibble */
 struct slm_block_q4_1 { uint8_t d[2], m[2], qs[16]; };       /* codes as Q4_0; m is the value of code 0 */
-struct slm_block_q5_0 { uint8_t d[2], qh[4], qs[16]; };      /* low 4 bits as Q4_0; fifth bit of element j: bit j of qh */
+struct slm_block_q5_0 { uint8_t d[2], qh[4], qs[16]; };      /* low bits as Q4_0; fifth bit of element j: bit j of qh */
 struct slm_block_q5_1 { uint8_t d[2], m[2], qh[4], qs[16]; };
 struct slm_block_q8_0 { uint8_t d[2]; int8_t qs[32]; };
 struct slm_block_iq4_nl { uint8_t d[2], qs[16]; };           /* codes as Q4_0, looked up in slm_quant_iq4_values */

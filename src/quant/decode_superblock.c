@@ -10,7 +10,8 @@
  * A NaN or infinite scale goes through the same arithmetic; the sign and payload of a NaN result are not defined. */
 #include "quant/block.h"
 
-/* q of 2 bits. Each half (128 elements) is 32 bytes; bits 2s..2s+1 of them are its elements 32s..32s+31; scales of 16. */
+/* q of 2 bits. Each half (128 elements) is 32 bytes; bits 2s..2s+1 of them are its elements 32s..32s+31. Scales and
+ * mins of 16. */
 void slm_quant_decode_Q2_K(const void *src, float *dst, size_t n)
 {
     const struct slm_block_q2_k *b = src;
@@ -113,7 +114,7 @@ void slm_quant_decode_IQ4_XS(const void *src, float *dst, size_t n)
 }
 
 /* Digit k of a TQ1_0 byte, minus 1. The byte is ceil(256 * v / 243) for the five-digit base-3 number v, so it holds
- * v / 243 as a fraction of 256: multiplying by 3^k modulo 256 brings digit k to the front, times 3 over 256 reads it. */
+ * v / 243 as a fraction of 256: times 3^k modulo 256 brings digit k to the front, times 3 over 256 reads it. */
 static int ternary_digit(uint8_t byte, int k)
 {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};

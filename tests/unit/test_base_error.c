@@ -98,8 +98,9 @@ static void test_assert_aborts(void **state)
     assert_true(read(ends[0], text, sizeof text - 1) > 0);
     (void)close(ends[0]);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    text[strcspn(text, "\n")] = '\0'; /* one line, whatever the system adds after it */
+    assert_memory_equal(text, "slm: internal error: ", 21);
     assert_non_null(strstr(text, "1 + 1 == 3"));
-    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1); /* one line */
 }
 
 /* Against 128-bit arithmetic. */

@@ -26,7 +26,7 @@ static void test_expf_accuracy(void **state)
     double worst = 0, worst_near_one = 0;
     float at = 0;
     size_t n = 0;
-    for (uint32_t bits = 0; bits <= 0x42B17000u; bits += 211) { /* up to 88.72 */
+    for (uint32_t bits = 0; bits <= 0x42B17000u; bits += 997) { /* up to 88.72 */
         for (int sign = 0; sign < 2; sign++) {
             float x = slm_bits_f32(bits | (uint32_t)sign << 31);
             if (x <= SLM_EXPF_MIN || x >= SLM_EXPF_MAX) continue;
@@ -70,7 +70,7 @@ static void test_sincosf(void **state)
     (void)state;
     double worst = 0;
     size_t n = 0;
-    for (uint32_t bits = 0; bits <= 0x4E800000u; bits += 401) { /* up to 2^30 */
+    for (uint32_t bits = 0; bits <= 0x4E800000u; bits += 2003) { /* up to 2^30 */
         for (int sign = 0; sign < 2; sign++) {
             float x = slm_bits_f32(bits | (uint32_t)sign << 31), s, c;
             slm_sincosf(x, &s, &c);
@@ -80,7 +80,7 @@ static void test_sincosf(void **state)
             n++;
         }
     }
-    for (int64_t k = 1; k < 600000000; k += 1 + k / 1000) { /* the floats next to multiples of pi/2: cancellation */
+    for (int64_t k = 1; k < 600000000; k += 1 + k / 200) { /* the floats next to multiples of pi/2: cancellation */
         float x = (float)((double)k * 1.5707963267948966);
         for (int d = -1; d <= 1; d++, n++) {
             float v = d < 0 ? nextafterf(x, 0) : d > 0 ? nextafterf(x, 2 * x) : x, s, c;
@@ -171,7 +171,7 @@ static void test_half(void **state)
                 if (sign) break;
             }
     }
-    for (uint64_t bits = 0; bits <= UINT32_MAX; bits += 5003) { /* and a walk over everything */
+    for (uint64_t bits = 0; bits <= UINT32_MAX; bits += 50021) { /* and a walk over everything */
         float f = slm_bits_f32((uint32_t)bits);
         _Float16 half = (_Float16)f;
         uint16_t expected;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Block formats against ggml: tests/golden/quant_blocks.bin holds packed blocks and what ggml's to_float makes of them,
- * and rows of f32 with what its from_float_ref makes of them (tools/golden/quant_blocks.py wrote it). All bits count. */
+ * Block formats against ggml: tests/golden/quant_blocks.bin holds packed blocks with what ggml's to_float makes of
+ * them, and rows of f32 with what its from_float_ref does (tools/golden/quant_blocks.py wrote it). All bits count. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -166,7 +166,12 @@ static void test_round_trip_error(void **state)
 {
     (void)state;
     static const struct { enum slm_dtype type; float steps; } rows[] = {
-        {SLM_DTYPE_Q4_0, 8}, {SLM_DTYPE_Q4_1, 7.5f}, {SLM_DTYPE_Q5_0, 16}, {SLM_DTYPE_Q5_1, 15.5f}, {SLM_DTYPE_Q8_0, 127}};
+        {SLM_DTYPE_Q4_0, 8},
+        {SLM_DTYPE_Q4_1, 7.5f},
+        {SLM_DTYPE_Q5_0, 16},
+        {SLM_DTYPE_Q5_1, 15.5f},
+        {SLM_DTYPE_Q8_0, 127},
+    };
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
         for (uint64_t trial = 0; trial < 200; trial++) {
             float x[32], y[32], most = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The sampler chain against an oracle that is written the slow way: full sorts, libm, probabilities that sum to 1.
- * pick() gives one id, so a distribution is checked by drawing many times: no id outside the oracle's survivors may
- * ever appear, and the counts must pass a chi-square test. Seeds are fixed: a verdict never changes between runs. */
+ * The sampler chain against an oracle that is written the slow way: full sorts, libm, probabilities that sum
+ * to 1. pick() gives one id, so a distribution is checked by drawing many times: no id outside the oracle's
+ * survivors may ever appear, and the counts must pass a chi-square test. Seeds are fixed: a verdict never
+ * changes between runs. */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -18,7 +19,7 @@ enum { MAX_VOCAB = 4096 };
 static const struct slm_sampler_params all_off = {
     .temperature = 1.0f, .top_p = 1.0f, .typical_p = 1.0f, .repeat_penalty = 1.0f, .seed = 1234};
 
-/* ---- the oracle --------------------------------------------------------------------------------------------- */
+/* ---- the oracle ------------------------------------------------------------------------------ */
 
 struct entry {
     double logit, p, key;
@@ -48,12 +49,13 @@ static void softmax(struct oracle *o, double temperature)
 }
 
 /* Straight from the definitions, in the documented order. */
-static void oracle_run(struct oracle *o, const float *logits, int n_vocab, const int32_t *history, int n_history,
-                       const struct slm_sampler_params *p)
+static void oracle_run(struct oracle *o, const float *logits, int n_vocab, const int32_t *history,
+                       int n_history, const struct slm_sampler_params *p)
 {
     o->n = n_vocab;
     for (int i = 0; i < n_vocab; i++) o->e[i] = (struct entry){.logit = (double)logits[i], .id = i};
-    for (size_t b = 0; b < p->n_logit_bias; b++) o->e[p->logit_bias[b].id].logit += (double)p->logit_bias[b].bias;
+    for (size_t b = 0; b < p->n_logit_bias; b++)
+        o->e[p->logit_bias[b].id].logit += (double)p->logit_bias[b].bias;
     int first = p->penalty_last_n < 0 || p->penalty_last_n > n_history ? 0 : n_history - p->penalty_last_n;
     for (int i = 0; i < n_vocab; i++) {
         int count = 0;
@@ -92,7 +94,7 @@ static void oracle_run(struct oracle *o, const float *logits, int n_vocab, const
     softmax(o, (double)p->temperature);
 }
 
-/* ---- helpers ------------------------------------------------------------------------------------------------ */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 static float *random_logits(int n, uint64_t seed, double spread)
 {
@@ -104,15 +106,15 @@ static float *random_logits(int n, uint64_t seed, double spread)
     return logits;
 }
 
-static int32_t pick_one(const float *logits, int n_vocab, const int32_t *history, int n_history, uint64_t position,
-                        const struct slm_sampler_params *params)
+static int32_t pick_one(const float *logits, int n_vocab, const int32_t *history, int n_history,
+                        uint64_t position, const struct slm_sampler_params *params)
 {
     struct slm_sampler_scratch scratch;
     int32_t id = -1;
     struct slm_error error = {0};
     assert_int_equal(slm_sampler_scratch_init(&scratch, (size_t)n_vocab, &error), SLM_OK);
-    slm_status status = slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, position,
-                                         params, &id, &error);
+    slm_status status = slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history,
+                                         position, params, &id, &error);
     slm_sampler_scratch_release(&scratch);
     if (status != SLM_OK) fail_msg("%s: %s", error.where, error.message);
     return id;
@@ -131,8 +133,8 @@ static int check_distribution(const float *logits, int n_vocab, const int32_t *h
     assert_int_equal(slm_sampler_scratch_init(&scratch, (size_t)n_vocab, NULL), SLM_OK);
     for (int d = 0; d < n_draws; d++) {
         int32_t id = -1;
-        if (slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, (uint64_t)d, params, &id,
-                             &error) != SLM_OK)
+        if (slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, (uint64_t)d, params,
+                             &id, &error) != SLM_OK)
             fail_msg("%s: %s", error.where, error.message);
         assert_in_range(id, 0, n_vocab - 1);
         counts[id]++;
@@ -156,14 +158,15 @@ static int check_distribution(const float *logits, int n_vocab, const int32_t *h
         chi2 += (rest - rest_expected) * (rest - rest_expected) / rest_expected;
         cells++;
     }
-    if (drawn != n_draws) fail_msg("%d of %d draws are outside the oracle's %d survivors", n_draws - drawn, n_draws, o.n);
+    if (drawn != n_draws)
+        fail_msg("%d of %d draws are outside the oracle's %d survivors", n_draws - drawn, n_draws, o.n);
     /* Mean cells-1, deviation sqrt(2(cells-1)): five deviations plus the skew of few cells. */
     double limit = cells - 1 + 5 * sqrt(2.0 * (cells > 1 ? cells - 1 : 1)) + 12;
     if (chi2 > limit) fail_msg("chi-square %.1f over %d cells, limit %.1f", chi2, cells, limit);
     return o.n;
 }
 
-/* ---- tests -------------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_greedy(void **state)
 {
@@ -206,10 +209,10 @@ static void test_each_filter(void **state)
     for (uint64_t round = 0; round < 4; round++) {
         const float *logits = random_logits(n, 50 + round, 2.5);
         const struct slm_sampler_params rows[] = {
-            {.top_k = 1},           {.top_k = 7},          {.top_k = 199},        {.top_k = 200},
-            {.top_k = 100000},      {.top_p = 0.0001f},    {.top_p = 0.5f},       {.top_p = 0.93f},
-            {.top_p = 0.9999f},     {.min_p = 0.02f},      {.min_p = 0.5f},       {.min_p = 1.0f},
-            {.typical_p = 0.0001f}, {.typical_p = 0.2f},   {.typical_p = 0.7f},   {.typical_p = 0.97f},
+            {.top_k = 1},           {.top_k = 7},        {.top_k = 199},      {.top_k = 200},
+            {.top_k = 100000},      {.top_p = 0.0001f},  {.top_p = 0.5f},     {.top_p = 0.93f},
+            {.top_p = 0.9999f},     {.min_p = 0.02f},    {.min_p = 0.5f},     {.min_p = 1.0f},
+            {.typical_p = 0.0001f}, {.typical_p = 0.2f}, {.typical_p = 0.7f}, {.typical_p = 0.97f},
         };
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
             struct slm_sampler_params p = all_off;
@@ -263,11 +266,22 @@ static void test_top_k_keeps_lower_ids_on_ties(void **state)
     struct slm_sampler_params p = all_off;
     p.temperature = FLT_MAX;
     p.top_k = K;
-    for (int i = 0; i < N; i++) logits[i] = (float)((i * 7919) % 40); /* 25 tokens of each value: 39 fills the k */
-    for (int i = 0; i < N; i += 200) logits[i + 1] = 39.0f;           /* ... and now there are more than k */
+    for (int i = 0; i < N; i++)
+        logits[i] = (float)((i * 7919) % 40);               /* 25 tokens of each value: 39 fills the k */
+    for (int i = 0; i < N; i += 200) logits[i + 1] = 39.0f; /* ... and now there are more than k */
     assert_int_equal(check_distribution(logits, N, NULL, 0, &p, 2000), K);
     memset(logits, 0, sizeof logits);
     for (uint64_t d = 0; d < 500; d++) assert_in_range(pick_one(logits, N, NULL, 0, d, &p), 0, K - 1);
+    /* A late winner pushes out the highest of the equal ids, not the lowest. */
+    const float late[] = {5, 5, 5, 5, 6, 5, 7};
+    for (p.top_k = 1; p.top_k <= 7; p.top_k++) {
+        assert_int_equal(check_distribution(late, 7, NULL, 0, &p, 2000), p.top_k);
+        struct slm_sampler_params nucleus = all_off;
+        nucleus.temperature = FLT_MAX;
+        nucleus.top_p = (float)p.top_k / 7.01f;
+        check_distribution(late, 7, NULL, 0, &nucleus, 2000);
+    }
+    p.top_k = K;
     for (int i = 0; i < N; i++) logits[i] = (float)i; /* rising: the heap's worst case */
     assert_int_equal(check_distribution(logits, N, NULL, 0, &p, 2000), K);
     for (int i = 0; i < N; i++) logits[i] = (float)-i;
@@ -386,7 +400,8 @@ static void test_bad_logits(void **state)
             float *logits = random_logits(50, 1, 1.0);
             logits[where] = bad[b];
             assert_int_equal(slm_sampler_scratch_init(&scratch, 50, NULL), SLM_OK);
-            assert_int_equal(slm_sampler_pick(&scratch, logits, 50, NULL, 0, 0, &p, &id, &error), SLM_ERR_NUMERIC);
+            assert_int_equal(slm_sampler_pick(&scratch, logits, 50, NULL, 0, 0, &p, &id, &error),
+                             SLM_ERR_NUMERIC);
             assert_int_equal(id, -7);
             slm_sampler_scratch_release(&scratch);
         }
@@ -426,7 +441,8 @@ static void test_bad_parameters(void **state)
         {"min_p", "0 to 1", offsetof(struct slm_sampler_params, min_p), -0.01f, 1.01f},
         {"typical_p", "0 to 1", offsetof(struct slm_sampler_params, typical_p), -0.01f, 1.01f},
         {"repeat_penalty", "0 to", offsetof(struct slm_sampler_params, repeat_penalty), -0.5f, INFINITY},
-        {"frequency_penalty", "to", offsetof(struct slm_sampler_params, frequency_penalty), -INFINITY, INFINITY},
+        {"frequency_penalty", "to", offsetof(struct slm_sampler_params, frequency_penalty), -INFINITY,
+         INFINITY},
         {"presence_penalty", "to", offsetof(struct slm_sampler_params, presence_penalty), -INFINITY, INFINITY},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

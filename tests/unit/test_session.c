@@ -339,6 +339,37 @@ static void memory_is_predicted_and_checked(void **state)
     slm_model_close(model);
 }
 
+struct progress { uint64_t calls, last, total, stop_at; };
+
+static bool watch(void *user, uint64_t done, uint64_t total)
+{
+    struct progress *p = user;
+    assert_true(done >= p->last && done <= total);
+    p->calls++;
+    p->last = done;
+    p->total = total;
+    return p->calls != p->stop_at;
+}
+
+static void loading_reports_and_can_be_cancelled(void **state)
+{
+    (void)state;
+    struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F32);
+    spec.n_ff = 32 * 1024; /* 48 MiB of weights: more than one report */
+    const char *path = tiny_path("big.gguf");
+    tiny_model_write(path, &spec);
+    struct progress seen = {0};
+    const struct slm_model_options options = {.progress = watch, .progress_user = &seen};
+    struct slm_model *model;
+    struct slm_error error;
+    assert_int_equal(slm_model_open(path, &options, &model, &error), SLM_OK);
+    slm_model_close(model);
+    assert_true(seen.calls >= 8 && seen.last == seen.total && seen.total > 40u << 20);
+    seen = (struct progress){.stop_at = 3};
+    assert_int_equal(slm_model_open(path, &options, &model, &error), SLM_ERR_CANCELLED);
+    assert_int_equal(seen.calls, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +382,7 @@ int main(void)
         cmocka_unit_test(stop_strings_cut_exactly),
         cmocka_unit_test(no_allocation_in_the_token_loop),
         cmocka_unit_test(memory_is_predicted_and_checked),
+        cmocka_unit_test(loading_reports_and_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

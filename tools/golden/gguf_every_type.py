@@ -12,7 +12,8 @@ import gguf
 import numpy as np
 
 T = gguf.GGUFValueType
-out = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2] / "tests/golden/every_type.gguf")
+default = pathlib.Path(__file__).parents[2] / "tests/golden/every_type.gguf"
+out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
 w = gguf.GGUFWriter(out, "test")
 w.add_custom_alignment(64)
 for key, value, kind in [("u8", 255, T.UINT8), ("i8", -128, T.INT8), ("u16", 65535, T.UINT16), ("i16", -32768, T.INT16),

@@ -29,11 +29,13 @@ TYPES = {
     "Q4_0": (2, 32, 18, [0]), "Q4_1": (3, 32, 20, [0, 2]), "Q5_0": (6, 32, 22, [0]), "Q5_1": (7, 32, 24, [0, 2]),
     "Q8_0": (8, 32, 34, [0]), "Q2_K": (10, 256, 84, [80, 82]), "Q3_K": (11, 256, 110, [108]),
     "Q4_K": (12, 256, 144, [0, 2]), "Q5_K": (13, 256, 176, [0, 2]), "Q6_K": (14, 256, 210, [208]),
-    "IQ4_NL": (20, 32, 18, [0]), "IQ4_XS": (23, 256, 136, [0]), "TQ1_0": (34, 256, 54, [52]), "TQ2_0": (35, 256, 66, [64]),
+    "IQ4_NL": (20, 32, 18, [0]), "IQ4_XS": (23, 256, 136, [0]), "TQ1_0": (34, 256, 54, [52]),
+    "TQ2_0": (35, 256, 66, [64]),
 }
 ENCODERS = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 UNIT, N_UNITS = 256, 12
-SCALES = np.array([0x0000, 0x8000, 0x0001, 0x83ff, 0x0400, 0x3c00, 0xbc00, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e00], "<u2")
+SCALES = np.array([0x0000, 0x8000, 0x0001, 0x83ff, 0x0400, 0x3c00, 0xbc00, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e00],
+                  "<u2")
 
 
 class Traits(ctypes.Structure):
@@ -81,7 +83,8 @@ def packed_units(rng, name):
         data[1], data[2] = 0, 255                      # all codes lowest, all highest
         for at in scales:
             # ordinary scales first, then every extreme in turn, then whatever the random bytes were
-            data[:3, :, at:at + 2] = rng.normal(0, 0.02, (3, UNIT // block)).astype("<f2").view(np.uint8).reshape(3, -1, 2)
+            ordinary = rng.normal(0, 0.02, (3, UNIT // block)).astype("<f2")
+            data[:3, :, at:at + 2] = ordinary.view(np.uint8).reshape(3, -1, 2)
             pick = SCALES[(np.arange(8 * (UNIT // block)) + at) % len(SCALES)].view(np.uint8)
             data[3:11, :, at:at + 2] = pick.reshape(8, -1, 2)
     else:

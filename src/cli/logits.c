@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `slm logits`: the model's raw answer to a row of token ids, before any sampling: for comparing with other
+ * programs and for tests. JSON carries every logit with enough digits to read back the same float. */
+#include "base/os.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+struct logits_options {
+    uint64_t seen;
+    const char *ids;
+    bool all, json;
+    int32_t top;
+    struct slm_model_choice model;
+};
+
+#define AT(field) offsetof(struct logits_options, field)
+static const struct slm_option logits_rows[] = {
+    {.name = "ids", .kind = SLM_OPTION_TEXT, .offset = AT(ids), .arg = "IDS",
+     .help = "the tokens, numbers between spaces or commas"},
+    {.name = "all", .kind = SLM_OPTION_FLAG, .offset = AT(all),
+     .help = "logits after every token (default: after the last)"},
+    {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
+     .help = "{\"n_vocab\": N, \"logits\": [[...], ...]} (default: the likeliest tokens as text)"},
+    {.name = "top", .kind = SLM_OPTION_INT, .offset = AT(top), .arg = "K", .min = 1, .max = 1000,
+     .help = "tokens to show as text (default: 10)"},
+};
+#undef AT
+static const struct slm_option_group logits_groups[] = {
+    {"Options", logits_rows, sizeof logits_rows / sizeof logits_rows[0], 0},
+    SLM_MODEL_GROUP(struct logits_options, model),
+};
+
+/* The rows of one evaluation. */
+struct answer {
+    const float *logits;           /* [n_rows, n_vocab] */
+    size_t n_rows, n_vocab, first; /* first: position of row 0 */
+};
+
+static void add_json(struct slm_buf *out, const struct answer *answer)
+{
+    slm_buf_puts(out, "{");
+    slm_json_i64(out, "n_vocab", (int64_t)answer->n_vocab);
+    slm_json_key(out, "logits");
+    slm_buf_puts(out, "[");
+    for (size_t r = 0; r < answer->n_rows; r++) {
+        slm_buf_puts(out, r ? ",[" : "[");
+        for (size_t i = 0; i < answer->n_vocab; i++) {
+            if (i) slm_buf_puts(out, ",");
+            slm_json_float(out, answer->logits[r * answer->n_vocab + i]);
+        }
+        slm_buf_puts(out, "]");
+    }
+    slm_buf_puts(out, "]}\n");
+}
+
+/* "position  id  logit  text" of the k likeliest, by repeated search: k is small and this is for eyes. */
+static void add_top(struct slm_buf *out, const struct slm_model *model, const float *row, size_t n_vocab,
+                    size_t k, size_t position)
+{
+    float bar = 0;
+    size_t last = n_vocab;
+    for (size_t n = 0; n < k && n < n_vocab; n++) {
+        size_t best = n_vocab;
+        for (size_t i = 0; i < n_vocab; i++) {
+            bool taken = last < n_vocab && (row[i] > bar || (row[i] == bar && i <= last));
+            if (!taken && (best == n_vocab || row[i] > row[best])) best = i;
+        }
+        if (best == n_vocab) return;
+        bar = row[best];
+        last = best;
+        char piece[256];
+        size_t bytes = 0;
+        int32_t id = (int32_t)best;
+        slm_buf_printf(out, "%zu\t%d\t%.6f\t", position, id, (double)bar);
+        /* A model without a tokenizer has ids only. */
+        if (slm_detokenize(model, &id, 1, true, piece, sizeof piece, &bytes, NULL) == SLM_OK)
+            slm_buf_add_json_string(out, (struct slm_str){piece, bytes < sizeof piece ? bytes : sizeof piece});
+        slm_buf_puts(out, "\n");
+    }
+}
+
+static slm_status evaluate(struct slm_session *session, const struct logits_options *options,
+                           const int32_t *ids, size_t n_ids, float **memory, struct answer *answer,
+                           struct slm_error *error)
+{
+    if (!options->all) {
+        SLM_TRY(slm_session_eval(session, ids, n_ids, error));
+        answer->logits = slm_session_logits(session);
+        answer->n_rows = 1;
+        answer->first = n_ids - 1;
+        return SLM_OK;
+    }
+    *memory = slm_alloc(n_ids, answer->n_vocab * sizeof(float), "logits", error);
+    if (!*memory) return SLM_ERR_MEMORY;
+    SLM_TRY(slm_session_eval_all(session, ids, n_ids, *memory, error));
+    answer->logits = *memory;
+    answer->n_rows = n_ids;
+    return SLM_OK;
+}
+
+static int logits_main(void *opaque, int n_args, char **args)
+{
+    struct logits_options *options = opaque;
+    struct slm_model *model = NULL;
+    struct slm_session *session = NULL;
+    struct slm_buf out = {0};
+    struct slm_error error;
+    int32_t *ids = NULL;
+    float *memory = NULL;
+    size_t n_ids = 0;
+    struct answer answer = {0};
+    if (n_args > 0) options->model.path = args[0];
+    if (!options->ids)
+        return slm_cli_usage("logits", "--ids is needed: the tokens to evaluate, as in --ids \"1 2 3\"");
+    slm_status status = slm_cli_open_model(&options->model, false, &model, &error);
+    if (status != SLM_OK) goto out;
+    answer.n_vocab = (size_t)slm_model_info(model).n_vocab;
+    status = slm_cli_parse_ids(options->ids, slm_model_info(model).n_vocab, &ids, &n_ids, &error);
+    if (status != SLM_OK) goto out;
+    if (n_ids == 0) status = slm_fail(&error, SLM_ERR_ARGUMENT, "ids", "at least one token id is needed");
+    if (status == SLM_OK) status = slm_cli_open_session(model, &options->model, &session, &error);
+    if (status == SLM_OK) status = evaluate(session, options, ids, n_ids, &memory, &answer, &error);
+    if (status != SLM_OK) goto out;
+    if (options->json) add_json(&out, &answer);
+    else
+        for (size_t r = 0; r < answer.n_rows; r++)
+            add_top(&out, model, answer.logits + r * answer.n_vocab, answer.n_vocab,
+                    options->top > 0 ? (size_t)options->top : 10, answer.first + r);
+out:
+    slm_session_close(session);
+    slm_model_close(model);
+    slm_release(ids);
+    slm_release(memory);
+    if (status == SLM_OK) return slm_cli_emit(&out);
+    slm_buf_release(&out);
+    return slm_cli_fail(&error);
+}
+
+const struct slm_command slm_command_logits = {
+    .name = "logits",
+    .args = "[MODEL] --ids \"1 2 3\"",
+    .summary = "Shows a model's logits after given tokens",
+    .groups = logits_groups,
+    .n_groups = sizeof logits_groups / sizeof logits_groups[0],
+    .options_bytes = sizeof(struct logits_options),
+    .max_args = 1,
+    .run = logits_main,
+};

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `slm run`: one prompt in, generated text out, streamed as whole characters. stdout is the text and nothing
+ * else, so `slm run ... > story.txt` is the story; timing goes to stderr when asked for.
+ *
+ * With a chat template the prompt is a user's message; with --raw, or when the model has none, it is the
+ * beginning of a text that the model continues. Without any prompt and on a terminal it becomes the interactive
+ * chat (chat.c). */
+#include <unistd.h>
+
+#include "base/os.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+enum { MAX_PROMPT_BYTES = 64 << 20 };
+
+struct run_options {
+    uint64_t seen;
+    bool raw, verbose, json;
+    const char *system, *file;
+    struct slm_model_choice model;
+    struct slm_sampling sampling;
+};
+
+#define AT(field) offsetof(struct run_options, field)
+static const struct slm_option run_rows[] = {
+    {.name = "raw", .kind = SLM_OPTION_FLAG, .offset = AT(raw),
+     .help = "no chat template: continue the prompt as it stands"},
+    {.name = "system", .kind = SLM_OPTION_TEXT, .offset = AT(system), .arg = "TEXT",
+     .help = "system message for the chat template"},
+    {.name = "file", .letter = 'f', .kind = SLM_OPTION_TEXT, .offset = AT(file), .arg = "FILE",
+     .help = "read the prompt from a file ('-': from stdin)"},
+    {.name = "verbose", .letter = 'v', .kind = SLM_OPTION_FLAG, .offset = AT(verbose),
+     .help = "timing on stderr"},
+    {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
+     .help = "one JSON object with text, counts, timing and the reason for stopping"},
+};
+static const struct slm_option_group run_groups[] = {
+    {"Options", run_rows, sizeof run_rows / sizeof run_rows[0], 0},
+    SLM_SAMPLING_GROUP(struct run_options, sampling),
+    SLM_MODEL_GROUP(struct run_options, model),
+};
+#undef AT
+
+/* What one run holds on to; released in one place. */
+struct run {
+    struct run_options *options;
+    struct slm_model *model;
+    struct slm_session *session;
+    struct slm_buf prompt, text; /* text is collected for --json only */
+    int32_t *ids;
+    size_t n_ids;
+    double load_s;
+};
+
+/* One positional is a model when it looks like one, else the prompt; two are model and prompt. */
+static int choose_prompt(struct run_options *options, int n_args, char **args, const char **prompt)
+{
+    int next = 0;
+    *prompt = NULL;
+    if (n_args > 0 && !options->model.path && (n_args == 2 || slm_cli_is_model(args[0])))
+        options->model.path = args[next++];
+    if (next < n_args) *prompt = args[next++];
+    if (next < n_args)
+        return slm_cli_usage("run", "unexpected argument '%s': the model was given with --model", args[next]);
+    if (*prompt && options->file) return slm_cli_usage("run", "give a prompt or --file, not both");
+    return SLM_EXIT_OK;
+}
+
+static slm_status read_prompt(struct run *run, const char *prompt, struct slm_error *error)
+{
+    if (prompt) {
+        slm_buf_puts(&run->prompt, prompt);
+        return slm_buf_status(&run->prompt, "prompt", error);
+    }
+    return slm_cli_read(run->options->file ? run->options->file : "-", MAX_PROMPT_BYTES, &run->prompt, error);
+}
+
+/* The template writes BOS itself where the model wants one, and its own marks must become special tokens. */
+static slm_status encode_chat(struct run *run, struct slm_error *error)
+{
+    struct slm_chat_message messages[2];
+    size_t n = 0, rendered_bytes;
+    char *rendered;
+    if (run->options->system) messages[n++] = (struct slm_chat_message){"system", run->options->system};
+    messages[n++] = (struct slm_chat_message){"user", run->prompt.data ? run->prompt.data : ""};
+    SLM_TRY(slm_chat_render(run->model, messages, n, true, &rendered, &rendered_bytes, error));
+    slm_status status = slm_cli_tokenize(run->model, (struct slm_str){rendered, rendered_bytes},
+                                         SLM_TOKENIZE_PARSE_SPECIAL, &run->ids, &run->n_ids, error);
+    slm_free(rendered);
+    return status;
+}
+
+static slm_status encode_prompt(struct run *run, struct slm_error *error)
+{
+    if (!run->options->raw && slm_model_chat_template(run->model)) return encode_chat(run, error);
+    SLM_TRY(slm_cli_tokenize(run->model, (struct slm_str){run->prompt.data, run->prompt.len},
+                             SLM_TOKENIZE_ADD_SPECIAL, &run->ids, &run->n_ids, error));
+    if (run->n_ids == 0)
+        return slm_fail(error, SLM_ERR_ARGUMENT, "prompt",
+                        "is empty, and this model has no token to begin a text with");
+    return SLM_OK;
+}
+
+static bool print_text(void *user, const char *text, size_t n_bytes)
+{
+    (void)user;
+    return slm_cli_write(text, n_bytes) && fflush(stdout) == 0;
+}
+
+static bool collect_text(void *user, const char *text, size_t n_bytes)
+{
+    return slm_buf_add(user, text, n_bytes);
+}
+
+static int print_json(struct run *run, const struct slm_generate_result *result)
+{
+    struct slm_buf out = {0};
+    slm_buf_puts(&out, "{");
+    slm_json_key(&out, "text");
+    slm_buf_add_json_string(&out, (struct slm_str){run->text.data, run->text.len});
+    slm_json_text(&out, "stop_reason", slm_cli_stop_name(result->stop_reason));
+    slm_json_i64(&out, "prompt_tokens", (int64_t)result->n_prompt);
+    slm_json_i64(&out, "generated_tokens", (int64_t)result->n_generated);
+    slm_json_key(&out, "seed");
+    slm_buf_printf(&out, "%llu", (unsigned long long)run->options->sampling.params.seed);
+    slm_json_real(&out, "load_s", run->load_s);
+    slm_json_real(&out, "prompt_s", result->prompt_s);
+    slm_json_real(&out, "generate_s", result->generate_s);
+    slm_json_real(&out, "prompt_tok_s", (double)result->n_prompt / result->prompt_s);
+    slm_json_real(&out, "generate_tok_s", (double)result->n_generated / result->generate_s);
+    slm_buf_puts(&out, "}\n");
+    return slm_cli_emit(&out);
+}
+
+static int report(struct run *run, const struct slm_generate_result *result)
+{
+    struct run_options *options = run->options;
+    int exit_code;
+    if (options->json) exit_code = print_json(run, result);
+    else {
+        if (isatty(STDOUT_FILENO))
+            slm_cli_write("\n", 1); /* for the shell's prompt; a pipe gets the text alone */
+        exit_code = slm_cli_finish();
+    }
+    if (options->verbose) {
+        fprintf(stderr, "seed:                 %llu\n", (unsigned long long)options->sampling.params.seed);
+        fprintf(stderr, "stop reason:          %s\n", slm_cli_stop_name(result->stop_reason));
+        slm_cli_print_timing(result, run->load_s);
+    } else if (result->stop_reason == SLM_STOP_CONTEXT && options->sampling.n_predict > 0) {
+        fprintf(
+            stderr,
+            "slm: run: the context of %zu tokens is full after %zu of %d tokens; a larger --ctx holds more\n",
+            slm_session_n_ctx(run->session), result->n_generated, options->sampling.n_predict);
+    }
+    return exit_code;
+}
+
+static int run_prompt(struct run *run, const char *prompt)
+{
+    struct run_options *options = run->options;
+    struct slm_error error;
+    struct slm_generate_result result;
+    double start = slm_cli_seconds();
+    if (slm_cli_open_model(&options->model, false, &run->model, &error) != SLM_OK) return slm_cli_fail(&error);
+    if (slm_cli_open_session(run->model, &options->model, &run->session, &error) != SLM_OK)
+        return slm_cli_fail(&error);
+    run->load_s = slm_cli_seconds() - start;
+    if (read_prompt(run, prompt, &error) != SLM_OK) return slm_cli_fail(&error);
+    if (encode_prompt(run, &error) != SLM_OK) return slm_cli_fail(&error);
+    slm_cli_sampling_defaults(run->model, &options->sampling);
+    struct slm_generate_params params = {
+        .sampler = options->sampling.params,
+        .n_predict = options->sampling.n_predict,
+        .stop = options->sampling.stop.items,
+        .n_stop = options->sampling.stop.n,
+        .ignore_eog = options->sampling.ignore_eos,
+        .on_text = options->json ? collect_text : print_text,
+        .user = &run->text,
+    };
+    if (slm_generate(run->session, run->ids, run->n_ids, &params, &result, &error) != SLM_OK)
+        return slm_cli_fail(&error);
+    return report(run, &result);
+}
+
+static int run_main(void *opaque, int n_args, char **args)
+{
+    struct run_options *options = opaque;
+    struct run run = {.options = options};
+    const char *prompt;
+    int exit_code = choose_prompt(options, n_args, args, &prompt);
+    if (exit_code != SLM_EXIT_OK) return exit_code;
+    bool interactive = isatty(STDIN_FILENO) && !prompt && !options->file;
+    if (interactive && !options->raw && !options->json) {
+        struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, options->verbose};
+        return slm_cli_chat(&setup);
+    }
+    if (interactive)
+        return slm_cli_usage("run", "no prompt: give one as an argument, with --file or through a pipe");
+    exit_code = run_prompt(&run, prompt);
+    slm_session_close(run.session);
+    slm_model_close(run.model);
+    slm_release(run.ids);
+    slm_buf_release(&run.prompt);
+    slm_buf_release(&run.text);
+    return exit_code;
+}
+
+const struct slm_command slm_command_run = {
+    .name = "run",
+    .args = "[MODEL] [\"PROMPT\"]",
+    .summary = "Generates text from a prompt; without one, starts a chat",
+    .details = "\n"
+               "A single argument is a model when it exists or ends in .gguf, else it is the\n"
+               "prompt for the built-in model. Without a prompt it is read from a pipe; on a\n"
+               "terminal the interactive chat starts. Only generated text goes to stdout.",
+    .groups = run_groups,
+    .n_groups = sizeof run_groups / sizeof run_groups[0],
+    .options_bytes = sizeof(struct run_options),
+    .max_args = 2,
+    .run = run_main,
+};

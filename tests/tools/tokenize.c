@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ * A tokenizer behind a pipe, for tests that compare it with others, and its stopwatch.
+ *
+ *   slm_test_tokenize FILE.gguf [--parse-special]   batches on stdin, answers on stdout, both little-endian:
+ *       in:  u32 number of texts, then for each u32 bytes and the text;   out: for each u32 count and i32 ids
+ *   slm_test_tokenize FILE.gguf --bench TEXT        MB/s of encoding that file, and the time to open the vocabulary */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "format/gguf.h"
+#include "tokenizer/tokenizer.h"
+
+static int complain(const struct slm_error *error)
+{
+    fprintf(stderr, "%s: %s\n", error->where, error->message);
+    return 1;
+}
+
+static int serve(const struct slm_tokenizer *t, unsigned flags)
+{
+    struct slm_error error = {0};
+    char *text = NULL;
+    int32_t *ids = NULL;
+    uint32_t n_texts, bytes;
+    int rc = 0;
+    while (rc == 0 && fread(&n_texts, sizeof n_texts, 1, stdin) == 1) {
+        for (uint32_t i = 0; i < n_texts && rc == 0; i++) {
+            if (fread(&bytes, sizeof bytes, 1, stdin) != 1) return 1;
+            text = slm_realloc(text, bytes + 1, 1, "tokenize", &error);
+            ids = slm_realloc(ids, bytes + 2, sizeof *ids, "tokenize", &error);
+            size_t n = 0;
+            if (!text || !ids || fread(text, 1, bytes, stdin) != bytes) return 1;
+            if (slm_tokenizer_encode(t, text, bytes, flags, ids, bytes + 2, &n, &error) != SLM_OK) rc = complain(&error);
+            const uint32_t count = (uint32_t)n;
+            fwrite(&count, sizeof count, 1, stdout);
+            fwrite(ids, sizeof *ids, n, stdout);
+        }
+        fflush(stdout);
+    }
+    slm_release(text);
+    slm_release(ids);
+    return rc;
+}
+
+static int bench(const struct slm_tokenizer *t, const char *path, double open_s)
+{
+    struct slm_error error = {0};
+    struct slm_file *file = NULL;
+    struct slm_file_info info = {0};
+    if (slm_os()->open_read(path, &file, &info, &error) != SLM_OK) return complain(&error);
+    const size_t bytes = (size_t)info.bytes;
+    char *text = slm_alloc(bytes + 1, 1, "bench", &error);
+    int32_t *ids = slm_alloc(bytes + 2, sizeof *ids, "bench", &error);
+    slm_status status = text && ids ? slm_os()->read_at(file, text, bytes, 0, &error) : SLM_ERR_MEMORY;
+    (void)slm_os()->close(file, NULL);
+    size_t n = 0;
+    double best = 1e9;
+    for (int i = 0; i < 7 && status == SLM_OK; i++) {
+        const uint64_t begin = slm_os()->now_ns();
+        status = slm_tokenizer_encode(t, text, bytes, 0, ids, bytes + 2, &n, &error);
+        const double seconds = (double)(slm_os()->now_ns() - begin) * 1e-9;
+        if (seconds < best) best = seconds;
+    }
+    if (status == SLM_OK)
+        printf("opened in %.1f ms, %zu bytes -> %zu tokens at %.1f MB/s\n", open_s * 1e3, bytes, n,
+               (double)bytes / best / 1e6);
+    slm_release(text);
+    slm_release(ids);
+    return status == SLM_OK ? 0 : complain(&error);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return 2;
+    struct slm_error error = {0};
+    struct slm_gguf *gguf = NULL;
+    struct slm_tokenizer *t = NULL;
+    if (slm_gguf_open(argv[1], NULL, &gguf, &error) != SLM_OK) return complain(&error);
+    double open_s = 1e9;
+    for (int i = 0; i < 5; i++) {
+        slm_tokenizer_free(t);
+        const uint64_t begin = slm_os()->now_ns();
+        if (slm_tokenizer_from_gguf(gguf, &t, &error) != SLM_OK) return complain(&error);
+        const double seconds = (double)(slm_os()->now_ns() - begin) * 1e-9;
+        if (seconds < open_s) open_s = seconds;
+        if (argc < 4) break;
+    }
+    if (!t) return 1;
+    int rc;
+    if (argc == 4 && strcmp(argv[2], "--bench") == 0) rc = bench(t, argv[3], open_s);
+    else rc = serve(t, argc == 3 && strcmp(argv[2], "--parse-special") == 0 ? SLM_TOKENIZE_PARSE_SPECIAL : 0);
+    slm_tokenizer_free(t);
+    slm_gguf_close(gguf);
+    return rc;
+}
