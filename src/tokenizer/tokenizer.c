@@ -117,7 +117,7 @@ slm_status slm_tokenizer_encode(const struct slm_tokenizer *t, const char *text,
 
 static bool is_hidden(const struct slm_tokenizer *t, int32_t id)
 {
-    return t->vocab.types[id] == SLM_TOKEN_CONTROL || t->vocab.types[id] == SLM_TOKEN_UNKNOWN;
+    return t->vocab.tokens[id].type == SLM_TOKEN_CONTROL || t->vocab.tokens[id].type == SLM_TOKEN_UNKNOWN;
 }
 
 struct slm_str slm_tokenizer_piece(const struct slm_tokenizer *t, int32_t id, bool show_special)
@@ -137,7 +137,7 @@ slm_status slm_tokenizer_decode(const struct slm_tokenizer *t, const int32_t *id
             return slm_fail(error, SLM_ERR_ARGUMENT, "detokenize", "token %zu is %d; 0 to %zu are allowed", i, ids[i],
                             t->vocab.n - 1);
         struct slm_str piece = slm_tokenizer_piece(t, ids[i], show_special);
-        const bool special = SLM_TYPE_BIT(t->vocab.types[ids[i]]) & SLM_TYPES_SPECIAL;
+        const bool special = SLM_TYPE_BIT(t->vocab.tokens[ids[i]].type) & SLM_TYPES_SPECIAL;
         if (strip && !special && piece.len && piece.ptr[0] == ' ') piece = (struct slm_str){piece.ptr + 1, piece.len - 1};
         strip = t->add_space_prefix && special;
         if (piece.len && bytes < cap) memcpy(text + bytes, piece.ptr, piece.len < cap - bytes ? piece.len : cap - bytes);
@@ -166,5 +166,5 @@ bool slm_tokenizer_is_eog(const struct slm_tokenizer *t, int32_t id)
 enum slm_token_type slm_tokenizer_type(const struct slm_tokenizer *t, int32_t id)
 {
     SLM_ASSERT(id >= 0 && (size_t)id < t->vocab.n);
-    return (enum slm_token_type)t->vocab.types[id];
+    return (enum slm_token_type)t->vocab.tokens[id].type;
 }
