@@ -27,6 +27,7 @@ static int byte_token_value(struct slm_str text)
     return value;
 }
 
+/* Folded to 32 bits: a slot keeps them all, so that a foreign token is almost never looked at. */
 static uint32_t hash_piece(const struct slm_vocab *vocab, struct slm_str piece)
 {
     const uint64_t h = slm_hash_bytes(piece.ptr, piece.len, vocab->seed);
@@ -39,6 +40,7 @@ static unsigned lookup_class(unsigned type)
     return SLM_TYPE_BIT(type) & SLM_TYPES_TEXT ? SLM_TYPES_TEXT : SLM_TYPE_BIT(type);
 }
 
+/* Every token but empty ones and duplicates. */
 static void insert(struct slm_vocab *vocab, int32_t id)
 {
     const struct slm_str piece = slm_vocab_piece(vocab, id);
@@ -117,6 +119,7 @@ int32_t slm_vocab_find_text(const struct slm_vocab *vocab, const struct slm_toke
     return -1;
 }
 
+/* Measures the texts, and sizes everything by that: nothing grows later. */
 static slm_status allocate(struct slm_vocab *vocab, const struct slm_tokenizer_source *source, struct slm_arena *arena,
                            struct slm_error *error)
 {
@@ -131,7 +134,7 @@ static slm_status allocate(struct slm_vocab *vocab, const struct slm_tokenizer_s
     if (bytes > UINT32_MAX)
         return slm_fail(error, SLM_ERR_LIMIT, source->where,
                         "the tokens have %zu bytes together; at most %u are allowed", bytes, UINT32_MAX);
-    size_t n_slots = 16;
+    size_t n_slots = 16; /* a power of two, so that & finds the slot */
     while (n_slots < vocab->n * 5 / 3) n_slots *= 2; /* at most 60 % full: short probe chains */
     vocab->mask = n_slots - 1;
     vocab->text = slm_arena_alloc(arena, bytes + 1, 1, source->where, error);
