@@ -75,12 +75,14 @@ static void rope_neox(float *head, const float *cos_sin, size_t n_rot)
     for (size_t i = 0; i < half; i++) rotate(&head[i], &head[i + half], cos_sin[i], cos_sin[i + half]);
 }
 
+/* The same angles for neighbours: the order of Llama's own weights, and of GGUF files made from them. */
 static void rope_norm(float *head, const float *cos_sin, size_t n_rot)
 {
     size_t half = n_rot / 2;
     for (size_t i = 0; i < half; i++) rotate(&head[2 * i], &head[2 * i + 1], cos_sin[i], cos_sin[i + half]);
 }
 
+/* Rounding and NaN are base/fmath.h's business. */
 static void f32_to_f16(uint16_t *dst, const float *src, size_t n)
 {
     for (size_t i = 0; i < n; i++) dst[i] = slm_f32_to_f16(src[i]);

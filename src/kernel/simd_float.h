@@ -126,6 +126,28 @@ ALWAYS_INLINE void tile_sums(struct v16 *sum, const struct tile *tile, load_fn l
     }
 }
 
+/* One row with one token: here the parts go side by side, being the only chains there are. */
+ALWAYS_INLINE float row_sum(const struct tile *tile, load_fn load)
+{
+    struct v16 sum;
+    UNROLL for (int p = 0; p < V16_PARTS; p++) sum.part[p] = vec_set1(0.0f);
+    size_t k = 0;
+    for (; k + LANES <= tile->k; k += LANES)
+        UNROLL for (int p = 0; p < V16_PARTS; p++) {
+            size_t at = k + (size_t)p * VEC_LANES;
+            vec w = load(tile->w, tile->w_first + at, VEC_LANES);
+            sum.part[p] = vec_fma(w, load_f32(tile->x, at, VEC_LANES), sum.part[p]);
+        }
+    UNROLL for (int p = 0; p < V16_PARTS; p++) {
+        size_t at = k + (size_t)p * VEC_LANES;
+        if (at >= tile->k) break;
+        size_t n = tile->k - at < VEC_LANES ? tile->k - at : VEC_LANES;
+        vec next = vec_fma(load(tile->w, tile->w_first + at, n), load_f32(tile->x, at, n), sum.part[p]);
+        sum.part[p] = n == VEC_LANES ? next : vec_keep(next, sum.part[p], n);
+    }
+    return sum_lanes(&sum);
+}
+
 /* out[i] = (row i . token) * by, i < n: one column of a product, and the scores of one query. */
 ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n, float by)
 {
@@ -136,38 +158,41 @@ ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n, 
         UNROLL for (int r = 0; r < COLUMN_ROWS; r += 4)
             quad_store(out + i + r, quad_mul(sum_rows(sum + r), quad_set1(by)));
     }
-    for (; i < n; i++, tile.w_first += tile.w_stride) {
-        tile_sums(sum, &tile, load, 1, 1);
-        out[i] = sum_lanes(&sum[0]) * by;
-    }
+    for (; i < n; i++, tile.w_first += tile.w_stride) out[i] = row_sum(&tile, load) * by;
 }
 
-static void matmul_tile(const struct slm_matmul_args *args, size_t row, size_t tok)
+ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, size_t row, size_t tok, const int tokens)
 {
     struct v16 sum[TILE_ROWS * TILE_TOKENS];
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, args->x_stride,
                         args->k};
-    tile_sums(sum, &tile, load_f32, TILE_ROWS, TILE_TOKENS);
+    tile_sums(sum, &tile, load_f32, TILE_ROWS, tokens);
     float *out = args->out + tok * args->out_stride + row;
-    UNROLL for (int t = 0; t < TILE_TOKENS; t++)
+    UNROLL for (int t = 0; t < tokens; t++)
         quad_store(out + (size_t)t * args->out_stride, sum_rows(sum + t * TILE_ROWS));
 }
 
+/* Rows row..n_row of one token. */
 static void matmul_column(const struct slm_matmul_args *args, size_t row, size_t tok)
 {
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, 0, args->k};
     column(args->out + tok * args->out_stride + row, tile, load_f32, args->n_row - row, 1.0f); /* x * 1 is x */
 }
 
-/* Tokens outside, rows inside: a group of tokens stays in the L1 cache while the weights pass by. */
+/* All rows of `tokens` tokens: rows inside, so that the tokens stay in the L1 cache while the weights pass by. */
+ALWAYS_INLINE void matmul_tokens(const struct slm_matmul_args *args, size_t tok, const int tokens)
+{
+    size_t row = 0;
+    for (; row + TILE_ROWS <= args->n_row; row += TILE_ROWS) matmul_tile(args, row, tok, tokens);
+    for (int t = 0; t < tokens; t++) matmul_column(args, row, tok + (size_t)t);
+}
+
 static void matmul(const struct slm_matmul_args *args)
 {
-    size_t tok = 0, rows_tiled = args->n_row - args->n_row % TILE_ROWS;
-    for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) {
-        for (size_t row = 0; row < rows_tiled; row += TILE_ROWS) matmul_tile(args, row, tok);
-        for (size_t t = tok; t < tok + TILE_TOKENS; t++) matmul_column(args, rows_tiled, t);
-    }
-    for (; tok < args->n_tok; tok++) matmul_column(args, 0, tok);
+    size_t tok = 0;
+    for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) matmul_tokens(args, tok, TILE_TOKENS);
+    for (; tok + 2 <= args->n_tok; tok += 2) matmul_tokens(args, tok, 2); /* weights are read half as often */
+    if (tok < args->n_tok) matmul_column(args, 0, tok);
 }
 
 static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n, size_t head_dim, size_t stride,
@@ -259,9 +284,7 @@ ALWAYS_INLINE void scale_weighted_step(float *out, const float *a, const float *
 
 static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
 {
-    struct v16 sum;
-    tile_sums(&sum, &(struct tile){x, x, 0, 0, 0, n}, load_f32, 1, 1);
-    float r = 1.0f / sqrtf(sum_lanes(&sum) / (float)n + eps);
+    float r = 1.0f / sqrtf(row_sum(&(struct tile){x, x, 0, 0, 0, n}, load_f32) / (float)n + eps);
     if (!w) {
         scale(out, x, r, n);
         return;

@@ -6,9 +6,8 @@
  * All formats come down to one sentence: sixteen small integer codes, a scale, perhaps an offset. So each
  * function here only cuts codes out of bytes, which 16-byte vectors do well everywhere, and hands them to
  * put_scaled() or put_affine(), which are as wide as the ISA. The scales of a K-quant block are codes too and
- * go the same way. Products and sums are rounded exactly where quant/ rounds them, so there is no fma in this
- * file. The layouts are documented beside their decode functions in quant/; only what is needed to follow the
- * cutting is repeated here.
+ * go the same way. The layouts are documented beside their decode functions in quant/; only what is needed to
+ * follow the cutting is repeated here.
  *
  * The including file provides (vec, struct v16 and vec_*: see simd_float.h):
  *   u8x16 shift_right(u8x16 v, int n)             each byte by n, zeros come in; n is a constant
@@ -38,20 +37,22 @@ static inline void put_scaled(float *dst, u8x16 codes, float d)
     UNROLL for (int p = 0; p < V16_PARTS; p++) vec_store(dst + p * VEC_LANES, vec_mul(v.part[p], vec_set1(d)));
 }
 
-/* dst[0..16) = codes * d + m, the product rounded */
+/* dst[0..16) = codes * d + m. The definition rounds the product, then the sum; but the product is exact (an f16 of
+ * 11 bits, times a scale of at most 6, times a code of at most 5: 22 of 24 bits), so fma rounds where it does. */
 static inline void put_affine(float *dst, u8x16 codes, float d, float m)
 {
     struct v16 v = v16_from_i8(codes);
     UNROLL for (int p = 0; p < V16_PARTS; p++)
-        vec_store(dst + p * VEC_LANES, vec_add(vec_mul(v.part[p], vec_set1(d)), vec_set1(m)));
+        vec_store(dst + p * VEC_LANES, vec_fma(v.part[p], vec_set1(d), vec_set1(m)));
 }
 
-/* Bits 0..15 of the two bytes at `bytes` as sixteen bytes, 16 where set: the fifth bit of Q5_0 and Q5_1. */
-static inline u8x16 fifth_bits(const uint8_t *bytes)
+/* The fifth bits of Q5_0 and Q5_1 from the four bytes that hold them: 16 where the bit is set, for elements 0..15
+ * (`half` 0) or 16..31 (`half` 1). */
+static inline u8x16 fifth_bits(const uint8_t *bytes, int half)
 {
     const u8x16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    const u8x16 first_then_second = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-    u8x16 spread = lookup((u8x16){bytes[0], bytes[1]}, first_then_second);
+    const u8x16 which_byte = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+    u8x16 spread = lookup((u8x16)(u32x4){u32_at(bytes)}, which_byte + (uint8_t)(2 * half));
     return (u8x16)((spread & bit) == bit) & 16;
 }
 
@@ -109,8 +110,8 @@ static void unpack_q5_0(const void *src, float *dst, size_t n)
     for (size_t i = 0; i < n; i += 32, block += 22, dst += 32) {
         float d = half_at(block);
         u8x16 q = codes_at(block + 6);
-        put_scaled(dst, ((q & 15) | fifth_bits(block + 2)) - 16, d);
-        put_scaled(dst + 16, (shift_right(q, 4) | fifth_bits(block + 4)) - 16, d);
+        put_scaled(dst, ((q & 15) | fifth_bits(block + 2, 0)) - 16, d);
+        put_scaled(dst + 16, (shift_right(q, 4) | fifth_bits(block + 2, 1)) - 16, d);
     }
 }
 
@@ -120,8 +121,8 @@ static void unpack_q5_1(const void *src, float *dst, size_t n)
     for (size_t i = 0; i < n; i += 32, block += 24, dst += 32) {
         float d = half_at(block), m = half_at(block + 2);
         u8x16 q = codes_at(block + 8);
-        put_affine(dst, (q & 15) | fifth_bits(block + 4), d, m);
-        put_affine(dst + 16, shift_right(q, 4) | fifth_bits(block + 6), d, m);
+        put_affine(dst, (q & 15) | fifth_bits(block + 4, 0), d, m);
+        put_affine(dst + 16, shift_right(q, 4) | fifth_bits(block + 4, 1), d, m);
     }
 }
 
