@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Shared parts of the families: see blocks.h. */
+ * What blocks.h declares: hyper-parameters, rotation, attention and feed-forward that more than one family uses as they
+ * are. Deliberately not here: anything only one family needs, and switches between families. */
 #include "families/blocks.h"
 
 #define FIELD(name) offsetof(struct slm_hparams, name)
@@ -22,6 +23,7 @@ const struct slm_hparam_row slm_decoder_hparams[SLM_N_DECODER_HPARAMS] = {
     {"rope.scaling.factor", "rope_scaling.factor", SLM_HPARAM_F64, FIELD(rope_linear_scale), 1.0, 1e-3, 1e6, 0},
 };
 
+/* Llama's defaults: as many key-value heads as heads, heads that divide the width, all of a head rotated. */
 slm_status slm_decoder_derive(struct slm_hparams *hp, const char *where, struct slm_error *error)
 {
     if (hp->n_head_kv == 0) hp->n_head_kv = hp->n_head;
@@ -30,17 +32,18 @@ slm_status slm_decoder_derive(struct slm_hparams *hp, const char *where, struct 
                         hp->n_head, hp->n_head_kv);
     if (hp->head_dim == 0) {
         if (hp->n_embd % hp->n_head != 0)
-            return slm_fail(error, SLM_ERR_FORMAT, where, "embedding_length %u is no multiple of attention.head_count %u",
-                            hp->n_embd, hp->n_head);
+            return slm_fail(error, SLM_ERR_FORMAT, where,
+                            "embedding_length %u is no multiple of attention.head_count %u", hp->n_embd, hp->n_head);
         hp->head_dim = hp->n_embd / hp->n_head;
     }
     if (hp->n_rot == 0) hp->n_rot = hp->head_dim;
     if (hp->n_rot % 2 != 0 || hp->n_rot > hp->head_dim)
-        return slm_fail(error, SLM_ERR_FORMAT, where, "rope.dimension_count %u must be even and at most the head size %u",
-                        hp->n_rot, hp->head_dim);
+        return slm_fail(error, SLM_ERR_FORMAT, where,
+                        "rope.dimension_count %u must be even and at most the head size %u", hp->n_rot, hp->head_dim);
     return SLM_OK;
 }
 
+/* The list is the newer spelling of what older configurations leave to a pattern; it wins where both are there. */
 slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm_error *error)
 {
     const struct slm_gguf_kv *list = NULL;
@@ -48,16 +51,17 @@ slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm
     if (!*found) return SLM_OK;
     const struct slm_hparams *hp = &model->hparams;
     if (list->n != hp->n_layer)
-        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "key 'layer_types' has %llu entries for %u layers",
-                        (unsigned long long)list->n, hp->n_layer);
+        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                        "key 'layer_types' has %llu entries for %u layers", (unsigned long long)list->n, hp->n_layer);
     struct slm_str type;
     size_t cursor = 0;
     for (uint32_t l = 0; slm_gguf_next_string(list, &cursor, &type); l++) {
         if (slm_str_is(type, "sliding_attention")) slm_set_layer_bit(model->hparams.layer_slides, l);
         else if (!slm_str_is(type, "full_attention"))
-            return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
-                            "key 'layer_types': layer %u is '%.*s', this build knows full_attention and sliding_attention",
-                            l, (int)(type.len < 40 ? type.len : 40), type.ptr);
+            return slm_fail(
+                error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                "key 'layer_types': layer %u is '%.*s', this build knows full_attention and sliding_attention", l,
+                (int)(type.len < 40 ? type.len : 40), type.ptr);
     }
     return SLM_OK;
 }
@@ -72,6 +76,7 @@ struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_styl
                              .gain = hp->rope_gain > 0 ? (float)hp->rope_gain : 1.0f};
 }
 
+/* Scores are divided by the square root of the head size unless the model says of what else. */
 slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
                          slm_val k, slm_val v, uint32_t window)
 {
@@ -88,6 +93,7 @@ slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, cons
                          "attn_out");
 }
 
+/* Names are what taps, profiles and golden fixtures know the values by. */
 slm_val slm_block_swiglu(struct slm_plan *p, slm_val x, const struct slm_layer *layer, float eps)
 {
     slm_val h = slm_plan_name(p, slm_plan_rms_norm(p, x, &layer->ffn_norm, eps), "ffn_norm");

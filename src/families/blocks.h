@@ -14,7 +14,7 @@ slm_status slm_decoder_derive(struct slm_hparams *hparams, const char *where, st
 /* Marks the layers that config.json's list names `sliding_attention`; false in *found when there is no list. */
 slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm_error *error);
 
-/* ---- table rows: struct slm_tensor_row initialisers ---------------------------------------------------------------- */
+/* ---- table rows: struct slm_tensor_row initialisers -------------------------------------------------------- */
 
 #define SLM_GLOBAL(name) offsetof(struct slm_globals, name)
 #define SLM_LAYER(name) offsetof(struct slm_layer, name)
@@ -34,7 +34,8 @@ slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm
 
 /* Embedding, last norm, head: the first row of every family. norm_transform is of the last norm. */
 #define SLM_ROWS_ENDS(norm_transform) \
-    {"token_embd.weight", "model.embed_tokens.weight", SLM_GLOBAL(token_embd), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, 0, 0, 0}, \
+    {"token_embd.weight", "model.embed_tokens.weight", SLM_GLOBAL(token_embd), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, 0, 0, \
+     0}, \
     {"output_norm.weight", "model.norm.weight", SLM_GLOBAL(output_norm), SLM_DIM_EMBD, SLM_DIM_ONE, norm_transform, \
      SLM_TENSOR_VECTOR, 0, 0}, \
     {"output.weight", "lm_head.weight", SLM_GLOBAL(output), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, SLM_TENSOR_OPTIONAL, 0, 0}
@@ -62,7 +63,7 @@ slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm
     SLM_ROW_NORM("attn_q_norm", "self_attn.q_norm", attn_q_norm, SLM_DIM_HEAD, transform), \
     SLM_ROW_NORM("attn_k_norm", "self_attn.k_norm", attn_k_norm, SLM_DIM_HEAD, transform)
 
-/* ---- plan ---------------------------------------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------------------------------- */
 
 /* The rotation the hyper-parameters state, in this style; factors from rope_freqs and rope_long when they are there. */
 struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_style style);

@@ -4,14 +4,14 @@
  * Reference: Gemma2ForCausalLM in transformers. Differs from Llama in that
  *  - the embedding is multiplied by sqrt(n_embd); the head is tied to the unscaled one;
  *  - norms are (1 + w): GGUF stores the sum, Hugging Face w (ADD_ONE);
- *  - each block has a norm before and one after attention and feed-forward, the latter on the way back into the residual;
+ *  - attention and feed-forward have a norm before and one after them, the latter on the way back into the residual;
  *  - gelu (tanh form) instead of silu;
  *  - scores are capped (50 tanh(s / 50)) before softmax, logits too (30);
  *  - every other layer, beginning with the first, sees a sliding window only;
- *  - scores are divided by sqrt(query_pre_attn_scalar), which is head_dim but in the 27B, where it is n_embd / n_head.
+ *  - scores are divided by sqrt(query_pre_attn_scalar): head_dim but in the 27B, where it is n_embd / n_head.
  *
- * Traps: GGUF says nothing about the last point; llama.cpp tells the 27B by its 46 layers, and so does this. Rotary pairs
- * are (i, i + n/2) in both kinds of file. */
+ * Traps: GGUF says nothing about the last point; llama.cpp tells the 27B by its 46 layers, and so does this. Rotary
+ * pairs are (i, i + n/2) in both kinds of file. */
 #include "families/blocks.h"
 #include "families/families.h"
 
@@ -19,7 +19,8 @@ static const struct slm_tensor_row tensors[] = {
     SLM_ROWS_ENDS(SLM_TRANSFORM_ADD_ONE),
     SLM_ROWS_QKVO(0),
     SLM_ROW_NORM("attn_norm", "input_layernorm", attn_norm, SLM_DIM_EMBD, SLM_TRANSFORM_ADD_ONE),
-    SLM_ROW_NORM("post_attention_norm", "post_attention_layernorm", attn_post_norm, SLM_DIM_EMBD, SLM_TRANSFORM_ADD_ONE),
+    SLM_ROW_NORM("post_attention_norm", "post_attention_layernorm", attn_post_norm, SLM_DIM_EMBD,
+                 SLM_TRANSFORM_ADD_ONE),
     SLM_ROW_NORM("ffn_norm", "pre_feedforward_layernorm", ffn_norm, SLM_DIM_EMBD, SLM_TRANSFORM_ADD_ONE),
     SLM_ROW_NORM("post_ffw_norm", "post_feedforward_layernorm", ffn_post_norm, SLM_DIM_EMBD, SLM_TRANSFORM_ADD_ONE),
     SLM_ROWS_FFN,

@@ -27,8 +27,8 @@ static const struct slm_tensor_row tensors[] = {
 };
 
 /* Mistral's: every layer slides. Absent or null in the others. */
-static const struct slm_hparam_row more_hparams[] = {
-    {"attention.sliding_window", "sliding_window", SLM_HPARAM_U32, offsetof(struct slm_hparams, window), 0, 0, 1 << 27, 0}};
+static const struct slm_hparam_row more_hparams[] = {{"attention.sliding_window", "sliding_window", SLM_HPARAM_U32,
+                                                      offsetof(struct slm_hparams, window), 0, 0, 1 << 27, 0}};
 
 static slm_val attention(struct slm_plan *p, const struct slm_model *m, const struct slm_layer *layer, slm_val x,
                          slm_val table, const struct slm_rope *rope)
@@ -57,8 +57,8 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_head(p, x, m);
 }
 
-/* Llama 3.1's formula, as rope_freqs.weight would hold it: long wavelengths are stretched by factor, short ones are not,
- * and between two cuts the change is gradual. */
+/* Llama 3.1's formula, as rope_freqs.weight would hold it: long wavelengths are stretched by factor, short ones are
+ * not, and between two cuts the change is gradual. */
 static slm_status complete(struct slm_model *m, struct slm_error *error)
 {
     struct slm_str type = {0};

@@ -35,8 +35,8 @@ static const struct slm_tensor_row tensors[] = {
 #define FIELD(name) offsetof(struct slm_hparams, name)
 static const struct slm_hparam_row more_hparams[] = {
     {NULL, "partial_rotary_factor", SLM_HPARAM_F64, FIELD(rope_fraction), 1.0, 1e-3, 1.0, 0},
-    {"rope.scaling.original_context_length", "original_max_position_embeddings", SLM_HPARAM_U32, FIELD(rope_short_ctx), 0,
-     1, 1 << 27, 0},
+    {"rope.scaling.original_context_length", "original_max_position_embeddings", SLM_HPARAM_U32,
+     FIELD(rope_short_ctx), 0, 1, 1 << 27, 0},
     {"rope.scaling.attn_factor", "rope_scaling.attention_factor", SLM_HPARAM_F64, FIELD(rope_gain), 0, 1e-3, 1e3, 0},
     {"attention.sliding_window", "sliding_window", SLM_HPARAM_U32, FIELD(window), 0, 0, 1 << 27, 0},
 };
@@ -62,8 +62,8 @@ static slm_status read_factors(struct slm_model *m, const char *key, struct slm_
     for (uint32_t i = 0; i < half; i++) {
         factors[i] = (float)slm_gguf_f64_at(list, i);
         if (!(factors[i] >= 1e-3f && factors[i] <= 1e6f))
-            return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(m->gguf), "key '%s': entry %u is %g, allowed are 0.001 to 1e6",
-                            key, i, (double)factors[i]);
+            return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(m->gguf),
+                            "key '%s': entry %u is %g, allowed are 0.001 to 1e6", key, i, (double)factors[i]);
     }
     *out = (struct slm_weight){.name = "rope factors", .data = (const unsigned char *)factors, .dtype = SLM_DTYPE_F32,
                                .n_in = half, .n_out = 1, .row_bytes = half * sizeof *factors};

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * SmolLM3: Llama with layers that do not rotate (NoPE).
  *
- * Reference: SmolLM3ForCausalLM in transformers. Every fourth layer (3, 7, 11, ..) leaves q and k as they are; config.json
- * says so in no_rope_layers, where 1 means that the layer DOES rotate. GGUF has no key for it: the interval is 4.
+ * Reference: SmolLM3ForCausalLM in transformers. Every fourth layer (3, 7, 11, ..) leaves q and k as they are;
+ * config.json says so in no_rope_layers, where 1 means that the layer DOES rotate. GGUF has no key for it: the
+ * interval is 4.
  *
- * Traps: like Llama, GGUF stores q and k with neighbouring rotary pairs, reordered in every layer, rotating or not. The
- * optional sliding window of config.json is off in the released model (use_sliding_window). */
+ * Traps: like Llama, GGUF stores q and k with neighbouring rotary pairs, reordered in every layer, rotating or not.
+ * The optional sliding window of config.json is off in the released model (use_sliding_window). */
 #include "families/blocks.h"
 #include "families/families.h"
 
@@ -25,7 +26,8 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     SLM_TRY(slm_gguf_get_array(m->gguf, "no_rope_layers", SLM_GGUF_I64, &list, &found, error));
     if (found && list->n != hp->n_layer)
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(m->gguf),
-                        "key 'no_rope_layers' has %llu entries for %u layers", (unsigned long long)list->n, hp->n_layer);
+                        "key 'no_rope_layers' has %llu entries for %u layers", (unsigned long long)list->n,
+                        hp->n_layer);
     for (uint32_t l = 0; l < hp->n_layer; l++)
         if (found ? slm_gguf_i64_at(list, l) == 0 : l % 4 == 3) slm_set_layer_bit(hp->layer_norope, l);
     return SLM_OK;

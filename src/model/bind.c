@@ -7,6 +7,7 @@
 #include "base/os.h"
 #include "model/family.h"
 
+/* One row: found and in range, or its fallback; a required one that is missing is an error that names the key. */
 static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_row *row, struct slm_error *error)
 {
     char key[160];
@@ -29,8 +30,8 @@ static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_r
     return SLM_OK;
 }
 
-/* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that knows
- * them (its `complete`); the others are refused, not ignored. */
+/* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that
+ * knows them (its `complete`); the others are refused, not ignored. */
 static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
 {
     static const char *const names[] = {"none", "default", "linear", "llama3", "longrope", "su"};
@@ -43,13 +44,15 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
     size_t i = 0;
     while (i < sizeof names / sizeof *names && !slm_str_is(type, names[i])) i++;
     if (i == sizeof names / sizeof *names)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
-                        "key '%s' is '%.*s', this build knows none, default, linear, llama3 and longrope for architecture '%s'", key,
-                        (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+        return slm_fail(
+            error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+            "key '%s' is '%.*s', this build knows none, default, linear, llama3 and longrope for architecture '%s'",
+            key, (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
     if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
     return SLM_OK;
 }
 
+/* What a symbolic dimension is for this model. */
 static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
 {
     const uint64_t sizes[] = {
@@ -88,6 +91,7 @@ static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, 
     return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
+/* Shapes follow from hyper-parameters, so a tensor of another shape means that one of the two lies. */
 static slm_status check_shape(const struct slm_model *model, const struct slm_tensor_row *row,
                               const struct slm_gguf_tensor *t, const char *name, struct slm_error *error)
 {
@@ -104,8 +108,9 @@ static slm_status check_shape(const struct slm_model *model, const struct slm_te
 }
 
 /* Vectors become f32 in the model's arena: a few kilobytes that spare every kernel a format. */
-static slm_status bind_vector(struct slm_model *model, const struct slm_tensor_row *row, const struct slm_gguf_tensor *t,
-                              const char *name, struct slm_weight *out, struct slm_error *error)
+static slm_status bind_vector(struct slm_model *model, const struct slm_tensor_row *row,
+                              const struct slm_gguf_tensor *t, const char *name, struct slm_weight *out,
+                              struct slm_error *error)
 {
     const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
     if (info->block != 1)
@@ -122,6 +127,7 @@ static slm_status bind_vector(struct slm_model *model, const struct slm_tensor_r
     return SLM_OK;
 }
 
+/* One row of one layer: found, of the right shape, and pointed at; vectors are copied. */
 static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_row *row, uint32_t layer, void *owner,
                               struct slm_error *error)
 {
@@ -167,6 +173,7 @@ static slm_status read_vocab_size(struct slm_model *model, struct slm_error *err
     return SLM_OK;
 }
 
+/* A missing head means that it is tied to the embedding. */
 static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
 {
     const struct slm_family *family = model->family;
@@ -185,6 +192,7 @@ static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
     return SLM_OK;
 }
 
+/* In this order because shapes need hyper-parameters, completing needs tensors, and the plan needs both. */
 slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
 {
     const struct slm_family *family = model->family;

@@ -9,7 +9,8 @@
 enum slm_hparam_type { SLM_HPARAM_U32, SLM_HPARAM_F64 };
 #define SLM_HPARAM_REQUIRED 1u
 
-/* The GGUF key is ARCHITECTURE.key; a NULL key is not stored in that kind of file. A missing optional value is set to fallback. */
+/* The GGUF key is ARCHITECTURE.key; a NULL key is not stored in that kind of file. A missing optional value is set to
+ * fallback. */
 struct slm_hparam_row {
     const char *gguf_key, *hf_key;
     enum slm_hparam_type type;
@@ -35,11 +36,11 @@ enum slm_dim {
 };
 
 #define SLM_TENSOR_OPTIONAL 1u
-#define SLM_TENSOR_LAYER 2u /* one a layer: '#' in the names is the layer; field is in struct slm_layer, else in globals */
+#define SLM_TENSOR_LAYER 2u  /* one a layer: '#' in the names is its number; field is in struct slm_layer */
 #define SLM_TENSOR_VECTOR 4u /* kept as f32: norms, biases, factors */
 
-/* How Hugging Face stores what GGUF stores otherwise. ROPE_PAIRS is not undone when a folder is opened: the plan rotates
- * in the order the rows are in (slm_model_rope_style); converting reorders them. */
+/* How Hugging Face stores what GGUF stores otherwise. ROPE_PAIRS is not undone when a folder is opened: the plan
+ * rotates in the order the rows are in (slm_model_rope_style); converting reorders them. */
 enum slm_transform {
     SLM_TRANSFORM_NONE,
     SLM_TRANSFORM_ADD_ONE,    /* a norm stored as its difference from one; undone when a folder is opened */

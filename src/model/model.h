@@ -69,9 +69,15 @@ void slm_model_free(struct slm_model *model);
 /* "tiny" < 100M <= "micro" < 1.45B <= "small" < 13.95B <= "medium" <= 30.5B < "large": the published classes are
  * 100M-1.4B, 1.5B-13.9B and 14B-30B; each gap between them is cut in the middle. */
 const char *slm_model_size_class(uint64_t n_params);
-static inline bool slm_layer_bit(const uint64_t bits[8], uint32_t layer) { return bits[layer / 64] >> (layer % 64) & 1; }
-static inline void slm_set_layer_bit(uint64_t bits[8], uint32_t layer) { bits[layer / 64] |= UINT64_C(1) << (layer % 64); }
-/* How rows are paired by rotation where GGUF has neighbours (SLM_TRANSFORM_ROPE_PAIRS): as the file at hand has them. */
+static inline bool slm_layer_bit(const uint64_t bits[8], uint32_t layer)
+{
+    return bits[layer / 64] >> (layer % 64) & 1;
+}
+static inline void slm_set_layer_bit(uint64_t bits[8], uint32_t layer)
+{
+    bits[layer / 64] |= UINT64_C(1) << (layer % 64);
+}
+/* How rows are paired by rotation where GGUF has neighbours (SLM_TRANSFORM_ROPE_PAIRS): by this file. */
 enum slm_rope_style slm_model_rope_style(const struct slm_model *model);
 /* NULL for an absent optional weight, else w itself. */
 const struct slm_weight *slm_weight_or_null(const struct slm_weight *w);

@@ -75,7 +75,7 @@ struct slm_op {
     float eps, scale;               /* RMS_NORM; SCALE and ATTENTION */
     float softcap;                  /* SOFTCAP; ATTENTION: scores are capped so before softmax, 0 = not */
     const float *inv_freq;          /* ROPE_TABLE: [n_rot / 2] radians a position */
-    const float *inv_freq_long;     /* ROPE_TABLE: used instead when the context is longer than short_ctx; may be NULL */
+    const float *inv_freq_long; /* ROPE_TABLE: used instead when the context is longer than short_ctx; may be NULL */
     uint32_t short_ctx;
     float rope_gain;                /* ROPE_TABLE: cosines and sines are multiplied by this (1 = plain) */
     enum slm_rope_style rope_style; /* ROPE */

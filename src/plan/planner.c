@@ -44,6 +44,7 @@ static size_t first_fit(const struct slm_plan *plan, slm_val val)
     return offset;
 }
 
+/* In order of execution, so that what is placed already is what came before. */
 static void assign_memory(struct slm_plan *plan)
 {
     for (size_t i = 0; i < plan->n_ops; i++) {

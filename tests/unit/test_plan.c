@@ -25,8 +25,10 @@ struct net { struct slm_weight embd, norm, q, kv, o, up, down, head; };
 static struct slm_plan *record(struct net *w, uint32_t seed, int n_layer)
 {
     struct slm_rng rng = {.seed = seed};
-    const uint32_t head_dim = 2 * (1 + (uint32_t)(slm_rng_next(&rng) % 16)), n_kv = 1 + (uint32_t)(slm_rng_next(&rng) % 3);
-    const uint32_t n_head = n_kv * (1 + (uint32_t)(slm_rng_next(&rng) % 3)), d = 8 + (uint32_t)(slm_rng_next(&rng) % 90);
+    const uint32_t head_dim = 2 * (1 + (uint32_t)(slm_rng_next(&rng) % 16)),
+                   n_kv = 1 + (uint32_t)(slm_rng_next(&rng) % 3);
+    const uint32_t n_head = n_kv * (1 + (uint32_t)(slm_rng_next(&rng) % 3)),
+                   d = 8 + (uint32_t)(slm_rng_next(&rng) % 90);
     const uint32_t ff = 8 + (uint32_t)(slm_rng_next(&rng) % 200);
     *w = (struct net){matrix(d, 50), vector(d), matrix(d, n_head * head_dim), matrix(d, n_kv * head_dim),
                       matrix(n_head * head_dim, d), matrix(d, ff), matrix(ff, d), matrix(d, 50)};
