@@ -466,21 +466,24 @@ struct part {
     unsigned no, count;
     const char *arch;     /* NULL: not said */
     uint32_t n_declared;  /* split.tensors.count */
-    const char *tensor;   /* its one tensor */
+    const char *tensors;  /* a letter each */
 };
 
 static void save_part(const char *path, const struct part *part)
 {
     struct slm_buf file = {0};
-    gb_header(&file, 1, part->arch ? 4 : 3);
+    size_t n_tensors = strlen(part->tensors);
+    gb_header(&file, n_tensors, part->arch ? 4 : 3);
     gb_key_u16(&file, "split.no", part->no);
     gb_key_u16(&file, "split.count", part->count);
     gb_key(&file, "split.tensors.count", SLM_GGUF_I32);
     gb_u32(&file, part->n_declared);
     if (part->arch) gb_key_string(&file, "general.architecture", part->arch);
-    gb_tensor(&file, part->tensor, 1, (uint64_t[]){4}, 0, 0);
+    for (size_t i = 0; i < n_tensors; i++)
+        gb_tensor(&file, (char[]){part->tensors[i], 0}, 1, (uint64_t[]){8}, 0, 32 * i);
     gb_align(&file, 32);
-    for (int i = 0; i < 16; i++) gb_u8(&file, part->no + 1);
+    for (size_t i = 0; i < n_tensors; i++)
+        for (int k = 0; k < 32; k++) gb_u8(&file, (unsigned char)part->tensors[i]);
     save(path, &file);
     slm_buf_release(&file);
 }
@@ -488,18 +491,22 @@ static void save_part(const char *path, const struct part *part)
 static void test_split(void **state)
 {
     (void)state;
-    static const struct part good[3] = {{0, 3, "llama", 3, "a"}, {1, 3, NULL, 3, "b"}, {2, 3, "llama", 3, "c"}};
+    static const struct part good[3] = {{0, 3, "llama", 6, "ab"}, {1, 3, NULL, 6, "c"}, {2, 3, "llama", 6, "def"}};
     static const char *const names[3] = {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"};
     for (int i = 0; i < 3; i++) save_part(in_folder(names[i]), &good[i]);
     struct slm_gguf *gguf;
     OK(slm_gguf_open(in_folder(names[0]), NULL, &gguf, error));
     assert_int_equal(slm_gguf_n_parts(gguf), 3);
-    assert_int_equal(slm_gguf_n_tensors(gguf), 3);
+    assert_int_equal(slm_gguf_n_tensors(gguf), 6);
     assert_int_equal(slm_gguf_n_kv(gguf), 4);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 6; i++) { /* the data of each tensor is its name */
+        static const struct { uint16_t part; uint64_t offset; } at[6] = {{0, 0}, {0, 32}, {1, 0},
+                                                                         {2, 0}, {2, 32}, {2, 64}};
         const struct slm_gguf_tensor *t = slm_gguf_tensor_at(gguf, i);
-        assert_true(t->part == i && t->name.ptr[0] == "abc"[i] && t->data[0] == i + 1 && t->data[15] == i + 1);
-        assert_int_equal(t->offset, slm_gguf_data_offset(gguf, (unsigned)i));
+        char letter = "abcdef"[i];
+        assert_true(t->name.len == 1 && t->name.ptr[0] == letter && t->data[0] == letter && t->data[31] == letter);
+        assert_int_equal(t->part, at[i].part);
+        assert_int_equal(t->offset, slm_gguf_data_offset(gguf, t->part) + at[i].offset);
         assert_ptr_equal(slm_gguf_find_tensor(gguf, t->name), t);
         slm_gguf_drop_tensor(gguf, t);
     }
@@ -507,14 +514,14 @@ static void test_split(void **state)
     slm_gguf_close(gguf);
 
     static const struct { int part; struct part as; slm_status status; const char *where, *message; } bad[] = {
-        {1, {2, 3, NULL, 3, "b"}, SLM_ERR_FORMAT, "m-00002-of-00003.gguf: key 'split.no'", "part 3 of 3; part 2 of 3"},
-        {2, {2, 4, NULL, 3, "c"}, SLM_ERR_FORMAT, "m-00003-of-00003.gguf: key 'split.no'", "part 3 of 4"},
-        {2, {2, 3, "qwen3", 3, "c"}, SLM_ERR_FORMAT, "key 'general.architecture'", "different models"},
-        {2, {2, 3, NULL, 3, "a"}, SLM_ERR_FORMAT, "tensor 'a'", "there twice"},
-        {0, {0, 3, "llama", 9, "a"}, SLM_ERR_FORMAT, "key 'split.tensors.count'", "is 9 but the 3 files hold 3"},
-        {0, {0, 2, "llama", 3, "a"}, SLM_ERR_FORMAT, "key 'split.count'", "by its name this is file 1 of 3"},
-        {0, {1, 3, "llama", 3, "a"}, SLM_ERR_ARGUMENT, "key 'split.no'", "file 2 of 3 of a split model; open the"},
-        {0, {0, 2000, "llama", 3, "a"}, SLM_ERR_LIMIT, "key 'split.count'", "is 2000; at most 1000"},
+        {1, {2, 3, NULL, 6, "c"}, SLM_ERR_FORMAT, "m-00002-of-00003.gguf: key 'split.no'", "part 3 of 3; part 2 of 3"},
+        {2, {2, 4, NULL, 6, "def"}, SLM_ERR_FORMAT, "m-00003-of-00003.gguf: key 'split.no'", "part 3 of 4"},
+        {2, {2, 3, "qwen3", 6, "def"}, SLM_ERR_FORMAT, "key 'general.architecture'", "different models"},
+        {2, {2, 3, NULL, 6, "dae"}, SLM_ERR_FORMAT, "tensor 'a'", "there twice"},
+        {0, {0, 3, "llama", 9, "ab"}, SLM_ERR_FORMAT, "key 'split.tensors.count'", "is 9 but the 3 files hold 6"},
+        {0, {0, 2, "llama", 6, "ab"}, SLM_ERR_FORMAT, "key 'split.count'", "by its name this is file 1 of 3"},
+        {0, {1, 3, "llama", 6, "ab"}, SLM_ERR_ARGUMENT, "key 'split.no'", "file 2 of 3 of a split model; open the"},
+        {0, {0, 2000, "llama", 6, "ab"}, SLM_ERR_LIMIT, "key 'split.count'", "is 2000; at most 1000"},
     };
     struct slm_error e = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -523,9 +530,9 @@ static void test_split(void **state)
                      bad[i].message);
         save_part(in_folder(names[bad[i].part]), &good[bad[i].part]);
     }
-    struct slm_gguf_limits few = {.max_tensors = 2};
+    struct slm_gguf_limits few = {.max_tensors = 5};
     assert_error(slm_gguf_open(in_folder(names[0]), &few, &gguf, &e), &e, SLM_ERR_LIMIT, "m-00001",
-                 "3 tensors; at most 2");
+                 "6 tensors; at most 5");
     assert_int_equal(remove(in_folder(names[2])), 0);
     assert_error(slm_gguf_open(in_folder(names[0]), NULL, &gguf, &e), &e, SLM_ERR_IO, "m-00003-of-00003.gguf", "");
     save_part(in_folder("plain.gguf"), &good[0]);
@@ -792,8 +799,8 @@ static void test_large_file_opens_fast(void **state)
         double took = cpu_seconds() - start;
         if (took < least) least = took;
     }
-    print_message("%.0f MB with a header of %.1f MB: opened in %.1f ms (put together in %.1f ms)\n", (double)bytes / 1e6,
-                  (double)file.len / 1e6, 1e3 * least, 1e3 * built);
+    print_message("%.0f MB with a header of %.1f MB: opened in %.1f ms (put together in %.1f ms)\n",
+                  (double)bytes / 1e6, (double)file.len / 1e6, 1e3 * least, 1e3 * built);
     assert_true(least < built / 2);
 
     const struct slm_gguf_tensor *first = slm_gguf_tensor_at(gguf, 0);
