@@ -83,7 +83,7 @@ void slm_sincosf(float angle, float *sin_out, float *cos_out);
  * non-finite exponent. */
 double slm_pow(double base, double exponent);
 /* Natural logarithm in double; NaN unless x is positive and finite. */
-double slm_log(double x);
+double slm_ln(double x);
 /* IEEE half / bfloat16 <-> float, round to nearest even. A NaN becomes quiet and keeps its upper payload bits, as
  * the hardware does. */
 float slm_f16_to_f32(uint16_t h);

@@ -83,8 +83,8 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
                         "long rope factors need short ones and the original context length");
     hp->rope_linear_scale = 1.0;
     if (hp->rope_gain == 0 && hp->n_ctx_train > hp->rope_short_ctx && hp->rope_short_ctx > 1)
-        hp->rope_gain = __builtin_sqrt(1.0 + slm_log((double)hp->n_ctx_train / hp->rope_short_ctx) /
-                                                 slm_log((double)hp->rope_short_ctx));
+        hp->rope_gain = __builtin_sqrt(1.0 + slm_ln((double)hp->n_ctx_train / hp->rope_short_ctx) /
+                                                 slm_ln((double)hp->rope_short_ctx));
     return SLM_OK;
 }
 
