@@ -20,6 +20,7 @@
 #include "base/os.h"
 #include "cli/commands.h"
 
+/* Filled by the rows below; zero or NULL means not given. */
 struct chat_options {
     uint64_t seen;
     const char *system;
@@ -60,6 +61,7 @@ slm_status slm_chat_add(struct slm_chat *chat, const char *role, struct slm_str 
     return SLM_OK;
 }
 
+/* Contents are const for the library's sake; they were allocated by slm_chat_add. */
 void slm_chat_drop_last(struct slm_chat *chat)
 {
     SLM_ASSERT(chat->n_messages > 0);
@@ -72,6 +74,7 @@ void slm_chat_clear(struct slm_chat *chat)
     if (chat->session) slm_session_truncate(chat->session, 0, NULL); /* 0 tokens are always there to keep */
 }
 
+/* An empty text removes the message: a template may treat "" and none differently. */
 slm_status slm_chat_set_system(struct slm_chat *chat, const char *text, struct slm_error *error)
 {
     char *copy = slm_alloc(strlen(text) + 1, 1, "chat", error);
@@ -85,11 +88,13 @@ slm_status slm_chat_set_system(struct slm_chat *chat, const char *text, struct s
 
 /* ---- an answer ------------------------------------------------------------------------------- */
 
+/* What is known of an answer while it comes in. */
 struct answer {
     struct slm_buf text;
     bool stopped; /* by Ctrl-C, or because stdout is gone */
 };
 
+/* Prints and keeps. Ctrl-C is looked at between tokens, so an answer stops within one of them. */
 static bool on_text(void *user, const char *text, size_t n_bytes)
 {
     struct answer *answer = user;
@@ -129,6 +134,7 @@ static slm_status keep_common(struct slm_chat *chat, const int32_t *ids, size_t 
     return slm_session_truncate(chat->session, n, error);
 }
 
+/* At least one token of room for the answer. Nothing is ever cut off to make room: the person decides. */
 static slm_status check_fits(const struct slm_chat *chat, size_t n_tokens, struct slm_error *error)
 {
     size_t n_ctx = slm_session_n_ctx(chat->session);
@@ -157,12 +163,14 @@ static slm_status encode_turn(struct slm_chat *chat, const char *input, int32_t 
     return check_fits(chat, n_past + *n_ids, error);
 }
 
+/* Computes what is new and streams the answer into *answer. */
 static slm_status generate(struct slm_chat *chat, const char *input, struct answer *answer,
                            struct slm_generate_result *result, struct slm_error *error)
 {
     int32_t *ids = NULL;
     size_t n_ids = 0, n_kept = 0;
     slm_status status = encode_turn(chat, input, &ids, &n_ids, &n_kept, error);
+    /* Settings may have been copied since (/load): point into the list that is in use now. */
     chat->sampling.params.logit_bias = chat->sampling.bias.items;
     chat->sampling.params.n_logit_bias = chat->sampling.bias.n;
     struct slm_generate_params params = {
@@ -180,6 +188,7 @@ static slm_status generate(struct slm_chat *chat, const char *input, struct answ
     return status;
 }
 
+/* One question and its answer. The conversation grows by both or by neither. */
 static void take_turn(struct slm_chat *chat, const char *input)
 {
     struct answer answer = {0};
@@ -211,12 +220,14 @@ static void take_turn(struct slm_chat *chat, const char *input)
 
 /* ---- input ----------------------------------------------------------------------------------- */
 
+/* Whether text ends with the given characters. */
 static bool ends_with(const struct slm_buf *text, const char *end)
 {
     size_t n = strlen(end);
     return text->len >= n && memcmp(text->data + text->len - n, end, n) == 0;
 }
 
+/* Cuts n bytes off the end. */
 static void shorten(struct slm_buf *text, size_t n)
 {
     text->len -= n;
@@ -258,11 +269,13 @@ static enum slm_line_result read_input(struct slm_chat *chat, struct slm_buf *in
     return result;
 }
 
+/* Nothing but white space: not worth a question. */
 static bool is_blank(const char *text)
 {
     return text[strspn(text, " \t\r\n")] == '\0';
 }
 
+/* Until the end of the input, /bye, or Ctrl-C at the prompt. */
 static void loop(struct slm_chat *chat)
 {
     struct slm_buf input = {0};
@@ -298,6 +311,7 @@ static bool find_history(char *path, size_t cap)
     return true;
 }
 
+/* For people only: a pipe gets answers and nothing else. */
 static void greet(const struct slm_chat *chat)
 {
     if (!isatty(STDIN_FILENO)) return;
@@ -311,6 +325,7 @@ static void greet(const struct slm_chat *chat)
                 off);
 }
 
+/* Model, session, settings, line reader; what was opened before a failure is closed by the caller. */
 static slm_status open_chat(struct slm_chat *chat, const struct slm_chat_setup *setup, struct slm_error *error)
 {
     char history[4096];
@@ -324,6 +339,7 @@ static slm_status open_chat(struct slm_chat *chat, const struct slm_chat_setup *
     return slm_line_open(find_history(history, sizeof history) ? history : NULL, &chat->line, error);
 }
 
+/* The struct is large (lists of stop strings and biases) and lives as long as the program: heap, not stack. */
 int slm_cli_chat(const struct slm_chat_setup *setup)
 {
     struct slm_chat *chat;
@@ -352,6 +368,7 @@ int slm_cli_chat(const struct slm_chat_setup *setup)
     return exit_code;
 }
 
+/* `slm chat`: the same chat, also for pipes. */
 static int chat_main(void *opaque, int n_args, char **args)
 {
     struct chat_options *options = opaque;

@@ -22,7 +22,7 @@ static char *next_word(char **rest)
 slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const char *value,
                                   struct slm_error *error)
 {
-    const char *names[SLM_SAMPLING_ROWS];
+    const char *names[SLM_SAMPLING_ROWS]; /* for the suggestion when none matches */
     size_t n = 0;
     for (size_t i = 0; i < SLM_SAMPLING_ROWS; i++) {
         const struct slm_option *row = &slm_sampling_rows[i];
@@ -40,12 +40,14 @@ slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const
                     near ? "?" : "");
 }
 
+/* The values in use, by the names that /set parameter takes. */
 static void show_parameters(const struct slm_chat *chat)
 {
     for (size_t i = 0; i < SLM_SAMPLING_ROWS; i++) {
         const struct slm_option *row = &slm_sampling_rows[i];
         const char *at = (const char *)&chat->sampling + row->offset;
         if (!row->key) continue;
+        /* Copied, not cast: the row says which of them it is. */
         float real;
         int32_t whole;
         uint64_t wide;
@@ -65,6 +67,7 @@ static void show_parameters(const struct slm_chat *chat)
 
 /* ---- the commands ---------------------------------------------------------------------------- */
 
+/* /set: one setting; a bad value changes nothing. */
 static void do_set(struct slm_chat *chat, char *rest)
 {
     struct slm_error error;
@@ -89,6 +92,7 @@ static void do_set(struct slm_chat *chat, char *rest)
     if (status != SLM_OK) slm_cli_fail(&error);
 }
 
+/* /show: looks only, changes nothing. Everything goes to stderr: stdout is for answers. */
 static void do_show(struct slm_chat *chat, char *rest)
 {
     const char *what = next_word(&rest);
@@ -111,6 +115,7 @@ static void do_show(struct slm_chat *chat, char *rest)
     }
 }
 
+/* /save and /load have the same shape: a file name, an action, how many messages there are now. */
 static void do_file(struct slm_chat *chat, const char *path, const char *where,
                     slm_status (*act)(struct slm_chat *, const char *, struct slm_error *))
 {
@@ -120,11 +125,13 @@ static void do_file(struct slm_chat *chat, const char *path, const char *where,
     else fprintf(stderr, "%s: %zu messages\n", path, chat->n_messages);
 }
 
+/* slm_chat_save takes a const chat; a function pointer needs the exact type. */
 static slm_status save(struct slm_chat *chat, const char *path, struct slm_error *error)
 {
     return slm_chat_save(chat, path, error);
 }
 
+/* The name is the whole rest of the line: file names have spaces. */
 static void do_save(struct slm_chat *chat, char *rest)
 {
     do_file(chat, rest, "/save", save);
@@ -135,6 +142,7 @@ static void do_load(struct slm_chat *chat, char *rest)
     do_file(chat, rest, "/load", slm_chat_load);
 }
 
+/* A fresh seed with the fresh start, or the same question would always get the same answer. */
 static void do_clear(struct slm_chat *chat, char *rest)
 {
     (void)rest;
@@ -143,14 +151,16 @@ static void do_clear(struct slm_chat *chat, char *rest)
     fprintf(stderr, "new conversation\n");
 }
 
+/* The loop sees it before the next line. */
 static void do_bye(struct slm_chat *chat, char *rest)
 {
     (void)rest;
     chat->done = true;
 }
 
-static void do_help(struct slm_chat *chat, char *rest);
+static void do_help(struct slm_chat *chat, char *rest); /* reads the table that names it */
 
+/* Several rows may share a name: one line of help each. A row without help is another spelling. */
 static const struct {
     const char *name, *args, *help;
     void (*run)(struct slm_chat *, char *rest); /* rest: what follows the name; may be cut up */
@@ -168,6 +178,7 @@ static const struct {
 };
 enum { N_CHAT_COMMANDS = sizeof chat_commands / sizeof chat_commands[0] };
 
+/* The table as text, and what is not a command but input. */
 static void do_help(struct slm_chat *chat, char *rest)
 {
     (void)chat;
@@ -182,6 +193,8 @@ static void do_help(struct slm_chat *chat, char *rest)
     fprintf(stderr, "  %-42s %s\n", "\\ at the end of a line", "the input goes on in the next line");
 }
 
+/* A line that begins with a slash but names no command is not sent to the model: it was a slip more often than
+ * a question. */
 void slm_chat_command(struct slm_chat *chat, const char *input)
 {
     struct slm_error error;
@@ -193,6 +206,7 @@ void slm_chat_command(struct slm_chat *chat, const char *input)
     }
     memcpy(copy, input, strlen(input) + 1);
     for (size_t n = strlen(copy); n > 0 && strchr(" \t\r\n", copy[n - 1]); n--) copy[n - 1] = '\0';
+    /* The input is cut into words in place, so the commands get a copy of it. */
     char *rest = copy, *name = next_word(&rest);
     size_t i = 0;
     for (; i < N_CHAT_COMMANDS; i++) {

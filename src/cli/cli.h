@@ -82,6 +82,8 @@ void slm_cli_sampling_defaults(const struct slm_model *model, struct slm_samplin
 /* Tokens of text; returns owned *ids (slm_release). */
 slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, unsigned flags, int32_t **ids,
                             size_t *n_ids, struct slm_error *error);
+/* The text of one token with its spaces, special ones too; empty when the model has no tokenizer. Borrowed. */
+struct slm_str slm_cli_piece(const struct slm_model *model, int32_t id);
 /* Numbers between spaces or commas, each a token id below n_vocab; returns owned *ids (slm_release). */
 slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids,
                              struct slm_error *error);

@@ -26,11 +26,13 @@ enum {
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
+/* The usual sentence of a refused value. */
 static slm_status bad_value(const char *where, const char *value, const char *allowed, struct slm_error *error)
 {
     return slm_fail(error, SLM_ERR_ARGUMENT, where, "'%s' is not allowed: %s", value, allowed);
 }
 
+/* A whole number in the row's range, nothing before or after it. */
 static slm_status parse_int(const struct slm_option *row, const char *where, const char *value, void *target,
                             struct slm_error *error)
 {
@@ -59,6 +61,7 @@ static slm_status parse_u64(const struct slm_option *row, const char *where, con
     return SLM_OK;
 }
 
+/* Refuses NaN too: it is in no range. */
 static slm_status parse_float(const struct slm_option *row, const char *where, const char *value, void *target,
                               struct slm_error *error)
 {
@@ -82,6 +85,7 @@ static slm_status parse_flag(const struct slm_option *row, const char *where, co
     return SLM_OK;
 }
 
+/* Borrowed: command line arguments live as long as the program. */
 static slm_status parse_text(const struct slm_option *row, const char *where, const char *value, void *target,
                              struct slm_error *error)
 {
@@ -92,6 +96,7 @@ static slm_status parse_text(const struct slm_option *row, const char *where, co
     return SLM_OK;
 }
 
+/* Appends; the row may be given again. */
 static slm_status parse_list(const struct slm_option *row, const char *where, const char *value, void *target,
                              struct slm_error *error)
 {
@@ -104,10 +109,11 @@ static slm_status parse_list(const struct slm_option *row, const char *where, co
     return SLM_OK;
 }
 
+/* The target becomes the index of the word. Empty words are defaults that cannot be typed. */
 static slm_status parse_choice(const struct slm_option *row, const char *where, const char *value, void *target,
                                struct slm_error *error)
 {
-    struct slm_buf allowed = {0};
+    struct slm_buf allowed = {0}; /* the words, for the message */
     for (int i = 0; row->choices[i]; i++) {
         if (strcmp(row->choices[i], value) == 0) {
             memcpy(target, &i, sizeof i);
@@ -121,6 +127,7 @@ static slm_status parse_choice(const struct slm_option *row, const char *where, 
     return status;
 }
 
+/* "ID=BIAS", appended. strtof knows "-inf". */
 static slm_status parse_bias(const struct slm_option *row, const char *where, const char *value, void *target,
                              struct slm_error *error)
 {
@@ -129,6 +136,7 @@ static slm_status parse_bias(const struct slm_option *row, const char *where, co
     (void)row;
     errno = 0;
     long id = strtol(value, &end, 10);
+    /* Split at "=", each half a whole number or a number and nothing else. */
     bool good = end != value && *end == '=' && errno == 0 && id >= 0 && id <= INT32_MAX;
     const char *number = good ? end + 1 : value;
     float bias = good ? strtof(number, &end) : 0.0f;
@@ -185,6 +193,7 @@ struct slot {
     size_t row;
 };
 
+/* What getopt_long reads, made from the rows; and the way back from its answer to the row. */
 struct tables {
     struct option longs[MAX_ROWS + 2]; /* with --help and the end */
     struct slot slots[MAX_ROWS];
@@ -193,6 +202,7 @@ struct tables {
     size_t n;
 };
 
+/* Long options get numbers above every letter, in order of the rows, so that the number is the slot. */
 static void build_tables(const struct slm_command *command, struct tables *t)
 {
     size_t n_letters = 0;
@@ -216,6 +226,7 @@ static void build_tables(const struct slm_command *command, struct tables *t)
     t->longs[t->n] = (struct option){"help", no_argument, NULL, 'h'};
 }
 
+/* The row of a getopt value: by number for long options, by letter for short ones. */
 static const struct slot *find_slot(const struct tables *t, int value)
 {
     if (value >= FIRST_LONG) return &t->slots[value - FIRST_LONG];
@@ -242,6 +253,7 @@ static slm_status fail_unknown(const struct slm_command *command, const struct t
                     "unknown or ambiguous option '%s'; 'slm %s --help' lists them", word, command->name);
 }
 
+/* getopt_long reorders argv so that arguments come last; what is left of them is counted here. */
 slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv,
                              int *first_arg, bool *help, struct slm_error *error)
 {
@@ -253,6 +265,7 @@ slm_status slm_options_parse(const struct slm_command *command, void *options, i
     for (;;) {
         int value = getopt_long(argc, argv, t.letters, t.longs, NULL);
         if (value == -1) break;
+        /* getopt's own answers first. */
         if (value == '?') return fail_unknown(command, &t, argv[optind - 1], optopt, error);
         if (value == ':')
             return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option '%s' needs a value",
@@ -263,7 +276,7 @@ slm_status slm_options_parse(const struct slm_command *command, void *options, i
         }
         const struct slot *slot = find_slot(&t, value);
         SLM_ASSERT(slot != NULL);
-        char where[64];
+        char where[64]; /* "run: --temp": what messages begin with */
         snprintf(where, sizeof where, "%s: --%s", command->name, slot->group->rows[slot->row].name);
         SLM_TRY(
             slm_option_set(slot->group, slot->row, where, optarg, (char *)options + slot->group->base, error));
@@ -305,6 +318,7 @@ static void add_wrapped(struct slm_buf *out, const char *text, int column)
     slm_buf_puts(out, "\n");
 }
 
+/* "  -n, --name ARG      help". */
 static void add_row(struct slm_buf *out, const struct slm_option *row)
 {
     char left[80], letter[5] = "    ";
@@ -335,7 +349,7 @@ void slm_options_help(const struct slm_command *command, struct slm_buf *out)
 static size_t distance(const char *a, const char *b)
 {
     size_t n_a = strlen(a), n_b = strlen(b);
-    size_t rows[3][NEAR_LIMIT + 1];
+    size_t rows[3][NEAR_LIMIT + 1]; /* the last three rows of the table: a swap looks back two */
     if (n_a > NEAR_LIMIT || n_b > NEAR_LIMIT) return NEAR_LIMIT;
     for (size_t j = 0; j <= n_b; j++) rows[0][j] = j;
     for (size_t i = 1; i <= n_a; i++) {

@@ -18,6 +18,7 @@ bool slm_cli_colour(FILE *stream)
     return isatty(fileno(stream)) && !slm_env("NO_COLOR");
 }
 
+/* The one place where errors are printed, so that their form is the same everywhere. */
 static void print_error(const char *where, const char *message)
 {
     const char *on = slm_cli_colour(stderr) ? "\033[31m" : "", *off = on[0] ? "\033[0m" : "";
@@ -62,6 +63,7 @@ int slm_cli_finish(void)
     return SLM_EXIT_FAILURE;
 }
 
+/* A buffer that failed (memory) is an error of its own: nothing is printed then. */
 int slm_cli_emit(struct slm_buf *out)
 {
     struct slm_error error;
@@ -124,6 +126,7 @@ void slm_json_bool(struct slm_buf *out, const char *key, bool value)
 
 /* ---- numbers for people ---------------------------------------------------------------------- */
 
+/* Three significant digits and the unit, as in 9.99, 10.0, 99.9, 100. */
 static const char *scaled(char out[16], double n, const char *const *units, const char *space)
 {
     int unit = 0;

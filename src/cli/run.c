@@ -14,6 +14,7 @@
 
 enum { MAX_PROMPT_BYTES = 64 << 20 };
 
+/* Filled by the rows below; zero or NULL means not given. */
 struct run_options {
     uint64_t seen;
     bool raw, verbose, json;
@@ -67,6 +68,7 @@ static int choose_prompt(struct run_options *options, int n_args, char **args, c
     return SLM_EXIT_OK;
 }
 
+/* From the argument, else from --file, else from stdin; as bytes, nothing is trimmed. */
 static slm_status read_prompt(struct run *run, const char *prompt, struct slm_error *error)
 {
     if (prompt) {
@@ -91,6 +93,8 @@ static slm_status encode_chat(struct run *run, struct slm_error *error)
     return status;
 }
 
+/* As a chat where that is possible and wanted, else as the beginning of a text with BOS as the model file asks.
+ * An empty prompt is fine where there is a BOS to start from. */
 static slm_status encode_prompt(struct run *run, struct slm_error *error)
 {
     if (!run->options->raw && slm_model_chat_template(run->model)) return encode_chat(run, error);
@@ -102,17 +106,21 @@ static slm_status encode_prompt(struct run *run, struct slm_error *error)
     return SLM_OK;
 }
 
+/* Every piece is flushed: streaming is the point. Returning false stops the generation when nobody reads any
+ * more. */
 static bool print_text(void *user, const char *text, size_t n_bytes)
 {
     (void)user;
     return slm_cli_write(text, n_bytes) && fflush(stdout) == 0;
 }
 
+/* For --json: the text is one field of an object that is printed at the end. */
 static bool collect_text(void *user, const char *text, size_t n_bytes)
 {
     return slm_buf_add(user, text, n_bytes);
 }
 
+/* Rates of a run without tokens are null, not infinite. */
 static int print_json(struct run *run, const struct slm_generate_result *result)
 {
     struct slm_buf out = {0};
@@ -133,6 +141,8 @@ static int print_json(struct run *run, const struct slm_generate_result *result)
     return slm_cli_emit(&out);
 }
 
+/* What comes after the text. A context that ended the answer early is always said, because half an answer looks
+ * like a whole one. */
 static int report(struct run *run, const struct slm_generate_result *result)
 {
     struct run_options *options = run->options;
@@ -156,6 +166,8 @@ static int report(struct run *run, const struct slm_generate_result *result)
     return exit_code;
 }
 
+/* The whole of a run; what it opened is in *run, also when it fails. The model opens before the prompt is read:
+ * a wrong file name is reported at once, not after someone typed a text. */
 static int run_prompt(struct run *run, const char *prompt)
 {
     struct run_options *options = run->options;
@@ -183,6 +195,8 @@ static int run_prompt(struct run *run, const char *prompt)
     return report(run, &result);
 }
 
+/* A person at a terminal without a prompt wants to talk; a script never ends up in the chat, because its stdin
+ * is no terminal. */
 static int run_main(void *opaque, int n_args, char **args)
 {
     struct run_options *options = opaque;

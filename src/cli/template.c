@@ -7,8 +7,10 @@
 #include "cli/commands.h"
 #include "template/template.h"
 
+/* Messages with images inside are large; endless ones are a mistake. */
 enum { MAX_JSON_BYTES = 64 << 20 };
 
+/* Filled by the rows below; NULL means not given. */
 struct template_options {
     uint64_t seen;
     const char *template_file, *bos, *eos, *messages, *tools, *extra;
@@ -40,6 +42,7 @@ static const struct slm_option_group template_groups[] = {
     {"Options", template_rows, sizeof template_rows / sizeof template_rows[0], 0},
 };
 
+/* The texts of all files, and the special tokens of a model; released in one place. */
 struct inputs {
     struct slm_buf source, messages, tools, extra;
     char bos[256], eos[256];
@@ -55,6 +58,8 @@ static slm_status token_text(const struct slm_model *model, int32_t id, char *ou
     return SLM_OK;
 }
 
+/* Template and special tokens from a model file, where the options do not say otherwise. The vocabulary is
+ * enough: no weights are read, and architectures that this build cannot run are fine. */
 static slm_status read_model(struct template_options *options, const char *path, struct inputs *in,
                              struct slm_error *error)
 {
@@ -64,6 +69,7 @@ static slm_status read_model(struct template_options *options, const char *path,
     struct slm_model_info info = slm_model_info(model);
     const char *source = slm_model_chat_template(model);
     slm_status status = SLM_OK;
+    /* Without one there is nothing to render: unlike `run`, this command does not fall back to plain text. */
     if (!source)
         status = slm_fail(error, SLM_ERR_UNSUPPORTED, path ? path : "built-in model", "has no chat template");
     else slm_buf_puts(&in->source, source);
@@ -75,6 +81,8 @@ static slm_status read_model(struct template_options *options, const char *path,
     return status;
 }
 
+/* Everything from outside, before anything is rendered. The messages go to the template as the JSON they are,
+ * so that fields this program does not know (tool calls, images) reach it too. */
 static slm_status read_inputs(struct template_options *options, const char *path, struct inputs *in,
                               struct slm_error *error)
 {
@@ -82,15 +90,18 @@ static slm_status read_inputs(struct template_options *options, const char *path
     else SLM_TRY(read_model(options, path, in, error));
     SLM_TRY(slm_cli_read(options->messages, MAX_JSON_BYTES, &in->messages, error));
     if (options->tools) SLM_TRY(slm_cli_read(options->tools, MAX_JSON_BYTES, &in->tools, error));
+    /* An object in place is handy for one variable: --extra '{"enable_thinking": false}'. */
     if (options->extra && options->extra[0] != '{')
         return slm_cli_read(options->extra, MAX_JSON_BYTES, &in->extra, error);
     if (options->extra) slm_buf_puts(&in->extra, options->extra);
     return slm_buf_status(&in->extra, "extra", error);
 }
 
+/* Parses and renders; errors of the template carry its name, line and column. */
 static slm_status render(const struct template_options *options, const char *path, const struct inputs *in,
                          struct slm_buf *out, struct slm_error *error)
 {
+    /* What errors name as the template's origin. */
     const char *where = options->template_file ? options->template_file : path ? path : "built-in model";
     struct slm_template *tmpl;
     SLM_TRY(slm_template_parse((struct slm_str){in->source.data, in->source.len}, where, &tmpl, error));
@@ -108,12 +119,14 @@ static slm_status render(const struct template_options *options, const char *pat
     return status;
 }
 
+/* The prompt is printed whole or not at all. */
 static int template_main(void *opaque, int n_args, char **args)
 {
     struct template_options *options = opaque;
     struct inputs in = {0};
     struct slm_buf out = {0};
     struct slm_error error;
+    /* No argument and no --template: the built-in model's. */
     const char *path = n_args > 0 ? args[0] : NULL;
     if (!options->messages)
         return slm_cli_usage("template", "--messages is needed: a file with a JSON array of messages");

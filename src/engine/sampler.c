@@ -120,7 +120,8 @@ slm_status slm_sampler_check(const struct slm_sampler_params *params, size_t n_v
 
 /* ---- links that change logits ---------------------------------------------------------------- */
 
-/* Copies logits [n] and tells whether all are finite. On the bits, because the loop then vectorises anywhere. */
+/* Copies logits [n] and tells whether all are finite. On the bits, because the loop then vectorises anywhere.
+ */
 static bool copy_finite(float *dst, const float *src, size_t n)
 {
     uint32_t worst = 0;

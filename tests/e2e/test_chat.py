@@ -141,6 +141,18 @@ def test_a_bad_file_leaves_the_chat_as_it_was(model, tmp_path, text):
     assert done.stdout == answers(model, "Hello", "More").stdout
 
 
+def test_only_what_is_new_is_computed(model):
+    """The second prompt holds the whole conversation, but what the session already holds is not evaluated again. (An
+    answer may be, when its text makes other tokens than those it was generated with.)"""
+    question = "One day a girl went to the park with a dog and a cat and a big red ball"
+    done = answers(model, question, "And then?", options=("-n", "12", "--temp", "0", "-v"))
+    first, second = map(int, re.findall(r"^prompt eval count: +(\d+)", done.stderr, re.M))
+    answer = done.stdout.split("\n")[0]
+    whole = f"user: {question}\nassistant:{answer}\nuser: And then?\nassistant:"
+    n_whole = len(slm("tokenize", model, "--ids", stdin=whole).stdout.split())
+    assert first > 20 and 0 < second <= n_whole - first
+
+
 def test_full_context_is_said_and_the_question_can_be_asked_again(model):
     options = ("-n", "10", "--temp", "0", "-c", "48")
     done = answers(model, "Hello", "a long line " * 30, "/clear", "Hello", options=options)

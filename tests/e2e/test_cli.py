@@ -280,7 +280,8 @@ def test_tokenize_and_back():
     assert slm("tokenize", model, "--ids", "--bos", stdin=text).stdout == "1 " + ids
     table = slm("tokenize", model, stdin=text).stdout.splitlines()
     assert [line.split("\t")[0] for line in table] == ids.split()
-    assert all(isinstance(json.loads(line.split("\t")[1]), str) for line in table)
+    pieces = [json.loads(line.split("\t")[1]) for line in table]
+    assert pieces[:4] == [" Once", " upon", " a", " time"] and pieces[-1] == "\n"
     assert slm("tokenize", model, "--ids", stdin="").stdout == "\n"
     assert_error(slm("tokenize", model, "--decode", stdin="1 2 x"), 1, "'x'")
     assert_error(slm("tokenize", model, "--decode", stdin="512"), 1, "'512'", "0 to 511")
