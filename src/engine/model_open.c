@@ -3,13 +3,14 @@
 #include "base/cpu.h"
 #include "base/os.h"
 #include "families/families.h"
+#include "format/hf_folder.h"
 #include "model/model.h"
 
 extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
 
 static slm_status open_file(const char *path, struct slm_gguf **out, struct slm_error *error)
 {
-    if (path && *path) return slm_gguf_open(path, NULL, out, error);
+    if (path && *path) return slm_hf_is_folder(path) ? slm_hf_open(path, out, error) : slm_gguf_open(path, NULL, out, error);
     const size_t bytes = (size_t)(slm_builtin_end - slm_builtin_begin);
     if (bytes == 0)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, "built-in model", "this build has none; name a model file");
@@ -29,8 +30,25 @@ static slm_status copy_string(struct slm_model *model, const char *key, const ch
     return *out ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* A folder names the classes that can load it; the first one this build has wins. */
+static slm_status find_hf_family(struct slm_model *model, struct slm_error *error)
+{
+    const struct slm_gguf_kv *classes;
+    struct slm_str name = {0};
+    SLM_TRY(slm_gguf_get_array(model->gguf, "architectures", SLM_GGUF_STRING, &classes, NULL, error));
+    for (size_t cursor = 0; !model->family && slm_gguf_next_string(classes, &cursor, &name);)
+        model->family = slm_family_find_hf(name);
+    if (!model->family)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "key 'architectures' names '%.*s', this build knows the classes of %s",
+                        (int)(name.len < 64 ? name.len : 64), name.ptr ? name.ptr : "", slm_family_names());
+    model->architecture = model->family->architecture;
+    return SLM_OK;
+}
+
 static slm_status find_family(struct slm_model *model, struct slm_error *error)
 {
+    if (slm_gguf_is_hf(model->gguf)) return find_hf_family(model, error);
     model->family = slm_family_find(slm_str(model->architecture));
     if (model->family) return SLM_OK;
     return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),

@@ -19,7 +19,7 @@ const struct slm_hparam_row slm_decoder_hparams[SLM_N_DECODER_HPARAMS] = {
     {"attention.layer_norm_rms_epsilon", "rms_norm_eps", SLM_HPARAM_F64, FIELD(rms_eps), 0, 1e-12, 1e-1,
      SLM_HPARAM_REQUIRED},
     {"rope.freq_base", "rope_theta", SLM_HPARAM_F64, FIELD(rope_base), 10000.0, 1.0, 1e12, 0},
-    {"rope.scaling.factor", NULL, SLM_HPARAM_F64, FIELD(rope_linear_scale), 1.0, 1e-3, 1e6, 0},
+    {"rope.scaling.factor", "rope_scaling.factor", SLM_HPARAM_F64, FIELD(rope_linear_scale), 1.0, 1e-3, 1e6, 0},
 };
 
 slm_status slm_decoder_derive(struct slm_hparams *hp, const char *where, struct slm_error *error)

@@ -15,6 +15,14 @@ const struct slm_family *slm_family_find(struct slm_str architecture)
     return NULL;
 }
 
+const struct slm_family *slm_family_find_hf(struct slm_str class_name)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        for (const char *const *name = families[i]->hf_architectures; *name; name++)
+            if (slm_str_is(class_name, *name)) return families[i];
+    return NULL;
+}
+
 const char *slm_family_names(void)
 {
     return &

@@ -12,6 +12,8 @@ SLM_FAMILIES(X)
 
 /* NULL when no family has this architecture. */
 const struct slm_family *slm_family_find(struct slm_str architecture);
+/* The same by the class name that config.json gives. */
+const struct slm_family *slm_family_find_hf(struct slm_str class_name);
 /* "llama, qwen3": for messages. */
 const char *slm_family_names(void);
 #endif

@@ -7,10 +7,12 @@
  *
  * Traps:
  *  - GGUF stores the rows of q and k reordered so that rotary pairs are neighbours (2i, 2i+1); Hugging Face pairs
- *    (i, i + n/2). The tensors carry the difference (ROPE_PAIRS), so the plan must use the neighbour style.
- *  - Llama 3.1's rope scaling is not in the keys: it arrives as the tensor rope_freqs.weight, divisors of the
- *    frequencies. rope.scaling.factor is for plain linear scaling only.
+ *    (i, i + n/2). The tensors carry the difference (ROPE_PAIRS), so the plan rotates as the file at hand has them.
+ *  - Llama 3.1's rope scaling is not in GGUF's keys: it arrives as the tensor rope_freqs.weight, divisors of the
+ *    frequencies; a folder states the formula's parameters instead (complete). rope.scaling.factor is for plain linear
+ *    scaling only.
  *  - The head may be tied (no output.weight): Llama 3.2 1B and 3B, SmolLM. */
+#include "base/fmath.h"
 #include "families/blocks.h"
 #include "families/families.h"
 
@@ -68,7 +70,7 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     const struct slm_rope rope = {.n_rot = m->hparams.n_rot, .base = m->hparams.rope_base,
                                   .linear_scale = m->hparams.rope_linear_scale,
                                   .factors = (const float *)(const void *)m->globals.rope_freqs.data,
-                                  .gain = 1.0f, .style = SLM_ROPE_NORM};
+                                  .gain = 1.0f, .style = slm_model_rope_style(m)};
     slm_val x = slm_plan_name(p, slm_plan_embed(p, &m->globals.token_embd), "embedding");
     slm_val table = slm_plan_rope_table(p, &rope);
     for (uint32_t l = 0; l < m->hparams.n_layer; l++) {
@@ -77,6 +79,34 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
         x = slm_block_swiglu(p, x, &m->layers[l], (float)m->hparams.rms_eps);
     }
     return slm_block_head(p, x, m);
+}
+
+/* Llama 3.1's formula, as rope_freqs.weight would hold it: long wavelengths are stretched by factor, short ones are not,
+ * and between two cuts the change is gradual. */
+static slm_status complete(struct slm_model *m, struct slm_error *error)
+{
+    struct slm_str type = {0};
+    bool found = false;
+    SLM_TRY(slm_gguf_get_str(m->gguf, "rope_scaling.rope_type", &type, &found, error));
+    if (!found || !slm_gguf_is_hf(m->gguf) || !slm_str_is(type, "llama3")) return SLM_OK;
+    double factor, low, high, context;
+    SLM_TRY(slm_gguf_get_f64(m->gguf, "rope_scaling.factor", 1e-3, 1e6, &factor, NULL, error));
+    SLM_TRY(slm_gguf_get_f64(m->gguf, "rope_scaling.low_freq_factor", 1e-6, 1e6, &low, NULL, error));
+    SLM_TRY(slm_gguf_get_f64(m->gguf, "rope_scaling.high_freq_factor", low + 1e-9, 1e7, &high, NULL, error));
+    SLM_TRY(slm_gguf_get_f64(m->gguf, "rope_scaling.original_max_position_embeddings", 1, 1e9, &context, NULL, error));
+    const uint32_t half = m->hparams.n_rot / 2;
+    float *divisors = slm_arena_alloc(&m->arena, half, sizeof *divisors, "rope_freqs", error);
+    if (!divisors) return SLM_ERR_MEMORY;
+    for (uint32_t i = 0; i < half; i++) {
+        const double freq = slm_pow(m->hparams.rope_base, -2.0 * (double)i / (double)m->hparams.n_rot);
+        const double turns = context * freq / (2 * 3.14159265358979323846);
+        const double smooth = turns < low ? 0 : turns > high ? 1 : (turns - low) / (high - low);
+        divisors[i] = (float)(1.0 / ((1.0 - smooth) / factor + smooth));
+    }
+    m->globals.rope_freqs = (struct slm_weight){.name = "rope_freqs", .data = (const unsigned char *)divisors,
+                                                .dtype = SLM_DTYPE_F32, .n_in = half, .n_out = 1,
+                                                .row_bytes = half * sizeof *divisors};
+    return SLM_OK;
 }
 
 static const char *const hf_architectures[] = {"LlamaForCausalLM", NULL};
@@ -89,5 +119,6 @@ const struct slm_family slm_family_llama = {
     .tensors = tensors,
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
+    .complete = complete,
     .build = build,
 };

@@ -177,7 +177,7 @@ static slm_status open_other_parts(struct slm_gguf *gguf, size_t n_parts, const 
 /* ---- the whole ----------------------------------------------------------------------------------------------- */
 
 /* Brings the tensors of all parts into one table with one index. */
-static slm_status join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limits *limits, struct slm_error *error)
+slm_status slm_gguf_join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limits *limits, struct slm_error *error)
 {
     struct slm_gguf_part *first = &gguf->parts[0];
     char message[200];
@@ -212,8 +212,8 @@ static slm_status join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limi
                                sizeof *gguf->tensors, error);
 }
 
-/* An empty model of one empty part: from here on slm_gguf_close releases whatever has been reached. */
-static slm_status new_gguf(struct slm_gguf **out, struct slm_error *error)
+/* From here on slm_gguf_close releases whatever has been reached. */
+slm_status slm_gguf_new(struct slm_gguf **out, struct slm_error *error)
 {
     struct slm_gguf *gguf = slm_alloc(1, sizeof *gguf, "model", error);
     if (gguf == NULL) return SLM_ERR_MEMORY;
@@ -233,11 +233,11 @@ slm_status slm_gguf_open(const char *path, const struct slm_gguf_limits *limits,
     struct slm_gguf_limits l = slm_gguf_limits_or_default(limits);
     struct slm_gguf *gguf;
     int64_t n_parts = 1;
-    SLM_TRY(new_gguf(&gguf, error));
+    SLM_TRY(slm_gguf_new(&gguf, error));
     slm_status status = open_part(path, &l, &gguf->parts[0], error);
     if (status == SLM_OK) status = split_count(&gguf->parts[0], &l, &n_parts, error);
     if (status == SLM_OK && n_parts > 1) status = open_other_parts(gguf, (size_t)n_parts, &l, error);
-    if (status == SLM_OK) status = join_tensors(gguf, &l, error);
+    if (status == SLM_OK) status = slm_gguf_join_tensors(gguf, &l, error);
     if (status == SLM_OK)
         *out = gguf;
     else
@@ -250,7 +250,7 @@ slm_status slm_gguf_open_memory(const void *data, size_t bytes, const char *name
 {
     struct slm_gguf_limits l = slm_gguf_limits_or_default(limits);
     struct slm_gguf *gguf;
-    SLM_TRY(new_gguf(&gguf, error));
+    SLM_TRY(slm_gguf_new(&gguf, error));
     struct slm_gguf_part *part = &gguf->parts[0];
     part->data = data;
     part->readable_bytes = bytes;
@@ -262,7 +262,7 @@ slm_status slm_gguf_open_memory(const void *data, size_t bytes, const char *name
     if (status == SLM_OK && n_parts > 1)
         status = split_fail(part, "split.count", SLM_ERR_UNSUPPORTED, error,
                             "a split model cannot be read from memory; only from its files");
-    if (status == SLM_OK) status = join_tensors(gguf, &l, error);
+    if (status == SLM_OK) status = slm_gguf_join_tensors(gguf, &l, error);
     if (status == SLM_OK)
         *out = gguf;
     else
@@ -293,7 +293,7 @@ slm_status slm_gguf_unchanged(const struct slm_gguf *gguf, struct slm_error *err
         if (now.device != part->info.device || now.inode != part->info.inode)
             return slm_fail(error, SLM_ERR_IO, part->path, "another file has taken its place since it was opened");
         if (now.bytes != part->info.bytes || now.mtime_ns != part->info.mtime_ns)
-            return slm_fail(error, SLM_ERR_IO, part->path, "was changed while open: it had %llu bytes, now %llu",
+            return slm_fail(error, SLM_ERR_IO, part->path, "was changed while open (it had %llu bytes, now %llu)",
                             (unsigned long long)part->info.bytes, (unsigned long long)now.bytes);
     }
     return SLM_OK;
@@ -304,6 +304,7 @@ slm_status slm_gguf_unchanged(const struct slm_gguf *gguf, struct slm_error *err
 const char *slm_gguf_name(const struct slm_gguf *gguf) { return gguf->parts[0].path; }
 uint32_t slm_gguf_version(const struct slm_gguf *gguf) { return gguf->parts[0].version; }
 uint32_t slm_gguf_alignment(const struct slm_gguf *gguf) { return gguf->parts[0].alignment; }
+bool slm_gguf_is_hf(const struct slm_gguf *gguf) { return gguf->from_hf; }
 size_t slm_gguf_n_parts(const struct slm_gguf *gguf) { return gguf->n_parts; }
 size_t slm_gguf_n_kv(const struct slm_gguf *gguf) { return gguf->parts[0].n_kv; }
 size_t slm_gguf_n_tensors(const struct slm_gguf *gguf) { return gguf->n_tensors; }

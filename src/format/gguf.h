@@ -57,6 +57,8 @@ slm_status slm_gguf_open_memory(const void *data, size_t bytes, const char *name
                                 struct slm_gguf **out, struct slm_error *error);
 void slm_gguf_close(struct slm_gguf *gguf);
 
+/* Is this a Hugging Face folder in the form of a GGUF model (format/hf_folder.h)? Its keys and names are other ones. */
+bool slm_gguf_is_hf(const struct slm_gguf *gguf);
 const char *slm_gguf_name(const struct slm_gguf *gguf);     /* path as given */
 uint32_t slm_gguf_version(const struct slm_gguf *gguf);
 uint32_t slm_gguf_alignment(const struct slm_gguf *gguf);

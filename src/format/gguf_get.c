@@ -147,8 +147,10 @@ slm_status slm_gguf_get_f64(const struct slm_gguf *gguf, const char *key, double
     const struct slm_gguf_kv *kv;
     SLM_TRY(look_up(gguf, key, found, &kv, error));
     if (kv == NULL) return SLM_OK;
-    if (slm_gguf_value_types[kv->type].kind != SLM_GGUF_FLOAT) return wrong_type(gguf, kv, "FLOAT32 or FLOAT64", error);
-    double value = float_at(kv, 0);
+    const int kind = slm_gguf_value_types[kv->type].kind;
+    const bool json_integer = gguf->from_hf && kind == SLM_GGUF_SIGNED; /* JSON writers drop ".0" */
+    if (kind != SLM_GGUF_FLOAT && !json_integer) return wrong_type(gguf, kv, "FLOAT32 or FLOAT64", error);
+    const double value = slm_gguf_f64_at(kv, 0);
     if (!(value >= min && value <= max)) { /* this way round, NaN is refused */
         char where[SLM_GGUF_WHERE_BYTES];
         slm_gguf_where(where, slm_gguf_name(gguf), "key", kv->key);

@@ -209,7 +209,7 @@ static slm_status parse_header(struct cursor *c, struct slm_gguf_part *part)
     if (left(c) < HEADER_BYTES)
         return fail(c, SLM_ERR_FORMAT, "truncated header: a GGUF file has at least %d bytes, this has %zu",
                     HEADER_BYTES, left(c));
-    const unsigned char *magic;
+    const unsigned char *magic = NULL;
     uint64_t n_tensors, n_kv;
     SLM_TRY(take(c, 4, "magic", &magic));
     if (memcmp(magic, "GGUF", 4) != 0)
@@ -425,6 +425,7 @@ void slm_gguf_part_release(struct slm_gguf_part *part)
     slm_release(part->kvs);
     slm_release(part->tensors);
     slm_release(part->path);
+    slm_release(part->owned);
     if (part->map.data != NULL) slm_os()->unmap(&part->map);
     *part = (struct slm_gguf_part){0};
 }

@@ -13,6 +13,7 @@ struct slm_gguf_part {
     size_t readable_bytes;
     uint64_t file_bytes;          /* >= readable_bytes: a header can be checked before its tensor data exists */
     struct slm_map map;           /* what data points into; empty for memory files */
+    char *owned;                  /* bytes made for this part, when data points into no file */
     struct slm_file_info info;    /* as it was when opened; zero for memory files */
     uint32_t version, alignment;
     uint64_t data_offset;         /* where tensor data begins, in the file */
@@ -29,7 +30,12 @@ struct slm_gguf {
     struct slm_gguf_tensor *tensors; /* [n_tensors] of all parts in order; owned (a single part's table moves here) */
     size_t n_tensors;
     struct slm_name_index tensor_index;
+    bool from_hf;                    /* a Hugging Face folder in this form (hf_folder.h) */
 };
+
+/* An empty model with one part; and the last step of opening one: all parts' tensors in one table with one index. */
+slm_status slm_gguf_new(struct slm_gguf **out, struct slm_error *error);
+slm_status slm_gguf_join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limits *limits, struct slm_error *error);
 
 struct slm_gguf_value_type {
     const char *name;

@@ -126,6 +126,28 @@ ALWAYS_INLINE void tile_sums(struct v16 *sum, const struct tile *tile, load_fn l
     }
 }
 
+/* One row with one token: here the parts go side by side, being the only chains there are. */
+ALWAYS_INLINE float row_sum(const struct tile *tile, load_fn load)
+{
+    struct v16 sum;
+    UNROLL for (int p = 0; p < V16_PARTS; p++) sum.part[p] = vec_set1(0.0f);
+    size_t k = 0;
+    for (; k + LANES <= tile->k; k += LANES)
+        UNROLL for (int p = 0; p < V16_PARTS; p++) {
+            size_t at = k + (size_t)p * VEC_LANES;
+            vec w = load(tile->w, tile->w_first + at, VEC_LANES);
+            sum.part[p] = vec_fma(w, load_f32(tile->x, at, VEC_LANES), sum.part[p]);
+        }
+    UNROLL for (int p = 0; p < V16_PARTS; p++) {
+        size_t at = k + (size_t)p * VEC_LANES;
+        if (at >= tile->k) break;
+        size_t n = tile->k - at < VEC_LANES ? tile->k - at : VEC_LANES;
+        vec next = vec_fma(load(tile->w, tile->w_first + at, n), load_f32(tile->x, at, n), sum.part[p]);
+        sum.part[p] = n == VEC_LANES ? next : vec_keep(next, sum.part[p], n);
+    }
+    return sum_lanes(&sum);
+}
+
 /* out[i] = (row i . token) * by, i < n: one column of a product, and the scores of one query. */
 ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n, float by)
 {
@@ -136,10 +158,7 @@ ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n, 
         UNROLL for (int r = 0; r < COLUMN_ROWS; r += 4)
             quad_store(out + i + r, quad_mul(sum_rows(sum + r), quad_set1(by)));
     }
-    for (; i < n; i++, tile.w_first += tile.w_stride) {
-        tile_sums(sum, &tile, load, 1, 1);
-        out[i] = sum_lanes(&sum[0]) * by;
-    }
+    for (; i < n; i++, tile.w_first += tile.w_stride) out[i] = row_sum(&tile, load) * by;
 }
 
 ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, size_t row, size_t tok, const int tokens)
@@ -265,9 +284,7 @@ ALWAYS_INLINE void scale_weighted_step(float *out, const float *a, const float *
 
 static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
 {
-    struct v16 sum;
-    tile_sums(&sum, &(struct tile){x, x, 0, 0, 0, n}, load_f32, 1, 1);
-    float r = 1.0f / sqrtf(sum_lanes(&sum) / (float)n + eps);
+    float r = 1.0f / sqrtf(row_sum(&(struct tile){x, x, 0, 0, 0, n}, load_f32) / (float)n + eps);
     if (!w) {
         scale(out, x, r, n);
         return;

@@ -10,7 +10,10 @@
 static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_row *row, struct slm_error *error)
 {
     char key[160];
-    snprintf(key, sizeof key, "%s.%s", model->architecture, row->gguf_key);
+    if (!slm_gguf_is_hf(model->gguf))
+        snprintf(key, sizeof key, "%s.%s", model->architecture, row->gguf_key);
+    else
+        snprintf(key, sizeof key, "%s", row->hf_key ? row->hf_key : "(not stored in config.json)");
     unsigned char *field = (unsigned char *)&model->hparams + row->field;
     bool found = false, *found_or_required = row->flags & SLM_HPARAM_REQUIRED ? NULL : &found;
     if (row->type == SLM_HPARAM_U32) {
@@ -26,19 +29,25 @@ static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_r
     return SLM_OK;
 }
 
-/* rope.scaling.type says whether the factor counts; types with formulas of their own are refused, not ignored. */
+/* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that knows
+ * them (its `complete`); the others are refused, not ignored. */
 static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
 {
-    char key[160];
-    snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
+    static const char *const names[] = {"none", "default", "linear", "llama3"};
+    char key[160] = "rope_scaling.rope_type";
+    const bool hf = slm_gguf_is_hf(model->gguf);
+    if (!hf) snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
     struct slm_str type = slm_str("linear");
     bool found = false;
     SLM_TRY(slm_gguf_get_str(model->gguf, key, &type, &found, error));
-    if (slm_str_is(type, "none")) model->hparams.rope_linear_scale = 1.0;
-    if (slm_str_is(type, "none") || slm_str_is(type, "linear")) return SLM_OK;
-    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
-                    "key '%s' is '%.*s', this build knows none and linear for architecture '%s'", key,
-                    (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+    size_t i = 0;
+    while (i < sizeof names / sizeof *names && !slm_str_is(type, names[i])) i++;
+    if (i == sizeof names / sizeof *names)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "key '%s' is '%.*s', this build knows none, default, linear and llama3 for architecture '%s'", key,
+                        (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+    if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
+    return SLM_OK;
 }
 
 static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
@@ -64,6 +73,16 @@ static void expand_name(char *out, size_t cap, const char *pattern, uint32_t lay
         snprintf(out, cap, "%.*s%u%s", (int)(mark - pattern), pattern, layer, mark + 1);
     else
         snprintf(out, cap, "%s", pattern);
+}
+
+/* The tensor of a row; name is what the row expands to. Some folders store a tied matrix under the head's name only. */
+static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
+                                                 const char *name)
+{
+    const bool hf = slm_gguf_is_hf(model->gguf), embedding = row == &model->family->tensors[0];
+    const char *plain = hf ? row->hf_name : row->gguf_name;
+    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(embedding ? plain : name));
+    return t || !hf || !embedding ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
 static slm_status check_shape(const struct slm_model *model, const struct slm_tensor_row *row,
@@ -101,10 +120,12 @@ static slm_status bind_vector(struct slm_model *model, const struct slm_gguf_ten
 static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_row *row, uint32_t layer, void *owner,
                               struct slm_error *error)
 {
-    char name[128];
-    expand_name(name, sizeof name, row->gguf_name, layer);
+    char name[256];
+    const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
+    if (!pattern) return SLM_OK; /* this kind of file has no such tensor */
+    expand_name(name, sizeof name, pattern, layer);
     struct slm_weight *out = (struct slm_weight *)(void *)((unsigned char *)owner + row->field);
-    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(name));
+    const struct slm_gguf_tensor *t = find_tensor(model, row, name);
     if (!t) {
         if (row->flags & SLM_TENSOR_OPTIONAL) return SLM_OK;
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
@@ -126,14 +147,14 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
 static slm_status read_vocab_size(struct slm_model *model, struct slm_error *error)
 {
     const char *where = slm_gguf_name(model->gguf);
-    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str("token_embd.weight"));
-    if (!t) return slm_fail(error, SLM_ERR_FORMAT, where, "tensor 'token_embd.weight' is missing");
-    if (t->dims[1] == 0 || t->dims[1] > INT32_MAX)
-        return slm_fail(error, SLM_ERR_LIMIT, where, "tensor 'token_embd.weight' has %llu rows, allowed are 1 to %d",
+    const struct slm_gguf_tensor *t = find_tensor(model, &model->family->tensors[0], "");
+    if (!t) return slm_fail(error, SLM_ERR_FORMAT, where, "the token embedding is missing");
+    if (t->dims[1] > INT32_MAX)
+        return slm_fail(error, SLM_ERR_LIMIT, where, "the token embedding has %llu rows, allowed are 1 to %d",
                         (unsigned long long)t->dims[1], INT32_MAX);
     model->hparams.n_vocab = (uint32_t)t->dims[1];
     if (model->tokenizer && slm_tokenizer_n_vocab(model->tokenizer) != model->hparams.n_vocab)
-        return slm_fail(error, SLM_ERR_FORMAT, where, "the tokenizer has %zu tokens but token_embd.weight has %u rows",
+        return slm_fail(error, SLM_ERR_FORMAT, where, "the tokenizer has %zu tokens but the embedding has %u rows",
                         slm_tokenizer_n_vocab(model->tokenizer), model->hparams.n_vocab);
     return SLM_OK;
 }
@@ -166,6 +187,7 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
     SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));
+    if (family->complete) SLM_TRY(family->complete(model, error));
     SLM_TRY(slm_plan_new(&model->plan, error));
     return slm_plan_finish(model->plan, family->build(model->plan, model), error);
 }
@@ -187,6 +209,11 @@ const char *slm_model_size_class(uint64_t n_params)
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
         if (n_params < classes[i].below) return classes[i].name;
     return "large";
+}
+
+enum slm_rope_style slm_model_rope_style(const struct slm_model *model)
+{
+    return slm_gguf_is_hf(model->gguf) ? SLM_ROPE_NEOX : SLM_ROPE_NORM;
 }
 
 const struct slm_weight *slm_weight_or_null(const struct slm_weight *w) { return w->data ? w : NULL; }

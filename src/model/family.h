@@ -34,7 +34,8 @@ enum slm_dim {
 #define SLM_TENSOR_LAYER 2u /* one a layer: '#' in the names is the layer; field is in struct slm_layer, else in globals */
 #define SLM_TENSOR_VECTOR 4u /* kept as f32: norms, biases, factors */
 
-/* How Hugging Face stores what GGUF stores otherwise. */
+/* How Hugging Face stores what GGUF stores otherwise. ROPE_PAIRS is not undone when a folder is opened: the plan rotates
+ * in the order the rows are in (slm_model_rope_style); converting reorders them. */
 enum slm_transform {
     SLM_TRANSFORM_NONE,
     SLM_TRANSFORM_ROPE_PAIRS, /* rows of each head reordered from halves (i, i + n/2) to neighbours (2i, 2i + 1) */
@@ -53,10 +54,12 @@ struct slm_family {
     const char *const *hf_architectures; /* "architectures" in config.json, NULL-terminated */
     const struct slm_hparam_row *hparams;
     size_t n_hparams;
-    const struct slm_tensor_row *tensors;
+    const struct slm_tensor_row *tensors; /* the first row is the token embedding */
     size_t n_tensors;
     /* Fills what is derived and checks what no single row can. where is the file's name. */
     slm_status (*derive)(struct slm_hparams *hparams, const char *where, struct slm_error *error);
+    /* May be NULL: reads what no row can (rope scaling formulas, lists) once hyper-parameters and tensors are there. */
+    slm_status (*complete)(struct slm_model *model, struct slm_error *error);
     /* Records the plan of one step. Errors are sticky in the plan. Returns the logits. */
     slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
     const char *chat_template; /* for files that bring none; NULL = plain continuation */

@@ -58,6 +58,8 @@ void slm_model_free(struct slm_model *model);
 /* "tiny" < 100M <= "micro" < 1.45B <= "small" < 13.95B <= "medium" <= 30.5B < "large": the published classes are
  * 100M-1.4B, 1.5B-13.9B and 14B-30B; each gap between them is cut in the middle. */
 const char *slm_model_size_class(uint64_t n_params);
+/* How rows are paired by rotation where GGUF has neighbours (SLM_TRANSFORM_ROPE_PAIRS): as the file at hand has them. */
+enum slm_rope_style slm_model_rope_style(const struct slm_model *model);
 /* NULL for an absent optional weight, else w itself. */
 const struct slm_weight *slm_weight_or_null(const struct slm_weight *w);
 #endif

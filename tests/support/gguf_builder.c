@@ -5,10 +5,9 @@
 
 static void little_endian(struct slm_buf *file, uint64_t value, int bytes)
 {
-    for (int i = 0; i < bytes; i++) {
-        unsigned char byte = (unsigned char)(value >> (8 * i));
-        slm_buf_add(file, &byte, 1);
-    }
+    unsigned char p[8];
+    for (int i = 0; i < bytes; i++) p[i] = (unsigned char)(value >> (8 * i));
+    slm_buf_add(file, p, (size_t)bytes);
 }
 
 void gb_u8(struct slm_buf *file, unsigned value) { little_endian(file, value, 1); }
@@ -72,10 +71,12 @@ void gb_tensor(struct slm_buf *file, const char *name, uint32_t n_dims, const ui
 
 void gb_align(struct slm_buf *file, size_t alignment)
 {
-    while (file->len % alignment != 0) gb_u8(file, 0);
+    gb_zeros(file, (alignment - file->len % alignment) % alignment);
 }
 
 void gb_zeros(struct slm_buf *file, size_t n)
 {
-    for (size_t i = 0; i < n; i++) gb_u8(file, 0);
+    static const char zeros[4096];
+    for (; n > sizeof zeros; n -= sizeof zeros) slm_buf_add(file, zeros, sizeof zeros);
+    slm_buf_add(file, zeros, n);
 }

@@ -23,6 +23,7 @@
 #include <unistd.h>
 #include "base/os.h"
 #include "base/os_host.h"
+#include "fake_os.h"
 
 /* The sanitizers stop at absurd sizes unless told that NULL is an answer this program can take. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -99,6 +100,7 @@ static void test_memory(void **state)
 static void test_slm_alloc(void **state)
 {
     (void)state;
+    fake_os_start(NULL); /* fills fresh memory with 0xA5, so zeroes are slm_alloc's doing */
     struct slm_error error = {0};
     unsigned char *a = slm_alloc(100, 3, "a", &error);
     assert_non_null(a);
@@ -120,6 +122,8 @@ static void test_slm_alloc(void **state)
     assert_non_null(empty);
     slm_release(slm_realloc(NULL, 5, 1, "b", &error));
     slm_release(empty);
+    fake_os_assert_clean();
+    fake_os_stop();
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -350,7 +354,8 @@ static void test_cgroup_v2(void **state)
     struct slm_host_limits l = limits_of((const struct entry[]){
         {"proc/self/cgroup", "0::/a.slice/b.service\n"},
         {"sys/fs/cgroup/a.slice/b.service/cpu.max", "max 100000\n"},
-        {"sys/fs/cgroup/a.slice/cpu.max", "250000 100000\n"}, /* the parent's limit counts */
+        {"sys/fs/cgroup/a.slice/cpu.max", "250000 100000\n"}, /* the parent's limit counts, the smallest of all */
+        {"sys/fs/cgroup/cpu.max", "700000 100000\n"},
         {"sys/fs/cgroup/a.slice/b.service/memory.max", "1000000\n"},
         {"sys/fs/cgroup/a.slice/b.service/memory.current", "700000\n"},
         {"sys/fs/cgroup/a.slice/b.service/memory.stat", "anon 5\ninactive_file 200000\nactive_file 9\n"},

@@ -84,6 +84,8 @@ static void test_limit(void **state)
     assert_non_null(strstr(error.message, "10 bytes"));
     slm_buf_clear(&buf);
     assert_int_equal(buf.failed, SLM_OK);
+    assert_true(slm_buf_puts(&buf, "1234567890"));
+    slm_buf_clear(&buf);
     assert_false(slm_buf_puts(&buf, "12345678901"));
     assert_int_equal(buf.len, 0);
     slm_buf_clear(&buf);

@@ -391,6 +391,7 @@ static void test_g10_g13_dimensions(void **state)
         {{UINT64_C(1) << 62, 4}, 2, 0, "elements overflow; fewer than 2^63"},
         {{4, UINT64_C(1) << 61, 2, 4}, 4, 0, "elements overflow"},
         {{UINT64_C(1) << 62, 2}, 2, 0, "elements overflow"},                      /* 2^63 */
+        {{(UINT64_C(1) << 62) - 1}, 1, 0, "needs 18446744073709551612 bytes at byte 64 but the file has 128"},
         {{UINT64_C(1) << 62}, 1, 0, "the size of 4611686018427387904 elements of type F32 overflows"},
         {{UINT64_C(1) << 61}, 1, 0, "needs 9223372036854775808 bytes at byte 64 but the file has 128"},
         {{INT64_MAX}, 1, 0, "the size of 9223372036854775807 elements of type F32 overflows"},
@@ -555,14 +556,21 @@ static void test_every_cut(void **state)
     slm_buf_release(&file);
 }
 
+/* All 255 changes of each byte; where tests usually run emulated, the flips of one bit and of all eight. */
 static void test_every_byte_changed(void **state)
 {
     (void)state;
+#ifdef __x86_64__
+    const bool all = true;
+#else
+    const bool all = false;
+#endif
     struct slm_buf file = {0};
     size_t header_bytes = sample(&file);
     for (size_t at = 0; at < header_bytes; at++) {
         char was = file.data[at];
         for (int change = 1; change < 256; change++) {
+            if (!all && (change & (change - 1)) != 0 && change != 255) continue;
             file.data[at] = (char)(was ^ change);
             check_clean(file.data, file.len, "byte changed", at);
         }
@@ -643,7 +651,7 @@ static void test_g08_linear_time(void **state)
     many_keys(&file, 65537);
     reject(&file, SLM_ERR_LIMIT, "bad.gguf", "key count is 65537; at most 65536 are allowed");
     gb_header(&file, 1048577, 0);
-    slm_buf_printf(&file, "%*s", 1048577 * 33, "");
+    gb_zeros(&file, 1048577 * 33);
     reject(&file, SLM_ERR_LIMIT, "bad.gguf", "tensor count is 1048577; at most 1048576 are allowed");
 }
 

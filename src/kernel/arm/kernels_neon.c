@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * The kernels for Advanced SIMD: what a vector of four floats can do, in the words of simd_float.h and
- * simd_unpack.h, and nothing else. Thirty-two registers: a tile of 4 rows x 6 tokens is 24 sums, 6 tokens, 1
- * weight. The conversions to and from half precision used here are part of the base architecture; half
- * arithmetic, which is not, is not needed. */
+ * simd_unpack.h, and nothing else. Thirty-two registers: a tile of 4 rows x 5 tokens is 20 sums, 5 tokens and up to 4
+ * weights, because compilers load ahead; with 6 tokens they spill sums inside the loop. The conversions to and from
+ * half precision used here are part of the base architecture; half arithmetic, which is not, is not needed. */
 #include <arm_neon.h>
 #include "kernel/arm/arm.h"
 #include "kernel/simd.h"
 
 typedef float32x4_t vec;
-enum { VEC_LANES = 4, TILE_TOKENS = 6 };
+enum { VEC_LANES = 4, TILE_TOKENS = 5 };
 
 ALWAYS_INLINE vec vec_set1(float x) { return vdupq_n_f32(x); }
 ALWAYS_INLINE vec vec_load(const float *p) { return vld1q_f32(p); }
@@ -46,6 +46,7 @@ ALWAYS_INLINE unsigned vec_equal_bits(vec a, vec b)
     const uint32x4_t bit = {1, 2, 4, 8};
     return vaddvq_u32(vandq_u32(vceqq_f32(a, b), bit));
 }
+/* Ordered: false where either is NaN, as in C. */
 ALWAYS_INLINE vec vec_where_less(vec a, vec b, vec yes, vec no) { return vbslq_f32(vcltq_f32(a, b), yes, no); }
 ALWAYS_INLINE vec vec_add_exponent(vec p, vec t)
 {

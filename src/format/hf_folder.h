@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * Hugging Face model folders, read into the same validated tables as GGUF files: config.json becomes metadata, the
+ * safetensors files become tensors. So whatever binds, inspects or converts a model needs no second way to look.
+ *
+ * Metadata: numbers, strings, booleans and lists of them, under their JSON path with dots ("rope_scaling.factor").
+ * generation_config.json is there too, under generation_config.
+ * Two spellings of one thing become one: text_config.X is X, rope_parameters.X is rope_scaling.X (rope_theta inside it is
+ * rope_theta), rope_scaling.type is rope_scaling.rope_type. An integer may be asked for as a float: JSON writers drop ".0".
+ * Tensors: names as stored, dims reversed to GGUF's order (dims[0] is contiguous), types F32, F16 and BF16.
+ *
+ * Never loaded: pickle files (.bin, .pt). Deliberately not here: tokenizer files, any meaning of keys and names. */
+#ifndef SLM_FORMAT_HF_FOLDER_H
+#define SLM_FORMAT_HF_FOLDER_H
+#include "format/gguf.h"
+
+/* Does this path look like such a folder (is there a config.json in it)? */
+bool slm_hf_is_folder(const char *path);
+/* Opens config.json and model.safetensors, or the shards that model.safetensors.index.json names. Returns owned *out
+ * (slm_gguf_close). */
+slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error);
+/* "folder/name" as a new string (slm_release), or NULL with the error filled. */
+char *slm_hf_path(const char *folder, const char *name, struct slm_error *error);
+/* Maps a whole file of the folder. Absent: *found = false and SLM_OK, when found is not NULL. */
+slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out, bool *found, struct slm_error *error);
+
+/* Parses one safetensors file: header only, data not touched. rows is released with slm_release; names point into the
+ * file or, where they were escaped, into *names. Exposed for the fuzzer. */
+slm_status slm_safetensors_parse(struct slm_str file, const char *where, struct slm_gguf_tensor **rows, size_t *n_rows,
+                                 struct slm_error *error);
+/* Appends configurations as the bytes of one GGUF file without tensors. Exposed for the fuzzer. */
+struct slm_hf_config {
+    struct slm_str json;
+    const char *where, *prefix; /* keys become prefix.KEY, or KEY when it is empty */
+};
+slm_status slm_hf_config_to_gguf(const struct slm_hf_config *files, size_t n, struct slm_buf *out,
+                                 struct slm_error *error);
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ * The pull reader of json.h: a state (what may come next) and one bit a level (object or array). */
+#include "format/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/utf8.h"
+
+void slm_json_init(struct slm_json *json, struct slm_str text, const char *where, struct slm_error *error)
+{
+    *json = (struct slm_json){.text = text, .where = where, .error = error, .want = SLM_JSON_WANT_VALUE};
+}
+
+slm_status slm_json_fail(struct slm_json *json, slm_status status, const char *format, ...)
+{
+    char message[256];
+    size_t line = 1;
+    for (size_t i = 0; i < json->at && i < json->text.len; i++) line += json->text.ptr[i] == '\n';
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    json->want = SLM_JSON_FAILED;
+    return slm_fail(json->error, status, json->where, "line %zu, byte %zu: %s", line, json->at, message);
+}
+
+static enum slm_json_event bad(struct slm_json *json, const char *message)
+{
+    slm_json_fail(json, SLM_ERR_FORMAT, "%s", message);
+    return SLM_JSON_ERROR;
+}
+
+static bool is_object(const struct slm_json *json)
+{
+    const uint32_t level = json->depth - 1;
+    return json->in_object[level / 64] >> (level % 64) & 1;
+}
+
+static int peek(struct slm_json *json)
+{
+    const char *p = json->text.ptr;
+    while (json->at < json->text.len &&
+           (p[json->at] == ' ' || p[json->at] == '\n' || p[json->at] == '\t' || p[json->at] == '\r'))
+        json->at++;
+    return json->at < json->text.len ? (unsigned char)p[json->at] : -1;
+}
+
+static bool hex4(const char *p, uint32_t *out)
+{
+    *out = 0;
+    for (int i = 0; i < 4; i++) {
+        const int c = p[i] | 0x20;
+        const int digit = p[i] >= '0' && p[i] <= '9' ? p[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0) return false;
+        *out = *out << 4 | (uint32_t)digit;
+    }
+    return true;
+}
+
+/* At the opening quote. Leaves at behind the closing one. */
+static bool read_string(struct slm_json *json)
+{
+    const char *p = json->text.ptr;
+    const size_t start = ++json->at;
+    json->escaped = false;
+    for (; json->at < json->text.len; json->at++) {
+        const unsigned char c = (unsigned char)p[json->at];
+        if (c == '"') {
+            json->token = (struct slm_str){p + start, json->at - start};
+            json->at++;
+            return true;
+        }
+        if (c < 0x20) return bad(json, "a control character inside a string must be escaped") != SLM_JSON_ERROR;
+        if (c != '\\') continue;
+        json->escaped = true;
+        uint32_t unit;
+        const char next = json->at + 1 < json->text.len ? p[json->at + 1] : 0;
+        if (next == 'u' ? json->at + 5 >= json->text.len || !hex4(p + json->at + 2, &unit) : !next || !strchr("\"\\/bfnrt", next))
+            return bad(json, "unknown escape in a string") != SLM_JSON_ERROR;
+        json->at += next == 'u' ? 5 : 1;
+    }
+    return bad(json, "the text ends inside a string") != SLM_JSON_ERROR;
+}
+
+static bool digits(struct slm_json *json)
+{
+    const size_t start = json->at;
+    while (json->at < json->text.len && json->text.ptr[json->at] >= '0' && json->text.ptr[json->at] <= '9') json->at++;
+    return json->at > start;
+}
+
+static bool accept(struct slm_json *json, char a, char b)
+{
+    if (json->at >= json->text.len || (json->text.ptr[json->at] != a && json->text.ptr[json->at] != b)) return false;
+    json->at++;
+    return true;
+}
+
+static enum slm_json_event read_number(struct slm_json *json)
+{
+    const size_t start = json->at;
+    accept(json, '-', '-');
+    if (!accept(json, '0', '0') && !digits(json)) return bad(json, "a number needs digits");
+    if (accept(json, '.', '.') && !digits(json)) return bad(json, "a number needs digits behind its point");
+    if (accept(json, 'e', 'E')) {
+        accept(json, '+', '-');
+        if (!digits(json)) return bad(json, "a number needs digits in its exponent");
+    }
+    json->token = (struct slm_str){json->text.ptr + start, json->at - start};
+    return SLM_JSON_NUMBER;
+}
+
+static enum slm_json_event read_word(struct slm_json *json)
+{
+    static const struct { const char *word; enum slm_json_event event; } words[] = {
+        {"true", SLM_JSON_TRUE}, {"false", SLM_JSON_FALSE}, {"null", SLM_JSON_NULL}};
+    for (size_t i = 0; i < 3; i++) {
+        const size_t len = strlen(words[i].word);
+        if (json->text.len - json->at < len || memcmp(json->text.ptr + json->at, words[i].word, len) != 0) continue;
+        json->at += len;
+        return words[i].event;
+    }
+    return bad(json, "a value is expected: object, array, string, number, true, false or null");
+}
+
+static enum slm_json_event open_level(struct slm_json *json, bool object)
+{
+    if (json->depth == SLM_JSON_MAX_DEPTH) {
+        slm_json_fail(json, SLM_ERR_LIMIT, "more than %u levels", SLM_JSON_MAX_DEPTH);
+        return SLM_JSON_ERROR;
+    }
+    const uint64_t bit = UINT64_C(1) << (json->depth % 64);
+    uint64_t *word = &json->in_object[json->depth / 64];
+    *word = object ? *word | bit : *word & ~bit;
+    json->depth++;
+    json->at++;
+    json->want = SLM_JSON_WANT_FIRST;
+    return object ? SLM_JSON_OBJECT : SLM_JSON_ARRAY;
+}
+
+static enum slm_json_event close_level(struct slm_json *json)
+{
+    const bool object = is_object(json);
+    json->at++;
+    json->depth--;
+    json->want = json->depth ? SLM_JSON_WANT_MORE : SLM_JSON_WANT_END;
+    return object ? SLM_JSON_OBJECT_END : SLM_JSON_ARRAY_END;
+}
+
+static enum slm_json_event read_value(struct slm_json *json, int c)
+{
+    if (c == '{' || c == '[') return open_level(json, c == '{');
+    json->want = json->depth ? SLM_JSON_WANT_MORE : SLM_JSON_WANT_END;
+    if (c == '"') return read_string(json) ? SLM_JSON_STRING : SLM_JSON_ERROR;
+    if (c == '-' || (c >= '0' && c <= '9')) return read_number(json);
+    return read_word(json);
+}
+
+static enum slm_json_event read_key(struct slm_json *json, int c)
+{
+    if (c != '"') return bad(json, "a key in quotes is expected");
+    if (!read_string(json)) return SLM_JSON_ERROR;
+    if (peek(json) != ':') return bad(json, "a colon is expected behind a key");
+    json->at++;
+    json->want = SLM_JSON_WANT_VALUE;
+    return SLM_JSON_KEY;
+}
+
+enum slm_json_event slm_json_next(struct slm_json *json)
+{
+    if (json->want == SLM_JSON_FAILED) return SLM_JSON_ERROR;
+    if (json->at == 0 && slm_utf8_valid_prefix(json->text.ptr, json->text.len) != json->text.len)
+        return bad(json, "the text is not valid UTF-8");
+    int c = peek(json);
+    if (json->want == SLM_JSON_WANT_END) return c < 0 ? SLM_JSON_END : bad(json, "something follows the document");
+    if (c < 0) return bad(json, "the text ends too early");
+    if (json->want == SLM_JSON_WANT_FIRST || json->want == SLM_JSON_WANT_MORE) {
+        if (c == (is_object(json) ? '}' : ']')) return close_level(json);
+        if (json->want == SLM_JSON_WANT_MORE) {
+            if (c != ',') return bad(json, "a comma or the end of the list is expected");
+            json->at++;
+            c = peek(json);
+        }
+        if (is_object(json)) return read_key(json, c);
+    }
+    return read_value(json, c);
+}
+
+bool slm_json_skip(struct slm_json *json, enum slm_json_event event)
+{
+    if (event != SLM_JSON_OBJECT && event != SLM_JSON_ARRAY) return event != SLM_JSON_ERROR;
+    for (const uint32_t outside = json->depth - 1; json->depth > outside;)
+        if (slm_json_next(json) == SLM_JSON_ERROR) return false;
+    return true;
+}
+
+/* One escape at p (behind the backslash); appends it and returns how many bytes it was, 0 when it is impossible. */
+static size_t unescape(const char *p, size_t left, struct slm_buf *out)
+{
+    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    if (*p != 'u') return slm_buf_add(out, &values[strchr(names, *p) - names], 1) ? 1 : 0;
+    uint32_t cp = 0, low;
+    hex4(p + 1, &cp);
+    size_t used = 5;
+    if (cp >= 0xD800 && cp < 0xDC00 && left >= 11 && p[5] == '\\' && p[6] == 'u' && hex4(p + 7, &low) && low >= 0xDC00 &&
+        low < 0xE000) {
+        cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
+        used = 11;
+    }
+    if (cp >= 0xD800 && cp < 0xE000) return 0;
+    char bytes[4];
+    return slm_buf_add(out, bytes, (size_t)slm_utf8_encode(cp, bytes)) ? used : 0;
+}
+
+bool slm_json_read_text(struct slm_json *json, struct slm_buf *out)
+{
+    const struct slm_str t = json->token;
+    if (!json->escaped) {
+        if (slm_buf_add_str(out, t)) return true;
+        json->want = SLM_JSON_FAILED;
+        return slm_buf_status(out, json->where, json->error) == SLM_OK;
+    }
+    for (size_t i = 0; i < t.len;) {
+        const char *stop = memchr(t.ptr + i, '\\', t.len - i);
+        const size_t plain = stop ? (size_t)(stop - t.ptr) - i : t.len - i;
+        slm_buf_add(out, t.ptr + i, plain);
+        i += plain;
+        if (!stop) break;
+        const size_t used = unescape(t.ptr + i + 1, t.len - i - 1, out);
+        if (used == 0 && out->failed == SLM_OK) return bad(json, "half of a surrogate pair") != SLM_JSON_ERROR;
+        i += 1 + used;
+        if (out->failed != SLM_OK) break;
+    }
+    if (out->failed == SLM_OK) return true;
+    json->want = SLM_JSON_FAILED;
+    return slm_buf_status(out, json->where, json->error) == SLM_OK;
+}
+
+bool slm_json_is(const struct slm_json *json, const char *text)
+{
+    return !json->escaped && slm_str_is(json->token, text);
+}
+
+bool slm_json_read_i64(const struct slm_json *json, int64_t *out)
+{
+    const bool negative = json->token.ptr[0] == '-';
+    uint64_t value = 0;
+    for (size_t i = negative; i < json->token.len; i++) {
+        const char c = json->token.ptr[i];
+        if (c < '0' || c > '9') return false;
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(c - '0'), &value))
+            return false;
+    }
+    if (value > (uint64_t)INT64_MAX) return false; /* INT64_MIN is not worth a case */
+    *out = negative ? -(int64_t)value : (int64_t)value;
+    return true;
+}
+
+double slm_json_read_f64(const struct slm_json *json)
+{
+    /* strtod wants a NUL; no number that matters is longer. */
+    char text[64];
+    const size_t n = json->token.len < sizeof text - 1 ? json->token.len : sizeof text - 1;
+    memcpy(text, json->token.ptr, n);
+    text[n] = 0;
+    return strtod(text, NULL);
+}
