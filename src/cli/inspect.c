@@ -62,7 +62,7 @@ struct report {
     struct type_sum types[SLM_DTYPE_COUNT], total; /* total: over all types */
     struct need needs[MAX_CONTEXTS];
     size_t n_needs; /* contexts that could be predicted */
-    struct slm_str architecture, name, tokenizer, pre, chat_template;
+    struct slm_str architecture, name, tokenizer, pre, chat_template; /* borrowed from the file */
     int64_t n_vocab; /* tokens listed in the file */
 };
 

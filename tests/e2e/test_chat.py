@@ -43,7 +43,7 @@ def raw_answer(model, transcript, n=12):
 
 def test_piped_chat_answers_with_the_whole_conversation(model):
     first = raw_answer(model, "user: Hello dog\nassistant:")
-    second = raw_answer(model, f"user: Hello dog\nassistant:{first}\nuser: And then?\nassistant:")
+    second = raw_answer(model, f"user: Hello dog\nassistant: {first}\nuser: And then?\nassistant:")
     # The template strips nothing, so the second question's prompt holds the first answer as it was printed.
     out = answers(model, "Hello dog", "And then?").stdout
     assert out.startswith(first)
@@ -141,14 +141,15 @@ def test_a_bad_file_leaves_the_chat_as_it_was(model, tmp_path, text):
     assert done.stdout == answers(model, "Hello", "More").stdout
 
 
-def test_only_what_is_new_is_computed(model):
+def test_only_what_is_new_is_computed(model, tmp_path):
     """The second prompt holds the whole conversation, but what the session already holds is not evaluated again. (An
     answer may be, when its text makes other tokens than those it was generated with.)"""
     question = "One day a girl went to the park with a dog and a cat and a big red ball"
-    done = answers(model, question, "And then?", options=("-n", "12", "--temp", "0", "-v"))
+    file = tmp_path / "talk.json"
+    done = answers(model, question, f"/save {file}", "And then?", options=("-n", "12", "--temp", "0", "-v"))
     first, second = map(int, re.findall(r"^prompt eval count: +(\d+)", done.stderr, re.M))
-    answer = done.stdout.split("\n")[0]
-    whole = f"user: {question}\nassistant:{answer}\nuser: And then?\nassistant:"
+    answer = json.loads(file.read_text())["messages"][1]["content"]
+    whole = f"user: {question}\nassistant: {answer}\nuser: And then?\nassistant:"
     n_whole = len(slm("tokenize", model, "--ids", stdin=whole).stdout.split())
     assert first > 20 and 0 < second <= n_whole - first
 
