@@ -50,7 +50,7 @@ struct bench {
     struct slm_model *model;
     struct slm_session *sessions[MAX_BATCH];
     int32_t n_sessions;
-    int32_t *ids; /* max(n_prompt, n_generate, 1) random tokens */
+    int32_t *ids;                                                 /* max(n_prompt, n_generate, 1) random tokens */
     double load_s[MAX_REPEATS], pp[MAX_REPEATS], tg[MAX_REPEATS]; /* seconds, then tokens per second */
     uint64_t rss_bytes;
 };
@@ -143,8 +143,10 @@ static void add_values(struct slm_buf *out, const char *name, double *values, in
     }
     slm_buf_puts(&all, "]");
     slm_json_key(out, name);
-    if (measured) slm_json_double(out, slm_cli_median(values, (size_t)n));
-    else slm_buf_puts(out, "null");
+    if (measured)
+        slm_json_double(out, slm_cli_median(values, (size_t)n));
+    else
+        slm_buf_puts(out, "null");
     if (key.data && all.data) {
         slm_json_key(out, key.data);
         slm_buf_puts(out, all.data);
@@ -167,8 +169,7 @@ static void add_json(struct slm_buf *out, struct bench *bench, const struct benc
     slm_json_i64(out, "n_prompt", options->n_prompt);
     slm_json_i64(out, "n_gen", options->n_generate);
     slm_json_i64(out, "batch", options->n_batch);
-    slm_json_i64(out, "threads",
-                 options->model.n_threads ? options->model.n_threads : (int32_t)slm_os()->n_cpus());
+    slm_json_i64(out, "threads", options->model.n_threads ? options->model.n_threads : (int32_t)slm_os()->n_cpus());
     slm_json_i64(out, "repeat", options->n_repeat);
     /* The medians, and every value they are of: whoever compares two programs wants to pair them up. */
     add_values(out, "pp_tok_s", bench->pp, options->n_repeat, options->n_prompt > 0);
@@ -200,8 +201,7 @@ static void add_text(struct slm_buf *out, struct bench *bench, const struct benc
     if (options->n_prompt > 0) add_row(out, what, bench->pp, options->n_repeat);
     snprintf(what, sizeof what, "generate %d", options->n_generate);
     if (options->n_generate > 0) add_row(out, what, bench->tg, options->n_repeat);
-    slm_buf_printf(out, "load             %10.3f s\n",
-                   slm_cli_median(bench->load_s, (size_t)options->n_repeat));
+    slm_buf_printf(out, "load             %10.3f s\n", slm_cli_median(bench->load_s, (size_t)options->n_repeat));
     slm_buf_printf(out, "memory           %10s\n", slm_cli_size(size, (double)bench->rss_bytes));
 }
 
@@ -217,8 +217,10 @@ static int bench_main(void *opaque, int n_args, char **args)
     if (!options->n_batch) options->n_batch = 1;
     if (!options->n_repeat) options->n_repeat = 5;
     slm_status status = measure(&bench, options, &error);
-    if (status == SLM_OK && options->json) add_json(&out, &bench, options);
-    else if (status == SLM_OK) add_text(&out, &bench, options);
+    if (status == SLM_OK && options->json)
+        add_json(&out, &bench, options);
+    else if (status == SLM_OK)
+        add_text(&out, &bench, options);
     close_all(&bench);
     slm_release(bench.ids);
     if (status == SLM_OK) return slm_cli_emit(&out);

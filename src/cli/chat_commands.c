@@ -19,8 +19,7 @@ static char *next_word(char **rest)
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
-slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const char *value,
-                                  struct slm_error *error)
+slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const char *value, struct slm_error *error)
 {
     const char *names[SLM_SAMPLING_ROWS]; /* for the suggestion when none matches */
     size_t n = 0;
@@ -36,8 +35,7 @@ slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const
     }
     const char *near = slm_nearest(name, names, n);
     return slm_fail(error, SLM_ERR_ARGUMENT, "/set parameter", "unknown parameter '%s'%s%s%s", name,
-                    near ? "; did you mean " : "; /show parameters lists them", near ? near : "",
-                    near ? "?" : "");
+                    near ? "; did you mean " : "; /show parameters lists them", near ? near : "", near ? "?" : "");
 }
 
 /* The values in use, by the names that /set parameter takes. */
@@ -53,8 +51,10 @@ static void show_parameters(const struct slm_chat *chat)
         uint64_t wide;
         memcpy(&whole, at, sizeof whole);
         memcpy(&real, at, sizeof real);
-        if (row->kind == SLM_OPTION_FLOAT) fprintf(stderr, "  %-18s %g\n", row->key, (double)real);
-        else if (row->kind == SLM_OPTION_INT) fprintf(stderr, "  %-18s %d\n", row->key, whole);
+        if (row->kind == SLM_OPTION_FLOAT)
+            fprintf(stderr, "  %-18s %g\n", row->key, (double)real);
+        else if (row->kind == SLM_OPTION_INT)
+            fprintf(stderr, "  %-18s %d\n", row->key, whole);
         else if (row->kind == SLM_OPTION_U64) {
             memcpy(&wide, at, sizeof wide);
             fprintf(stderr, "  %-18s %llu\n", row->key, (unsigned long long)wide);
@@ -77,12 +77,14 @@ static void do_set(struct slm_chat *chat, char *rest)
         const char *name = next_word(&rest);
         if (!name[0] || !rest[0])
             status = slm_fail(&error, SLM_ERR_ARGUMENT, "/set parameter", "needs a name and a value");
-        else status = slm_chat_set_parameter(chat, name, rest, &error);
+        else
+            status = slm_chat_set_parameter(chat, name, rest, &error);
     } else if (strcmp(what, "system") == 0) {
         if (!chat->has_template)
-            status = slm_fail(&error, SLM_ERR_UNSUPPORTED, "/set system",
-                              "this model has no chat template to carry it");
-        else status = slm_chat_set_system(chat, rest, &error);
+            status =
+                slm_fail(&error, SLM_ERR_UNSUPPORTED, "/set system", "this model has no chat template to carry it");
+        else
+            status = slm_chat_set_system(chat, rest, &error);
     } else if (strcmp(what, "verbose") == 0 || strcmp(what, "quiet") == 0) {
         chat->verbose = what[0] == 'v';
     } else {
@@ -98,12 +100,12 @@ static void do_show(struct slm_chat *chat, char *rest)
     const char *what = next_word(&rest);
     struct slm_model_info info = slm_model_info(chat->model);
     char count[16];
-    if (strcmp(what, "parameters") == 0) show_parameters(chat);
+    if (strcmp(what, "parameters") == 0)
+        show_parameters(chat);
     else if (strcmp(what, "system") == 0)
         fprintf(stderr, "%s\n", chat->system ? chat->system : "(no system message)");
     else if (strcmp(what, "template") == 0)
-        fprintf(stderr, "%s\n",
-                chat->has_template ? slm_model_chat_template(chat->model) : "(no chat template)");
+        fprintf(stderr, "%s\n", chat->has_template ? slm_model_chat_template(chat->model) : "(no chat template)");
     else if (what[0] == '\0' || strcmp(what, "info") == 0) {
         fprintf(stderr, "  model      %s, %s, %s parameters (%s)\n", info.name[0] ? info.name : "(no name)",
                 info.architecture, slm_cli_count(count, (double)info.n_params), info.size_class);
@@ -120,9 +122,12 @@ static void do_file(struct slm_chat *chat, const char *path, const char *where,
                     slm_status (*act)(struct slm_chat *, const char *, struct slm_error *))
 {
     struct slm_error error;
-    if (!path[0]) slm_cli_usage(where, "needs the name of a file");
-    else if (act(chat, path, &error) != SLM_OK) slm_cli_fail(&error);
-    else fprintf(stderr, "%s: %zu messages\n", path, chat->n_messages);
+    if (!path[0])
+        slm_cli_usage(where, "needs the name of a file");
+    else if (act(chat, path, &error) != SLM_OK)
+        slm_cli_fail(&error);
+    else
+        fprintf(stderr, "%s: %zu messages\n", path, chat->n_messages);
 }
 
 /* slm_chat_save takes a const chat; a function pointer needs the exact type. */
@@ -132,15 +137,9 @@ static slm_status save(struct slm_chat *chat, const char *path, struct slm_error
 }
 
 /* The name is the whole rest of the line: file names have spaces. */
-static void do_save(struct slm_chat *chat, char *rest)
-{
-    do_file(chat, rest, "/save", save);
-}
+static void do_save(struct slm_chat *chat, char *rest) { do_file(chat, rest, "/save", save); }
 
-static void do_load(struct slm_chat *chat, char *rest)
-{
-    do_file(chat, rest, "/load", slm_chat_load);
-}
+static void do_load(struct slm_chat *chat, char *rest) { do_file(chat, rest, "/load", slm_chat_load); }
 
 /* A fresh seed with the fresh start, or the same question would always get the same answer. */
 static void do_clear(struct slm_chat *chat, char *rest)
@@ -213,11 +212,12 @@ void slm_chat_command(struct slm_chat *chat, const char *input)
         names[i] = chat_commands[i].name;
         if (strcmp(chat_commands[i].name, name) == 0) break;
     }
-    if (i < N_CHAT_COMMANDS) chat_commands[i].run(chat, rest);
+    if (i < N_CHAT_COMMANDS)
+        chat_commands[i].run(chat, rest);
     else {
         const char *near = slm_nearest(name, names, N_CHAT_COMMANDS);
-        slm_cli_usage("chat", "unknown command '%s'%s%s%s", name,
-                      near ? "; did you mean " : "; /help lists them", near ? near : "", near ? "?" : "");
+        slm_cli_usage("chat", "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "; /help lists them",
+                      near ? near : "", near ? "?" : "");
     }
     slm_release(copy);
 }

@@ -145,9 +145,12 @@ static slm_status load_value(struct slm_chat *chat, const char *name, const json
 {
     char number[64];
     if (json_is_string(value)) return slm_chat_set_parameter(chat, name, json_string_value(value), error);
-    if (json_is_integer(value)) snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
-    else if (json_is_real(value)) snprintf(number, sizeof number, "%.9g", json_real_value(value));
-    else return slm_fail(error, SLM_ERR_FORMAT, path, "parameter '%s' is neither a number nor a text", name);
+    if (json_is_integer(value))
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(number, sizeof number, "%.9g", json_real_value(value));
+    else
+        return slm_fail(error, SLM_ERR_FORMAT, path, "parameter '%s' is neither a number nor a text", name);
     return slm_chat_set_parameter(chat, name, number, error);
 }
 
@@ -194,8 +197,8 @@ slm_status slm_chat_load(struct slm_chat *chat, const char *path, struct slm_err
     if (status != SLM_OK) goto out;
     root = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &json_error);
     if (!root) {
-        status = slm_fail(error, SLM_ERR_FORMAT, path, "line %d, column %d: %s", json_error.line,
-                          json_error.column, json_error.text);
+        status = slm_fail(error, SLM_ERR_FORMAT, path, "line %d, column %d: %s", json_error.line, json_error.column,
+                          json_error.text);
         goto out;
     }
     status = check_chat(root, path, error);

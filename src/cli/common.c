@@ -103,7 +103,7 @@ slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_
 
 /* ---- options of sampling --------------------------------------------------------------------- */
 
-#define AT(field)    offsetof(struct slm_sampling, field)
+#define AT(field) offsetof(struct slm_sampling, field)
 #define PARAM(field) offsetof(struct slm_sampling, params.field)
 const struct slm_option slm_sampling_rows[SLM_SAMPLING_ROWS] = {
     {.name = "n-predict", .letter = 'n', .kind = SLM_OPTION_INT, .offset = AT(n_predict), .arg = "N",
@@ -188,6 +188,19 @@ slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, 
     }
 }
 
+/* The template writes BOS itself where the model wants one, and its own marks must become special tokens. */
+slm_status slm_cli_encode_chat(const struct slm_model *model, const struct slm_chat_message *messages, size_t n,
+                               int32_t **ids, size_t *n_ids, struct slm_error *error)
+{
+    char *rendered;
+    size_t rendered_bytes;
+    SLM_TRY(slm_chat_render(model, messages, n, true, &rendered, &rendered_bytes, error));
+    slm_status status = slm_cli_tokenize(model, (struct slm_str){rendered, rendered_bytes},
+                                         SLM_TOKENIZE_PARSE_SPECIAL, ids, n_ids, error);
+    slm_free(rendered);
+    return status;
+}
+
 /* Not slm_detokenize: that decodes whole texts, so it drops the space in front of a first word. */
 struct slm_str slm_cli_piece(const struct slm_model *model, int32_t id)
 {
@@ -196,8 +209,7 @@ struct slm_str slm_cli_piece(const struct slm_model *model, int32_t id)
 
 /* strtol skips spaces by itself; commas and the end of a number are checked here, so that "1 2x" and "1,,2"
  * have one meaning each (an error, and 1 2). */
-slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids,
-                             struct slm_error *error)
+slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids, struct slm_error *error)
 {
     size_t cap = strlen(text) / 2 + 1; /* "1 2 3": two characters a number */
     *n_ids = 0;
@@ -210,8 +222,7 @@ slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, s
         errno = 0;
         long id = strtol(text, &end, 10);
         if (end == text || (*end && !strchr(" ,\t\r\n", *end)) || errno || id < 0 || id >= n_vocab) {
-            slm_status status = slm_fail(error, SLM_ERR_ARGUMENT, "ids",
-                                         "'%.*s' is not a token id from 0 to %d",
+            slm_status status = slm_fail(error, SLM_ERR_ARGUMENT, "ids", "'%.*s' is not a token id from 0 to %d",
                                          (int)strcspn(text, " ,\t\r\n") % 64, text, n_vocab - 1);
             slm_release(*ids);
             *ids = NULL;
@@ -258,10 +269,7 @@ const char *slm_cli_stop_name(enum slm_stop_reason reason)
 /* ---- measuring ------------------------------------------------------------------------------- */
 
 /* One clock for everything that is measured. */
-double slm_cli_seconds(void)
-{
-    return (double)slm_os()->now_ns() * 1e-9;
-}
+double slm_cli_seconds(void) { return (double)slm_os()->now_ns() * 1e-9; }
 
 /* Peak from the kernel's accounting, current from /proc, where there is one. */
 uint64_t slm_cli_rss(bool peak)
@@ -297,31 +305,30 @@ double slm_cli_median(double *values, size_t n)
 /* Durations as Go prints them, which is what scripts that read Ollama's output expect. */
 static const char *duration(char out[32], double seconds)
 {
-    if (seconds >= 60) snprintf(out, 32, "%dm%.6gs", (int)(seconds / 60), seconds - 60 * (int)(seconds / 60));
-    else if (seconds >= 1) snprintf(out, 32, "%.9gs", seconds);
-    else if (seconds >= 1e-3) snprintf(out, 32, "%.9gms", seconds * 1e3);
-    else snprintf(out, 32, "%.6gµs", seconds * 1e6);
+    if (seconds >= 60)
+        snprintf(out, 32, "%dm%.6gs", (int)(seconds / 60), seconds - 60 * (int)(seconds / 60));
+    else if (seconds >= 1)
+        snprintf(out, 32, "%.9gs", seconds);
+    else if (seconds >= 1e-3)
+        snprintf(out, 32, "%.9gms", seconds * 1e3);
+    else
+        snprintf(out, 32, "%.6gµs", seconds * 1e6);
     return out;
 }
 
 /* Of nothing in no time: 0. */
-static double rate(double n, double seconds)
-{
-    return seconds > 0 ? n / seconds : 0;
-}
+static double rate(double n, double seconds) { return seconds > 0 ? n / seconds : 0; }
 
 /* Labels and columns are those of `ollama run --verbose`, which scripts already parse. */
 void slm_cli_print_timing(const struct slm_generate_result *result, double load_s)
 {
     char text[32];
-    fprintf(stderr, "total duration:       %s\n",
-            duration(text, load_s + result->prompt_s + result->generate_s));
+    fprintf(stderr, "total duration:       %s\n", duration(text, load_s + result->prompt_s + result->generate_s));
     fprintf(stderr, "load duration:        %s\n", duration(text, load_s));
     fprintf(stderr, "prompt eval count:    %zu token(s)\n", result->n_prompt);
     fprintf(stderr, "prompt eval duration: %s\n", duration(text, result->prompt_s));
     fprintf(stderr, "prompt eval rate:     %.2f tokens/s\n", rate((double)result->n_prompt, result->prompt_s));
     fprintf(stderr, "eval count:           %zu token(s)\n", result->n_generated);
     fprintf(stderr, "eval duration:        %s\n", duration(text, result->generate_s));
-    fprintf(stderr, "eval rate:            %.2f tokens/s\n",
-            rate((double)result->n_generated, result->generate_s));
+    fprintf(stderr, "eval rate:            %.2f tokens/s\n", rate((double)result->n_generated, result->generate_s));
 }

@@ -128,9 +128,8 @@ static void multiply_share(void *arg, unsigned rank, unsigned n_threads)
 
 /* The matrix kernel in use, on data that stays in the cache: what the kernel can do, not what memory lets it
  * do. */
-static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all,
-                                     const struct slm_kernels *kernels, struct findings *f,
-                                     struct slm_error *error)
+static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all, const struct slm_kernels *kernels,
+                                     struct findings *f, struct slm_error *error)
 {
     size_t n_out = (size_t)f->n_threads * TOKENS * ROWS;
     float *memory = slm_alloc((ROWS + TOKENS) * DEPTH + n_out, sizeof *memory, "doctor", error);
@@ -182,11 +181,10 @@ static void self_check(uint64_t cpu_mask, struct findings *f)
     if (status == SLM_OK) status = greedy_ids(model, 1, again, &f->check_error);
     if (status == SLM_OK) status = greedy_ids(model, f->n_threads, threaded, &f->check_error);
     if (status == SLM_OK && memcmp(first, again, sizeof first) != 0)
-        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check",
-                          "two equal runs gave different tokens");
+        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check", "two equal runs gave different tokens");
     if (status == SLM_OK && memcmp(first, threaded, sizeof first) != 0)
-        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check",
-                          "1 and %u threads gave different tokens", f->n_threads);
+        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check", "1 and %u threads gave different tokens",
+                          f->n_threads);
     f->check = status == SLM_OK ? "ok" : "failed";
     slm_model_close(model);
 }
@@ -302,8 +300,10 @@ static int doctor_main(void *opaque, int n_args, char **args)
     (void)n_args;
     (void)args;
     if (examine(options, &findings, &error) != SLM_OK) return slm_cli_fail(&error);
-    if (options->json) add_json(&out, &findings);
-    else add_text(&out, &findings);
+    if (options->json)
+        add_json(&out, &findings);
+    else
+        add_text(&out, &findings);
     int exit_code = slm_cli_emit(&out);
     return strcmp(findings.check, "failed") == 0 ? SLM_EXIT_FAILURE : exit_code;
 }

@@ -61,9 +61,9 @@ struct report {
     struct slm_error why_not;                      /* when model is NULL */
     struct type_sum types[SLM_DTYPE_COUNT], total; /* total: over all types */
     struct need needs[MAX_CONTEXTS];
-    size_t n_needs; /* contexts that could be predicted */
+    size_t n_needs;                                                   /* contexts that could be predicted */
     struct slm_str architecture, name, tokenizer, pre, chat_template; /* borrowed from the file */
-    int64_t n_vocab; /* tokens listed in the file */
+    int64_t n_vocab;                                                  /* tokens listed in the file */
 };
 
 /* ---- gathering ------------------------------------------------------------------------------- */
@@ -116,10 +116,10 @@ static void predict_needs(struct report *r, const struct inspect_options *option
     int32_t n_ctx_train = slm_model_info(r->model).n_ctx_train;
     int32_t contexts[MAX_CONTEXTS]; /* tokens */
     size_t n = 0;
-    if (options->model.n_ctx > 0) contexts[n++] = options->model.n_ctx;
+    if (options->model.n_ctx > 0)
+        contexts[n++] = options->model.n_ctx;
     else {
-        for (int32_t n_ctx = 1024; n_ctx < n_ctx_train && n + 1 < MAX_CONTEXTS; n_ctx *= 4)
-            contexts[n++] = n_ctx;
+        for (int32_t n_ctx = 1024; n_ctx < n_ctx_train && n + 1 < MAX_CONTEXTS; n_ctx *= 4) contexts[n++] = n_ctx;
         contexts[n++] = n_ctx_train;
     }
     for (size_t i = 0; i < n; i++) {
@@ -148,8 +148,7 @@ static slm_status gather(struct report *r, const struct inspect_options *options
     r->pre = text_key(r->gguf, "tokenizer.ggml.pre");
     r->chat_template = text_key(r->gguf, "tokenizer.chat_template");
     /* The file's own list, so that the number is there even for tokenizers this build does not know. */
-    if (slm_gguf_get_array(r->gguf, "tokenizer.ggml.tokens", SLM_GGUF_STRING, &tokens, &found, NULL) ==
-            SLM_OK &&
+    if (slm_gguf_get_array(r->gguf, "tokenizer.ggml.tokens", SLM_GGUF_STRING, &tokens, &found, NULL) == SLM_OK &&
         found)
         r->n_vocab = (int64_t)tokens->n;
     sum_tensors(r);
@@ -164,33 +163,35 @@ static double bits_per_weight(const struct report *r)
 }
 
 /* A short name for a text, to compare files by; not cryptographic. */
-static uint64_t short_hash(struct slm_str text)
-{
-    return slm_hash_bytes(text.ptr, text.len, 0);
-}
+static uint64_t short_hash(struct slm_str text) { return slm_hash_bytes(text.ptr, text.len, 0); }
 
 /* ---- values of keys -------------------------------------------------------------------------- */
 
 /* JSON of scalar i of a numeric key. */
 static void add_number(struct slm_buf *out, const struct slm_gguf_kv *kv, enum slm_gguf_type type, uint64_t i)
 {
-    if (type == SLM_GGUF_F32) slm_json_float(out, (float)slm_gguf_f64_at(kv, i));
-    else if (type == SLM_GGUF_F64) slm_buf_printf(out, "%.17g", slm_gguf_f64_at(kv, i));
-    else if (type == SLM_GGUF_BOOL) slm_buf_puts(out, slm_gguf_i64_at(kv, i) ? "true" : "false");
-    else slm_buf_printf(out, "%" PRId64, slm_gguf_i64_at(kv, i));
+    if (type == SLM_GGUF_F32)
+        slm_json_float(out, (float)slm_gguf_f64_at(kv, i));
+    else if (type == SLM_GGUF_F64)
+        slm_buf_printf(out, "%.17g", slm_gguf_f64_at(kv, i));
+    else if (type == SLM_GGUF_BOOL)
+        slm_buf_puts(out, slm_gguf_i64_at(kv, i) ? "true" : "false");
+    else
+        slm_buf_printf(out, "%" PRId64, slm_gguf_i64_at(kv, i));
 }
 
 /* The first bytes of a text as a JSON string; most 0 = all. */
 static void add_text(struct slm_buf *out, struct slm_str text, size_t most)
 {
+    /* A cut that splits a character shows as U+FFFD; the full value is in --json. */
     bool cut = most > 0 && text.len > most;
     slm_buf_add_json_string(out, (struct slm_str){text.ptr, cut ? most : text.len});
     if (cut) slm_buf_printf(out, "... (%zu bytes)", text.len);
 }
 
 /* The value of a key as JSON; arrays are cut to `most` elements (0 = none is) and texts to most_bytes. */
-static void add_value(struct slm_buf *out, const struct slm_gguf *gguf, const struct slm_gguf_kv *kv,
-                      size_t most, size_t most_bytes)
+static void add_value(struct slm_buf *out, const struct slm_gguf *gguf, const struct slm_gguf_kv *kv, size_t most,
+                      size_t most_bytes)
 {
     /* Every branch writes one JSON value. */
     if (kv->type == SLM_GGUF_STRING) {
@@ -210,8 +211,10 @@ static void add_value(struct slm_buf *out, const struct slm_gguf *gguf, const st
         for (uint64_t i = 0; i < n; i++) {
             struct slm_str text;
             if (i) slm_buf_puts(out, ", ");
-            if (kv->array_type != SLM_GGUF_STRING) add_number(out, kv, kv->array_type, i);
-            else if (slm_gguf_next_string(kv, &cursor, &text)) add_text(out, text, most_bytes);
+            if (kv->array_type != SLM_GGUF_STRING)
+                add_number(out, kv, kv->array_type, i);
+            else if (slm_gguf_next_string(kv, &cursor, &text))
+                add_text(out, text, most_bytes);
         }
         if (n < kv->n) slm_buf_printf(out, ", ... %" PRIu64 " in all", kv->n);
         slm_buf_puts(out, "]");
@@ -232,10 +235,9 @@ static void add_model_text(struct slm_buf *out, const struct report *r)
 {
     char a[16], b[16]; /* sizes and counts as text */
     slm_buf_printf(out, "file          %s\n", r->path);
-    slm_buf_printf(out, "format        GGUF v%u, %s, %zu part%s, %zu keys, %zu tensors\n",
-                   slm_gguf_version(r->gguf), slm_cli_size(a, (double)slm_gguf_file_bytes(r->gguf)),
-                   slm_gguf_n_parts(r->gguf), slm_gguf_n_parts(r->gguf) == 1 ? "" : "s", slm_gguf_n_kv(r->gguf),
-                   slm_gguf_n_tensors(r->gguf));
+    slm_buf_printf(out, "format        GGUF v%u, %s, %zu part%s, %zu keys, %zu tensors\n", slm_gguf_version(r->gguf),
+                   slm_cli_size(a, (double)slm_gguf_file_bytes(r->gguf)), slm_gguf_n_parts(r->gguf),
+                   slm_gguf_n_parts(r->gguf) == 1 ? "" : "s", slm_gguf_n_kv(r->gguf), slm_gguf_n_tensors(r->gguf));
     slm_buf_printf(out, "name          ");
     add_text(out, r->name, 200);
     slm_buf_printf(out, "\narchitecture  ");
@@ -277,7 +279,8 @@ static void add_run_text(struct slm_buf *out, const struct report *r)
 /* The special ids are known only where the tokenizer could be built. */
 static void add_tokenizer_text(struct slm_buf *out, const struct report *r)
 {
-    if (!r->tokenizer.len) slm_buf_puts(out, "tokenizer     none\n");
+    if (!r->tokenizer.len)
+        slm_buf_puts(out, "tokenizer     none\n");
     else {
         slm_buf_puts(out, "tokenizer     ");
         add_text(out, r->tokenizer, 40);
@@ -287,14 +290,14 @@ static void add_tokenizer_text(struct slm_buf *out, const struct report *r)
         }
         slm_buf_printf(out, ", %" PRId64 " tokens", r->n_vocab);
         if (r->model)
-            slm_buf_printf(out, ", BOS %d, EOS %d", slm_model_info(r->model).bos_id,
-                           slm_model_info(r->model).eos_id);
+            slm_buf_printf(out, ", BOS %d, EOS %d", slm_model_info(r->model).bos_id, slm_model_info(r->model).eos_id);
         slm_buf_puts(out, "\n");
     }
     if (r->chat_template.len)
         slm_buf_printf(out, "chat template %zu bytes, hash %016" PRIx64 "\n", r->chat_template.len,
                        short_hash(r->chat_template));
-    else slm_buf_puts(out, "chat template none\n");
+    else
+        slm_buf_puts(out, "chat template none\n");
 }
 
 /* The lists come last, they may be thousands of lines. */
@@ -326,8 +329,10 @@ static void add_report_text(struct slm_buf *out, const struct report *r, const s
 static void add_str(struct slm_buf *out, const char *key, struct slm_str value)
 {
     slm_json_key(out, key);
-    if (value.ptr) slm_buf_add_json_string(out, value);
-    else slm_buf_puts(out, "null");
+    if (value.ptr)
+        slm_buf_add_json_string(out, value);
+    else
+        slm_buf_puts(out, "null");
 }
 
 /* {"Q4_K": {...}, ...}: only the types that occur. */
@@ -381,11 +386,11 @@ static void add_run_json(struct slm_buf *out, const struct report *r)
 }
 
 /* The hash is a text: 64-bit numbers do not survive every JSON reader. */
-static void add_tokenizer_json(struct slm_buf *out, const struct report *r,
-                               const struct inspect_options *options)
+static void add_tokenizer_json(struct slm_buf *out, const struct report *r, const struct inspect_options *options)
 {
     slm_json_key(out, "tokenizer");
-    if (!r->tokenizer.len) slm_buf_puts(out, "null");
+    if (!r->tokenizer.len)
+        slm_buf_puts(out, "null");
     else {
         slm_buf_puts(out, "{");
         add_str(out, "model", r->tokenizer);
@@ -398,7 +403,8 @@ static void add_tokenizer_json(struct slm_buf *out, const struct report *r,
         slm_buf_puts(out, "}");
     }
     slm_json_key(out, "chat_template");
-    if (!r->chat_template.len) slm_buf_puts(out, "null");
+    if (!r->chat_template.len)
+        slm_buf_puts(out, "null");
     else {
         char hash[20];
         snprintf(hash, sizeof hash, "%016" PRIx64, short_hash(r->chat_template));
@@ -477,9 +483,12 @@ static int inspect_main(void *opaque, int n_args, char **args)
     struct slm_error error;
     if (n_args > 0) options->model.path = args[0];
     slm_status status = gather(&report, options, &error);
-    if (status == SLM_OK && options->json) add_report_json(&out, &report, options);
-    else if (status == SLM_OK && options->template_text) slm_buf_add_str(&out, report.chat_template);
-    else if (status == SLM_OK) add_report_text(&out, &report, options);
+    if (status == SLM_OK && options->json)
+        add_report_json(&out, &report, options);
+    else if (status == SLM_OK && options->template_text)
+        slm_buf_add_str(&out, report.chat_template);
+    else if (status == SLM_OK)
+        add_report_text(&out, &report, options);
     slm_model_close(report.model);
     slm_gguf_close(report.opened);
     if (status == SLM_OK) return slm_cli_emit(&out);

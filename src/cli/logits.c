@@ -58,8 +58,8 @@ static void add_json(struct slm_buf *out, const struct answer *answer)
 }
 
 /* "position  id  logit  text" of the k likeliest, by repeated search: k is small and this is for eyes. */
-static void add_top(struct slm_buf *out, const struct slm_model *model, const float *row, size_t n_vocab,
-                    size_t k, size_t position)
+static void add_top(struct slm_buf *out, const struct slm_model *model, const float *row, size_t n_vocab, size_t k,
+                    size_t position)
 {
     /* The last one shown: what is greater, or equal with a lower id, was shown before it. */
     float bar = 0;
@@ -81,9 +81,8 @@ static void add_top(struct slm_buf *out, const struct slm_model *model, const fl
 
 /* One evaluation from an empty timeline. With --all the rows go to memory of our own (n_ids * n_vocab floats,
  * which is why it is not the default); else the session's own row is borrowed until the session closes. */
-static slm_status evaluate(struct slm_session *session, const struct logits_options *options,
-                           const int32_t *ids, size_t n_ids, float **memory, struct answer *answer,
-                           struct slm_error *error)
+static slm_status evaluate(struct slm_session *session, const struct logits_options *options, const int32_t *ids,
+                           size_t n_ids, float **memory, struct answer *answer, struct slm_error *error)
 {
     if (!options->all) {
         SLM_TRY(slm_session_eval(session, ids, n_ids, error));
@@ -125,7 +124,8 @@ static int logits_main(void *opaque, int n_args, char **args)
     if (status == SLM_OK) status = slm_cli_open_session(model, &options->model, &session, &error);
     if (status == SLM_OK) status = evaluate(session, options, ids, n_ids, &memory, &answer, &error);
     if (status != SLM_OK) goto out;
-    if (options->json) add_json(&out, &answer);
+    if (options->json)
+        add_json(&out, &answer);
     else
         for (size_t r = 0; r < answer.n_rows; r++)
             add_top(&out, model, answer.logits + r * answer.n_vocab, answer.n_vocab,

@@ -40,8 +40,8 @@ static slm_status parse_int(const struct slm_option *row, const char *where, con
     errno = 0;
     long long number = strtoll(value, &end, 10);
     if (end == value || *end || errno || (double)number < row->min || (double)number > row->max)
-        return slm_fail(error, SLM_ERR_ARGUMENT, where,
-                        "'%s' is not allowed: a whole number from %.0f to %.0f is", value, row->min, row->max);
+        return slm_fail(error, SLM_ERR_ARGUMENT, where, "'%s' is not allowed: a whole number from %.0f to %.0f is",
+                        value, row->min, row->max);
     int32_t narrow = (int32_t)number;
     memcpy(target, &narrow, sizeof narrow);
     return SLM_OK;
@@ -165,8 +165,8 @@ static const struct {
     [SLM_OPTION_BIAS] = {parse_bias, 0},
 };
 
-slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where,
-                          const char *value, void *target, struct slm_error *error)
+slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where, const char *value,
+                          void *target, struct slm_error *error)
 {
     const struct slm_option *option = &group->rows[row];
     SLM_TRY(kinds[option->kind].parse(option, where, value, (char *)target + option->offset, error));
@@ -236,15 +236,15 @@ static const struct slot *find_slot(const struct tables *t, int value)
 }
 
 /* getopt says '?' for an unknown option, an ambiguous prefix, and a flag that was given a value. */
-static slm_status fail_unknown(const struct slm_command *command, const struct tables *t, const char *word,
-                               int value, struct slm_error *error)
+static slm_status fail_unknown(const struct slm_command *command, const struct tables *t, const char *word, int value,
+                               struct slm_error *error)
 {
     if (value >= FIRST_LONG)
         return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option --%s takes no value",
                         t->names[value - FIRST_LONG]);
     if (value > 0 && value != 'h')
-        return slm_fail(error, SLM_ERR_ARGUMENT, command->name,
-                        "unknown option -%c; 'slm %s --help' lists them", value, command->name);
+        return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "unknown option -%c; 'slm %s --help' lists them",
+                        value, command->name);
     const char *near = slm_nearest(word + 2, t->names, t->n + 1);
     if (near)
         return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "unknown option '%s'; did you mean --%s?", word,
@@ -254,8 +254,8 @@ static slm_status fail_unknown(const struct slm_command *command, const struct t
 }
 
 /* getopt_long reorders argv so that arguments come last; what is left of them is counted here. */
-slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv,
-                             int *first_arg, bool *help, struct slm_error *error)
+slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv, int *first_arg,
+                             bool *help, struct slm_error *error)
 {
     struct tables t = {.n = 0};
     build_tables(command, &t);
@@ -268,8 +268,7 @@ slm_status slm_options_parse(const struct slm_command *command, void *options, i
         /* getopt's own answers first. */
         if (value == '?') return fail_unknown(command, &t, argv[optind - 1], optopt, error);
         if (value == ':')
-            return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option '%s' needs a value",
-                            argv[optind - 1]);
+            return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option '%s' needs a value", argv[optind - 1]);
         if (value == 'h') {
             *help = true;
             return SLM_OK;
@@ -278,8 +277,7 @@ slm_status slm_options_parse(const struct slm_command *command, void *options, i
         SLM_ASSERT(slot != NULL);
         char where[64]; /* "run: --temp": what messages begin with */
         snprintf(where, sizeof where, "%s: --%s", command->name, slot->group->rows[slot->row].name);
-        SLM_TRY(
-            slm_option_set(slot->group, slot->row, where, optarg, (char *)options + slot->group->base, error));
+        SLM_TRY(slm_option_set(slot->group, slot->row, where, optarg, (char *)options + slot->group->base, error));
     }
     *first_arg = optind;
     if (argc - optind > command->max_args)
@@ -323,8 +321,8 @@ static void add_row(struct slm_buf *out, const struct slm_option *row)
 {
     char left[80], letter[5] = "    ";
     if (row->letter) snprintf(letter, sizeof letter, "-%c, ", row->letter);
-    int n = snprintf(left, sizeof left, "  %s--%s%s%s", letter, row->name, row->arg ? " " : "",
-                     row->arg ? row->arg : "");
+    int n =
+        snprintf(left, sizeof left, "  %s--%s%s%s", letter, row->name, row->arg ? " " : "", row->arg ? row->arg : "");
     slm_buf_puts(out, left);
     add_wrapped(out, row->help, n + 1 > HELP_COLUMN - 1 ? HELP_COLUMN : n);
 }

@@ -13,10 +13,7 @@
 
 #include "base/config.h"
 
-bool slm_cli_colour(FILE *stream)
-{
-    return isatty(fileno(stream)) && !slm_env("NO_COLOR");
-}
+bool slm_cli_colour(FILE *stream) { return isatty(fileno(stream)) && !slm_env("NO_COLOR"); }
 
 /* The one place where errors are printed, so that their form is the same everywhere. */
 static void print_error(const char *where, const char *message)
@@ -68,7 +65,8 @@ int slm_cli_emit(struct slm_buf *out)
 {
     struct slm_error error;
     int exit_code = SLM_EXIT_OK;
-    if (slm_buf_status(out, "output", &error) != SLM_OK) exit_code = slm_cli_fail(&error);
+    if (slm_buf_status(out, "output", &error) != SLM_OK)
+        exit_code = slm_cli_fail(&error);
     else {
         slm_cli_write(out->data, out->len);
         exit_code = slm_cli_finish();
@@ -81,20 +79,23 @@ int slm_cli_emit(struct slm_buf *out)
 
 void slm_json_float(struct slm_buf *out, float value)
 {
-    if (isfinite(value)) slm_buf_printf(out, "%.9g", (double)value); /* 9 digits give the same float back */
-    else slm_buf_puts(out, "null");
+    if (isfinite(value))
+        slm_buf_printf(out, "%.9g", (double)value); /* 9 digits give the same float back */
+    else
+        slm_buf_puts(out, "null");
 }
 
 void slm_json_double(struct slm_buf *out, double value)
 {
-    if (isfinite(value)) slm_buf_printf(out, "%.9g", value);
-    else slm_buf_puts(out, "null");
+    if (isfinite(value))
+        slm_buf_printf(out, "%.9g", value);
+    else
+        slm_buf_puts(out, "null");
 }
 
 void slm_json_key(struct slm_buf *out, const char *key)
 {
-    if (out->len > 0 && out->data[out->len - 1] != '{' && out->data[out->len - 1] != '[')
-        slm_buf_puts(out, ",");
+    if (out->len > 0 && out->data[out->len - 1] != '{' && out->data[out->len - 1] != '[') slm_buf_puts(out, ",");
     slm_buf_add_json_string(out, slm_str(key));
     slm_buf_puts(out, ":");
 }
@@ -102,8 +103,10 @@ void slm_json_key(struct slm_buf *out, const char *key)
 void slm_json_text(struct slm_buf *out, const char *key, const char *value)
 {
     slm_json_key(out, key);
-    if (value) slm_buf_add_json_string(out, slm_str(value));
-    else slm_buf_puts(out, "null");
+    if (value)
+        slm_buf_add_json_string(out, slm_str(value));
+    else
+        slm_buf_puts(out, "null");
 }
 
 void slm_json_i64(struct slm_buf *out, const char *key, int64_t value)

@@ -72,7 +72,8 @@ static slm_status read_model(struct template_options *options, const char *path,
     /* Without one there is nothing to render: unlike `run`, this command does not fall back to plain text. */
     if (!source)
         status = slm_fail(error, SLM_ERR_UNSUPPORTED, path ? path : "built-in model", "has no chat template");
-    else slm_buf_puts(&in->source, source);
+    else
+        slm_buf_puts(&in->source, source);
     if (status == SLM_OK) status = token_text(model, info.bos_id, in->bos, sizeof in->bos, error);
     if (status == SLM_OK) status = token_text(model, info.eos_id, in->eos, sizeof in->eos, error);
     if (!options->bos) options->bos = in->bos;
@@ -86,8 +87,10 @@ static slm_status read_model(struct template_options *options, const char *path,
 static slm_status read_inputs(struct template_options *options, const char *path, struct inputs *in,
                               struct slm_error *error)
 {
-    if (options->template_file) SLM_TRY(slm_cli_read(options->template_file, 0, &in->source, error));
-    else SLM_TRY(read_model(options, path, in, error));
+    if (options->template_file)
+        SLM_TRY(slm_cli_read(options->template_file, 0, &in->source, error));
+    else
+        SLM_TRY(read_model(options, path, in, error));
     SLM_TRY(slm_cli_read(options->messages, MAX_JSON_BYTES, &in->messages, error));
     if (options->tools) SLM_TRY(slm_cli_read(options->tools, MAX_JSON_BYTES, &in->tools, error));
     /* An object in place is handy for one variable: --extra '{"enable_thinking": false}'. */
@@ -130,8 +133,7 @@ static int template_main(void *opaque, int n_args, char **args)
     const char *path = n_args > 0 ? args[0] : NULL;
     if (!options->messages)
         return slm_cli_usage("template", "--messages is needed: a file with a JSON array of messages");
-    if (path && options->template_file)
-        return slm_cli_usage("template", "give a model or --template, not both");
+    if (path && options->template_file) return slm_cli_usage("template", "give a model or --template, not both");
     slm_status status = read_inputs(options, path, &in, &error);
     if (status == SLM_OK) status = render(options, path, &in, &out, &error);
     slm_buf_release(&in.source);

@@ -46,14 +46,14 @@ static void add_table(const struct slm_model *model, const int32_t *ids, size_t 
 
 /* stdin to ids: with --ids one line for programs, else a table for eyes. The text is encoded as a user's, so
  * nothing in it becomes a special token unless --special asks for it. */
-static slm_status encode(const struct slm_model *model, const struct tokenize_options *options,
-                         struct slm_str text, struct slm_buf *out, struct slm_error *error)
+static slm_status encode(const struct slm_model *model, const struct tokenize_options *options, struct slm_str text,
+                         struct slm_buf *out, struct slm_error *error)
 {
     int32_t *ids = NULL;
     size_t n;
     /* Independent of each other: special tokens around the text, and inside it. */
-    unsigned flags = (options->bos ? SLM_TOKENIZE_ADD_SPECIAL : 0u) |
-                     (options->special ? SLM_TOKENIZE_PARSE_SPECIAL : 0u);
+    unsigned flags =
+        (options->bos ? SLM_TOKENIZE_ADD_SPECIAL : 0u) | (options->special ? SLM_TOKENIZE_PARSE_SPECIAL : 0u);
     SLM_TRY(slm_cli_tokenize(model, text, flags, &ids, &n, error));
     if (options->ids) {
         for (size_t i = 0; i < n; i++) slm_buf_printf(out, "%s%d", i ? " " : "", ids[i]);
@@ -102,8 +102,7 @@ static int tokenize_main(void *opaque, int n_args, char **args)
     /* No limit but memory on what is said about it; the ids are written to one buffer and printed at once. */
     struct slm_str input = {text.data, text.len};
     if (status == SLM_OK)
-        status = options->decode ? decode(model, input, &out, &error)
-                                 : encode(model, options, input, &out, &error);
+        status = options->decode ? decode(model, input, &out, &error) : encode(model, options, input, &out, &error);
     slm_model_close(model);
     slm_buf_release(&text);
     if (status == SLM_OK) return slm_cli_emit(&out);

@@ -164,6 +164,8 @@ def test_full_context_is_said_and_the_question_can_be_asked_again(model):
 
 def test_model_without_template_continues_the_text():
     model = need(STORIES)
+    refused = slm("chat", model, "--system", "Be kind", stdin="Hello\n")
+    assert refused.returncode == 1 and refused.stdout == "" and "system message" in refused.stderr
     options = ("-n", "10", "--temp", "0")
     out = answers(model, "Once upon a time", options=options).stdout
     assert out.rstrip("\n") == slm("run", model, "Once upon a time", *options).stdout.rstrip("\n")
@@ -171,6 +173,13 @@ def test_model_without_template_continues_the_text():
 
 
 # ---- on a terminal ---------------------------------------------------------------------------------------
+
+
+def need_editor(t):
+    """The first prompt, or a skip: builds without libedit leave editing to the terminal."""
+    t.expect(PROMPT)
+    if "\x1b[?2004h" not in t.seen:
+        pytest.skip("this build has no line editor")
 
 
 def test_terminal_session(model, env):
@@ -182,7 +191,15 @@ def test_terminal_session(model, env):
         t.expect(PROMPT)
         t.type("/bye\r")
         assert t.wait() == 0
-    # The history is kept for the next time, readable by its owner only.
+
+
+def test_history_is_kept_for_its_owner(model, env):
+    with Terminal("run", model, "-n", "12", "--temp", "0", env=env) as t:
+        need_editor(t)
+        t.type("Hello dog\r")
+        t.expect(PROMPT)
+        t.type("/bye\r")
+        assert t.wait() == 0
     history = os.path.join(env["XDG_STATE_HOME"], "slm", "history")
     assert os.stat(history).st_mode & 0o077 == 0
     with Terminal("chat", model, "-n", "12", "--temp", "0", env=env) as t:
@@ -237,7 +254,7 @@ def save_and_check(t, env, text):
 
 def test_bracketed_paste(model, env):
     with Terminal("chat", model, "-n", "5", "--temp", "0", env=env) as t:
-        t.expect(r"\x1b\[\?2004h")
+        need_editor(t)
         t.type("Say: \x1b[200~one\rtwo\rthrée\x1b[201~!")
         t.expect(r"paste 1: 3 lines")
         t.type("\r")
@@ -255,7 +272,7 @@ def test_bracketed_paste(model, env):
 
 def test_editing_and_wide_characters(model, env):
     with Terminal("chat", model, "-n", "5", "--temp", "0", env=env) as t:
-        t.expect(PROMPT)
+        need_editor(t)
         t.type("Grüße, 🦊x\x7f!\x01A \r")
         t.expect(PROMPT)
         save_and_check(t, env, "A Grüße, 🦊!")
