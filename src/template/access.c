@@ -73,27 +73,42 @@ struct value slm_jinja_getitem(struct render *r, struct value v, struct value ke
     return slm_jinja_undefined(r, v.kind, key.kind == V_STR ? key.s : NULL);
 }
 
-/* Python's slice.indices(n): first, step and how many. false = failed. */
-static bool slice_indices(struct render *r, struct value part[3], int64_t n, int64_t *first, int64_t *step,
-                          int64_t *count)
+struct slice { int64_t first, stop, step, count; };
+
+/* Python's slice.indices(n), and how many items that is. false = failed. */
+static bool slice_indices(struct render *r, const struct value part[3], int64_t n, struct slice *out)
 {
     for (int i = 0; i < 3; i++)
         if (part[i].kind != V_NONE && !is_int(part[i]))
             return TYPE_ERROR(r, "slice indices must be integers or None").kind != V_FAIL;
-    *step = part[2].kind == V_NONE ? 1 : as_int(part[2]);
-    if (*step == 0) return TYPE_ERROR(r, "slice step cannot be zero").kind != V_FAIL;
-    if (*step < -INT64_MAX) *step = -INT64_MAX;
-    int64_t low = *step > 0 ? 0 : -1, high = *step > 0 ? n : n - 1, ends[2];
+    int64_t step = part[2].kind == V_NONE ? 1 : as_int(part[2]), ends[2];
+    if (step == 0) return TYPE_ERROR(r, "slice step cannot be zero").kind != V_FAIL;
+    if (step < -INT64_MAX) step = -INT64_MAX;
+    int64_t low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
     for (int i = 0; i < 2; i++) {
-        bool from_low = (i == 0) == (*step > 0);
+        bool from_low = (i == 0) == (step > 0);
         int64_t x = part[i].kind == V_NONE ? 0 : as_int(part[i]);
         if (x < 0) x = x < -n ? low : x + n;
         ends[i] = part[i].kind == V_NONE ? from_low ? low : high : x < low ? low : x > high ? high : x;
     }
-    int64_t span = *step > 0 ? ends[1] - ends[0] : ends[0] - ends[1], stride = *step > 0 ? *step : -*step;
-    *first = ends[0];
-    *count = span <= 0 ? 0 : (span - 1) / stride + 1;
+    int64_t span = step > 0 ? ends[1] - ends[0] : ends[0] - ends[1], stride = step > 0 ? step : -step;
+    *out = (struct slice){ends[0], ends[1], step, span <= 0 ? 0 : (span - 1) / stride + 1};
     return true;
+}
+
+/* The slice of a range is a range. */
+static struct value slice_range(struct render *r, const struct range *v, const struct slice *s)
+{
+    struct range *range = slm_jinja_alloc(r, 1, sizeof *range);
+    if (!range) return v_fail();
+    *range = (struct range){.n = s->count};
+    if (__builtin_mul_overflow(s->step, v->step, &range->step) ||
+        __builtin_mul_overflow(s->first, v->step, &range->start) ||
+        __builtin_add_overflow(range->start, v->start, &range->start) ||
+        __builtin_mul_overflow(s->stop, v->step, &range->stop) ||
+        __builtin_add_overflow(range->stop, v->start, &range->stop))
+        return TYPE_ERROR(r, "the range does not fit 64-bit integers");
+    return (struct value){.kind = V_RANGE, .range = range};
 }
 
 static struct value slice_text(struct render *r, const struct text *s, int64_t first, int64_t step, int64_t count)
@@ -120,24 +135,17 @@ struct value slm_jinja_getslice(struct render *r, struct value v, struct value s
                                 struct value step_value)
 {
     struct value part[3] = {start, stop, step_value};
-    int64_t first = 0, step = 1, count = 0;
+    struct slice s = {0};
     if (v.kind == V_UNDEFINED) return slm_jinja_use_undefined(r, v);
     if (v.kind != V_STR && v.kind != V_LIST && v.kind != V_TUPLE && v.kind != V_RANGE)
         return TYPE_ERROR(r, "'%s' object cannot be sliced", slm_jinja_type_name(v));
     int64_t n = slm_jinja_length(r, v).i;
-    if (!slice_indices(r, part, n, &first, &step, &count)) return v_fail();
-    if (v.kind == V_STR) return slice_text(r, v.s, first, step, count);
-    if (v.kind == V_RANGE) {
-        struct range *range = slm_jinja_alloc(r, 1, sizeof *range);
-        if (!range) return v_fail();
-        if (count == 0) step = step > 0 ? 1 : -1; /* what is printed of an empty range is not kept exact */
-        int64_t origin = v.range->start + first * v.range->step;
-        *range = (struct range){origin, origin + count * step * v.range->step, step * v.range->step, count};
-        return (struct value){.kind = V_RANGE, .range = range};
-    }
-    struct value out = slm_jinja_list(r, v.kind, (size_t)count);
-    if (out.kind == V_FAIL || !slm_jinja_burn(r, (uint64_t)count)) return v_fail();
-    for (int64_t i = 0; i < count; i++) out.list->items[i] = v.list->items[first + i * step];
+    if (!slice_indices(r, part, n, &s)) return v_fail();
+    if (v.kind == V_STR) return slice_text(r, v.s, s.first, s.step, s.count);
+    if (v.kind == V_RANGE) return slice_range(r, v.range, &s);
+    struct value out = slm_jinja_list(r, v.kind, (size_t)s.count);
+    if (out.kind == V_FAIL || !slm_jinja_burn(r, (uint64_t)s.count)) return v_fail();
+    for (int64_t i = 0; i < s.count; i++) out.list->items[i] = v.list->items[s.first + i * s.step];
     return out;
 }
 

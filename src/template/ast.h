@@ -39,7 +39,7 @@ enum node_kind {
     N_CALL_BLOCK,   /* b = the N_CALL, c = the caller as N_MACRO */
     N_FILTER_BLOCK, /* b = filter, d = body */
     N_WITH,     /* a = N_SETs, d = body */
-    N_SCOPE,    /* d = body: {% generation %} */
+    N_SCOPE,    /* d = body: {% generation %}, a macro called at once without arguments; uses as in N_MACRO */
     N_BREAK, N_CONTINUE,
 };
 enum { NAME_LOOP, NAME_CALLER, NAME_KWARGS, NAME_VARARGS }; /* variables with a fixed number */

@@ -3,6 +3,9 @@
  * Each kind has its own small function so that a level of recursion costs little stack. */
 #include "template/eval.h"
 
+/* Inlined into one another these would need a frame of hundreds of bytes at every level of recursion. */
+#define SEPARATE __attribute__((noinline))
+
 struct value slm_jinja_call_builtin(struct render *r, const struct builtin *b, struct value self,
                                     const struct call *call)
 {
@@ -102,7 +105,7 @@ bool slm_jinja_assign(struct render *r, struct scope *scope, const struct node *
 
 /* ---- literals and operators --------------------------------------------------------------------------------- */
 
-static struct value eval_items(struct render *r, struct scope *scope, const struct node *n, enum value_kind kind)
+static SEPARATE struct value eval_items(struct render *r, struct scope *scope, const struct node *n, enum value_kind kind)
 {
     struct builder b = {0};
     for (const struct node *item = n->a; item; item = item->next)
@@ -110,7 +113,7 @@ static struct value eval_items(struct render *r, struct scope *scope, const stru
     return slm_jinja_build(r, &b, kind);
 }
 
-static struct value eval_dict(struct render *r, struct scope *scope, const struct node *n)
+static SEPARATE struct value eval_dict(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value d = slm_jinja_dict(r);
     for (const struct node *item = n->a; item && d.kind != V_FAIL; item = item->next->next) {
@@ -122,7 +125,7 @@ static struct value eval_dict(struct render *r, struct scope *scope, const struc
     return d;
 }
 
-static struct value eval_slice(struct render *r, struct scope *scope, const struct node *n)
+static SEPARATE struct value eval_slice(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value v = slm_jinja_eval(r, scope, n->a), part[3] = {v_none(), v_none(), v_none()};
     const struct node *const nodes[] = {n->b, n->c, n->d};
@@ -132,7 +135,7 @@ static struct value eval_slice(struct render *r, struct scope *scope, const stru
     return v.kind == V_FAIL ? v : slm_jinja_getslice(r, v, part[0], part[1], part[2]);
 }
 
-static struct value eval_concat(struct render *r, struct scope *scope, const struct node *n)
+static SEPARATE struct value eval_concat(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value all = slm_jinja_view(r, "", 0);
     for (const struct node *item = n->a; item && all.kind != V_FAIL; item = item->next) {
@@ -145,7 +148,7 @@ static struct value eval_concat(struct render *r, struct scope *scope, const str
     return all;
 }
 
-static struct value eval_binary(struct render *r, struct scope *scope, const struct node *n)
+static SEPARATE struct value eval_binary(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value a = slm_jinja_eval(r, scope, n->a);
     struct value b = a.kind == V_FAIL ? a : slm_jinja_eval(r, scope, n->b);
@@ -164,7 +167,7 @@ static int compare(struct render *r, int op, struct value a, struct value b)
     return in < 0 || op == CMP_IN ? in : !in;
 }
 
-static struct value eval_compare(struct render *r, struct scope *scope, const struct node *n)
+static SEPARATE struct value eval_compare(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value left = slm_jinja_eval(r, scope, n->a);
     for (const struct node *operand = n->b; operand && left.kind != V_FAIL; operand = operand->next) {
@@ -177,7 +180,7 @@ static struct value eval_compare(struct render *r, struct scope *scope, const st
     return left.kind == V_FAIL ? left : v_bool(true);
 }
 
-static struct value eval_cond(struct render *r, struct scope *scope, const struct node *n)
+static SEPARATE struct value eval_cond(struct render *r, struct scope *scope, const struct node *n)
 {
     static const struct text hint =
         TEXT("the inline if-expression evaluated to false and no else section was defined");
@@ -187,7 +190,7 @@ static struct value eval_cond(struct render *r, struct scope *scope, const struc
     return n->c ? slm_jinja_eval(r, scope, n->c) : slm_jinja_undefined(r, UNDEFINED_HINT, &hint);
 }
 
-static struct value eval_unary(struct render *r, struct scope *scope, const struct node *n)
+static SEPARATE struct value eval_unary(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value v = slm_jinja_eval(r, scope, n->a);
     r->at = n;
@@ -246,11 +249,12 @@ static bool add_star(struct render *r, struct call_builder *b, struct value v)
     }
 }
 
-static bool eval_args(struct render *r, struct scope *scope, const struct node *arg, struct value caller,
+static SEPARATE bool eval_args(struct render *r, struct scope *scope, const struct node *arg, struct value caller,
                       struct call *out)
 {
     static const struct text caller_name = TEXT("caller");
     struct call_builder b = {0};
+    if (!slm_jinja_enter(r)) return false; /* this frame is large: it counts as a level of its own */
     for (; arg; arg = arg->next) {
         bool special = arg->kind == N_KEYWORD || arg->kind == N_STAR || arg->kind == N_STARSTAR;
         struct value v = slm_jinja_eval(r, scope, special ? arg->a : arg);
@@ -262,6 +266,7 @@ static bool eval_args(struct render *r, struct scope *scope, const struct node *
     }
     if (caller.kind != V_MISSING && !add_keyword(r, &b, &caller_name, caller)) return false;
     *out = (struct call){b.args.items, b.args.n, b.keywords, b.n_keywords};
+    r->depth--;
     return true;
 }
 
@@ -275,7 +280,7 @@ struct value slm_jinja_eval_call(struct render *r, struct scope *scope, const st
 }
 
 /* A filter or a test. input is V_MISSING unless a block's text goes to the innermost filter. */
-static struct value eval_applied(struct render *r, struct scope *scope, const struct node *n, struct value input)
+static SEPARATE struct value eval_applied(struct render *r, struct scope *scope, const struct node *n, struct value input)
 {
     struct call call;
     if (n->a && input.kind == V_MISSING) input = slm_jinja_eval(r, scope, n->a);

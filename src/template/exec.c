@@ -151,6 +151,8 @@ struct value slm_jinja_call_loop(struct render *r, struct loop *l, const struct 
     return flow == FLOW_FAIL ? v_fail() : slm_jinja_capture(r, start);
 }
 
+static const struct text no_caller = TEXT("No caller defined");
+
 /* ---- macros ------------------------------------------------------------------------------------------------- */
 
 /* Takes the keyword argument out of the call: V_MISSING when it is not there. */
@@ -177,7 +179,7 @@ static bool bind_extras(struct render *r, struct scope *scope, const struct macr
     }
     if (uses & MACRO_USES_CALLER) {
         struct value v = take_keyword(call, taken, &caller);
-        if (v.kind == V_MISSING) v = slm_jinja_undefined(r, UNDEFINED_NAME, &caller);
+        if (v.kind == V_MISSING) v = slm_jinja_undefined(r, UNDEFINED_HINT, &no_caller);
         if (!slm_jinja_bind(r, scope, NAME_CALLER, v)) return false;
     }
     struct value kwargs = slm_jinja_dict(r);
@@ -249,6 +251,13 @@ static enum flow exec_if(struct render *r, struct scope *scope, const struct nod
     return FLOW_NEXT;
 }
 
+/* The result of a filter block or call block: unlike {{ }}, these print strings only. */
+static bool put_block(struct render *r, struct value v)
+{
+    if (v.kind == V_STR) return slm_jinja_print(r, v);
+    return TYPE_ERROR(r, "expected a string to print, found %s", slm_jinja_type_name(v)).kind != V_FAIL;
+}
+
 /* {% set x %}...{% endset %} and {% filter f %}...{% endfilter %} */
 static enum flow exec_captured(struct render *r, struct scope *scope, const struct node *n)
 {
@@ -264,7 +273,7 @@ static enum flow exec_captured(struct render *r, struct scope *scope, const stru
     if (v.kind != V_FAIL && n->b) v = slm_jinja_eval_block_filter(r, inner, n->b, v);
     if (v.kind == V_FAIL) return FLOW_FAIL;
     r->at = n;
-    bool ok = n->kind == N_SET_BLOCK ? slm_jinja_assign(r, scope, n->a, v) : slm_jinja_print(r, v);
+    bool ok = n->kind == N_SET_BLOCK ? slm_jinja_assign(r, scope, n->a, v) : put_block(r, v);
     return ok ? FLOW_NEXT : FLOW_FAIL;
 }
 
@@ -281,12 +290,18 @@ static enum flow exec_call_block(struct render *r, struct scope *scope, const st
 {
     struct value caller = make_macro(r, scope, n->c);
     struct value v = caller.kind == V_FAIL ? caller : slm_jinja_eval_call(r, scope, n->b, caller);
-    return v.kind != V_FAIL && slm_jinja_print(r, v) ? FLOW_NEXT : FLOW_FAIL;
+    return v.kind != V_FAIL && put_block(r, v) ? FLOW_NEXT : FLOW_FAIL;
 }
 
 static enum flow exec_scope(struct render *r, struct scope *scope, const struct node *n)
 {
     struct scope *inner = slm_jinja_scope(r, scope);
+    struct value nothing[] = {slm_jinja_undefined(r, UNDEFINED_HINT, &no_caller), slm_jinja_dict(r),
+                              slm_jinja_list(r, V_TUPLE, 0)};
+    static const struct { uint8_t use; uint32_t name; } special[] = {
+        {MACRO_USES_CALLER, NAME_CALLER}, {MACRO_USES_KWARGS, NAME_KWARGS}, {MACRO_USES_VARARGS, NAME_VARARGS}};
+    for (int i = 0; inner && i < 3; i++)
+        if ((n->uses & special[i].use) && !slm_jinja_bind(r, inner, special[i].name, nothing[i])) return FLOW_FAIL;
     return inner ? slm_jinja_exec(r, inner, n->d) : FLOW_FAIL;
 }
 

@@ -157,9 +157,8 @@ static struct value f_round(struct render *r, struct value self, struct value *a
         struct value v = slm_jinja_round(r, self, 0);
         return v.kind == V_FLOAT ? slm_jinja_double_to_int(r, v.f) : v;
     }
-    if (!slm_jinja_int_arg(r, a[0], 0, &precision)) return v_fail();
-    if (common) return slm_jinja_round(r, self, precision);
-    struct value scale = slm_jinja_binary(r, OP_POW, v_int(10), v_int(precision));
+    if (common) return slm_jinja_int_arg(r, a[0], 0, &precision) ? slm_jinja_round(r, self, precision) : v_fail();
+    struct value scale = slm_jinja_binary(r, OP_POW, v_int(10), a[0].kind == V_MISSING ? v_int(0) : a[0]);
     struct value v = scale.kind == V_FAIL ? scale : slm_jinja_binary(r, OP_MUL, self, scale);
     if (v.kind == V_FAIL) return v;
     if (v.kind == V_FLOAT) v = slm_jinja_double_to_int(r, up ? ceil(v.f) : floor(v.f));
@@ -227,12 +226,14 @@ static struct value f_truncate(struct render *r, struct value self, struct value
     static const struct text dots = TEXT("...");
     const struct text *end = a[2].kind == V_STR ? a[2].s : &dots, *s = self.s;
     if (a[3].kind == V_NONE) a[3].kind = V_MISSING;
-    if (self.kind == V_UNDEFINED) self = slm_jinja_view(r, "", 0), s = self.s;
-    if (self.kind != V_STR || (a[2].kind != V_STR && a[2].kind != V_MISSING))
-        return TYPE_ERROR(r, "truncate: expected a string");
+    struct value n = slm_jinja_length(r, self);
+    if (n.kind == V_FAIL) return n;
+    if ((a[2].kind != V_STR && a[2].kind != V_MISSING))
+        return TYPE_ERROR(r, "truncate: the end must be a string");
     if (!slm_jinja_int_arg(r, a[0], 255, &length) || !slm_jinja_int_arg(r, a[3], 5, &leeway)) return v_fail();
     if (length < (int64_t)end->n_chars || leeway < 0) return TYPE_ERROR(r, "truncate: length too small");
-    if (length >= INT64_MAX - leeway || (int64_t)s->n_chars <= length + leeway) return self;
+    if (length >= INT64_MAX - leeway || n.i <= length + leeway) return self;
+    if (self.kind != V_STR) return TYPE_ERROR(r, "truncate: expected a string, not %s", slm_jinja_type_name(self));
     size_t cut = slm_jinja_byte_of(s, (size_t)(length - (int64_t)end->n_chars));
     if (!slm_jinja_flag(a[1], false)) {
         size_t space = cut;

@@ -185,7 +185,7 @@ static struct value f_first(struct render *r, struct value self, struct value *a
 static bool is_reversible(struct value v)
 {
     return v.kind == V_STR || v.kind == V_LIST || v.kind == V_TUPLE || v.kind == V_DICT || v.kind == V_RANGE ||
-           v.kind == V_VIEW;
+           v.kind == V_VIEW || v.kind == V_UNDEFINED;
 }
 
 static struct value f_last(struct render *r, struct value self, struct value *a)
@@ -196,7 +196,6 @@ static struct value f_last(struct render *r, struct value self, struct value *a)
         if (slm_jinja_length(r, self).i == 0) return empty_hint(r, &hint);
         return slm_jinja_getitem(r, self, v_int(-1));
     }
-    if (self.kind == V_UNDEFINED) return slm_jinja_use_undefined(r, self);
     if (!is_reversible(self)) return TYPE_ERROR(r, "'%s' object is not reversible", slm_jinja_type_name(self));
     const struct list *l = slm_jinja_to_list(r, self);
     return !l ? v_fail() : l->n ? l->items[l->n - 1] : empty_hint(r, &hint);
@@ -366,7 +365,8 @@ static struct value f_map(struct render *r, struct value self, const struct call
     if (by_attribute && call->n_keywords > used) return TYPE_ERROR(r, "map: unexpected keyword argument");
     if (!by_attribute && call->n_args == 0) return TYPE_ERROR(r, "map requires a filter argument");
     if (!slm_jinja_iterate(r, self, &c)) return v_fail();
-    const struct call rest = {call->args + 1, call->n_args - 1, call->keywords, call->n_keywords};
+    const struct call rest = by_attribute ? (struct call){0}
+                                          : (struct call){call->args + 1, call->n_args - 1, call->keywords, call->n_keywords};
     const struct builtin *filter = NULL;
     for (;;) {
         struct value v = slm_jinja_next(r, &c);
@@ -389,7 +389,8 @@ static struct value choose(struct render *r, struct value self, const struct cal
     if (call->n_args < off) return TYPE_ERROR(r, "Missing parameter for attribute name");
     if (!slm_jinja_iterate(r, self, &c)) return v_fail();
     bool has_test = call->n_args > off;
-    struct call rest = {call->args + off + 1, has_test ? call->n_args - off - 1 : 0, call->keywords, call->n_keywords};
+    const struct call rest = has_test ? (struct call){call->args + off + 1, call->n_args - off - 1, call->keywords,
+                                                      call->n_keywords} : (struct call){0};
     const struct builtin *test = NULL;
     for (;;) {
         struct value item = slm_jinja_next(r, &c);

@@ -116,7 +116,7 @@ static bool put_float_field(struct render *r, const struct spec *s, double f)
 #pragma GCC diagnostic pop
         for (char *c = body; *c; c++) *c = *c == ',' ? '.' : *c; /* the locale's point */
     }
-    if (percent) strncat(body, "%", sizeof body - strlen(body) - 1);
+    if (percent) snprintf(body + strlen(body), sizeof body - strlen(body), "%%");
     return put_number_body(r, s, negative, "", body);
 }
 
@@ -301,6 +301,7 @@ static bool put_format_field(struct render *r, struct value v, struct slm_str sp
     if (v.kind != V_STR && !is_number(v)) /* as Python: only str and numbers have a format of their own */
         return TYPE_ERROR(r, "unsupported format string passed to %s.__format__", slm_jinja_type_name(v)).kind != V_FAIL;
     if (!parse_spec(r, spec_text, &s)) return false;
+    if (v.kind == V_BOOL && !s.type && s.precision < 0) s.type = 'd';
     bool float_type = s.type && strchr("eEfFgG%", s.type), int_type = s.type && strchr("dxXob", s.type);
     if (v.kind == V_STR) {
         if ((s.type && s.type != 's') || s.align == '=' || s.sign || s.alternate || s.group)
@@ -310,7 +311,6 @@ static bool put_format_field(struct render *r, struct value v, struct slm_str sp
     if (s.precision > MAX_PRECISION)
         return slm_jinja_fail(r, SLM_ERR_LIMIT, "a precision above %d", MAX_PRECISION).kind != V_FAIL;
     if (s.zero && !s.align) s.align = '=';
-    if (v.kind == V_BOOL && !s.type && s.precision < 0) s.type = 'd';
     if (is_int(v) && !float_type) {
         if ((s.type && !int_type) || s.precision >= 0)
             return TYPE_ERROR(r, "invalid format specifier for an integer").kind != V_FAIL;

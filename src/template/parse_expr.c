@@ -9,7 +9,6 @@
 #include "template/parse.h"
 
 static struct node *parse_cond(struct parser *p);
-static struct node *parse_unary(struct parser *p, bool with_filters);
 static struct node *parse_primary(struct parser *p, bool with_namespace);
 
 struct node *slm_jinja_node(struct parser *p, enum node_kind kind, uint32_t offset)
@@ -452,21 +451,32 @@ static struct node *parse_test(struct parser *p, struct node *subject)
     return slm_jinja_done(p, not, 0);
 }
 
-static struct node *parse_unary(struct parser *p, bool with_filters)
+/* Puts the prefix operators on operand, innermost first. They hang together by ->next, the innermost at the head. */
+static struct node *apply_prefixes(struct parser *p, struct node *prefixes, struct node *operand)
 {
-    struct node *n;
-    if (p->now.kind == T_SUB || p->now.kind == T_ADD) {
-        n = slm_jinja_node(p, p->now.kind == T_SUB ? N_NEG : N_POS, p->now.offset);
-        slm_jinja_take(p);
-        if (!n || !slm_jinja_deeper(p)) return NULL;
-        n->a = parse_unary(p, false);
-        p->depth--;
-        if (!n->a || !slm_jinja_done(p, n, 0)) return NULL;
-    } else {
-        n = parse_primary(p, false);
+    while (prefixes && operand) {
+        struct node *outer = prefixes->next;
+        prefixes->next = NULL;
+        prefixes->a = operand;
+        operand = slm_jinja_done(p, prefixes, 0);
+        prefixes = outer;
     }
-    n = parse_postfix(p, n);
-    while (n && with_filters) {
+    return operand;
+}
+
+/* Signs bind looser than what follows a primary (-x.y is -(x.y)), but filters apply to the whole: -x|abs is (-x)|abs. */
+static struct node *parse_unary(struct parser *p)
+{
+    struct node *prefixes = NULL, *n;
+    while (p->now.kind == T_SUB || p->now.kind == T_ADD) {
+        if (!(n = slm_jinja_node(p, p->now.kind == T_SUB ? N_NEG : N_POS, p->now.offset))) return NULL;
+        n->next = prefixes;
+        prefixes = n;
+        slm_jinja_take(p);
+    }
+    n = apply_prefixes(p, prefixes, parse_postfix(p, parse_primary(p, false)));
+    n = prefixes ? parse_postfix(p, n) : n;
+    while (n) {
         if (p->now.kind == T_PIPE) n = slm_jinja_parse_filters(p, n, false);
         else if (slm_jinja_is_word(p, "is")) n = parse_test(p, n);
         else if (p->now.kind == T_LPAREN) n = parse_call(p, n);
@@ -491,10 +501,21 @@ static int operator_at(const struct parser *p, int level)
     return -1;
 }
 
+static struct node *parse_math(struct parser *p, int level);
+
+/* The right side of an operator. It counts as a level, for brackets in it come on top of this frame. */
+static struct node *parse_operand(struct parser *p, int level)
+{
+    if (!slm_jinja_deeper(p)) return NULL;
+    struct node *n = parse_math(p, level);
+    p->depth--;
+    return n;
+}
+
 /* Arithmetic of at least this level; all levels associate to the left, ** too. */
 static struct node *parse_math(struct parser *p, int level)
 {
-    struct node *left = parse_unary(p, true);
+    struct node *left = parse_unary(p);
     for (int i; left && (i = operator_at(p, level)) >= 0;) {
         int this_level = binary_operators[i].level;
         struct node *n = slm_jinja_node(p, this_level == LEVEL_CONCAT ? N_CONCAT : N_BINARY, p->now.offset);
@@ -503,7 +524,7 @@ static struct node *parse_math(struct parser *p, int level)
             struct node_list parts = {0};
             slm_jinja_append(&parts, left);
             while (slm_jinja_skip(p, T_TILDE))
-                if (!slm_jinja_append(&parts, parse_math(p, LEVEL_CONCAT + 1))) return NULL;
+                if (!slm_jinja_append(&parts, parse_operand(p, LEVEL_CONCAT + 1))) return NULL;
             n->a = parts.head;
             left = slm_jinja_done(p, n, parts.depth);
             continue;
@@ -511,7 +532,7 @@ static struct node *parse_math(struct parser *p, int level)
         slm_jinja_take(p);
         n->op = binary_operators[i].op;
         n->a = left;
-        if (!(n->b = parse_math(p, this_level + 1))) return NULL;
+        if (!(n->b = parse_operand(p, this_level + 1))) return NULL;
         left = slm_jinja_done(p, n, 0);
     }
     return left;
@@ -552,25 +573,37 @@ static struct node *parse_compare(struct parser *p)
 
 static struct node *parse_not(struct parser *p)
 {
-    if (!slm_jinja_is_word(p, "not")) return parse_compare(p);
-    struct node *n = slm_jinja_node(p, N_NOT, slm_jinja_take(p).offset);
-    if (!n || !slm_jinja_deeper(p)) return NULL;
-    n->a = parse_not(p);
-    p->depth--;
-    return n->a ? slm_jinja_done(p, n, 0) : NULL;
+    struct node *prefixes = NULL;
+    while (slm_jinja_is_word(p, "not")) {
+        struct node *n = slm_jinja_node(p, N_NOT, slm_jinja_take(p).offset);
+        if (!n) return NULL;
+        n->next = prefixes;
+        prefixes = n;
+    }
+    return apply_prefixes(p, prefixes, parse_compare(p));
 }
 
-static struct node *parse_logic(struct parser *p, bool or)
+static struct node *join_logic(struct parser *p, enum node_kind kind, struct node *left, struct node *right)
 {
-    struct node *left = or ? parse_logic(p, false) : parse_not(p);
-    while (left && slm_jinja_is_word(p, or ? "or" : "and")) {
-        struct node *n = slm_jinja_node(p, or ? N_OR : N_AND, slm_jinja_take(p).offset);
-        if (!n) return NULL;
-        n->a = left;
-        n->b = or ? parse_logic(p, false) : parse_not(p);
-        left = n->b ? slm_jinja_done(p, n, 0) : NULL;
+    if (!left || !right) return right;
+    struct node *n = slm_jinja_node(p, kind, right->offset);
+    if (!n) return NULL;
+    n->a = left;
+    n->b = right;
+    return slm_jinja_done(p, n, 0);
+}
+
+/* `and` and `or` in one loop: the open chain of and, and the chain of or around it. */
+static struct node *parse_logic(struct parser *p)
+{
+    struct node *or_left = NULL, *and_left = NULL;
+    for (;;) {
+        if (!(and_left = join_logic(p, N_AND, and_left, parse_not(p)))) return NULL;
+        if (slm_jinja_skip_word(p, "and")) continue;
+        if (!(or_left = join_logic(p, N_OR, or_left, and_left))) return NULL;
+        if (!slm_jinja_skip_word(p, "or")) return or_left;
+        and_left = NULL;
     }
-    return left;
 }
 
 static struct node *parse_cond(struct parser *p)
@@ -578,14 +611,14 @@ static struct node *parse_cond(struct parser *p)
     bool soft = p->soft;
     unsigned n_unknown = p->n_unknown;
     if (!slm_jinja_deeper(p)) return NULL;
-    struct node *value = parse_logic(p, true);
+    struct node *value = parse_logic(p);
     while (value && slm_jinja_is_word(p, "if")) {
         struct node *n = slm_jinja_node(p, N_COND, slm_jinja_take(p).offset);
         p->soft = true;
         p->n_unknown = n_unknown; /* that the first part is conditional too shows only here */
         if (!n) return NULL;
         n->b = value;
-        if (!(n->a = parse_logic(p, true))) return NULL;
+        if (!(n->a = parse_logic(p))) return NULL;
         if (slm_jinja_skip_word(p, "else") && !(n->c = parse_cond(p))) return NULL;
         value = slm_jinja_done(p, n, 0);
     }
@@ -609,7 +642,7 @@ struct node *slm_jinja_parse_tuple(struct parser *p, unsigned flags, const char 
         if (k == T_VAR_END || k == T_BLOCK_END || k == T_RPAREN) break;
         if (end_word && slm_jinja_is_word(p, end_word)) break;
         struct node *item = flags & TUPLE_TARGET ? parse_primary(p, (flags & TUPLE_NAMESPACE) != 0)
-                            : flags & TUPLE_NO_COND ? parse_logic(p, true) : parse_cond(p);
+                            : flags & TUPLE_NO_COND ? parse_logic(p) : parse_cond(p);
         if (!slm_jinja_append(&items, item)) return NULL;
         if (!slm_jinja_skip(p, T_COMMA)) break;
         tuple = true;

@@ -246,7 +246,11 @@ static struct node *parse_generation(struct parser *p)
     struct node *n = statement(p, N_SCOPE);
     unsigned depth = 0;
     if (!n) return NULL;
+    uint8_t uses = p->uses;
+    p->uses = 0;
     n->d = parse_function_body(p, "endgeneration", &depth);
+    n->uses = p->uses;
+    p->uses |= uses;
     return slm_jinja_done(p, n, depth);
 }
 

@@ -40,8 +40,16 @@ TEST(gt, of_int(slm_jinja_order(r, self, a[0], ORDER_GT)))
 TEST(ge, of_int(slm_jinja_order(r, self, a[0], ORDER_GE)))
 TEST(in, of_int(slm_jinja_contains(r, a[0], self)))
 TEST(escaped, v_bool(self.kind == V_STR && self.sub == STR_MARKUP))
-TEST(filter, v_bool(self.kind == V_STR && slm_jinja_find_filter(text_str(self.s)) != NULL))
-TEST(test, v_bool(self.kind == V_STR && slm_jinja_find_test(text_str(self.s)) != NULL))
+
+/* `'upper' is filter`: looks the name up in a dict, so it has to be hashable. */
+static struct value is_name_of(struct render *r, struct value v, const struct builtin *(*lookup)(struct slm_str))
+{
+    if (!slm_jinja_is_hashable(v)) return TYPE_ERROR(r, "unhashable type: '%s'", slm_jinja_type_name(v));
+    return v_bool(v.kind == V_STR && lookup(text_str(v.s)) != NULL);
+}
+
+TEST(filter, is_name_of(r, self, slm_jinja_find_filter))
+TEST(test, is_name_of(r, self, slm_jinja_find_test))
 
 static struct value t_ne(struct render *r, struct value self, struct value *a)
 {

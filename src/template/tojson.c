@@ -122,8 +122,9 @@ static bool put_value(struct render *r, const struct writer *w, struct value v, 
 
 enum { ARG_ENSURE_ASCII, ARG_INDENT, ARG_SEPARATORS, ARG_SORT_KEYS };
 
-static bool read_arguments(struct render *r, struct value *a, struct writer *w, size_t start)
+static bool read_arguments(struct render *r, struct value self, struct value *a, struct writer *w)
 {
+    size_t start = r->out.len;
     struct value indent = a[ARG_INDENT], separators = a[ARG_SEPARATORS];
     w->ascii = a[ARG_ENSURE_ASCII].kind != V_MISSING && slm_jinja_truth(a[ARG_ENSURE_ASCII]);
     w->sort = a[ARG_SORT_KEYS].kind != V_MISSING && slm_jinja_truth(a[ARG_SORT_KEYS]);
@@ -136,7 +137,7 @@ static bool read_arguments(struct render *r, struct value *a, struct writer *w, 
         struct value spaces = slm_jinja_capture(r, start);
         if (spaces.kind == V_FAIL) return false;
         w->indent = text_str(spaces.s);
-    } else if (w->indented) {
+    } else if (w->indented && self.kind != V_STR) { /* json.dumps writes a string before it looks at the indent */
         return TYPE_ERROR(r, "tojson: indent must be an integer or a string").kind != V_FAIL;
     }
     if (separators.kind == V_MISSING || separators.kind == V_NONE) return true;
@@ -152,7 +153,7 @@ static struct value tojson(struct render *r, struct value self, struct value *a)
 {
     struct writer w = {0};
     size_t start = r->out.len;
-    if (!read_arguments(r, a, &w, start) || !put_value(r, &w, self, 0)) return v_fail();
+    if (!read_arguments(r, self, a, &w) || !put_value(r, &w, self, 0)) return v_fail();
     return slm_jinja_capture(r, start);
 }
 

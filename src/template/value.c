@@ -139,7 +139,7 @@ struct value slm_jinja_dict(struct render *r)
 
 bool slm_jinja_is_hashable(struct value v)
 {
-    return v.kind != V_LIST && v.kind != V_DICT && v.kind != V_VIEW;
+    return v.kind != V_LIST && v.kind != V_DICT && (v.kind != V_VIEW || v.sub == VIEW_VALUES);
 }
 
 /* Equal values hash alike, across int, bool and float too. false = failed. */
@@ -267,6 +267,8 @@ const char *slm_jinja_type_name(struct value v)
     static const char *const names[V_KIND_COUNT] = {
         "?", "?", "Undefined", "NoneType", "bool", "int", "float", "str", "list", "tuple", "dict", "range",
         "dict_items", "generator", "Namespace", "LoopContext", "Macro", "function", "method", "Cycler", "Joiner"};
+    static const char *const views[] = {"dict_keys", "dict_values", "dict_items"};
+    if (v.kind == V_VIEW) return views[v.sub];
     return v.kind < V_KIND_COUNT ? names[v.kind] : "object";
 }
 
@@ -310,6 +312,19 @@ static int equal_dicts(struct render *r, const struct dict *a, const struct dict
     return same;
 }
 
+/* keys() and items() compare as sets, values() as objects: and each values() is a new one. */
+static int equal_views(struct render *r, struct value a, struct value b)
+{
+    if (a.sub != b.sub || a.sub == VIEW_VALUES) return 0;
+    if (a.sub == VIEW_ITEMS) return equal_dicts(r, a.dict, b.dict);
+    if (a.dict->n != b.dict->n) return 0;
+    for (size_t i = 0; i < a.dict->n; i++) {
+        const struct entry *e = &a.dict->entries[i];
+        if (!find_entry(r, b.dict, e->key, e->hash)) return r->status == SLM_OK ? 0 : -1;
+    }
+    return 1;
+}
+
 static int equal_ranges(const struct range *a, const struct range *b)
 {
     if (a->n != b->n || a->n == 0) return a->n == b->n;
@@ -327,7 +342,7 @@ int slm_jinja_equal(struct render *r, struct value a, struct value b)
     case V_LIST: case V_TUPLE: return equal_lists(r, a.list, b.list);
     case V_DICT: return equal_dicts(r, a.dict, b.dict);
     case V_RANGE: return equal_ranges(a.range, b.range);
-    case V_VIEW: return a.dict == b.dict && a.sub == b.sub;
+    case V_VIEW: return equal_views(r, a, b);
     case V_METHOD: return a.method == b.method;
     default: return a.list == b.list; /* identity */
     }
