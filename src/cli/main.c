@@ -25,6 +25,7 @@ static const struct slm_command *find_command(const char *name)
     return NULL;
 }
 
+/* One line a command. */
 static void add_overview(struct slm_buf *out)
 {
     slm_buf_printf(out, "slm %s: runs small language models on this machine\n\nusage: slm COMMAND [arguments]\n\n",
@@ -97,6 +98,7 @@ int main(int argc, char **argv)
     /* A reader that goes away shows as a failed write, which ends the output quietly; the signal would end us
      * in the middle of whatever we do. */
     signal(SIGPIPE, SIG_IGN);
+    /* What is not a command is handled here; everything else is a row of the table. */
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) {
         struct slm_buf out = {0};
