@@ -105,7 +105,8 @@ bool slm_jinja_assign(struct render *r, struct scope *scope, const struct node *
 
 /* ---- literals and operators --------------------------------------------------------------------------------- */
 
-static SEPARATE struct value eval_items(struct render *r, struct scope *scope, const struct node *n, enum value_kind kind)
+static SEPARATE struct value eval_items(struct render *r, struct scope *scope, const struct node *n,
+    enum value_kind kind)
 {
     struct builder b = {0};
     for (const struct node *item = n->a; item; item = item->next)
@@ -280,7 +281,8 @@ struct value slm_jinja_eval_call(struct render *r, struct scope *scope, const st
 }
 
 /* A filter or a test. input is V_MISSING unless a block's text goes to the innermost filter. */
-static SEPARATE struct value eval_applied(struct render *r, struct scope *scope, const struct node *n, struct value input)
+static SEPARATE struct value eval_applied(struct render *r, struct scope *scope, const struct node *n,
+    struct value input)
 {
     struct call call;
     if (n->a && input.kind == V_MISSING) input = slm_jinja_eval(r, scope, n->a);

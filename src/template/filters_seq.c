@@ -218,8 +218,10 @@ static struct value extreme(struct render *r, struct value self, struct value *a
     }
 }
 
-static struct value f_min(struct render *r, struct value self, struct value *a) { return extreme(r, self, a, ORDER_LT); }
-static struct value f_max(struct render *r, struct value self, struct value *a) { return extreme(r, self, a, ORDER_GT); }
+static struct value f_min(struct render *r, struct value self, struct value *a) { return extreme(r, self, a,
+    ORDER_LT); }
+static struct value f_max(struct render *r, struct value self, struct value *a) { return extreme(r, self, a,
+    ORDER_GT); }
 
 static struct value f_sum(struct render *r, struct value self, struct value *a)
 {
@@ -346,7 +348,8 @@ static struct value keyword_arg(const struct call *call, const char *name)
 static const struct builtin *named(struct render *r, struct value name, bool filter)
 {
     const struct builtin *b = NULL;
-    if (name.kind == V_STR) b = filter ? slm_jinja_find_filter(text_str(name.s)) : slm_jinja_find_test(text_str(name.s));
+    if (name.kind == V_STR) b = filter ? slm_jinja_find_filter(text_str(name.s))
+        : slm_jinja_find_test(text_str(name.s));
     if (!b)
         TYPE_ERROR(r, "no %s named '%.*s'", filter ? "filter" : "test",
                    name.kind == V_STR ? (int)(name.s->len > 60 ? 60 : name.s->len) : 1,
@@ -366,7 +369,8 @@ static struct value f_map(struct render *r, struct value self, const struct call
     if (!by_attribute && call->n_args == 0) return TYPE_ERROR(r, "map requires a filter argument");
     if (!slm_jinja_iterate(r, self, &c)) return v_fail();
     const struct call rest = by_attribute ? (struct call){0}
-                                          : (struct call){call->args + 1, call->n_args - 1, call->keywords, call->n_keywords};
+                                          : (struct call){call->args + 1, call->n_args - 1, call->keywords,
+                                              call->n_keywords};
     const struct builtin *filter = NULL;
     for (;;) {
         struct value v = slm_jinja_next(r, &c);
@@ -403,8 +407,10 @@ static struct value choose(struct render *r, struct value self, const struct cal
     }
 }
 
-static struct value f_select(struct render *r, struct value s, const struct call *c) { return choose(r, s, c, false, true); }
-static struct value f_reject(struct render *r, struct value s, const struct call *c) { return choose(r, s, c, false, false); }
+static struct value f_select(struct render *r, struct value s, const struct call *c) { return choose(r, s, c, false,
+    true); }
+static struct value f_reject(struct render *r, struct value s, const struct call *c) { return choose(r, s, c, false,
+    false); }
 static struct value f_selectattr(struct render *r, struct value s, const struct call *c)
 {
     return choose(r, s, c, true, true);

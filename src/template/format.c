@@ -299,7 +299,8 @@ static bool put_format_field(struct render *r, struct value v, struct slm_str sp
     struct spec s;
     if (spec_text.len == 0) return slm_jinja_print(r, v);
     if (v.kind != V_STR && !is_number(v)) /* as Python: only str and numbers have a format of their own */
-        return TYPE_ERROR(r, "unsupported format string passed to %s.__format__", slm_jinja_type_name(v)).kind != V_FAIL;
+        return TYPE_ERROR(r, "unsupported format string passed to %s.__format__",
+            slm_jinja_type_name(v)).kind != V_FAIL;
     if (!parse_spec(r, spec_text, &s)) return false;
     if (v.kind == V_BOOL && !s.type && s.precision < 0) s.type = 'd';
     bool float_type = s.type && strchr("eEfFgG%", s.type), int_type = s.type && strchr("dxXob", s.type);
@@ -339,7 +340,8 @@ static struct value field_value(struct render *r, struct slm_str name, const str
     if (index >= 0 && (size_t)index < call->n_args) v = call->args[index];
     for (size_t i = 0; index < 0 && i < call->n_keywords; i++)
         if (slm_str_equal(text_str(call->keywords[i].name), first)) v = call->keywords[i].value;
-    if (v.kind == V_MISSING) return TYPE_ERROR(r, "format(): no argument for '{%.*s}'", (int)(n > 60 ? 60 : n), name.ptr);
+    if (v.kind == V_MISSING) return TYPE_ERROR(r, "format(): no argument for '{%.*s}'", (int)(n > 60 ? 60 : n),
+        name.ptr);
     while (n < name.len && v.kind != V_FAIL) {
         bool attribute = name.ptr[n] == '.';
         size_t from = ++n;

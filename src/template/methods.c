@@ -154,7 +154,8 @@ static struct value find(struct render *r, struct value self, struct value *a, b
     if (!needle || !text_window(r, self.s, a[1], a[2], &from, &to, &empty)) return v_fail();
     struct slm_str window = {self.s->ptr, to};
     if (last && !slm_jinja_burn(r, (to - from) * (needle->len < 64 ? 1 : needle->len / 64) / 16)) return v_fail();
-    if (!empty) at = last ? find_last(window, text_str(needle), from, to) : slm_jinja_find(window, text_str(needle), from);
+    if (!empty) at = last ? find_last(window, text_str(needle), from, to) : slm_jinja_find(window, text_str(needle),
+        from);
     if (at == SIZE_MAX) return must ? TYPE_ERROR(r, "substring not found") : v_int(-1);
     int64_t chars = 0;
     for (size_t i = 0; i < at; i++) chars += ((unsigned char)self.s->ptr[i] & 0xC0) != 0x80;

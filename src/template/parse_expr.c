@@ -464,7 +464,8 @@ static struct node *apply_prefixes(struct parser *p, struct node *prefixes, stru
     return operand;
 }
 
-/* Signs bind looser than what follows a primary (-x.y is -(x.y)), but filters apply to the whole: -x|abs is (-x)|abs. */
+/* Signs bind looser than what follows a primary (-x.y is -(x.y)), but filters apply to the whole: -x|abs is (-x)|abs.
+ * */
 static struct node *parse_unary(struct parser *p)
 {
     struct node *prefixes = NULL, *n;

@@ -104,7 +104,8 @@ static bool set_variables(struct render *r, const struct slm_template_args *args
     return set_globals(r) && set_text(r, "bos_token", args->bos_token) && set_text(r, "eos_token", args->eos_token) &&
            set_variable(r, slm_str("documents"), v_none()) &&
            set_variable(r, slm_str("tools"), args->tools_json ? array(r, args->tools_json, "tools") : v_none()) &&
-           set_variable(r, slm_str("messages"), array(r, args->messages_json ? args->messages_json : "[]", "messages")) &&
+           set_variable(r, slm_str("messages"), array(r, args->messages_json ? args->messages_json : "[]",
+               "messages")) &&
            set_variable(r, slm_str("add_generation_prompt"), v_bool(args->add_generation_prompt)) &&
            (!args->extra_json || set_extra(r, args->extra_json));
 }
@@ -125,7 +126,8 @@ slm_status slm_template_render(const struct slm_template *tmpl, const struct slm
     size_t max_source = l->max_source ? l->max_source : TEMPLATE_MAX_SOURCE;
     unsigned max_depth = l->max_depth ? l->max_depth : TEMPLATE_MAX_DEPTH;
     if (tmpl->source_bytes > max_source || tmpl->depth > max_depth)
-        return slm_fail(error, SLM_ERR_LIMIT, tmpl->where, "the template has %zu bytes, %u levels; allowed are %zu and %u",
+        return slm_fail(error, SLM_ERR_LIMIT, tmpl->where, "the template has %zu bytes, %u levels; allowed are %zu "
+            "and %u",
                         tmpl->source_bytes, tmpl->depth, max_source, max_depth);
     struct render r = {.tmpl = tmpl, .error = error};
     r.fuel = l->fuel ? l->fuel : DEFAULT_FUEL;

@@ -103,7 +103,8 @@ static bool repr_container(struct render *r, struct value v)
     const struct repr_frame here = {v.list, r->repr_stack};
     for (const struct repr_frame *f = r->repr_stack; f; f = f->up)
         if (f->object == here.object)
-            return put_text(r, v.kind == V_LIST ? "[...]" : v.kind == V_TUPLE ? "(...)" : v.kind == V_VIEW ? "..." : "{...}");
+            return put_text(r, v.kind == V_LIST ? "[...]" : v.kind == V_TUPLE ? "(...)" : v.kind == V_VIEW ? "..."
+                : "{...}");
     if (!slm_jinja_enter(r)) return false;
     r->repr_stack = &here;
     bool ok = v.kind == V_LIST || v.kind == V_TUPLE ? repr_list(r, v)

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include "template/value.h"
 
-struct date { int64_t year; int month, day, hour, minute, second, weekday, yearday; }; /* month 1.., weekday 0 = Sunday */
+struct date { int64_t year; int month, day, hour, minute, second, weekday, yearday; }; /* month 1..,
+    weekday 0 = Sunday */
 
 /* Days since 1970 to a civil date (H. Hinnant, chrono-compatible low-level date algorithms). */
 static struct date date_of(int64_t unix_s)
@@ -121,7 +122,8 @@ static bool put_code(struct render *r, const struct date *d, int64_t now, char c
     case 'Y': return number(r, d->year, 0, '0', flag);
     case 'z': case 'Z': return true; /* Python's now() knows no zone */
     case '%': return words(r, "%", 1);
-    default: return TYPE_ERROR(r, "strftime_now: unknown code '%%%c'", code >= ' ' && code < 127 ? code : '?').kind != V_FAIL;
+    default: return TYPE_ERROR(r, "strftime_now: unknown code '%%%c'", code >= ' ' && code < 127 ? code
+        : '?').kind != V_FAIL;
     }
 }
 

@@ -157,4 +157,5 @@ static struct value tojson(struct render *r, struct value self, struct value *a)
     return slm_jinja_capture(r, start);
 }
 
-const struct builtin slm_jinja_tojson = {"tojson", tojson, 0, {"ensure_ascii", "indent", "separators", "sort_keys"}, NULL};
+const struct builtin slm_jinja_tojson = {"tojson", tojson, 0, {"ensure_ascii", "indent", "separators", "sort_keys"},
+    NULL};
