@@ -377,8 +377,8 @@ class Grammar:
             return f"({self.any(depth - 1)})[{key}]"
         if pick < 0.95:
             return f"({rng.choice(DICTS)})" + self.fill(rng.choice(
-                [".a", ".k", ".items()|list", ".get({A})", ".keys()|list", ".nope", ".nope.more", ".k.x[1].y", "|length",
-                 ".pop", ".update"]), depth)
+                [".a", ".k", ".items()|list", ".get({A})", ".keys()|list", ".nope", ".nope.more", ".k.x[1].y",
+                 "|length", ".pop", ".update"]), depth)
         if pick < 0.975:
             return f"{rng.choice(FORMATS)} % " + self.fill(rng.choice(["{A}", "({A}, {A})", "({A},)", "d"]), depth)
         return rng.choice(BRACES) + self.fill(rng.choice([".format({A}, {A})", ".format({A}, {A}, a={A})"]), depth)
