@@ -79,10 +79,9 @@ static void expand_name(char *out, size_t cap, const char *pattern, uint32_t lay
 static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
                                                  const char *name)
 {
-    const bool hf = slm_gguf_is_hf(model->gguf), embedding = row == &model->family->tensors[0];
-    const char *plain = hf ? row->hf_name : row->gguf_name;
-    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(embedding ? plain : name));
-    return t || !hf || !embedding ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
+    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(name));
+    const bool may_be_head = slm_gguf_is_hf(model->gguf) && row == &model->family->tensors[0];
+    return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
 static slm_status check_shape(const struct slm_model *model, const struct slm_tensor_row *row,
@@ -147,10 +146,12 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
 static slm_status read_vocab_size(struct slm_model *model, struct slm_error *error)
 {
     const char *where = slm_gguf_name(model->gguf);
-    const struct slm_gguf_tensor *t = find_tensor(model, &model->family->tensors[0], "");
-    if (!t) return slm_fail(error, SLM_ERR_FORMAT, where, "the token embedding is missing");
+    const struct slm_tensor_row *row = &model->family->tensors[0];
+    const char *name = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
+    const struct slm_gguf_tensor *t = find_tensor(model, row, name);
+    if (!t) return slm_fail(error, SLM_ERR_FORMAT, where, "tensor '%s', the token embedding, is missing", name);
     if (t->dims[1] > INT32_MAX)
-        return slm_fail(error, SLM_ERR_LIMIT, where, "the token embedding has %llu rows, allowed are 1 to %d",
+        return slm_fail(error, SLM_ERR_LIMIT, where, "tensor '%s' has %llu rows, allowed are 1 to %d", name,
                         (unsigned long long)t->dims[1], INT32_MAX);
     model->hparams.n_vocab = (uint32_t)t->dims[1];
     if (model->tokenizer && slm_tokenizer_n_vocab(model->tokenizer) != model->hparams.n_vocab)

@@ -193,7 +193,8 @@ static size_t space_here(const struct text *s, size_t i)
     return slm_jinja_is_space(cp) ? (size_t)n : 0;
 }
 
-/* split() without a separator: words between any whitespace. */
+/* split() without a separator: words between any whitespace. What is left over by a limit keeps its whitespace on the
+ * right. */
 static struct value split_words(struct render *r, const struct text *s, int64_t max)
 {
     struct builder b = {0};
@@ -203,9 +204,7 @@ static struct value split_words(struct render *r, const struct text *s, int64_t 
         i += n;
         if (n > 0) continue;
         if (max >= 0 && (int64_t)b.n == max) {
-            struct value rest = slm_jinja_slice_text(r, s, i, s->len);
-            if (rest.kind == V_FAIL || !slm_jinja_push(r, &b, slm_jinja_strip(r, rest.s, NULL, STRIP_RIGHT)))
-                return v_fail();
+            if (!slm_jinja_push(r, &b, slm_jinja_slice_text(r, s, i, s->len))) return v_fail();
             break;
         }
         while (end < s->len && space_here(s, end) == 0)
@@ -228,7 +227,7 @@ static struct value reversed_list(struct render *r, const struct builder *b)
     return slm_jinja_build(r, b, V_LIST);
 }
 
-/* split() from the right; what is left over keeps its inner whitespace. */
+/* split() from the right; what is left over keeps the whitespace on its left. */
 static struct value rsplit_words(struct render *r, const struct text *s, int64_t max)
 {
     struct builder b = {0};
@@ -239,9 +238,7 @@ static struct value rsplit_words(struct render *r, const struct text *s, int64_t
         if (end == 0) break;
         start = end;
         if (max >= 0 && (int64_t)b.n == max) {
-            struct value rest = slm_jinja_slice_text(r, s, 0, end);
-            if (rest.kind == V_FAIL || !slm_jinja_push(r, &b, slm_jinja_strip(r, rest.s, NULL, STRIP_LEFT)))
-                return v_fail();
+            if (!slm_jinja_push(r, &b, slm_jinja_slice_text(r, s, 0, end))) return v_fail();
             break;
         }
         while (start > 0 && space_before(s, start) == 0)

@@ -148,8 +148,11 @@ static struct node *parse_for(struct parser *p)
     n->d = parse_body(p, ends, &depth);
     p->n_loops--;
     if (slm_jinja_take(p).text.len == 4) { /* else */
+        unsigned n_loops = p->n_loops;
+        if (n->flag) p->n_loops = 0; /* a recursive loop is a function, with the else inside: no way to break out */
         n->e = parse_body(p, (const char *const[]){"endfor", NULL}, &else_depth);
         slm_jinja_take(p);
+        p->n_loops = n_loops;
     }
     p->in_for--;
     p->soft = soft;

@@ -53,6 +53,7 @@ static slm_status read_per_token(struct reader *r, const char *key, enum slm_ggu
     return SLM_OK;
 }
 
+/* Only SentencePiece models use them; whether they may be missing is the model's business. */
 static slm_status read_scores(struct reader *r)
 {
     const struct slm_gguf_kv *kv = NULL;
@@ -65,6 +66,7 @@ static slm_status read_scores(struct reader *r)
     return SLM_OK;
 }
 
+/* A number outside the enum is a damaged file, not a new kind of token: the list has not grown since GGUF v1. */
 static slm_status read_types(struct reader *r)
 {
     const struct slm_gguf_kv *kv = NULL;
@@ -103,16 +105,19 @@ static slm_status read_padding(struct reader *r)
     return read_id(r, KEY "padding_token_id", &r->source.pad);
 }
 
+/* Files without types call every token normal; there the number alone decides. */
 static bool has_type(const struct reader *r, int32_t id, enum slm_token_type type)
 {
     return (size_t)id < r->source.n_vocab && (!r->source.types || r->source.types[id] == type);
 }
 
+/* Ids and switches, with the defaults of the model where the file is silent. */
 static slm_status read_special(struct reader *r)
 {
     struct slm_tokenizer_source *s = &r->source;
     const bool spm = strcmp(s->model, "llama") == 0;
     s->bos = s->eos = s->unk = s->pad = s->eot = -1;
+    /* An explicit key wins below; -1 is "none". */
     if (spm) { /* the ids that SentencePiece gives them */
         if (has_type(r, 0, SLM_TOKEN_UNKNOWN)) s->unk = 0;
         if (has_type(r, 1, SLM_TOKEN_CONTROL)) s->bos = 1;
@@ -142,6 +147,7 @@ static slm_status read_name(struct reader *r, const char *key, const char *other
     return *out ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* Leaves *out NULL when the file has no tokenizer. */
 static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
 {
     struct slm_tokenizer_source *s = &r->source;

@@ -13,6 +13,7 @@
 
 #define WHERE "tokenize"
 
+/* Room for n symbols; a word has at most one a byte. Kept from word to word. */
 static slm_status reserve_symbols(struct slm_encoder *e, size_t n)
 {
     if (n <= e->cap_symbols) return SLM_OK;
@@ -25,6 +26,8 @@ static slm_status reserve_symbols(struct slm_encoder *e, size_t n)
     return SLM_OK;
 }
 
+/* At the end, out of order. The heap never holds more than three entries a symbol: each symbol is proposed once at the
+ * start, and each merge takes one candidate and proposes at most two. */
 static slm_status heap_append(struct slm_encoder *e, struct slm_candidate c)
 {
     if (e->n_heap == e->cap_heap) {
@@ -38,6 +41,7 @@ static slm_status heap_append(struct slm_encoder *e, struct slm_candidate c)
     return SLM_OK;
 }
 
+/* The two halves of a binary heap; both move holes instead of swapping. */
 static void sift_down(struct slm_candidate *heap, size_t n, size_t at)
 {
     const struct slm_candidate moving = heap[at];
@@ -97,6 +101,7 @@ static slm_status propose(struct slm_encoder *e, struct slm_str word, uint32_t l
     return heap_append(e, (struct slm_candidate){(uint64_t)priority << 32 | left, end, id});
 }
 
+/* The same, with the heap in order before and after. */
 static slm_status propose_and_sift(struct slm_encoder *e, struct slm_str word, uint32_t left)
 {
     bool added;
@@ -105,6 +110,7 @@ static slm_status propose_and_sift(struct slm_encoder *e, struct slm_str word, u
     return SLM_OK;
 }
 
+/* All proposals first, then one linear pass into heap order: cheaper than sifting each. */
 static slm_status merge_all(struct slm_encoder *e, struct slm_str word, uint32_t n)
 {
     e->n_heap = 0;
@@ -116,18 +122,19 @@ static slm_status merge_all(struct slm_encoder *e, struct slm_str word, uint32_t
         const uint32_t left = (uint32_t)best.key;
         struct slm_symbol *a = &e->symbols[left];
         if (a->id == SLM_SYMBOL_DEAD || a->next == SLM_SYMBOL_NONE || end_of(e, word, a->next) != best.end) continue;
-        struct slm_symbol *b = &e->symbols[a->next];
+        struct slm_symbol *b = &e->symbols[a->next]; /* swallowed by a */
         a->id = best.id;
         a->next = b->next;
         b->id = SLM_SYMBOL_DEAD;
         if (a->next != SLM_SYMBOL_NONE) e->symbols[a->next].prev = left;
+        /* Two new pairs of neighbours; what the heap still holds of the old ones is stale. */
         SLM_TRY(propose_and_sift(e, word, a->prev));
         SLM_TRY(propose_and_sift(e, word, left));
     }
     return SLM_OK;
 }
 
-/* Symbols -> ids; a symbol without a token is written byte by byte. */
+/* Symbols -> ids; a symbol without a token is written byte by byte. A short result goes into memo, if there is one. */
 static slm_status emit(struct slm_encoder *e, struct slm_str word, struct slm_word *memo)
 {
     uint32_t n_ids = 0;
@@ -157,6 +164,7 @@ slm_status slm_encoder_word(struct slm_encoder *e, struct slm_str word)
 {
     if (word.len == 0) return SLM_OK;
     struct slm_word *memo = NULL;
+    /* A word's ids depend on its bytes alone, so a word seen before needs no merging. */
     if (e->words && word.len <= SLM_WORD_BYTES) {
         memo = &e->words[slm_hash_bytes(word.ptr, word.len, e->tokenizer->vocab.seed) % SLM_WORDS];
         if (memo->len == word.len && memcmp(memo->bytes, word.ptr, word.len) == 0) {
@@ -165,6 +173,7 @@ slm_status slm_encoder_word(struct slm_encoder *e, struct slm_str word)
         }
     }
     const struct slm_token_model *model = e->tokenizer->model;
+    /* The start: one symbol for the whole word where the model has such a shortcut, else its smallest parts. */
     const int32_t whole = model->whole(e->tokenizer, word);
     SLM_TRY(reserve_symbols(e, whole >= 0 ? 1 : word.len));
     uint32_t n = 1;

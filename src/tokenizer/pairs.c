@@ -41,47 +41,82 @@ static void insert(struct slm_pairs *pairs, uint64_t key, uint64_t rank)
     pairs->slots[at] = key << FIELD_BITS | rank;
 }
 
-/* Ordinary tokens are spelled in the byte-level alphabet; a few vocabularies list added tokens, which are spelled as
- * they are, among the merge results. */
-static int32_t find_spelled(const struct slm_vocab *vocab, const char *spelled, size_t spelled_bytes,
-                            struct slm_str piece)
+/* Rules are read in blocks of this many: three lookups each, all waiting for memory together. */
+#define BLOCK (SLM_VOCAB_MANY / 3)
+#define BLOCK_BYTES (4 * SLM_TOKENIZER_MAX_TOKEN_BYTES)
+
+struct block {
+    char bytes[BLOCK_BYTES];          /* left and right piece of each rule, end to end: that is the merged piece */
+    struct slm_str halves[2 * BLOCK]; /* left, right, as spelled */
+    struct slm_str pieces[3 * BLOCK]; /* left, right, merged */
+    int32_t ids[3 * BLOCK];
+    size_t used, n;                   /* of bytes; rules */
+};
+
+static slm_status bad_rule(const struct slm_tokenizer_source *source, size_t rank, const char *what,
+                           struct slm_error *error)
 {
-    const int32_t id = slm_vocab_find(vocab, piece, SLM_TYPES_TEXT);
-    if (id >= 0) return id;
-    return slm_vocab_find(vocab, (struct slm_str){spelled, spelled_bytes}, SLM_TYPE_BIT(SLM_TOKEN_USER_DEFINED));
+    const struct slm_str rule = source->merges[rank];
+    return slm_fail(error, SLM_ERR_FORMAT, source->where, "merge %zu is '%.*s'%s", rank,
+                    (int)(rule.len < 80 ? rule.len : 80), rule.len ? rule.ptr : "", what);
+}
+
+/* A rule's text without its space; false when it has none, or a half is empty. */
+static bool cut_rule(struct slm_str rule, struct slm_str *left, struct slm_str *right)
+{
+    /* From 1: a first character that is a space would be a token's. */
+    const char *space = rule.len > 1 ? memchr(rule.ptr + 1, ' ', rule.len - 1) : NULL;
+    if (!space || rule.len > 2 * SLM_TOKENIZER_MAX_TOKEN_BYTES) return false;
+    *left = (struct slm_str){rule.ptr, (size_t)(space - rule.ptr)};
+    *right = (struct slm_str){space + 1, rule.len - left->len - 1};
+    return right->len > 0;
+}
+
+/* Ordinary tokens are spelled in the byte-level alphabet. A few vocabularies list added tokens, which are spelled as
+ * they are, among the merges: those are found here. */
+static int32_t find_added(const struct slm_vocab *vocab, struct slm_str left, struct slm_str right)
+{
+    char spelled[2 * SLM_TOKENIZER_MAX_TOKEN_BYTES];
+    memcpy(spelled, left.ptr, left.len);
+    if (right.len) memcpy(spelled + left.len, right.ptr, right.len);
+    const struct slm_str text = {spelled, left.len + right.len};
+    return slm_vocab_find(vocab, text, SLM_TYPE_BIT(SLM_TOKEN_USER_DEFINED));
 }
 
 static slm_status add_rule(struct slm_pairs *pairs, const struct slm_tokenizer_source *source,
-                           const struct slm_vocab *vocab, size_t rank, struct slm_error *error)
+                           const struct slm_vocab *vocab, const struct slm_str halves[2], int32_t ids[3], size_t rank,
+                           struct slm_error *error)
 {
-    const struct slm_str rule = source->merges[rank];
-    const int shown = (int)(rule.len < 80 ? rule.len : 80);
-    const char *space = rule.len > 1 ? memchr(rule.ptr + 1, ' ', rule.len - 1) : NULL;
-    const size_t left_bytes = space ? (size_t)(space - rule.ptr) : 0;
-    if (!space || left_bytes + 1 == rule.len || rule.len > 2 * SLM_TOKENIZER_MAX_TOKEN_BYTES)
-        return slm_fail(error, SLM_ERR_FORMAT, source->where,
-                        "merge %zu is '%.*s'; two tokens with one space between them are allowed", rank, shown,
-                        rule.len ? rule.ptr : "");
-    /* Both halves decoded end to end: their concatenation is the merged token's piece. */
-    char spelled[2 * SLM_TOKENIZER_MAX_TOKEN_BYTES], bytes[2 * SLM_TOKENIZER_MAX_TOKEN_BYTES];
-    const struct slm_str left = {rule.ptr, left_bytes}, right = {space + 1, rule.len - left_bytes - 1};
-    memcpy(spelled, left.ptr, left.len);
-    memcpy(spelled + left.len, right.ptr, right.len);
-    const size_t n_left = slm_token_model_bpe.decode(left, bytes);
-    const size_t n_right = slm_token_model_bpe.decode(right, bytes + n_left);
-    const int32_t ids[3] = {
-        find_spelled(vocab, left.ptr, left.len, (struct slm_str){bytes, n_left}),
-        find_spelled(vocab, right.ptr, right.len, (struct slm_str){bytes + n_left, n_right}),
-        find_spelled(vocab, spelled, left.len + right.len, (struct slm_str){bytes, n_left + n_right}),
-    };
-    static const char *const part[3] = {"left half", "right half", "result"};
-    for (int i = 0; i < 3; i++)
-        if (ids[i] < 0)
-            return slm_fail(error, SLM_ERR_FORMAT, source->where,
-                            "merge %zu is '%.*s', but its %s is not in the vocabulary; all three must be", rank, shown,
-                            rule.ptr, part[i]);
+    const struct slm_str none = {0};
+    if (ids[0] < 0) ids[0] = find_added(vocab, halves[0], none);
+    if (ids[1] < 0) ids[1] = find_added(vocab, halves[1], none);
+    if (ids[2] < 0) ids[2] = find_added(vocab, halves[0], halves[1]);
+    if (ids[0] < 0) return bad_rule(source, rank, ", but its left half is not a token; all parts must be", error);
+    if (ids[1] < 0) return bad_rule(source, rank, ", but its right half is not a token; all parts must be", error);
+    if (ids[2] < 0) return bad_rule(source, rank, ", but its result is not a token; all parts must be", error);
     pairs->merged[rank] = ids[2];
     insert(pairs, (uint64_t)ids[0] << FIELD_BITS | (uint64_t)ids[1], rank);
+    return SLM_OK;
+}
+
+/* Reads rules from `rank` on until the block is full. */
+static slm_status read_block(struct block *block, const struct slm_tokenizer_source *source, size_t rank,
+                             struct slm_error *error)
+{
+    block->used = block->n = 0;
+    for (; block->n < BLOCK && rank < source->n_merges; rank++, block->n++) {
+        struct slm_str *half = block->halves + 2 * block->n;
+        if (!cut_rule(source->merges[rank], &half[0], &half[1]))
+            return bad_rule(source, rank, "; two tokens with one space between them are allowed", error);
+        if (block->used + half[0].len + half[1].len > BLOCK_BYTES) break;
+        char *at = block->bytes + block->used;
+        const size_t n_left = slm_token_model_bpe.decode(half[0], at),
+                     n_right = slm_token_model_bpe.decode(half[1], at + n_left);
+        block->pieces[3 * block->n] = (struct slm_str){at, n_left};
+        block->pieces[3 * block->n + 1] = (struct slm_str){at + n_left, n_right};
+        block->pieces[3 * block->n + 2] = (struct slm_str){at, n_left + n_right};
+        block->used += n_left + n_right;
+    }
     return SLM_OK;
 }
 
@@ -90,7 +125,7 @@ slm_status slm_pairs_build(struct slm_pairs *pairs, const struct slm_tokenizer_s
 {
     size_t n_slots = 16;
     unsigned bits = 4;
-    while (n_slots < source->n_merges * 5 / 3) n_slots *= 2, bits++;
+    while (n_slots < source->n_merges * 5 / 3) n_slots *= 2, bits++; /* at most 60 % full */
     pairs->mask = n_slots - 1;
     pairs->shift = 64 - bits;
     pairs->multiplier = vocab->seed * 2 + 1;
@@ -99,7 +134,12 @@ slm_status slm_pairs_build(struct slm_pairs *pairs, const struct slm_tokenizer_s
     pairs->merged = slm_arena_alloc(arena, source->n_merges + 1, sizeof *pairs->merged, source->where, error);
     if (!pairs->slots || !pairs->merged) return SLM_ERR_MEMORY;
     memset(pairs->slots, 0xff, n_slots * sizeof *pairs->slots);
-    for (size_t rank = 0; rank < source->n_merges; rank++)
-        SLM_TRY(add_rule(pairs, source, vocab, rank, error));
+    struct block block;
+    for (size_t rank = 0; rank < source->n_merges; rank += block.n) {
+        SLM_TRY(read_block(&block, source, rank, error));
+        slm_vocab_find_many(vocab, block.pieces, 3 * block.n, SLM_TYPES_TEXT, block.ids);
+        for (size_t i = 0; i < block.n; i++)
+            SLM_TRY(add_rule(pairs, source, vocab, block.halves + 2 * i, block.ids + 3 * i, rank + i, error));
+    }
     return SLM_OK;
 }

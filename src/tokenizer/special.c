@@ -26,7 +26,7 @@ static int by_text(const void *left, const void *right)
 
 static bool is_special(const struct slm_vocab *vocab, size_t i)
 {
-    return (SLM_TYPE_BIT(vocab->types[i]) & SLM_TYPES_SPECIAL) && slm_vocab_text(vocab, (int32_t)i).len > 0;
+    return (SLM_TYPE_BIT(vocab->tokens[i].type) & SLM_TYPES_SPECIAL) && slm_vocab_text(vocab, (int32_t)i).len > 0;
 }
 
 /* Fills specials->ids from the sorted entries, one for each text. */
@@ -45,7 +45,7 @@ static void index_entries(struct slm_specials *specials, const struct slm_vocab 
         specials->n++;
         specials->begin[first + 1] = (uint32_t)specials->n;
         specials->starts[true][first] = true;
-        if (vocab->types[entries[i].id] == SLM_TOKEN_USER_DEFINED) specials->starts[false][first] = true;
+        if (vocab->tokens[entries[i].id].type == SLM_TOKEN_USER_DEFINED) specials->starts[false][first] = true;
     }
     for (int b = 1; b <= 256; b++)
         if (specials->begin[b] == 0) specials->begin[b] = specials->begin[b - 1];
@@ -94,7 +94,7 @@ static int64_t longest_at(const struct slm_specials *specials, const struct slm_
     for (size_t depth = 1; lo < hi; depth++) {
         const int32_t id = specials->ids[lo];
         if (slm_vocab_text(vocab, id).len == depth) { /* the shortest of the range sorts first */
-            if (parse_special || vocab->types[id] == SLM_TOKEN_USER_DEFINED) best = lo;
+            if (parse_special || vocab->tokens[id].type == SLM_TOKEN_USER_DEFINED) best = lo;
             lo++;
         }
         if (depth == text.len) break;
@@ -176,7 +176,7 @@ void slm_specials_mark_eog(struct slm_vocab *vocab, const struct slm_token_model
     for (size_t i = 0; i < sizeof eog_names / sizeof *eog_names; i++) {
         const int32_t id = slm_vocab_find_text(vocab, model, slm_str(eog_names[i].name));
         if (id < 0 || (eog_names[i].plain && source->types && source->types[id] == SLM_TOKEN_NORMAL)) continue;
-        vocab->types[id] = SLM_TOKEN_CONTROL;
+        vocab->tokens[id].type = SLM_TOKEN_CONTROL;
         set_eog(eog, id);
     }
     set_eog(eog, source->eos);

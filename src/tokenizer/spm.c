@@ -55,10 +55,11 @@ static slm_status spm_open(struct slm_tokenizer *t, const struct slm_tokenizer_s
     t->words_at_spaces = true;
     for (size_t i = 0; i < t->vocab.n; i++) {
         if (source->scores[i] != source->scores[i])
-            return slm_fail(error, SLM_ERR_FORMAT, source->where, "the score of token %zu is NaN; numbers are allowed", i);
+            return slm_fail(error, SLM_ERR_FORMAT, source->where,
+                            "the score of token %zu is NaN; numbers are allowed", i);
         t->priority[i] = priority_of(source->scores[i]);
-        if (SLM_TYPE_BIT(t->vocab.types[i]) & SLM_TYPES_TEXT && space_after_other(slm_vocab_piece(&t->vocab, (int32_t)i)))
-            t->words_at_spaces = false;
+        const bool is_text = SLM_TYPE_BIT(t->vocab.tokens[i].type) & SLM_TYPES_TEXT;
+        if (is_text && space_after_other(slm_vocab_piece(&t->vocab, (int32_t)i))) t->words_at_spaces = false;
     }
     return SLM_OK;
 }

@@ -5,15 +5,20 @@
 #include "base/os.h"
 #include "tokenizer/internal.h"
 
+/* By the names that GGUF files use. */
 static const struct slm_token_model *const models[] = {&slm_token_model_spm, &slm_token_model_bpe};
 
+/* What does not depend on the model. Single tokens are checked where they are read. */
 static slm_status check_source(const struct slm_tokenizer_source *source, struct slm_error *error)
 {
+    /* Every id must fit the fields of a merge rule, also in a vocabulary without rules: one limit, not two. */
     if (source->n_vocab == 0)
         return slm_fail(error, SLM_ERR_FORMAT, source->where, "the vocabulary is empty");
     if (source->n_vocab > SLM_TOKENIZER_MAX_IDS - 1 || source->n_merges > SLM_TOKENIZER_MAX_IDS - 1)
-        return slm_fail(error, SLM_ERR_LIMIT, source->where, "%zu tokens and %zu merges; at most %zu of each are allowed",
-                        source->n_vocab, source->n_merges, SLM_TOKENIZER_MAX_IDS - 1);
+        return slm_fail(error, SLM_ERR_LIMIT, source->where,
+                        "%zu tokens and %zu merges; at most %zu of each are allowed", source->n_vocab,
+                        source->n_merges, SLM_TOKENIZER_MAX_IDS - 1);
+    /* -1 is none. */
     const struct { const char *name; int32_t id; } special[] = {
         {"bos", source->bos}, {"eos", source->eos}, {"unk", source->unk}, {"pad", source->pad}, {"eot", source->eot}};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
@@ -26,6 +31,7 @@ static slm_status check_source(const struct slm_tokenizer_source *source, struct
     return SLM_OK;
 }
 
+/* The order matters: the names that end a generation may change a token's type, which decides how it matches. */
 static slm_status open_parts(struct slm_tokenizer *t, const struct slm_tokenizer_source *source,
                              struct slm_error *error)
 {
@@ -55,7 +61,7 @@ slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct s
     t->add_space_prefix = source->add_space_prefix && model == &slm_token_model_spm;
     const slm_status status = open_parts(t, source, error);
     if (status != SLM_OK) {
-        slm_tokenizer_free(t);
+        slm_tokenizer_free(t); /* knows how to free half an object */
         return status;
     }
     *out = t;
@@ -65,7 +71,7 @@ slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct s
 void slm_tokenizer_free(struct slm_tokenizer *t)
 {
     if (!t) return;
-    pcre2_code_free(t->pattern);
+    pcre2_code_free(t->pattern); /* the one part that lies outside the arena */
     slm_arena_release(&t->arena);
     slm_release(t);
 }
@@ -75,7 +81,7 @@ static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigne
 {
     const struct slm_tokenizer *t = e->tokenizer;
     if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_bos) slm_encoder_push(e, t->bos);
-    bool first = true;
+    bool first = true; /* at the start, or after a special token: SentencePiece models put a space there */
     for (size_t at = 0; at < text.len;) {
         int32_t id = -1;
         size_t end = text.len;
@@ -106,6 +112,7 @@ slm_status slm_tokenizer_encode(const struct slm_tokenizer *t, const char *text,
     }
     if (status == SLM_OK) status = encode_all(&e, (struct slm_str){text, bytes}, flags);
     if (status == SLM_OK) *n_ids = e.n_ids;
+    /* On failure *n_ids stays as it was; what ids holds then is nobody's business. */
     slm_release(e.symbols);
     slm_release(e.heap);
     slm_release(e.text);
@@ -115,9 +122,10 @@ slm_status slm_tokenizer_encode(const struct slm_tokenizer *t, const char *text,
     return status;
 }
 
+/* Shown only on request: what steers the model is not part of what it says. */
 static bool is_hidden(const struct slm_tokenizer *t, int32_t id)
 {
-    return t->vocab.types[id] == SLM_TOKEN_CONTROL || t->vocab.types[id] == SLM_TOKEN_UNKNOWN;
+    return t->vocab.tokens[id].type == SLM_TOKEN_CONTROL || t->vocab.tokens[id].type == SLM_TOKEN_UNKNOWN;
 }
 
 struct slm_str slm_tokenizer_piece(const struct slm_tokenizer *t, int32_t id, bool show_special)
@@ -137,15 +145,19 @@ slm_status slm_tokenizer_decode(const struct slm_tokenizer *t, const int32_t *id
             return slm_fail(error, SLM_ERR_ARGUMENT, "detokenize", "token %zu is %d; 0 to %zu are allowed", i, ids[i],
                             t->vocab.n - 1);
         struct slm_str piece = slm_tokenizer_piece(t, ids[i], show_special);
-        const bool special = SLM_TYPE_BIT(t->vocab.types[ids[i]]) & SLM_TYPES_SPECIAL;
-        if (strip && !special && piece.len && piece.ptr[0] == ' ') piece = (struct slm_str){piece.ptr + 1, piece.len - 1};
+        const bool special = SLM_TYPE_BIT(t->vocab.tokens[ids[i]].type) & SLM_TYPES_SPECIAL;
+        if (strip && !special && piece.len && piece.ptr[0] == ' ') piece.ptr++, piece.len--;
         strip = t->add_space_prefix && special;
-        if (piece.len && bytes < cap) memcpy(text + bytes, piece.ptr, piece.len < cap - bytes ? piece.len : cap - bytes);
+        /* Past cap only the length counts: that is how a caller measures. */
+        const size_t room = bytes < cap ? cap - bytes : 0, n_copy = piece.len < room ? piece.len : room;
+        if (n_copy) memcpy(text + bytes, piece.ptr, n_copy);
         bytes += piece.len;
     }
     *n_bytes = bytes;
     return SLM_OK;
 }
+
+/* ---- questions; no answer allocates ---- */
 
 size_t slm_tokenizer_n_vocab(const struct slm_tokenizer *t) { return t->vocab.n; }
 int32_t slm_tokenizer_bos(const struct slm_tokenizer *t) { return t->bos; }
@@ -153,6 +165,7 @@ int32_t slm_tokenizer_eos(const struct slm_tokenizer *t) { return t->eos; }
 const char *slm_tokenizer_model(const struct slm_tokenizer *t) { return t->model->name; }
 const char *slm_tokenizer_pre(const struct slm_tokenizer *t) { return t->pre ? t->pre->names[0] : "default"; }
 
+/* By the text in the file, not by piece: "\xc4\xa0the" in a byte-level vocabulary. */
 int32_t slm_tokenizer_find(const struct slm_tokenizer *t, struct slm_str token)
 {
     return slm_vocab_find_text(&t->vocab, t->model, token);
@@ -166,5 +179,5 @@ bool slm_tokenizer_is_eog(const struct slm_tokenizer *t, int32_t id)
 enum slm_token_type slm_tokenizer_type(const struct slm_tokenizer *t, int32_t id)
 {
     SLM_ASSERT(id >= 0 && (size_t)id < t->vocab.n);
-    return (enum slm_token_type)t->vocab.types[id];
+    return (enum slm_token_type)t->vocab.tokens[id].type;
 }

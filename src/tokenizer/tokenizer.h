@@ -19,7 +19,7 @@ enum slm_token_type { /* numbers as in GGUF files */
 struct slm_tokenizer_source {
     const char *where;             /* file name for messages */
     const char *model;             /* "llama" (SentencePiece BPE) | "gpt2" (byte-level BPE) */
-    const char *pre;               /* pre-tokenizer id as GGUF names them: "gpt-2", "llama-bpe", "qwen2", "gpt-4o", ... */
+    const char *pre;               /* pre-tokenizer id as GGUF files name them: "gpt-2", "llama-bpe", "qwen2", ... */
     const struct slm_str *tokens;  /* [n_vocab] */
     const float *scores;           /* [n_vocab] or NULL */
     const uint8_t *types;          /* [n_vocab] enum slm_token_type, or NULL (all NORMAL) */
@@ -38,13 +38,15 @@ slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct s
 slm_status slm_tokenizer_from_gguf(const struct slm_gguf *gguf, struct slm_tokenizer **out, struct slm_error *error);
 void slm_tokenizer_free(struct slm_tokenizer *tokenizer);
 
-/* flags: enum slm_tokenize_flags of slm.h. Same measuring rule as slm_tokenize. */
+/* flags: enum slm_tokenize_flags of slm.h. Same measuring rule as slm_tokenize; never more than 2 * bytes + 3 ids. */
 slm_status slm_tokenizer_encode(const struct slm_tokenizer *tokenizer, const char *text, size_t bytes, unsigned flags,
                                 int32_t *ids, size_t cap, size_t *n_ids, struct slm_error *error);
 /* Bytes of one token as they appear in text (for "llama" models U+2581 is a space; byte tokens are their byte;
- * control tokens are empty unless show_special). Borrowed from the tokenizer; id must be in [0, n_vocab). No allocation. */
+ * control and unknown tokens are empty unless show_special). Borrowed from the tokenizer; id must be in [0, n_vocab).
+ * No allocation. */
 struct slm_str slm_tokenizer_piece(const struct slm_tokenizer *tokenizer, int32_t id, bool show_special);
-/* Whole-sequence decode; strips the space that add_space_prefix put in front of the first token. */
+/* Whole-sequence decode: the inverse of encode. Strips the space that add_space_prefix put at the start and after each
+ * special token. An id out of range is SLM_ERR_ARGUMENT. */
 slm_status slm_tokenizer_decode(const struct slm_tokenizer *tokenizer, const int32_t *ids, size_t n, bool show_special,
                                 char *text, size_t cap, size_t *n_bytes, struct slm_error *error);
 

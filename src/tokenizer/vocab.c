@@ -10,6 +10,8 @@
 #include "base/os.h"
 #include "tokenizer/internal.h"
 
+static_assert(SLM_TOKENIZER_MAX_TOKEN_BYTES <= UINT16_MAX, "lengths of tokens have 16 bits");
+
 /* "<0xNN>" with exactly two hex digits -> the byte; -1 for anything else. */
 static int byte_token_value(struct slm_str text)
 {
@@ -25,6 +27,7 @@ static int byte_token_value(struct slm_str text)
     return value;
 }
 
+/* Folded to 32 bits: a slot keeps them all, so that a foreign token is almost never looked at. */
 static uint32_t hash_piece(const struct slm_vocab *vocab, struct slm_str piece)
 {
     const uint64_t h = slm_hash_bytes(piece.ptr, piece.len, vocab->seed);
@@ -37,6 +40,7 @@ static unsigned lookup_class(unsigned type)
     return SLM_TYPE_BIT(type) & SLM_TYPES_TEXT ? SLM_TYPES_TEXT : SLM_TYPE_BIT(type);
 }
 
+/* Every token but empty ones and duplicates. */
 static void insert(struct slm_vocab *vocab, int32_t id)
 {
     const struct slm_str piece = slm_vocab_piece(vocab, id);
@@ -45,24 +49,49 @@ static void insert(struct slm_vocab *vocab, int32_t id)
     size_t at = hash & vocab->mask;
     for (; vocab->slots[at].id >= 0; at = (at + 1) & vocab->mask) {
         const struct slm_vocab_slot slot = vocab->slots[at];
-        if (slot.hash == hash && lookup_class(vocab->types[slot.id]) == lookup_class(vocab->types[id]) &&
+        if (slot.hash == hash && lookup_class(vocab->tokens[slot.id].type) == lookup_class(vocab->tokens[id].type) &&
             slm_str_equal(slm_vocab_piece(vocab, slot.id), piece))
             return; /* a duplicate: also keeps a file of equal tokens from making one long probe chain */
     }
     vocab->slots[at] = (struct slm_vocab_slot){hash, id};
 }
 
-int32_t slm_vocab_find(const struct slm_vocab *vocab, struct slm_str piece, unsigned types)
+static int32_t find_hashed(const struct slm_vocab *vocab, struct slm_str piece, uint32_t hash, unsigned types)
 {
     if (piece.len == 0) return -1;
-    const uint32_t hash = hash_piece(vocab, piece);
     for (size_t at = hash & vocab->mask;; at = (at + 1) & vocab->mask) {
         const struct slm_vocab_slot slot = vocab->slots[at];
         if (slot.id < 0) return -1;
-        if (slot.hash == hash && SLM_TYPE_BIT(vocab->types[slot.id]) & types &&
+        if (slot.hash == hash && SLM_TYPE_BIT(vocab->tokens[slot.id].type) & types &&
             slm_str_equal(slm_vocab_piece(vocab, slot.id), piece))
             return slot.id;
     }
+}
+
+int32_t slm_vocab_find(const struct slm_vocab *vocab, struct slm_str piece, unsigned types)
+{
+    return find_hashed(vocab, piece, hash_piece(vocab, piece), types);
+}
+
+/* A lookup is three dependent misses: slot, token, bytes. Each step is asked for in all lookups before the next. */
+void slm_vocab_find_many(const struct slm_vocab *vocab, const struct slm_str *pieces, size_t n, unsigned types,
+                         int32_t *ids)
+{
+    SLM_ASSERT(n <= SLM_VOCAB_MANY);
+    uint32_t hashes[SLM_VOCAB_MANY];
+    for (size_t i = 0; i < n; i++) {
+        hashes[i] = hash_piece(vocab, pieces[i]);
+        __builtin_prefetch(&vocab->slots[hashes[i] & vocab->mask]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct slm_vocab_slot slot = vocab->slots[hashes[i] & vocab->mask];
+        if (slot.id >= 0) __builtin_prefetch(&vocab->tokens[slot.id]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct slm_vocab_slot slot = vocab->slots[hashes[i] & vocab->mask];
+        if (slot.id >= 0) __builtin_prefetch(vocab->piece + vocab->tokens[slot.id].piece_at);
+    }
+    for (size_t i = 0; i < n; i++) ids[i] = find_hashed(vocab, pieces[i], hashes[i], types);
 }
 
 /* Of two ids the first that exists. */
@@ -90,6 +119,7 @@ int32_t slm_vocab_find_text(const struct slm_vocab *vocab, const struct slm_toke
     return -1;
 }
 
+/* Measures the texts, and sizes everything by that: nothing grows later. */
 static slm_status allocate(struct slm_vocab *vocab, const struct slm_tokenizer_source *source, struct slm_arena *arena,
                            struct slm_error *error)
 {
@@ -102,19 +132,16 @@ static slm_status allocate(struct slm_vocab *vocab, const struct slm_tokenizer_s
         bytes += len; /* 2^21 tokens of 2^12 bytes: cannot overflow */
     }
     if (bytes > UINT32_MAX)
-        return slm_fail(error, SLM_ERR_LIMIT, source->where, "the tokens have %zu bytes together; at most %u are allowed",
-                        bytes, UINT32_MAX);
-    size_t n_slots = 16;
+        return slm_fail(error, SLM_ERR_LIMIT, source->where,
+                        "the tokens have %zu bytes together; at most %u are allowed", bytes, UINT32_MAX);
+    size_t n_slots = 16; /* a power of two, so that & finds the slot */
     while (n_slots < vocab->n * 5 / 3) n_slots *= 2; /* at most 60 % full: short probe chains */
     vocab->mask = n_slots - 1;
     vocab->text = slm_arena_alloc(arena, bytes + 1, 1, source->where, error);
     vocab->piece = slm_arena_alloc(arena, bytes + 1, 1, source->where, error);
-    vocab->text_at = slm_arena_alloc(arena, vocab->n + 1, sizeof(uint32_t), source->where, error);
-    vocab->piece_at = slm_arena_alloc(arena, vocab->n + 1, sizeof(uint32_t), source->where, error);
-    vocab->types = slm_arena_alloc(arena, vocab->n, 1, source->where, error);
+    vocab->tokens = slm_arena_alloc(arena, vocab->n, sizeof *vocab->tokens, source->where, error);
     vocab->slots = slm_arena_alloc(arena, n_slots, sizeof *vocab->slots, source->where, error);
-    if (!vocab->text || !vocab->piece || !vocab->text_at || !vocab->piece_at || !vocab->types || !vocab->slots)
-        return SLM_ERR_MEMORY;
+    if (!vocab->text || !vocab->piece || !vocab->tokens || !vocab->slots) return SLM_ERR_MEMORY;
     for (size_t i = 0; i < n_slots; i++) vocab->slots[i].id = -1;
     return SLM_OK;
 }
@@ -122,12 +149,11 @@ static slm_status allocate(struct slm_vocab *vocab, const struct slm_tokenizer_s
 /* The bytes this token stands for when it is shown. Control and unknown tokens keep their text as piece: whether it
  * is shown is the caller's choice. */
 static slm_status write_piece(struct slm_vocab *vocab, const struct slm_tokenizer_source *source,
-                              const struct slm_token_model *model, size_t i, uint32_t *piece_bytes,
-                              struct slm_error *error)
+                              const struct slm_token_model *model, size_t i, struct slm_error *error)
 {
     const struct slm_str text = slm_vocab_text(vocab, (int32_t)i);
-    const unsigned type = vocab->types[i];
-    char *out = vocab->piece + *piece_bytes;
+    const unsigned type = vocab->tokens[i].type;
+    char *out = vocab->piece + vocab->tokens[i].piece_at;
     size_t n = text.len;
     if (type == SLM_TOKEN_BYTE) {
         const int byte = byte_token_value(text);
@@ -144,8 +170,7 @@ static slm_status write_piece(struct slm_vocab *vocab, const struct slm_tokenize
     } else if (n) {
         memcpy(out, text.ptr, n);
     }
-    *piece_bytes += (uint32_t)n;
-    vocab->piece_at[i + 1] = *piece_bytes;
+    vocab->tokens[i].piece_bytes = (uint16_t)n;
     return SLM_OK;
 }
 
@@ -161,15 +186,16 @@ slm_status slm_vocab_build(struct slm_vocab *vocab, const struct slm_tokenizer_s
     for (size_t i = 0; i < vocab->n; i++) {
         const struct slm_str text = source->tokens[i];
         if (text.len) memcpy(vocab->text + text_bytes, text.ptr, text.len);
-        text_bytes += (uint32_t)text.len;
-        vocab->text_at[i + 1] = text_bytes;
         unsigned type = source->types ? source->types[i] : SLM_TOKEN_NORMAL;
         if (type > SLM_TOKEN_BYTE)
             return slm_fail(error, SLM_ERR_FORMAT, source->where, "token %zu has type %u; 0 to %d are allowed", i, type,
                             SLM_TOKEN_BYTE);
         if (!source->types && model->spelled_bytes && byte_token_value(text) >= 0) type = SLM_TOKEN_BYTE;
-        vocab->types[i] = (uint8_t)type;
-        SLM_TRY(write_piece(vocab, source, model, i, &piece_bytes, error));
+        vocab->tokens[i] = (struct slm_vocab_token){
+            .text_at = text_bytes, .piece_at = piece_bytes, .text_bytes = (uint16_t)text.len, .type = (uint8_t)type};
+        SLM_TRY(write_piece(vocab, source, model, i, error));
+        text_bytes += (uint32_t)text.len;
+        piece_bytes += vocab->tokens[i].piece_bytes;
     }
     /* After the pieces, so that the table is filled in one pass while it is hot. */
     for (size_t i = 0; i < vocab->n; i++) insert(vocab, (int32_t)i);

@@ -4,11 +4,11 @@
 A wrong pattern or merge order gives plausible wrong tokens and no error, so nothing but an oracle finds it. Each case
 pairs a GGUF vocabulary (from the test data, or written here from a tiktoken file) with a tokenizer that `tokenizers`
 builds from the model's own vocabulary and its tokenizer.json pattern. The test program tests/tools/tokenize.c encodes
-all strings in one process; its answers are compared string by string.
+thousands of strings in one run; its answers are compared string by string.
 
 The number of strings is SLM_TOKENIZER_STRINGS, else by SLM_TEST_LEVEL: check 2,000, test 100,000, soak 1,000,000.
-Random strings leave out characters that are not in Unicode 14 (the version PCRE2 10.42 knows) and, for the SentencePiece
-case, U+2581, which cannot be told from a space.
+Random strings leave out characters that are not in Unicode 14 (the version PCRE2 10.42 knows) and U+2581, which the
+SentencePiece case cannot tell from a space.
 """
 
 import base64
@@ -61,7 +61,7 @@ def split(*patterns):
                                    [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
-# ---- vocabularies ---------------------------------------------------------------------------------------------------
+# ---- vocabularies -------------------------------------------------------------------------------------------------
 
 def byte_alphabet():
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -133,7 +133,7 @@ def write_gguf(path, pre, vocab, merges):
     return path
 
 
-# ---- cases: name -> (the oracle, the GGUF file) -----------------------------------------------------------------------
+# ---- cases: name -> (the oracle, the GGUF file) ------------------------------------------------------------------
 
 def ready_made(name):
     return DATA / "ggml-vocab" / f"ggml-vocab-{name}.gguf"
@@ -181,7 +181,7 @@ CASES = {
     "default": on_gpt2("default", split(MARKS, GPT2, r"\p{N}+", "[0-9][0-9][0-9]")),
 }
 
-# ---- strings ------------------------------------------------------------------------------------------------------------
+# ---- strings -----------------------------------------------------------------------------------------------------
 
 WORDS = """the of and to in I'm you're WE'VE they'll it's She'D 'twas don'T O'Reilly naïve Straße ſ'ſ 'ſ K'K
     HelloWorld camelCase snake_case HTTPServer x86_64 3.14159 1,000,000 12:34:56 2024-01-31 0xDEADBEEF
@@ -229,7 +229,7 @@ def random_string(rng):
     return "".join(parts)
 
 
-# ---- the program under test ------------------------------------------------------------------------------------------------
+# ---- the program under test --------------------------------------------------------------------------------------
 
 class Tool:
     """tests/tools/tokenize.c: length-prefixed texts in, length-prefixed ids out."""

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Real vocabularies against ids that llama.cpp's own tests hold, and whole texts there and back.
- * Needs the test data (SLM_SHARED, or the folder shared/ beside the source); skips without it. */
+ * Needs the shared test data; skips without it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,54 +11,36 @@
 #include "base/os.h"
 #include "base/str.h"
 #include "format/gguf.h"
+#include "shared.h"
 #include "tokenizer/tokenizer.h"
 
 static const char *const vocabularies[] = {"llama-spm", "phi-3", "gpt-2", "llama-bpe", "qwen2"};
 static const char *const texts[] = {"wiki.test.raw", "tinyshakespeare.txt", "tinystories_val.txt"};
 enum { N_CASES = 47 };
+#define VOCABULARIES "data/tokenizers/ggml-vocab/ggml-vocab-"
 
-static const char *shared(void)
+/* The whole file; NULL with a printed reason when it is not there. Released with free(). */
+static char *read_data(const char *folder, const char *name, const char *end, struct slm_str *out)
 {
-    const char *folder = getenv("SLM_SHARED");
-    return folder ? folder : SLM_SOURCE_DIR "/../shared";
-}
-
-/* The whole file, or an empty string with a printed reason. */
-static struct slm_str read_file(const char *path)
-{
-    struct slm_error error = {0};
-    struct slm_file *file = NULL;
-    struct slm_file_info info = {0};
-    if (slm_os()->open_read(path, &file, &info, &error) != SLM_OK) {
-        print_message("skipped: no test data: %s\n", error.message);
-        return (struct slm_str){0};
-    }
-    char *data = slm_alloc((size_t)info.bytes + 1, 1, "test", &error);
-    assert_non_null(data);
-    assert_int_equal(slm_os()->read_at(file, data, (size_t)info.bytes, 0, &error), SLM_OK);
-    (void)slm_os()->close(file, NULL);
-    return (struct slm_str){data, (size_t)info.bytes};
-}
-
-static void vocabulary_path(char *out, size_t cap, const char *name, const char *end)
-{
-    snprintf(out, cap, "%s/data/tokenizers/ggml-vocab/ggml-vocab-%s.gguf%s", shared(), name, end);
+    char relative[256];
+    snprintf(relative, sizeof relative, "data/%s%s%s", folder, name, end);
+    const char *path = shared_path(relative);
+    char *data = path ? shared_read(path, &out->len) : NULL;
+    out->ptr = data;
+    return data;
 }
 
 /* NULL with a printed reason when the file is not there; any other failure fails the test. */
 static struct slm_tokenizer *open_vocabulary(const char *name)
 {
-    char path[512];
-    vocabulary_path(path, sizeof path, name, "");
+    char relative[256];
+    snprintf(relative, sizeof relative, VOCABULARIES "%s.gguf", name);
+    const char *path = shared_path(relative);
+    if (!path) return NULL;
     struct slm_error error = {0};
     struct slm_gguf *gguf = NULL;
     struct slm_tokenizer *t = NULL;
-    const slm_status status = slm_gguf_open(path, NULL, &gguf, &error);
-    if (status == SLM_ERR_IO) {
-        print_message("skipped: no test data: %s\n", error.message);
-        return NULL;
-    }
-    if (status != SLM_OK || slm_tokenizer_from_gguf(gguf, &t, &error) != SLM_OK)
+    if (slm_gguf_open(path, NULL, &gguf, &error) != SLM_OK || slm_tokenizer_from_gguf(gguf, &t, &error) != SLM_OK)
         fail_msg("%s: %s", error.where, error.message);
     slm_gguf_close(gguf); /* nothing is borrowed from it */
     assert_non_null(t);
@@ -107,15 +89,13 @@ static void test_vectors(void **state)
     for (size_t i = 0; i < sizeof vocabularies / sizeof *vocabularies; i++) {
         struct slm_tokenizer *t = open_vocabulary(vocabularies[i]);
         if (!t) skip();
-        char path[512];
-        vocabulary_path(path, sizeof path, vocabularies[i], ".inp");
-        const struct slm_str input = read_file(path);
-        vocabulary_path(path, sizeof path, vocabularies[i], ".out");
-        const struct slm_str output = read_file(path);
-        if (!input.ptr || !output.ptr) skip();
+        struct slm_str input, output;
+        char *in = read_data("tokenizers/ggml-vocab/ggml-vocab-", vocabularies[i], ".gguf.inp", &input),
+             *out = read_data("tokenizers/ggml-vocab/ggml-vocab-", vocabularies[i], ".gguf.out", &output);
+        if (!in || !out) skip();
         check_vectors(vocabularies[i], t, input, output);
-        slm_release((void *)(uintptr_t)input.ptr);
-        slm_release((void *)(uintptr_t)output.ptr);
+        free(in);
+        free(out);
         slm_tokenizer_free(t);
     }
 }
@@ -135,7 +115,8 @@ static void there_and_back(const struct slm_tokenizer *t, struct slm_str text)
     /* The same as a stream of pieces; only the space in front, if there is one, is the caller's business. */
     struct slm_detok detok = {0};
     size_t used = 0;
-    for (size_t i = 0; i < n; i++) used += slm_detok_feed(&detok, slm_tokenizer_piece(t, ids[i], true), streamed + used);
+    for (size_t i = 0; i < n; i++)
+        used += slm_detok_feed(&detok, slm_tokenizer_piece(t, ids[i], true), streamed + used);
     used += slm_detok_flush(&detok, streamed + used);
     const size_t front = used - text.len;
     assert_true(front <= 1);
@@ -152,12 +133,11 @@ static void test_texts_there_and_back(void **state)
         struct slm_tokenizer *t = open_vocabulary(vocabularies[i]);
         if (!t) skip();
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
-            char path[512];
-            snprintf(path, sizeof path, "%s/data/text/%s", shared(), texts[k]);
-            const struct slm_str text = read_file(path);
-            if (!text.ptr) skip();
+            struct slm_str text;
+            char *data = read_data("text/", texts[k], "", &text);
+            if (!data) skip();
             there_and_back(t, text);
-            slm_release((void *)(uintptr_t)text.ptr);
+            free(data);
         }
         slm_tokenizer_free(t);
     }
@@ -179,7 +159,8 @@ static void test_end_tokens(void **state)
         if (!t) skip();
         size_t n = 0, want = 0;
         for (int32_t id = 0; (size_t)id < slm_tokenizer_n_vocab(t); id++) n += slm_tokenizer_is_eog(t, id);
-        for (int k = 0; k < 4 && rows[i].eog[k] >= 0; k++, want++) assert_true(slm_tokenizer_is_eog(t, rows[i].eog[k]));
+        for (int k = 0; k < 4 && rows[i].eog[k] >= 0; k++, want++)
+            assert_true(slm_tokenizer_is_eog(t, rows[i].eog[k]));
         assert_int_equal(n, want);
         const int32_t other = slm_tokenizer_find(t, slm_str(rows[i].not_eog));
         assert_true(other >= 0 && !slm_tokenizer_is_eog(t, other));
@@ -203,8 +184,8 @@ static void test_text_forges_nothing(void **state)
             struct slm_error error = {0};
             assert_int_equal(slm_tokenizer_encode(t, text.ptr, text.len, 0, ids, 64, &n, &error), SLM_OK);
             for (size_t k = 0; k < n; k++) assert_int_not_equal(slm_tokenizer_type(t, ids[k]), type);
-            assert_int_equal(slm_tokenizer_encode(t, text.ptr, text.len, SLM_TOKENIZE_PARSE_SPECIAL, ids, 64, &n, &error),
-                             SLM_OK);
+            const unsigned parse = SLM_TOKENIZE_PARSE_SPECIAL;
+            assert_int_equal(slm_tokenizer_encode(t, text.ptr, text.len, parse, ids, 64, &n, &error), SLM_OK);
             assert_true(n == 1 && ids[0] == id);
         }
         slm_tokenizer_free(t);

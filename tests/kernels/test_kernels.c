@@ -386,7 +386,16 @@ static bool slot_differs(const struct slot *slot, const struct slm_kernels *a, c
     return memcmp((const char *)a + slot->offset, (const char *)b + slot->offset, sizeof(void (*)(void))) != 0;
 }
 
-static uint64_t seed = 1;
+static uint64_t seed = 1; /* of the first round; each round has the next */
+static uint64_t n_rounds = 1;
+
+/* How often to try everything with other numbers: see docs/testing.md. */
+static uint64_t rounds_of_level(void)
+{
+    const char *level = getenv("SLM_TEST_LEVEL");
+    if (!level) return 1;
+    return strcmp(level, "soak") == 0 ? 100 : strcmp(level, "test") == 0 ? 2 : 1;
+}
 
 struct job {
     const struct slot *slot;
@@ -397,9 +406,12 @@ struct job {
 static void run_job(void **state)
 {
     const struct job *job = *state;
-    struct checkkern ck = {.ref = &levels[0], .test = &levels[job->level], .slot = job->slot->name,
-                           .type = job->slot->type, .rng = {.seed = seed, .stream = (uint64_t)(job->slot - slots)}};
-    job->slot->check(&ck);
+    for (uint64_t round = 0; round < n_rounds; round++) {
+        struct checkkern ck = {.ref = &levels[0], .test = &levels[job->level], .slot = job->slot->name,
+                               .type = job->slot->type,
+                               .rng = {.seed = seed + round, .stream = (uint64_t)(job->slot - slots)}};
+        job->slot->check(&ck);
+    }
 }
 
 /* --- The definitions themselves --------------------------------------------------------------------------------
@@ -799,6 +811,7 @@ int main(int argc, char **argv)
         else only = argv[i];
     }
     find_levels();
+    n_rounds = rounds_of_level();
     if (bench) return run_benches(only);
 
     printf("# kernels: %s, highest level %s, seed %llu\n", slm_cpu_model(), levels[n_levels - 1].level,

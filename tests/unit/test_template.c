@@ -119,6 +119,7 @@ static void test_strings_know_unicode(void **state)
     expect_text("{{ 'a,b,,c'.split(',') }} {{ ' a  b '.split() }} {{ 'a b c'.rsplit(' ', 1) }} {{ "
         "'abc'.partition('b') }}",
                 "['a', 'b', '', 'c'] ['a', 'b'] ['a b', 'c'] ('a', 'b', 'c')");
+    expect_text("{{ ' a b '.split(none, 1) }} {{ ' a b '.rsplit(none, 1) }}", "['a', 'b '] [' a', 'b']");
     expect_text("{{ 'aaa'.replace('a', 'b', 2) }} {{ 'ab'.replace('', '-') }}", "bba -a-b-");
     expect_text("{{ '%s %5.2f %-4d| %x %r' % ('a', 3.14159, 7, 255, 'q') }}", "a  3.14 7   | ff 'q'");
     expect_text("{{ '{0:>5}{1!r}{k:.1f}'.format('a', 'b', k=2) }}", "    a'b'2.0");

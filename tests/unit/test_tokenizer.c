@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "base/os.h"
@@ -398,7 +399,8 @@ static void test_specials(void **state)
     struct vocab *v = test_calloc(1, sizeof *v);
     add_bytes(v);
     const int32_t end = add(v, "<|im_end|>", SLM_TOKEN_USER_DEFINED, 0), /* a well-known name: becomes control */
-                  start = add(v, "<|im_start|>", SLM_TOKEN_CONTROL, 0), user = add(v, "<tool>", SLM_TOKEN_USER_DEFINED, 0),
+                  start = add(v, "<|im_start|>", SLM_TOKEN_CONTROL, 0),
+                  user = add(v, "<tool>", SLM_TOKEN_USER_DEFINED, 0),
                   longer = add(v, "<tool>s", SLM_TOKEN_USER_DEFINED, 0), unk = add(v, "<unk>", SLM_TOKEN_UNKNOWN, 0),
                   normal = add(v, "</s>", SLM_TOKEN_NORMAL, 0);
     add(v, "<tool>", SLM_TOKEN_USER_DEFINED, 0); /* a duplicate never wins */
@@ -424,7 +426,8 @@ static void test_specials(void **state)
     assert_int_equal(slm_tokenizer_find(t, slm_str("<tool>")), user);
     assert_int_equal(slm_tokenizer_piece(t, end, false).len, 0);
     assert_true(slm_str_is(slm_tokenizer_piece(t, end, true), "<|im_end|>"));
-    assert_round_trip(t, slm_str("<|im_start|>user\n<tool>s  <|im_end|><|im_end|>\xff<|im_"), SLM_TOKENIZE_PARSE_SPECIAL);
+    const struct slm_str chat = slm_str("<|im_start|>user\n<tool>s  <|im_end|><|im_end|>\xff<|im_");
+    assert_round_trip(t, chat, SLM_TOKENIZE_PARSE_SPECIAL);
     slm_tokenizer_free(t);
 
     source.specials_swallow_space = true;
@@ -449,7 +452,11 @@ static void test_specials(void **state)
 
 /* ---- what a source may not say ---- */
 
-struct spoil { const char *name, *message; slm_status status; void (*apply)(struct vocab *, struct slm_tokenizer_source *); };
+struct spoil {
+    const char *name, *message;
+    slm_status status;
+    void (*apply)(struct vocab *, struct slm_tokenizer_source *);
+};
 
 static void spoil_model(struct vocab *v, struct slm_tokenizer_source *s) { (void)v, s->model = "bert"; }
 static void spoil_pre(struct vocab *v, struct slm_tokenizer_source *s) { (void)v, s->pre = "gpt-9"; }
@@ -468,8 +475,14 @@ static void spoil_merge(struct vocab *v, struct slm_tokenizer_source *s) { (void
 static void spoil_half(struct vocab *v, struct slm_tokenizer_source *s) { (void)s, v->merges[1] = slm_str("a "); }
 static void spoil_none(struct vocab *v, struct slm_tokenizer_source *s) { (void)s, v->merges[1] = slm_str(""); }
 static void spoil_result(struct vocab *v, struct slm_tokenizer_source *s) { (void)s, v->merges[1] = slm_str("b a"); }
-static void spoil_scores(struct vocab *v, struct slm_tokenizer_source *s) { (void)v, s->model = "llama", s->scores = NULL; }
-static void spoil_nan(struct vocab *v, struct slm_tokenizer_source *s) { s->model = "llama", v->scores[3] = (float)strtod("nan", NULL); }
+static void spoil_scores(struct vocab *v, struct slm_tokenizer_source *s)
+{
+    (void)v, s->model = "llama", s->scores = NULL;
+}
+static void spoil_nan(struct vocab *v, struct slm_tokenizer_source *s)
+{
+    s->model = "llama", v->scores[3] = (float)strtod("nan", NULL);
+}
 
 static void test_bad_sources(void **state)
 {
@@ -486,7 +499,7 @@ static void test_bad_sources(void **state)
         {"merge", "merge 1 is 'ab'", SLM_ERR_FORMAT, spoil_merge},
         {"half merge", "merge 1 is 'a '", SLM_ERR_FORMAT, spoil_half},
         {"no merge", "merge 1 is ''", SLM_ERR_FORMAT, spoil_none},
-        {"merge result", "merge 1 is 'b a', but its result is not in the vocabulary", SLM_ERR_FORMAT, spoil_result},
+        {"merge result", "merge 1 is 'b a', but its result is not a token", SLM_ERR_FORMAT, spoil_result},
         {"scores", "scores are missing", SLM_ERR_FORMAT, spoil_scores},
         {"nan", "score of token 3 is NaN", SLM_ERR_FORMAT, spoil_nan},
     };
@@ -536,10 +549,10 @@ static double encode_seconds(const struct slm_tokenizer *t, struct slm_str text)
     int32_t *ids = test_malloc((text.len + 1) * sizeof *ids);
     size_t n = 0, bytes = 0;
     struct slm_error error = {0};
-    const uint64_t begin = slm_os()->now_ns();
+    const clock_t begin = clock(); /* CPU time: other programs do not count */
     if (slm_tokenizer_encode(t, text.ptr, text.len, 0, ids, text.len + 1, &n, &error) != SLM_OK)
         fail_msg("%s: %s", error.where, error.message);
-    const double seconds = (double)(slm_os()->now_ns() - begin) * 1e-9;
+    const double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
     char *back = test_malloc(text.len + 1);
     assert_int_equal(slm_tokenizer_decode(t, ids, n, true, back, text.len, &bytes, &error), SLM_OK);
     assert_int_equal(bytes, text.len);
@@ -569,8 +582,8 @@ static void test_long_runs(void **state)
     (void)state;
     static const char *const pres[] = {"gpt-2", "llama-bpe", "dbrx", "qwen2", "qwen35", "gpt-4o", "tekken", "smollm",
                                        "default", NULL /* llama */};
-    static const char *const units[] = {"Z", " ", "1", "\n", "\xc3\xa9", "\xe4\xb8\xad", "\xf0\x9f\x98\x80", "\xcc\x81", "'", "ab",
-                                        "aB", " \n", "\xff"};
+    static const char *const units[] = {"Z", " ", "1", "\n", "\xc3\xa9", "\xe4\xb8\xad", "\xf0\x9f\x98\x80",
+                                        "\xcc\x81", "'", "ab", "aB", " \n", "\xff"};
     enum { SMALL = 1 << 17, LARGE = 1 << 20 };
     char *text = test_malloc(LARGE);
     struct vocab *v = test_malloc(sizeof *v);
@@ -591,8 +604,9 @@ static void test_long_runs(void **state)
             for (size_t i = 0; i < LARGE; i++) text[i] = units[u][i % len];
             const double small = encode_seconds(t, (struct slm_str){text, SMALL - SMALL % len}),
                          large = encode_seconds(t, (struct slm_str){text, LARGE - LARGE % len});
-            /* 8 times the text: 8 times the time and a little; quadratic would be 64. The floor absorbs a busy machine. */
-            if (large > 30 * (small > 0.005 ? small : 0.005))
+            /* 8 times the text: 8 times the time and a little. Quadratic would be 64 times, and minutes at this size;
+             * the floor keeps the noise of a few milliseconds out. */
+            if (large > 30 * (small > 0.03 ? small : 0.03))
                 fail_msg("%s, unit %zu: %.3f s for %d bytes, %.3f s for %d", spm ? "llama" : pres[p], u, small, SMALL,
                          large, LARGE);
         }
