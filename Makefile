@@ -4,7 +4,7 @@
 
 CMAKE  ?= cmake
 PREFIX ?= /usr/local
-PROMPT ?= Once upon a time
+PROMPT ?= Tell me a story about a brave little mouse.
 S      ?= 60
 export PROMPT
 RUN     = python3 tests/run.py
@@ -18,7 +18,8 @@ all: setup ## build build/slm (the default)
 	@$(CMAKE) --build build --target slm slm_core
 
 run: all ## build, then let the built-in model tell a story (PROMPT="...")
-	@build/slm run "$$PROMPT"
+	@printf '\n> %s\n\n' "$$PROMPT"
+	@build/slm run -n 400 "$$PROMPT"
 
 check: setup-test ## the daily loop, under a minute: units, style, quick end-to-end tests
 	@$(RUN) check

@@ -31,6 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+RUNNING = set()  # processes, so that an interrupt can end them and their children
 BUILT = {}  # tree -> folder or None: several stages may want the same tree
 LOGS = BUILD / "test-logs"
 WORKERS = max(1, len(os.sched_getaffinity(0)))
@@ -70,12 +71,14 @@ def run_logged(command, log, timeout, env=None):
         out.flush()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT,
                                    env={**os.environ, **(env or {})}, start_new_session=True)
+        RUNNING.add(process)
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             code = 124
+        RUNNING.discard(process)
     with open(log, "ab") as out:
         if code == 124:
             out.write(f"\n[timed out after {timeout} s]\n".encode())
@@ -83,6 +86,13 @@ def run_logged(command, log, timeout, env=None):
             out.write(f"\n[killed by {signal.Signals(-code).name}]\n".encode())
         out.write(f"[exit code {code}, {time.monotonic() - started:.1f} s]\n".encode())
     return code, log.read_text(errors="replace")
+
+
+def stop_everything(signum, _frame):
+    for process in list(RUNNING):
+        os.killpg(process.pid, signal.SIGKILL)
+    print(f"interrupted by {signal.Signals(signum).name}", flush=True)
+    os._exit(128 + signum)
 
 
 def parse_tap(name, code, output, log):
@@ -207,7 +217,7 @@ def stage_e2e(options):
     marks = {"check": "not slow and not soak", "test": "not soak", "soak": ""}[options.level]
     env = {"SLM_TEST_LEVEL": options.level, "SLM_BINARY": str(BUILD / "slm"), "PYTHONDONTWRITEBYTECODE": "1"}
     code, _ = run_logged([str(python), "-m", "pytest", "-c", "tests/e2e/pytest.ini", "tests/e2e", "-m", marks,
-                          f"--junitxml={report}"], log, 3600, env)
+                          f"--numprocesses={WORKERS}", f"--junitxml={report}"], log, 3600, env)
     if not report.exists():
         return results + [Result(f"e2e: pytest ended with exit code {code} and no report", "failed", log=log)]
     for case in xml.etree.ElementTree.parse(report).iter("testcase"):
@@ -309,6 +319,8 @@ def main():
     parser.add_argument("--seconds", type=int, help="fuzz: seconds a parser")
     arguments = parser.parse_args()
 
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop_everything)
     totals = Counter()
     started = time.monotonic()
     for wanted in arguments.stages:
