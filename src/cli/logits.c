@@ -120,6 +120,8 @@ static int logits_main(void *opaque, int n_args, char **args)
     answer.n_vocab = (size_t)slm_model_info(model).n_vocab;
     status = slm_cli_parse_ids(options->ids, slm_model_info(model).n_vocab, &ids, &n_ids, &error);
     if (status != SLM_OK) goto out;
+    /* A context exactly as long as the text: models whose rotation depends on it then see what the text needs. */
+    if (options->model.n_ctx == 0 && n_ids <= INT32_MAX) options->model.n_ctx = (int32_t)n_ids;
     if (n_ids == 0) status = slm_fail(&error, SLM_ERR_ARGUMENT, "ids", "at least one token id is needed");
     if (status == SLM_OK) status = slm_cli_open_session(model, &options->model, &session, &error);
     if (status == SLM_OK) status = evaluate(session, options, ids, n_ids, &memory, &answer, &error);

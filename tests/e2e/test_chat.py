@@ -303,3 +303,12 @@ def test_no_colour_when_asked(model, env):
         with Terminal("chat", model, env={**env, **more}) as t:
             t.expect(PROMPT)
             assert ("\x1b[2m" in t.seen) == coloured
+
+
+def test_a_model_file_cut_short_while_in_use_is_an_error_not_a_signal(model, env):
+    chat = Terminal("chat", model, "-n", "4", env=env)
+    chat.expect(PROMPT)
+    os.truncate(model, 20000)
+    chat.type("Hello\n")
+    assert chat.wait() == 1
+    assert "slm: a model file was cut short" in chat.seen
