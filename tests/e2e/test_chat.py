@@ -225,6 +225,26 @@ def test_ctrl_c_stops_the_answer_and_then_leaves(model, env):
         assert t.wait(10) == 0
 
 
+@pytest.mark.slow
+def test_ctrl_c_is_heard_during_a_long_prompt(model, env, tmp_path):
+    file = tmp_path / "long.json"
+    messages = [{"role": "user", "content": "Once upon a time " * 10000}, {"role": "assistant", "content": "Yes."}]
+    file.write_text(json.dumps({"format": "slm-chat", "version": 1, "messages": messages}))
+    with Terminal("chat", model, "-n", "5", "-c", "65536", env=env) as t:
+        t.expect(PROMPT)
+        t.type(f"/load {file}\r")
+        t.expect("2 messages")
+        t.expect(PROMPT)
+        t.type("Go on\r")
+        t.expect(r"Go on\r?\n")
+        time.sleep(0.3)
+        t.type("\x03")
+        t.expect("stopped before the answer began", 10)
+        t.expect(PROMPT)
+        t.type("/show info\r")
+        t.expect(r"messages +2\r")
+
+
 def test_ctrl_d_leaves(model, env):
     with Terminal("chat", model, env=env) as t:
         t.expect(PROMPT)
