@@ -179,7 +179,7 @@ enum slm_stop_reason { SLM_STOP_NONE = 0, SLM_STOP_EOG, SLM_STOP_STRING, SLM_STO
                        SLM_STOP_CALLBACK };
 
 /* A piece of text that is whole UTF-8 (a split character is held back until complete; bytes that never become
- * UTF-8 are passed as U+FFFD). Return false to stop. */
+ * UTF-8 are passed as U+FFFD). Called for every token, with 0 bytes when it brings none yet. Return false to stop. */
 typedef bool (*slm_text_fn)(void *user, const char *text, size_t n_bytes);
 
 struct slm_generate_params {
