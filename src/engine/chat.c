@@ -15,7 +15,7 @@ static void find_forgeries(const struct slm_tokenizer *tokenizer, struct slm_str
     for (size_t id = 0; id < slm_tokenizer_n_vocab(tokenizer); id++) {
         if (slm_tokenizer_type(tokenizer, (int32_t)id) != SLM_TOKEN_CONTROL) continue;
         const struct slm_str token = slm_tokenizer_piece(tokenizer, (int32_t)id, true);
-        if (token.len < 2) continue;
+        if (token.len < 2) continue; /* one byte has no inside for a guard, and separates no turns */
         size_t first = 1; /* bytes of its first character */
         while (first < token.len && ((unsigned char)token.ptr[first] & 0xC0) == 0x80) first++;
         const char *end = text.ptr + text.len, *hit = text.ptr;
@@ -85,7 +85,8 @@ static const char *special_text(const struct slm_tokenizer *tokenizer, int32_t i
     return slm_buf_add_str(out, slm_tokenizer_piece(tokenizer, id, true)) ? out->data : NULL;
 }
 
-/* Appends the prompt to *text. */
+/* Appends the prompt to *text. A template is parsed anew each time: it is short beside the prompt it makes, and a model
+ * stays immutable. */
 static slm_status render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
                          bool add_generation_prompt, const struct slm_tokenizer *guard, struct slm_buf *text,
                          struct slm_error *error)

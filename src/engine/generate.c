@@ -65,8 +65,8 @@ static enum slm_stop_reason take_text(struct stream *s, size_t n_new)
     return pass_on(s, s->n_held - maybe_stop(s)) ? SLM_STOP_NONE : SLM_STOP_CALLBACK;
 }
 
-/* Text of a token where it stands. Only the first after the prompt may differ from its piece: a space that begins a text
- * is no text (the tokenizer knows which). Returns the bytes put behind the held text. */
+/* Text of a token where it stands. Only the first after the prompt may differ from its piece: a space that begins a
+ * text is no text (the tokenizer knows which). Returns the bytes put behind the held text. */
 static size_t feed(struct slm_session *session, struct stream *s, int32_t id, bool first)
 {
     const struct slm_tokenizer *tokenizer = session->model->tokenizer;

@@ -106,6 +106,7 @@ static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigne
         size_t end = text.len;
         const size_t stop = slm_specials_next(&t->specials, &t->vocab, text, at, flags & SLM_TOKENIZE_PARSE_SPECIAL,
                                               &id, &end);
+        /* What lies before the special token, or all that is left. */
         if (stop > at) SLM_TRY(encode_text(e, (struct slm_str){text.ptr + at, stop - at}, flags, first));
         first = id >= 0;
         if (id >= 0) slm_encoder_push(e, id);
