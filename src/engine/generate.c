@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Generating text: sample, detokenise, watch for stop strings, evaluate, repeat. Text goes out as soon as it is certain:
- * whole UTF-8 characters, and nothing that may still turn out to be the beginning of a stop string.
- * The loop allocates nothing: its one buffer is sized before it starts. */
+ * Generating text: sample, detokenise, watch for stop strings, evaluate, repeat. Text goes out as soon as it is
+ * certain: whole UTF-8 characters, and nothing that may still turn out to be the beginning of a stop string. The loop
+ * allocates nothing: its one buffer is sized before it starts. */
 #include "base/checked.h"
 #include "base/os.h"
 #include "engine/session.h"
@@ -14,8 +14,10 @@ struct stream {
     size_t max_stop; /* bytes of the longest stop string */
 };
 
+/* Wall time, for the result's figures. */
 static double seconds_since(uint64_t start_ns) { return (double)(slm_os()->now_ns() - start_ns) * 1e-9; }
 
+/* The first n held bytes go to the callback. */
 static bool pass_on(struct stream *s, size_t n)
 {
     if (n == 0) return true;

@@ -20,6 +20,7 @@ char *slm_hf_path(const char *folder, const char *name, struct slm_error *error)
     return NULL;
 }
 
+/* Optional files are asked for with `found`: then only a failing system is an error. */
 slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out, bool *found, struct slm_error *error)
 {
     char *path = slm_hf_path(folder, name, error);
@@ -42,6 +43,7 @@ slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out,
     return status;
 }
 
+/* Asked of every path that is opened, GGUF files too: there it fails at once, since a file holds no file. */
 bool slm_hf_is_folder(const char *path)
 {
     struct slm_map map;
@@ -61,6 +63,7 @@ struct config {
     uint64_t n_kv;
 };
 
+/* The writer's encodings, little-endian like the machines this runs on. */
 static void put_u32(struct slm_buf *buf, uint32_t v) { slm_buf_add(buf, &v, sizeof v); }
 static void put_u64(struct slm_buf *buf, uint64_t v) { slm_buf_add(buf, &v, sizeof v); }
 static void put_string(struct slm_buf *buf, struct slm_str s)
@@ -72,10 +75,14 @@ static void put_string(struct slm_buf *buf, struct slm_str s)
 /* One spelling for what configurations write in several ways; rows apply in turn to the front of the path. */
 static void canonical(char path[MAX_KEY])
 {
-    static const struct { const char *from, *to; } spellings[] = {{"text_config.", ""},
-                                                                   {"rope_parameters.rope_theta", "rope_theta"},
-                                                                   {"rope_parameters.", "rope_scaling."},
-                                                                   {"rope_scaling.type", "rope_scaling.rope_type"}};
+    static const struct { const char *from, *to; } spellings[] = {
+        {"text_config.", ""},
+        {"rope_parameters.full_attention.", "rope_parameters."},
+        {"rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"},
+        {"rope_parameters.rope_theta", "rope_theta"},
+        {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"},
+        {"rope_parameters.", "rope_scaling."},
+        {"rope_scaling.type", "rope_scaling.rope_type"}};
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const size_t n = strlen(spellings[i].from);
         if (strncmp(path, spellings[i].from, n) != 0) continue;
@@ -86,6 +93,7 @@ static void canonical(char path[MAX_KEY])
     }
 }
 
+/* Key of an entry; its type and value follow. */
 static void begin_kv(struct config *c, const char *raw_path)
 {
     char path[MAX_KEY];
@@ -142,6 +150,7 @@ static enum slm_gguf_type list_type(struct slm_json ahead, uint64_t *n)
     }
 }
 
+/* Lists of one kind are kept whole; anything else (objects, mixed lists) is skipped. */
 static bool put_list(struct config *c, const char *path)
 {
     uint64_t n;
@@ -161,7 +170,7 @@ static bool extend_path(struct config *c, char path[MAX_KEY], size_t len)
 {
     const struct slm_str key = c->json.token;
     if (len + 1 + key.len >= MAX_KEY || key.len == 0)
-        return slm_json_fail(&c->json, SLM_ERR_LIMIT, "a key is empty, or its path longer than %d bytes", MAX_KEY) == SLM_OK;
+        return slm_json_refuse(&c->json, SLM_ERR_LIMIT, "a key is empty, or its path longer than %d bytes", MAX_KEY);
     if (len) path[len++] = '.';
     memcpy(path + len, key.ptr, key.len);
     path[len + key.len] = 0;
@@ -176,7 +185,7 @@ static bool read_config(struct config *c, const char *prefix)
     snprintf(path, sizeof path, "%s", prefix);
     lengths[1] = strlen(prefix);
     if (slm_json_next(&c->json) != SLM_JSON_OBJECT)
-        return slm_json_fail(&c->json, SLM_ERR_FORMAT, "a configuration must be an object") == SLM_OK;
+        return slm_json_refuse(&c->json, SLM_ERR_FORMAT, "a configuration must be an object");
     for (;;) {
         enum slm_json_event event = slm_json_next(&c->json);
         if (event == SLM_JSON_OBJECT_END) {
@@ -197,6 +206,7 @@ static bool read_config(struct config *c, const char *prefix)
     }
 }
 
+/* The entries are collected first because a GGUF header begins with their number. */
 slm_status slm_hf_config_to_gguf(const struct slm_hf_config *files, size_t n, struct slm_buf *out,
                                  struct slm_error *error)
 {
@@ -249,6 +259,7 @@ static slm_status open_config(struct slm_gguf_part *part, const char *folder, st
 
 /* ---- safetensors files ----------------------------------------------------------------------------------------- */
 
+/* One safetensors file: mapped, its header parsed, no data touched. */
 static slm_status open_shard(struct slm_gguf_part *part, const char *folder, const char *name, struct slm_error *error)
 {
     part->path = slm_hf_path(folder, name, error);
@@ -276,7 +287,8 @@ static slm_status list_shards(struct slm_json *json, struct slm_buf *names, size
     enum slm_json_event event = slm_json_next(json);
     if (event != SLM_JSON_OBJECT) return slm_json_fail(json, SLM_ERR_FORMAT, "weight_map must be an object");
     while ((event = slm_json_next(json)) == SLM_JSON_KEY) {
-        if (slm_json_next(json) != SLM_JSON_STRING) return slm_json_fail(json, SLM_ERR_FORMAT, "weight_map must name files");
+        if (slm_json_next(json) != SLM_JSON_STRING)
+            return slm_json_fail(json, SLM_ERR_FORMAT, "weight_map must name files");
         const struct slm_str name = json->token;
         if (json->escaped || !is_plain_name(name))
             return slm_json_fail(json, SLM_ERR_FORMAT, "'%.*s' is no file name of this folder",
@@ -292,6 +304,7 @@ static slm_status list_shards(struct slm_json *json, struct slm_buf *names, size
     return event == SLM_JSON_OBJECT_END ? slm_buf_status(names, json->where, json->error) : SLM_ERR_FORMAT;
 }
 
+/* weight_map is all that matters; which tensor lies in which file is found out again from the files themselves. */
 static slm_status read_index(struct slm_str text, const char *where, struct slm_buf *names, size_t *n,
                              struct slm_error *error)
 {
@@ -322,12 +335,13 @@ static slm_status find_shards(const char *folder, struct slm_buf *names, size_t 
         slm_buf_add(names, "model.safetensors", sizeof "model.safetensors");
         return slm_buf_status(names, folder, error);
     }
-    const slm_status status =
-        read_index((struct slm_str){(const char *)map.data, map.bytes}, "model.safetensors.index.json", names, n, error);
+    const slm_status status = read_index((struct slm_str){(const char *)map.data, map.bytes},
+                                         "model.safetensors.index.json", names, n, error);
     slm_os()->unmap(&map);
     return status;
 }
 
+/* Part 0 is the configuration, the others are the safetensors files in the order the index names them. */
 static slm_status open_parts(struct slm_gguf *gguf, const char *folder, struct slm_error *error)
 {
     struct slm_buf names = {0};
@@ -348,6 +362,7 @@ static slm_status open_parts(struct slm_gguf *gguf, const char *folder, struct s
     return status;
 }
 
+/* A tensor that two files hold is found when all are joined under one index. */
 slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error)
 {
     struct slm_gguf *gguf;

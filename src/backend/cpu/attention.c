@@ -6,6 +6,7 @@
 
 #include "base/fmath.h"
 
+/* [PAGE_TOKENS, head_dim] keys or values of one head in one page of the token's sequence. */
 static unsigned char *block(const struct slm_backend *cpu, size_t token, size_t page, uint32_t layer, bool value,
                             uint32_t head)
 {
@@ -55,9 +56,11 @@ static void visit_page(const struct item *it, const unsigned char *keys, const u
         float *mix = it->mix + g * dim, page_max;
         const float *q = it->q + g * dim;
         if (f16)
-            kern->attn_scores_f16(it->scores, q, (const uint16_t *)(const void *)keys + skip, n, dim, dim, it->op->scale);
+            kern->attn_scores_f16(it->scores, q, (const uint16_t *)(const void *)keys + skip, n, dim, dim,
+                                  it->op->scale);
         else
             kern->attn_scores_f32(it->scores, q, (const float *)(const void *)keys + skip, n, dim, dim, it->op->scale);
+        if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, n);
         const float page_sum = kern->softmax_part(it->scores, n, &page_max);
         const float max = page_max > s->max ? page_max : s->max;
         const float keep = slm_expf(s->max - max), take = slm_expf(page_max - max);
@@ -72,6 +75,7 @@ static void visit_page(const struct item *it, const unsigned char *keys, const u
     }
 }
 
+/* One token, one KV head: all pages up to the token, then the mix divided by the sum. */
 static void attend(const struct slm_worker *w, const struct slm_op *op, size_t token, uint32_t head)
 {
     enum { MAX_GROUP = 1024 };
