@@ -32,7 +32,8 @@ def common(rng):
     """Hyper-parameters every family has, under Hugging Face's names."""
     kv = rng.choice([1, 2, 3])
     heads = kv * rng.choice([1, 2, 3])
-    return dict(vocab_size=VOCAB, hidden_size=heads * rng.choice([4, 6, 8, 13]), intermediate_size=rng.choice([33, 48, 100]),
+    return dict(vocab_size=VOCAB, hidden_size=heads * rng.choice([4, 6, 8, 13]),
+                intermediate_size=rng.choice([33, 48, 100]),
                 num_hidden_layers=rng.choice([1, 2, 3, 7]), num_attention_heads=heads, num_key_value_heads=kv,
                 head_dim=rng.choice([4, 8, 16, 32]), max_position_embeddings=512, rms_norm_eps=rng.choice([1e-5, 1e-6]),
                 tie_word_embeddings=rng.random() < 0.5, bos_token_id=1, eos_token_id=2, pad_token_id=0,
