@@ -43,6 +43,9 @@ static const struct slm_option_group chat_groups[] = {
 };
 #undef AT
 
+/* Prompt tokens computed between two looks at Ctrl-C. */
+enum { PROMPT_PIECE = 256 };
+
 /* ---- the conversation ------------------------------------------------------------------------ */
 
 slm_status slm_chat_add(struct slm_chat *chat, const char *role, struct slm_str text, struct slm_error *error)
@@ -145,6 +148,8 @@ static slm_status encode_turn(struct slm_chat *chat, const char *input, int32_t 
 {
     if (chat->has_template) {
         SLM_TRY(encode_conversation(chat, ids, n_ids, error));
+        if (*n_ids == 0)
+            return slm_fail(error, SLM_ERR_FORMAT, "chat", "the chat template makes nothing of this conversation");
         SLM_TRY(check_fits(chat, *n_ids, error));
         return keep_common(chat, *ids, *n_ids, n_kept, error);
     }
@@ -156,12 +161,27 @@ static slm_status encode_turn(struct slm_chat *chat, const char *input, int32_t 
     return check_fits(chat, n_past + *n_ids, error);
 }
 
+/* Computes all tokens but the last, a piece at a time, so that Ctrl-C is heard during a long prompt too. How a prompt
+ * is cut does not change what is computed. */
+static slm_status feed_prompt(struct slm_chat *chat, const int32_t *ids, size_t n, struct slm_error *error)
+{
+    for (size_t done = 0; done + 1 < n;) {
+        if (slm_line_interrupted())
+            return slm_fail(error, SLM_ERR_CANCELLED, "chat",
+                            "stopped before the answer began; the input is forgotten");
+        size_t piece = n - 1 - done < PROMPT_PIECE ? n - 1 - done : PROMPT_PIECE;
+        SLM_TRY(slm_session_eval(chat->session, ids + done, piece, error));
+        done += piece;
+    }
+    return SLM_OK;
+}
+
 /* Computes what is new and streams the answer into *answer. */
 static slm_status generate(struct slm_chat *chat, const char *input, struct answer *answer,
                            struct slm_generate_result *result, struct slm_error *error)
 {
     int32_t *ids = NULL;
-    size_t n_ids = 0, n_kept = 0;
+    size_t n_ids = 0, n_kept = 0, n_before = slm_session_n_past(chat->session);
     slm_status status = encode_turn(chat, input, &ids, &n_ids, &n_kept, error);
     /* Settings may have been copied since (/load): point into the list that is in use now. */
     chat->sampling.params.logit_bias = chat->sampling.bias.items;
@@ -175,7 +195,15 @@ static slm_status generate(struct slm_chat *chat, const char *input, struct answ
         .on_text = on_text,
         .user = answer,
     };
-    if (status == SLM_OK) status = slm_generate(chat->session, ids + n_kept, n_ids - n_kept, &params, result, error);
+    double start = slm_cli_seconds();
+    if (status == SLM_OK) status = feed_prompt(chat, ids + n_kept, n_ids - n_kept, error);
+    double fed_s = slm_cli_seconds() - start;
+    if (status == SLM_OK) status = slm_generate(chat->session, ids + n_ids - 1, 1, &params, result, error);
+    result->n_prompt = n_ids - n_kept;
+    result->prompt_s += fed_s;
+    /* Without a template the input went straight onto the text: take it back, as if it had not been typed. */
+    if (status != SLM_OK && !chat->has_template && n_before < slm_session_n_past(chat->session))
+        slm_session_truncate(chat->session, n_before, NULL);
     slm_release(ids);
     return status;
 }

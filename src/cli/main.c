@@ -5,6 +5,7 @@
  * exit code: 0 done, 1 it failed, 2 it was asked for wrongly. */
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/os.h"
 #include "cli/cli.h"
@@ -93,8 +94,21 @@ static int run_command(const struct slm_command *command, int argc, char **argv)
     return exit_code;
 }
 
+/* Weights are read where the file is mapped: one that is cut short, or whose disk fails, while it is in use ends in
+ * this signal on whatever thread touches the missing page. There is nothing to go on with, but there is a reason. */
+static void on_lost_page(int signal_number)
+{
+    static const char reason[] = "slm: a model file was cut short, or its disk failed, while it was in use\n";
+    (void)signal_number;
+    const ssize_t written = write(STDERR_FILENO, reason, sizeof reason - 1);
+    (void)written;
+    _exit(SLM_EXIT_FAILURE);
+}
+
 int main(int argc, char **argv)
 {
+    const struct sigaction lost_page = {.sa_handler = on_lost_page};
+    sigaction(SIGBUS, &lost_page, NULL);
     /* A reader that goes away shows as a failed write, which ends the output quietly; the signal would end us
      * in the middle of whatever we do. */
     signal(SIGPIPE, SIG_IGN);

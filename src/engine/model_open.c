@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Opening a model: file, tokenizer, family, weights, plan put together; and the public calls that only read a model. */
+ * Opening a model: file, tokenizer, family, weights, plan put together; and the public calls that only read a model.
+ *
+ * This is the only place that knows all the rooms a model is made of. Opening maps files and reads headers; weights
+ * are not touched unless the caller asks to see progress, so a model of any size opens in milliseconds and the system
+ * brings in what is used.
+ *
+ * Deliberately not here: what a key or tensor means (model/, families/), text (tokenizer/), computing (session.c). */
 #include "base/cpu.h"
 #include "base/os.h"
 #include "families/families.h"
@@ -63,6 +69,7 @@ static slm_status find_family(struct slm_model *model, struct slm_error *error)
 static slm_status fill(struct slm_model *model, const char *path, const struct slm_model_options *options,
                        struct slm_error *error)
 {
+    /* Headers only, whatever the size. */
     SLM_TRY(open_file(path, &model->gguf, error));
     SLM_TRY(copy_string(model, "general.architecture", "", &model->architecture, error));
     SLM_TRY(copy_string(model, "general.name", "", &model->name, error));
@@ -73,6 +80,7 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "the file has no tokenizer");
     }
     SLM_TRY(find_family(model, error));
+/* A family knows how its models were trained to chat when a file forgot to say. */
     if (!model->chat_template && model->tokenizer) model->chat_template = model->family->chat_template;
     return slm_model_bind(model, error);
 }
@@ -108,6 +116,7 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
     if (!options) options = &zero;
     struct slm_model *model = slm_alloc(1, sizeof *model, "model", error);
     if (!model) return SLM_ERR_MEMORY;
+/* Asking for a feature this CPU lacks is not an error: scripts pass one mask to many machines. */
     model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
     slm_status status = fill(model, path, options, error);
     if (status == SLM_OK && options->progress && !options->vocab_only) status = load_pages(model, options, error);
@@ -127,6 +136,7 @@ struct slm_model_info slm_model_info(const struct slm_model *model)
 {
     const struct slm_hparams *hp = &model->hparams;
     const struct slm_tokenizer *tok = model->tokenizer;
+/* Zeros where a vocabulary-only model has nothing to say. */
     return (struct slm_model_info){
         .architecture = model->architecture,
         .name = model->name,

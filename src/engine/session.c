@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Sessions: one timeline of tokens over one KV sequence. All memory is taken at open; evaluating and sampling allocate
- * nothing. A prompt is fed in chunks of n_batch; the numbers do not depend on the chunking (kernel.h says why). */
+ * Sessions: one timeline of tokens over one KV sequence. All memory is taken at open; evaluating and sampling
+ * allocate nothing. A prompt is fed in chunks of n_batch; the numbers do not depend on the chunking (kernel.h says
+ * why).
+ *
+ * A call either succeeds or leaves the timeline as it was: everything that can be refused (ids, room in the context)
+ * is refused before the first token is computed, and computing itself cannot fail.
+ *
+ * Only the logits of the last token of a call are computed, unless all are asked for: the head is the largest matrix
+ * of a small model, and a prompt needs it once. Deliberately not here: text (generate.c), files (session_file.c),
+ * many sequences in one step (comes with serving). */
 #include "engine/session.h"
 
 #include "base/checked.h"
@@ -106,6 +114,7 @@ static slm_status allocate(struct slm_session *session, const struct settings *s
     session->kv = slm_alloc(s->n_batch, sizeof *session->kv, "session", error);
     if (!session->tokens || !session->logits || !session->positions || !session->out_rows || !session->kv)
         return SLM_ERR_MEMORY;
+/* All tokens of a step belong to this one sequence. */
     for (size_t i = 0; i < s->n_batch; i++) session->kv[i] = &session->seq.view;
     SLM_TRY(slm_kv_seq_open(&session->seq, s->n_ctx, error));
     return slm_sampler_scratch_init(&session->sampler, n_vocab, error);
@@ -183,6 +192,7 @@ static slm_status check_ids(const struct slm_session *session, const int32_t *id
 static void run_chunk(struct slm_session *session, size_t n, size_t n_out, float *logits)
 {
     for (size_t i = 0; i < n; i++) session->positions[i] = (uint32_t)(session->n_past + i);
+/* Wanted rows are the last ones of the chunk. */
     for (size_t i = 0; i < n_out; i++) session->out_rows[i] = (uint32_t)(n - n_out + i);
     const struct slm_batch batch = {.n_tok = n, .tokens = session->tokens + session->n_past,
                                     .positions = session->positions, .kv = session->kv, .n_out = n_out,
@@ -200,6 +210,7 @@ static slm_status eval(struct slm_session *session, const int32_t *ids, size_t n
     /* The pool holds n_ctx tokens and this is its only sequence. */
     const bool fits = slm_kv_seq_resize(&session->pool, &session->seq, session->n_past + n);
     SLM_ASSERT(fits);
+/* The backend reads ids from the timeline, where they stay. */
     memcpy(session->tokens + session->n_past, ids, n * sizeof *ids);
     const size_t n_vocab = session->model->hparams.n_vocab;
     for (size_t done = 0; done < n;) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Session files: the timeline, its last logits and its KV pages, so that a conversation goes on where it stopped
- * without computing the prompt again. Little-endian; see docs/formats.md. A file is checked whole (size, model, sum)
- * before the session is touched. */
+ * without computing the prompt again. Little-endian; see docs/kv.md. A file is checked whole (size, model, sum)
+ * before the session is touched. It belongs to one model and one cache type: numbers of another would be noise.
+ * Deliberately not here: sharing prefixes between sessions, and files of other programs. */
 #include "base/checked.h"
 #include "base/os.h"
 #include "engine/session.h"
@@ -88,6 +89,7 @@ slm_status slm_session_save(const struct slm_session *session, const char *path,
     const slm_status closed = os->close(file, status == SLM_OK ? error : NULL);
     if (status == SLM_OK) status = closed;
     if (status == SLM_OK) status = os->rename(temp.data, path, error);
+/* Nothing half-written is left behind, as far as the system lets us. */
     if (status != SLM_OK) os->remove(temp.data, NULL);
 out:
     slm_buf_release(&temp);
@@ -151,6 +153,7 @@ slm_status slm_session_restore(struct slm_session *session, const char *path, st
     struct slm_map map = {0};
     SLM_TRY(os->open_read(path, &file, &info, error));
     slm_status status = os->map(file, &map, error);
+/* The map outlives the file. */
     os->close(file, NULL);
     if (status != SLM_OK) return status;
     struct header head = {0};

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * What blocks.h declares: hyper-parameters, rotation, attention and feed-forward that more than one family uses as they
- * are. Deliberately not here: anything only one family needs, and switches between families. */
+ * What blocks.h declares: hyper-parameters, rotation, attention and feed-forward that more than one family uses as
+ * they are. Sharing stops where a parameter would only say which family it is: such lines are written out in the
+ * family's own file, because there they read like its paper. Deliberately not here: anything only one family needs,
+ * and switches between families. */
 #include "families/blocks.h"
 
 #define FIELD(name) offsetof(struct slm_hparams, name)
@@ -37,6 +39,7 @@ slm_status slm_decoder_derive(struct slm_hparams *hp, const char *where, struct 
         hp->head_dim = hp->n_embd / hp->n_head;
     }
     if (hp->n_rot == 0) hp->n_rot = hp->head_dim;
+/* Pairs are rotated, so an odd number of elements has one without a partner. */
     if (hp->n_rot % 2 != 0 || hp->n_rot > hp->head_dim)
         return slm_fail(error, SLM_ERR_FORMAT, where,
                         "rope.dimension_count %u must be even and at most the head size %u", hp->n_rot, hp->head_dim);
@@ -81,10 +84,12 @@ slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, cons
                          slm_val k, slm_val v, uint32_t window)
 {
     const struct slm_hparams *hp = &model->hparams;
+    /* The product of both roots would round twice; the scale is one number, rounded once. */
     const double scale_base = hp->attn_scale_base > 0 ? hp->attn_scale_base : (double)hp->head_dim;
     const struct slm_attention shape = {.n_head = hp->n_head, .n_head_kv = hp->n_head_kv, .head_dim = hp->head_dim,
                                         .window = window, .scale = (float)(1.0 / __builtin_sqrt(scale_base)),
                                         .softcap = (float)hp->attn_softcap};
+/* As they go into attention: after bias, norm and rotation. */
     slm_plan_name(p, q, "q");
     slm_plan_name(p, k, "k");
     slm_plan_name(p, v, "v");
@@ -117,6 +122,7 @@ slm_val slm_block_geglu(struct slm_plan *p, slm_val x, const struct slm_layer *l
 slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *model)
 {
     slm_plan_layer(p, -1);
+/* Selecting before the norm: both it and the head then work on the wanted rows only. */
     slm_val last = slm_plan_select(p, x);
     slm_val h = slm_plan_rms_norm(p, last, &model->globals.output_norm, (float)model->hparams.rms_eps);
     slm_val logits = slm_plan_matmul(p, slm_plan_name(p, h, "output_norm"), &model->globals.output, NULL);

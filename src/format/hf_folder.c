@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * Hugging Face folders as containers: see hf_folder.h. The metadata is written out as the bytes of a GGUF file and read
- * back by the GGUF parser, so that limits, duplicates and look-ups are the same ones. */
+ * Hugging Face folders as containers: see hf_folder.h. The metadata is written out as the bytes of a GGUF file and
+ * read back by the GGUF parser, so that limits, duplicates and look-ups are the same ones.
+ *
+ * Why not a tree of its own for config.json: everything that asks a model about itself (binding, inspecting,
+ * converting) would need two ways to ask. Flattened under dotted paths, a configuration is a list of keys like any
+ * other, a key that appears twice is found by the index, and a value of the wrong kind is refused by the getter that
+ * is asked for it.
+ *
+ * Configurations name the same thing differently, by generation of the library that wrote them; the table of
+ * spellings below is the one place that knows. Models inside models (text_config) lose their prefix there.
+ *
+ * Shards: model.safetensors.index.json says which files there are. Its names are untrusted: they must be plain file
+ * names, so nothing outside the folder is ever opened. What lies in which file is read from the files.
+ * Deliberately not here: tokenizer files (tokenizer/), pickle files (never). */
 #include "format/hf_folder.h"
 
 #include <stdio.h>
@@ -13,6 +25,7 @@ char *slm_hf_path(const char *folder, const char *name, struct slm_error *error)
 {
     struct slm_buf path = {0};
     slm_buf_puts(&path, folder);
+    /* "folder/" and "folder" are the same folder. */
     if (path.len && path.data[path.len - 1] != '/') slm_buf_puts(&path, "/");
     slm_buf_puts(&path, name);
     if (slm_buf_status(&path, folder, error) == SLM_OK) return path.data;
@@ -86,6 +99,7 @@ static void canonical(char path[MAX_KEY])
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const size_t n = strlen(spellings[i].from);
         if (strncmp(path, spellings[i].from, n) != 0) continue;
+/* Prefixes end in a dot. */
         if (path[n] != 0 && spellings[i].from[n - 1] != '.') continue; /* whole keys match whole */
         char rest[MAX_KEY];
         snprintf(rest, sizeof rest, "%s", path + n);
@@ -154,6 +168,7 @@ static enum slm_gguf_type list_type(struct slm_json ahead, uint64_t *n)
 static bool put_list(struct config *c, const char *path)
 {
     uint64_t n;
+/* The type stands before the elements, so the list is looked through twice. */
     const enum slm_gguf_type type = list_type(c->json, &n);
     if (type == SLM_GGUF_TYPE_COUNT) return slm_json_skip(&c->json, SLM_JSON_ARRAY);
     begin_kv(c, path);
@@ -196,6 +211,7 @@ static bool read_config(struct config *c, const char *prefix)
         event = slm_json_next(&c->json);
         if (event == SLM_JSON_ERROR) return false;
         if (event == SLM_JSON_OBJECT) {
+/* Keys of this object go behind the path as it is now. */
             lengths[c->json.depth] = strlen(path);
         } else if (event == SLM_JSON_ARRAY) {
             if (!put_list(c, path)) return false;
@@ -330,6 +346,7 @@ static slm_status find_shards(const char *folder, struct slm_buf *names, size_t 
     struct slm_map map = {0};
     bool found = false;
     SLM_TRY(slm_hf_map(folder, "model.safetensors.index.json", &map, &found, error));
+/* Without an index all tensors are in one file of a fixed name. */
     if (!found) {
         *n = 1;
         slm_buf_add(names, "model.safetensors", sizeof "model.safetensors");

@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * The pull reader of json.h: a state (what may come next) and one bit a level (object or array). */
+ * The pull reader of json.h: a state (what may come next) and one bit a level (object or array).
+ *
+ * A document is never held as a tree. A caller that wants one key of a 20 MB tokenizer.json walks over the rest at the
+ * speed of reading it, and what it keeps are views of the file. Three rules keep this safe on hostile input:
+ *   - depth is a counter against a limit, not a C stack;
+ *   - every byte is looked at a bounded number of times, so time is linear in the text;
+ *   - after the first error the reader only ever answers ERROR, so loops of callers end.
+ *
+ * Deliberately not here: numbers beyond int64 and double, comments, trailing commas, and whether a key appeared before;
+ * callers to whom duplicates matter see every key and can tell. */
 #include "format/json.h"
 
 #include <stdio.h>
@@ -54,7 +63,7 @@ static bool hex4(const char *p, uint32_t *out)
 {
     *out = 0;
     for (int i = 0; i < 4; i++) {
-        const int c = p[i] | 0x20;
+        const int c = p[i] | 0x20; /* folds A-F to a-f */
         const int digit = p[i] >= '0' && p[i] <= '9' ? p[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
         if (digit < 0) return false;
         *out = *out << 4 | (uint32_t)digit;
@@ -271,6 +280,7 @@ bool slm_json_read_i64(const struct slm_json *json, int64_t *out)
         if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(c - '0'), &value))
             return false;
     }
+/* One number short of the whole range, for the sake of one case less. */
     if (value > (uint64_t)INT64_MAX) return false; /* INT64_MIN is not worth a case */
     *out = negative ? -(int64_t)value : (int64_t)value;
     return true;

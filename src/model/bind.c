@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Binding: the family's rows are walked over the file. Every number is range-checked and every shape compared, so that
- * nothing after this point needs to doubt the model. Messages name the file, the key or tensor, the value found and
- * what is allowed. */
+ * Binding: the family's rows are walked over the file. Every number is range-checked and every shape compared, so
+ * that nothing after this point needs to doubt the model. Messages name the file, the key or tensor, the value found
+ * and what is allowed.
+ *
+ * The same walk serves GGUF files and Hugging Face folders: a row carries the names of both, and the container says
+ * which kind it is. What differs beyond names is stated in the row (transform, part of a stored matrix) and applied
+ * here, so that families and backends see one kind of model.
+ *
+ * Matrices are pointed at where the file is mapped; vectors are decoded into the model's arena.
+ * Deliberately not here: which rows there are (families/), and anything a single row cannot say (a family's `derive`
+ * and `complete`). */
 #include <stdio.h>
 
 #include "base/os.h"
@@ -48,6 +56,7 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
             error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
             "key '%s' is '%.*s', this build knows none, default, linear, llama3 and longrope for architecture '%s'",
             key, (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+/* The factor belongs to the formula then, not to plain scaling. */
     if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
     return SLM_OK;
 }
@@ -196,6 +205,7 @@ static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
 slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
 {
     const struct slm_family *family = model->family;
+/* What the file holds, tied or not: a tied head is stored once and counts once. */
     for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++)
         model->n_params += slm_gguf_tensor_at(model->gguf, i)->n_elements;
     for (size_t i = 0; i < family->n_hparams; i++) SLM_TRY(read_hparam(model, &family->hparams[i], error));

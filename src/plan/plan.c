@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Recording: each slm_plan_* call appends one operation and the value it makes, checking widths. What is checked here
- * is the family file against itself; files were checked when their tensors were bound. */
+ * is the family file against itself; files were checked when their tensors were bound.
+ *
+ * A value remembers the op that makes it and the last op that reads it: that is all the planner needs to give it
+ * memory. Widths are those of one row; how many rows there are is known only when a step is run. Deliberately not
+ * here: memory and barriers (planner.c), arithmetic (the backends). */
 #include "plan/plan.h"
 
 #include "base/fmath.h"
@@ -86,6 +90,7 @@ static slm_val record(struct slm_plan *plan, struct slm_op op, uint32_t width, e
     const int32_t index = (int32_t)plan->n_ops;
     for (int i = 0; i < 2; i++)
         if (op.in[i] != SLM_NO_VAL) plan->values[op.in[i]].last = index;
+/* Whoever builds says once a layer where it is. */
     op.layer = plan->layer;
     op.out = SLM_NO_VAL;
     if (width) {
@@ -131,6 +136,7 @@ static slm_val record_pair(struct slm_plan *plan, enum slm_op_kind kind, slm_val
 {
     if (!usable(plan, a) || !usable(plan, b)) return SLM_NO_VAL;
     const uint32_t width = plan->values[a].width;
+/* Token rows and output rows never meet in one op. */
     SLM_ASSERT(plan->values[a].rows == plan->values[b].rows);
     if (!widths_agree(plan, kind, plan->values[b].width, width)) return SLM_NO_VAL;
     return record(plan, (struct slm_op){.kind = kind, .in = {a, b}}, width, plan->values[a].rows);
@@ -158,6 +164,7 @@ slm_val slm_plan_scale(struct slm_plan *plan, slm_val x, float scale)
 
 slm_val slm_plan_softcap(struct slm_plan *plan, slm_val x, float cap)
 {
+/* Most models of a family with caps have none: no op then. */
     if (cap == 0.0f || !usable(plan, x)) return x;
     return record(plan, (struct slm_op){.kind = SLM_OP_SOFTCAP, .in = {x, SLM_NO_VAL}, .softcap = cap},
                   plan->values[x].width, plan->values[x].rows);
@@ -215,6 +222,7 @@ slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val 
         !widths_agree(plan, SLM_OP_KV_APPEND, plan->values[v].width, kv_width) ||
         !widths_agree(plan, SLM_OP_ATTENTION, plan->values[q].width, q_width))
         return SLM_NO_VAL;
+    /* The two ops share their shape; only what they read and make differs. */
     struct slm_op op = {.kind = SLM_OP_KV_APPEND, .in = {k, v}, .n_head = a->n_head, .n_head_kv = a->n_head_kv,
                         .head_dim = a->head_dim, .window = a->window, .scale = a->scale,
                         .softcap = a->softcap};

@@ -78,6 +78,7 @@ static bool conflicts(const struct access *a, const struct access *b)
     return !(same_rows && a->partition == SLM_PARTITION_ROWS && b->partition == SLM_PARTITION_ROWS);
 }
 
+/* What an op reads and writes, at most four things. */
 static size_t accesses_of(const struct slm_plan *plan, const struct slm_op *op, struct access out[4])
 {
     const enum slm_partition partition = slm_op_infos[op->kind].partition;

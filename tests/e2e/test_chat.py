@@ -225,6 +225,26 @@ def test_ctrl_c_stops_the_answer_and_then_leaves(model, env):
         assert t.wait(10) == 0
 
 
+@pytest.mark.slow
+def test_ctrl_c_is_heard_during_a_long_prompt(model, env, tmp_path):
+    file = tmp_path / "long.json"
+    messages = [{"role": "user", "content": "Once upon a time " * 10000}, {"role": "assistant", "content": "Yes."}]
+    file.write_text(json.dumps({"format": "slm-chat", "version": 1, "messages": messages}))
+    with Terminal("chat", model, "-n", "5", "-c", "65536", env=env) as t:
+        t.expect(PROMPT)
+        t.type(f"/load {file}\r")
+        t.expect("2 messages")
+        t.expect(PROMPT)
+        t.type("Go on\r")
+        t.expect(r"Go on\r?\n")
+        time.sleep(0.3)
+        t.type("\x03")
+        t.expect("stopped before the answer began", 10)
+        t.expect(PROMPT)
+        t.type("/show info\r")
+        t.expect(r"messages +2\r")
+
+
 def test_ctrl_d_leaves(model, env):
     with Terminal("chat", model, env=env) as t:
         t.expect(PROMPT)
@@ -283,3 +303,12 @@ def test_no_colour_when_asked(model, env):
         with Terminal("chat", model, env={**env, **more}) as t:
             t.expect(PROMPT)
             assert ("\x1b[2m" in t.seen) == coloured
+
+
+def test_a_model_file_cut_short_while_in_use_is_an_error_not_a_signal(model, env):
+    chat = Terminal("chat", model, "-n", "4", env=env)
+    chat.expect(PROMPT)
+    os.truncate(model, 20000)
+    chat.type("Hello\n")
+    assert chat.wait() == 1
+    assert "slm: a model file was cut short" in chat.seen

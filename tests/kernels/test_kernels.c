@@ -371,8 +371,8 @@ static const struct slot slots[] = {
 #undef X
 #define X(name) {#name, offsetof(struct slm_kernels, name), check_##name, SLM_DTYPE_NONE},
     X(matmul) X(rms_norm) X(add) X(scale) X(swiglu) X(geglu) X(softcap) X(rope_neox) X(rope_norm)
-    X(f32_to_f16) X(f16_to_f32)
-    X(softmax_part) X(attn_scores_f32) X(attn_scores_f16) X(attn_mix_f32) X(attn_mix_f16) X(argmax)
+    X(f32_to_f16) X(f16_to_f32) X(softmax_part) X(attn_scores_f32) X(attn_scores_f16) X(attn_mix_f32)
+    X(attn_mix_f16) X(argmax)
 #undef X
 };
 enum { N_SLOTS = sizeof(slots) / sizeof(slots[0]) };

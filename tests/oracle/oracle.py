@@ -155,8 +155,8 @@ def check(binary, family, seed):
 
 
 def greedy_agrees(binary, folder, model, ids):
-    """Both continue greedily, each forward pass whole: what a session caches must not change what it says. With LongRoPE
-    the text stays on one side of the original length, where transformers changes its mind about older positions."""
+    """Both continue greedily, each forward pass whole: what a session caches must not change what it says. With
+    LongRoPE the text stays on one side of the original length, where transformers changes its mind about the past."""
     text = list(ids)
     longrope = model.config.rope_parameters.get("rope_type") == "longrope"
     for _ in range(min(GREEDY, model.config.original_max_position_embeddings - len(ids)) if longrope else GREEDY):

@@ -34,6 +34,7 @@ void slm_cpu_kv_append(const struct slm_backend *cpu, const struct slm_op *op, s
 /* Running state of one query head: greatest score so far, sum of exponentials relative to it. */
 struct online { float max, sum; };
 
+/* One work item: what stays the same while its pages are visited. */
 struct item {
     const struct slm_backend *cpu;
     const struct slm_op *op;

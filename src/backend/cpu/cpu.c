@@ -2,6 +2,7 @@
  * The CPU backend: every thread walks the same plan (SPMD) and meets the others at the planner's barriers. Work of an
  * op is split by rows (fixed ranges), or claimed piece by piece from a counter; either way each output element is
  * computed by one thread in one fixed order, so results do not depend on who does what.
+ * Two tables say how an op is done; an op that is in neither would be a programmer's error, found by the first test.
  *
  * Deliberately not here: arithmetic (kernel/), memory of the KV cache (engine/), what a model is. */
 #include "backend/cpu/cpu.h"
@@ -159,6 +160,7 @@ static void step(void *arg, unsigned rank, unsigned n)
 
 void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch)
 {
+/* The engine cuts prompts into chunks that fit. */
     SLM_ASSERT(batch->n_tok <= cpu->max_tokens && batch->n_out <= cpu->max_tokens);
     cpu->batch = batch;
     for (size_t i = 0; i < cpu->plan->n_ops; i++) atomic_store_explicit(&cpu->claims[i], 0, memory_order_relaxed);
