@@ -125,12 +125,23 @@ def talk(rng):
     return dialogue(turns, rng)
 
 
-def familiar(stories, share):
-    """The stories without words that only few stories use (broken words of the teacher)."""
+def select(stories, rng):
+    """The better part of the teacher's stories: common words only, and later sentences return to the first one."""
     words = [set(re.findall(r"[a-z]+", text)) for text in stories]
     count = Counter(w for ws in words for w in ws)
-    floor = max(2, len(stories) * share)
-    return [text for text, ws in zip(stories, words) if all(count[w] >= floor for w in ws)]
+    floor = max(2, len(stories) * 0.0008)
+    for text, ws in zip(stories, words):
+        if any(count[w] < floor for w in ws):
+            continue
+        if text.startswith("Once upon a time") and rng.random() < 0.85:  # too many of one kind
+            continue
+        first, rest = (re.split(r"(?<=[.!?]) ", text, maxsplit=1) + [""])[:2]
+        themes = {w for w in re.findall(r"[a-z]{4,}", first)} - COMMON
+        if any(re.search(rf"\b{w}", rest) for w in themes):
+            yield text
+
+
+COMMON = set("there once upon time named very with that they them their wanted liked loved morning sunny lived near little best friends".split())
 
 
 def main():
@@ -154,7 +165,7 @@ def main():
                 write("story", item["text"])
             if rng.random() < args.talk:
                 write("talk", talk(rng))
-        for text in familiar([json.loads(line)["text"] for line in open(args.teacher)], 0.0008):
+        for text in select([json.loads(line)["text"] for line in open(args.teacher)], rng):
             write("teacher", text)
 
 

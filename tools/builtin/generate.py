@@ -157,7 +157,7 @@ FIRST_PERSON = {"lost thing", "storm", "first snow", "exploring", "growing a pla
 
 
 def pick_slots(rng, schema):
-    hero = pick_who(rng)
+    hero = pick_who(rng, child=1 if schema.get("child") else 0.5)
     if schema["name"] in FIRST_PERSON and hero.kind in ("girl", "boy") and rng.random() < 0.25:
         hero = Who(hero.name, hero.kind, hero.gender, hero.trait, first_person=True)
     taken = {hero.name, hero.kind}
@@ -167,6 +167,7 @@ def pick_slots(rng, schema):
     fear = table(lx.FEARS, rng)
     danger, bad = table(lx.DANGERS, rng)
     wish, result, wish_bad = table(lx.WISHES, rng)
+    nature, gift = table(lx.NATURE, rng)
     dish, food = rng.choice(lx.DISHES), rng.choice(lx.FOODS)
     spots = rng.sample(lx.SPOTS, 3)
     return {
@@ -179,6 +180,9 @@ def pick_slots(rng, schema):
         "build": rng.choice(lx.BUILDS), "monster": rng.choice([m for m in lx.MONSTERS if m not in taken]),
         "danger": Slot(danger, bad=bad, short=danger.removeprefix("the ")),
         "wish": Slot(wish if " " in wish or wish in ("invisible",) else article(wish), result=result, bad=wish_bad),
+        "N": Slot(f"the {nature}", noun=nature, a=article(nature), The=f"The {nature}", gift=gift),
+        "pairs": rng.choice(lx.PAIRS), "veg": rng.choice(lx.VEGETABLES), "vehicle": rng.choice(lx.VEHICLES), "job": rng.choice(lx.JOBS),
+        "robot": rng.choice(lx.ROBOTS), "color": rng.choice(lx.COLORS), "sibling": rng.choice(["brother", "sister"]),
         "Q1": spots[0], "Q2": spots[1], "Q3": spots[2],
         "M": rng.choice(schema["moral"].split("|")),
     }
@@ -275,7 +279,7 @@ class Teller:
         out = []
         expand = lambda t: VOWEL.sub(r"\1n ", SLOT.sub(lambda m: SLOT.sub(self.fill_topic, self.fill_topic(m)), t))
         out.append(expand(rng.choice(self.schema["about"].split("|"))))
-        if not hero.first_person:
+        if not hero.first_person and (hero.kind in story or hero.named and hero.name in story):
             adjective = f"{hero.trait} " if hero.an[2:].strip() in story or f"{hero.trait} {hero.kind}" in story else ""
             kind = article(adjective + hero.kind)
             out.append(expand(f"{kind} who " + rng.choice(self.schema["who"].split("|"))))
@@ -307,7 +311,7 @@ class Teller:
         return getattr(value, form) if form else str(value)
 
 
-SPEECH = re.compile(r"^\S+( \S+){0,6}? (said|asked|cried|called|shouted|whispered|thought|wondered|mumbled|told|laughed|yawned)\b")
+SPEECH = re.compile(r"^(\S+ ){0,7}?(said|asked|cried|called|shouted|whispered|thought|wondered|mumbled|told|laughed|yawned|roared|answered)\b")
 OBJECT_I = re.compile(r"\b(at|to|with|for|of|gave|saw|told|asked|hugged|helped|pulled|took|showed|behind|from|by|met|like|near"
                       r"|followed|let|on) I\b")
 WE = {"they": "we", "them": "us", "their": "our", "themselves": "ourselves"}

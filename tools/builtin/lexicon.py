@@ -239,3 +239,31 @@ the wind|when it howled at night|it sounded like a ghost|a little song
 the tall slide|when {H.he} stood on the top step|it looked so steep|a hand to hold
 """
 HELP_ANIMALS = words("wise old owl, kind squirrel, old turtle, friendly bird, gentle deer, little mouse, clever crow, big brown bear, small green frog, busy bee")
+PAIRS = words("frogs, mice, rabbits, ducks, bears, birds, cats, dogs, squirrels, foxes, snails, monkeys, penguins, owls, hens, turtles, beetles, hedgehogs, robots, pigs")
+VEGETABLES = words("pumpkin, carrot, melon, potato, turnip, cabbage, beet, radish")
+VEHICLES = words("train, bus, ship, tram, truck, plane, boat, wagon, spaceship")
+JOBS = words("baker, gardener, painter, singer, teacher, farmer, sailor, clown, doctor, cook, builder, driver, tailor, fisherman, pilot, mailman, firefighter")
+ROBOTS = words("Beep, Bolt, Zip, Tin-Tin, Robo, Gizmo, Click, Dot, Rusty, Spark")
+# something in nature | what it gives
+NATURE = """
+moon|Your light helps everyone find the way at night
+sun|You keep us all warm
+cloud|You bring the rain for the flowers
+star|Children look at you and make a wish
+old tree|Birds live in your branches, and everyone likes your shade
+river|You give water to all the animals
+mountain|Everyone looks up to you
+wind|You make the kites fly and the leaves dance
+rain|You make the flowers grow
+sea|Fish and whales live in you, and children love your waves
+snow|Children make snowmen with you
+lighthouse|You show the ships the way home
+little house|You keep us warm and dry
+bridge|You bring people together
+old train|You bring children to their grandmas
+rainbow|Everyone smiles when you come
+night|You bring the stars and sweet dreams
+flower|The bees love you, and you smell so good
+volcano|You keep the ground warm, and the clouds rest on you
+planet|You go around the sun and never get tired
+"""
