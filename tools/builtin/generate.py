@@ -12,7 +12,7 @@ import random
 import re
 
 import lexicon as lx
-from schemas import RULES, SCHEMAS
+from schemas import PAST, RULES, SCHEMAS
 
 VOWEL = re.compile(r"\b([Aa]) (?=[aeiouAEIOU])(?!uni|use|one\b|Uni)")
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
@@ -62,11 +62,11 @@ def pseudo_word(rng):
     return "".join(rng.choice(lx.SYLLABLES) for _ in range(rng.choice([1, 2]))) + rng.choice(lx.SYLLABLE_ENDS)
 
 
-def pick_who(rng, child=0.5, taken=()):
+def pick_who(rng, child=0.5, taken=(), kinds=None):
     """A character whose name and kind are not in `taken`."""
     while True:
         roll, gender, named = rng.random(), rng.choice("mf"), True
-        if roll < child:
+        if roll < child and not kinds:
             kind = "girl" if gender == "f" else "boy"
         else:
             roll = rng.random()
@@ -80,8 +80,10 @@ def pick_who(rng, child=0.5, taken=()):
                 kind = rng.choice(lx.PEOPLE)
             else:
                 kind = pseudo_word(rng)
-            gender = "f" if kind in lx.FEMALE else "m" if kind in lx.MALE else gender
-            named = rng.random() < 0.72
+            if kinds:
+                kind = rng.choice(kinds.split("|"))
+            gender = "f" if kind in lx.FEMALE | {"girl"} else "m" if kind in lx.MALE | {"boy"} else gender
+            named = kind in ("girl", "boy") or rng.random() < 0.72
         human = kind in ("girl", "boy") or kind in lx.PEOPLE
         if rng.random() < 0.08:
             name = pseudo_word(rng).capitalize()
@@ -157,11 +159,11 @@ FIRST_PERSON = {"lost thing", "storm", "first snow", "exploring", "growing a pla
 
 
 def pick_slots(rng, schema):
-    hero = pick_who(rng, child=1 if schema.get("child") else 0.5)
+    hero = pick_who(rng, child=1 if schema.get("child") else 0.5, kinds=schema.get("kinds"))
     if schema["name"] in FIRST_PERSON and hero.kind in ("girl", "boy") and rng.random() < 0.25:
         hero = Who(hero.name, hero.kind, hero.gender, hero.trait, first_person=True)
     taken = {hero.name, hero.kind}
-    friend = pick_who(rng, child=0.75 if hero.kind in ("girl", "boy") else 0.15, taken=taken)
+    friend = pick_who(rng, child=1 if schema.get("child") else 0.75 if hero.kind in ("girl", "boy") else 0.15, taken=taken)
     helper = pick_helper(rng, taken | {friend.kind})
     skill = table(lx.SKILLS, rng)
     fear = table(lx.FEARS, rng)
@@ -182,7 +184,8 @@ def pick_slots(rng, schema):
         "wish": Slot(wish if " " in wish or wish in ("invisible",) else article(wish), result=result, bad=wish_bad),
         "N": Slot(f"the {nature}", noun=nature, a=article(nature), The=f"The {nature}", gift=gift),
         "pairs": rng.choice(lx.PAIRS), "veg": rng.choice(lx.VEGETABLES), "vehicle": rng.choice(lx.VEHICLES), "job": rng.choice(lx.JOBS),
-        "robot": rng.choice(lx.ROBOTS), "color": rng.choice(lx.COLORS), "sibling": rng.choice(["brother", "sister"]),
+        "robot": rng.choice(lx.ROBOTS), "a_hiding": rng.choice(lx.HIDING),
+        "build_thing": rng.choice(lx.MADE), "color": rng.choice(lx.COLORS), "sibling": rng.choice(["brother", "sister"]),
         "Q1": spots[0], "Q2": spots[1], "Q3": spots[2],
         "M": rng.choice(schema["moral"].split("|")),
     }
@@ -199,7 +202,10 @@ class Teller:
         rule, names = match.group(1), match.group(2).split()
         hero = self.slots["H"]
         if rule == "OPEN":
-            rule = "openme" if hero.first_person else "opendirect" if self.rng.random() < 0.35 else "open"
+            roll = self.rng.random()
+            rule = "openme" if hero.first_person else "opendirect" if roll < 0.33 else "open"
+            if roll > 0.88 and not hero.first_person:
+                return self.choose(self.summary())
         elif rule == "END":
             rule = "end" if self.rng.random() < 0.7 else "endone"
         if rule == "dayl":
@@ -209,6 +215,12 @@ class Teller:
         for variable, name in zip("XYZ", names):
             text = re.sub(rf"(?<=\{{){variable}(?=[.}}])|(?<= ){variable}(?=[ \w]*>)", name, text)
         return self.choose(text)
+
+    def summary(self):
+        """An opening that says what the story is about."""
+        first, rest = self.rng.choice(self.schema["who"].split("|")).split(" ", 1)
+        start = "<once> there was" if first in ("is", "wants", "cannot", "loves", "does", "likes") else "This is the story of"
+        return f"{start} {{H.a}} who {PAST.get(first, first).replace('_', ' ')} {rest}. "
 
     def choose(self, text):
         """Resolve [a|b] from the inside out, and rule calls as they come."""
@@ -245,7 +257,7 @@ class Teller:
         hero = self.slots["H"]
         if slot == "H":
             if not who.named:
-                return article(f"{who.trait} {who.kind}") + tail
+                return (article(f"{who.trait} {who.kind}") if self.rng.random() < 0.5 else f"the {who.trait} {who.kind}") + tail
             if who.kind in ("girl", "boy"):
                 return who.name + tail
             return f"{who.name} the {who.kind}{tail}"
@@ -329,6 +341,7 @@ def polish(text):
     text = re.sub(r"(^|[.!?] )([a-z])", lambda m: m.group(1) + m.group(2).upper(), text)
     text = re.sub(r'([.!?]" )([a-z][^.!?"]*)', after_quote, text)
     text = re.sub(r'((?:^|[.!?] |: )")([a-z])', lambda m: m.group(1) + m.group(2).upper(), text)
+    text = re.sub(r'([?!]),"', r'\1"', text)
     return re.sub(r"\^(\w)", lambda m: m.group(1).upper(), text)
 
 

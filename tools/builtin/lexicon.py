@@ -267,3 +267,5 @@ flower|The bees love you, and you smell so good
 volcano|You keep the ground warm, and the clouds rest on you
 planet|You go around the sun and never get tired
 """
+HIDING = words("an old barrel, a hollow tree, a big basket, a bush, the garden shed, a small hut")
+MADE = words("boat, kite, wagon, rocking horse, swing, sled, toy train, treehouse, bike, little chair, puppet, rocket, wooden car")

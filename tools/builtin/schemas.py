@@ -16,6 +16,7 @@ RULES = {
         "There was once {X.a} who lived [near|not far from] {P}. <likes X>",
         "{X.First} was [very|always] {X.trait}. <likes X>",
         "[Near|Close to] {P}, there lived {X.a}. <likes X>",
+        "In a [small|quiet|dark|green|far|big] {P.noun}, there lived {X.a}. <likes X>",
     ],
     "opendirect": [
         "{X.First} [woke up early|looked out of the window|sat {P.in}|walked {P.to}|was {P.in}]. ",
@@ -23,6 +24,7 @@ RULES = {
         "[\"Good morning!\"|\"Hello, world!\"|\"What a nice day!\"] {X.First} [said|called]. ",
         "{X.First} lived near {P}. ",
         "{X.First} was {X.an}. ",
+        "The {X.trait} {X.kind} [woke up|looked around|was at home|walked {P.to}|sat {P.in}]. ",
         "{X.First} and {F} [lived next door to each other|played together every day|did everything together]. ",
         "Everyone {P.in} knew {X.First}. ",
         "The sun [came up|was shining] over {P}. {X.First} [smiled|was ready for a new day|rubbed {X.his} eyes]. ",
@@ -576,4 +578,154 @@ SCHEMAS = [
         "{robot} was sad. Its lights went dim. \"I am a bad robot,\" it said. \"You are not bad,\" {H} said. \"You are only new. I will show you.\" {H} showed {robot} again and again. Slowly it learned. And at night, when {H} could not sleep, {robot} turned on its soft light and hummed a tune.",
         "\"You are the best robot in the world,\" {H} whispered. <learned H>",
     ]),
+
+    dict(name="cry for help", moral="even the small can help|it is brave to help others|a good deed makes two people happy",
+         who="hears a cry for help|saves {W.a0}", about="{W.a0}|{W.a0} in trouble|{W.a0} who needs help|helping a friend in trouble", text=[
+        "\"[Help|Help me|Help! Help]!\" cried the little {W.kind}. It was [stuck in the mud|caught in a net|up in a tree and could not get down|in deep water]. {H.First} heard the cry and came running. \"Hold on!\" {H} called. \"I am coming!\"",
+        "{H} tried to reach the {W.kind}, but {H.he} could not. {H.He} looked around. There was a long [rope|branch|stick]. {H} held it out. \"Hold on tight,\" {H} said. The {W.kind} held on, and {H} pulled with all {H.his} might. One, two, three! The {W.kind} was safe.",
+        "\"Thank you,\" said the little {W.kind}. \"[I thought nobody would come|You are so brave].\" {H} gave the {W.kind} a [warm blanket|drink of water|hug]. <happy H> \"Where do you live?\" {H} asked. \"Over there, behind the hill,\" said the {W.kind}. So {H} took it home to its family.",
+        "The {W.kind}'s mother made [hot soup|tea and cake] for all of them. <learned H> <endone H>",
+    ]),
+    dict(name="hungry hero", moral="it is nice to eat together|good friends share what they have|waiting makes food taste better",
+         who="is very hungry|looks for food|wants something to eat", about="being hungry|{D.a}|looking for food|dinner", text=[
+        "{H.First} was [very|so] hungry. {H.s} tummy went rumble, rumble. \"I want something to eat,\" {H} said. {H.He} looked in the kitchen. There was only [an empty plate|an old spoon|one dry leaf].",
+        "{H} went outside. {H.He} asked [a hen|a cow|a bee] for food. \"I have only [seeds|grass|a little honey],\" it said. \"You would not like it.\" {H} went on. {H.He} came to a tree with red apples, but they were too high. <sad H>",
+        "Then {H.he} smelled something good. It came from {F}'s house. {H} knocked at the door. \"Come in!\" {F} said. \"I made {D.a}, but it is too big for me alone.\" {H} sat down at the table, and they shared it. [Yum, yum!|It was warm and sweet.] <happy H>",
+        "\"Thank you,\" {H} said. \"Tomorrow you will eat at my house.\" And so they did. <learned H>",
+    ]),
+    dict(name="bored hero", moral="a game can start with anything|it is fun to make up your own game|there is always something to do",
+         who="is bored|has nothing to do", about="being bored|a boring day|playing pretend|a box and a game", text=[
+        "{H.First} was bored. There was nothing to do. {H.He} had played with [the blocks|the ball|the puzzle]. {H.He} had looked at all the books. \"I am so bored,\" {H} told {E}. \"Go and use your head,\" {E} said and laughed.",
+        "{H} found [a big box|an old blanket|two chairs]. \"This is a [ship|castle|rocket],\" {H} said and climbed in. \"I am the captain!\" [The floor was the sea.|The carpet was full of crocodiles.|The lamp was the moon.] Then {F} came to visit. \"Can I come too?\" {F} asked. \"Yes! Jump in, quick!\" {H} said.",
+        "They went to [the North Pole|a land full of lions|the other end of the sky]. They [fought a pirate, who was really a pillow|saved a king, who was really a teddy bear|found gold, which was really a bag of nuts]. They had to eat [two cookies|a carrot] to stay strong.",
+        "\"Dinner!\" {E} called. {H} was surprised. \"Already?\" {H} said. \"But I was bored only a minute ago!\" <learned H>",
+    ]),
+    dict(name="lonely one", moral="you should get to know someone before you judge|a smile opens many doors|everyone needs a friend",
+         who="has no one to play with|scares everyone away|is left out", about="being left out|a lonely {H.kind}|playing together|a {H.kind} nobody liked", text=[
+        "Nobody wanted to play with {H.First}. [\"Your teeth are too big,\" they said.|\"You are too loud,\" they said.|\"You look strange,\" they said.] So {H} played alone every day {P.in}. <sad H>",
+        "<day>, {F} lost a shoe in the deep mud. The others tried to get it, but nobody could. {H} came slowly. \"May I try?\" {H} asked. The others stepped back. {H} reached deep into the mud and pulled. Plop! There was the shoe.",
+        "\"Thank you!\" {F} said. {F.He} looked at {H} for the first time. {H} had a [nice smile|kind face]. \"Do you want to play with us?\" {F} asked. {H} could not believe it. \"Yes, please!\" {H.he} said.",
+        "They played all day, and {H} was the [funniest|best] of all. \"We were silly,\" the others said. \"We did not know you.\" <happy H> <learned H>",
+    ]),
+    dict(name="baking for someone", moral="a cake tastes best when you share it|it is the thought that counts",
+         who="bakes a cake for {H.his} friend|carries a cake", about="a cake|a birthday cake|baking a cake|a cake for a friend", text=[
+        "{H.First} baked a cake for {F}. It was [big and round|sweet and soft], with [red berries|white cream|pink sugar] on top. {H} put it in a basket and went off to {F}'s house.",
+        "On the way, {H} met {W.a}. \"That smells good,\" said the {W.kind}. \"May I have a small piece?\" {H} gave the {W.kind} a small piece. Then {H} met a hungry [bird|mouse|ant family]. {H} gave away another piece. Then it began to rain, and {H} had to run. {H.He} slipped, and the cake fell [into the grass|on one side].",
+        "When {H} came to {F}'s door, there was only one small piece left. \"I am sorry,\" {H} said. \"It was a big cake when I left.\" {H} told {F} all about it. {F} laughed. \"You shared it with everyone who was hungry,\" {F.he} said. \"That is the nicest cake I ever got.\"",
+        "They cut the last piece in two and ate it together. <learned H> <END H F>",
+    ]),
+    # stories for one kind of hero
+    dict(name="pirate treasure", kinds="pirate|captain|sailor", moral="a friend is worth more than gold|gold is nothing without friends",
+         who="looks for treasure|finds a treasure|has a map", about="pirates|a treasure|a treasure map|a pirate ship|gold", text=[
+        "{H.First} had [a ship with a {color} sail|an old ship|a fast ship] and an old map. \"There is gold on this map!\" {H} said to {F}. \"Let us find it!\" They sailed for many days. [The sun burned.|The waves were high.|They ate only dry bread.]",
+        "At last they came to an island. The map said, \"Ten steps to the big tree.\" {H} counted. One, two, three, four, five, six, seven, eight, nine, ten! They dug and dug. Clonk! There was a chest full of gold. \"It is all mine!\" {H} shouted. {F} looked sad and walked away.",
+        "{H} sat on the gold. It was [cold and hard|very quiet]. There was no one to laugh with. \"What is gold without a friend?\" {H} said. {H.He} ran after {F}. \"I am so sorry,\" {H} said. \"Half of it is yours.\"",
+        "They sailed home and gave a party for the whole town. <learned H> <END H F>",
+    ]),
+    dict(name="space", kinds="astronaut|alien|robot|girl|boy", moral="you can find a friend anywhere, even on the moon|the sky is full of wonders|home is the best planet of all",
+         who="flies to the moon|flies into space|meets an alien", about="space|a rocket|flying to the moon|an alien|a planet|a trip to space|a spaceship", text=[
+        "{H.First} [built a rocket|climbed into a rocket|had a shiny rocket]. \"Three, two, one, zero!\" {H} counted. Whoosh! The rocket flew up, up, up, past the clouds and into the dark sky. {H} saw [the blue Earth|a thousand stars|the round moon] through the window.",
+        "The rocket landed on [the moon|a small {color} planet]. It was very quiet. {H} [jumped and floated|took big, slow jumps]. Then {H.he} saw something move behind a rock. It was a little {color} alien with three eyes! \"Bleep?\" it said. It was [shy|sad|crying].",
+        "\"Hello,\" {H} said. \"What is wrong?\" The alien pointed at its broken spaceship. {H} got {H.his} tools and [worked for a long time|turned a screw here and there]. Bzzz! The lights came on. The alien danced and hugged {H} with all its arms.",
+        "They shared [a cookie|some space soup] and looked at the stars. Then it was time to go. The alien gave {H} a stone that glowed in the dark. Every night, {H} looks at it and remembers. <learned H>",
+    ]),
+    dict(name="dragon fire", kinds="dragon", moral="everyone is good at something|your gift can help others|you do not have to be like everyone else",
+         who="cannot breathe fire|wants to help|is too hot", about="a dragon who cannot breathe fire|dragons|a little dragon|fire", text=[
+        "{H.First} could not breathe fire. The other dragons made big red flames. When {H} tried, only [a little smoke|soap bubbles|a warm puff of air] came out. The others laughed. <sad H>",
+        "{H} went away and sat [on a rock|by the lake]. {F} came by. <ask F> \"I am a bad dragon,\" {H} said. \"I cannot make fire.\" \"[But you are kind|I like you the way you are],\" {F} said.",
+        "That winter was very cold. In the village, the children [were freezing|shivered in their beds]. The big dragons wanted to help, but their fire was too hot. It burned the [roofs|trees]. \"Let me try,\" {H} said. {H.He} blew warm air into every house. It was just right!",
+        "\"Thank you, {H.voc}!\" the children cried. The other dragons did not laugh anymore. <happy H> <learned H>",
+    ]),
+    dict(name="princess sleep", kinds="princess|prince|king|queen", moral="simple things can be the best|the best bed is one where you feel safe|a crown does not make you happy",
+         who="does not want to sleep|cannot sleep|is bored in the castle|wants to play outside", about="a castle|a crown|a {H.kind} in a castle|a {H.kind}", text=[
+        "{H.First} lived in a big castle. {H.He} had [a hundred toys|a golden bed|ten hats], but {H.he} was [bored|not happy]. {H.He} did not want to [sleep|sit still] and did not want to eat. Nobody knew what to do.",
+        "[A doctor came with bitter tea. It did not help.|A clown came and danced. It did not help.] A cook came with the biggest cake in the land. It did not help. \"I do not want that,\" {H} said every time.",
+        "Then {F.a} came to the castle gate. \"I know what to do,\" {F} said. {F.He} took {H} by the hand, and they went outside. They [ran over the grass|played in the mud|climbed a tree] and [picked berries|threw stones in the pond|looked for frogs] all day. {H.s} clothes got dirty, and {H.he} laughed and laughed.",
+        "In the evening, {H} ate [three bowls of soup|a big piece of bread] and fell asleep at once. From then on, {F} came every day. <learned H>",
+    ]),
+    dict(name="shy ghost", kinds="ghost|monster", moral="friends can look very different|sometimes both are afraid",
+         who="is afraid of children|is shy|wants a friend", about="a shy ghost|ghosts|a ghost in an old house|a haunted house|a friendly ghost|a monster under the bed", text=[
+        "{H.First} lived in an old house. {H.He} was very shy. [When the wind blew, {H.he} hid in the closet.|When a mouse squeaked, {H.he} jumped.] \"Boo,\" {H.he} said to the mirror, but it was a very small boo.",
+        "One night, a girl came into the house. She had lost her cat. \"Oh no, a child!\" {H} thought and hid behind the curtain. But {H.his} feet stuck out. \"Who is there?\" asked the girl. Her voice shook. She was afraid too!",
+        "\"Please do not scream,\" {H} said. \"I am scared of you.\" The girl looked at {H.him} and began to laugh. \"I am scared of you too!\" she said. Now they were both not so scared anymore. Together they looked for the cat. {H} could look [through the walls|in the dark]. \"Meow!\" There it was, {Q1}.",
+        "The girl hugged her cat and said, \"Thank you. May I come again tomorrow?\" <happy H> After that, the old house was full of laughter. <learned H>",
+    ]),
+    dict(name="wrong spell", kinds="witch|wizard|fairy|magician", moral="it is good to read carefully|a mistake can be funny|practice makes magic",
+         who="mixes up a spell|makes a mistake with magic|loses {H.his} magic wand", about="magic|a magic spell|a funny spell|a magic wand|a magic mistake", text=[
+        "{H.First} was still learning magic. \"Today I will make [a cake|a new hat|some rain for the garden],\" {H} said. {H.He} opened the big book, waved the wand, and said, \"[Bim, bam, boo|Hocus, pocus, pie|Zip, zap, zoo]!\"",
+        "Poof! There was a lot of {color} smoke. But there was no cake. [There was a very surprised goat on the table.|The chair began to sing.|{F}, who sat by the window, was a frog!] \"Oops!\" {H} said. \"I think I read the wrong page.\"",
+        "{H} tried again. Poof! Now it rained [jam|feathers|buttons] in the house. {H} tried a third time. Poof! All the spoons danced out of the door. {H} sat down. <sad H> \"Read slowly,\" said a small voice. \"One word after the other.\"",
+        "{H} took a deep breath and read slowly. \"Bim, bam, bee!\" Pling! Everything was as before, and a small cake stood on the table. <happy H> They ate it and laughed about the dancing spoons. <learned H>",
+    ]),
+    dict(name="missing cookies", kinds="detective|cat|dog|owl|mouse|girl|boy", moral="you should look closely before you blame someone|a good detective looks twice",
+         who="looks for the missing cookies|solves a mystery", about="a mystery|missing cookies|a detective|a thief|who took the cookies", text=[
+        "The {food2} were gone! The plate was empty. \"Who took them?\" everyone asked. \"I will find out,\" {H.First} said. {H.He} put on a hat and took a [big glass|notebook].",
+        "{H} looked at the floor. There were crumbs. They went from the table to the door. \"Aha!\" {H} said. \"A clue!\" {H.He} followed the crumbs into the garden. There were small footprints too. [\"It was the cat!\" someone said. \"Wait,\" {H} said. \"These feet are too small.\"|\"It was the dog!\" someone said. \"Wait,\" {H} said. \"A dog does not walk on two feet.\"]",
+        "The crumbs stopped at {a_hiding}. {H} looked inside. There sat {F.a} with a very full tummy. \"I am sorry,\" {F} said. \"I was so hungry, and they smelled so good.\"",
+        "\"You should have asked,\" {H} said. \"Come, you can help us make new ones.\" So they all baked together, and this time there was enough for everyone. \"Case closed!\" {H} said. <learned H>",
+    ]),
+    dict(name="lost laugh", kinds="clown|king|queen|monkey|giant", moral="laughing is best when it is shared|making others happy makes you happy",
+         who="cannot laugh|lost {H.his} laugh|is sad", about="laughing|a sad {H.kind}|being happy|a joke", text=[
+        "{H.First} could not laugh anymore. [Nobody knew why.|The laugh was just gone.] {H.He} looked {Q1}, but the laugh was not there. {H.He} looked {Q2}, but the laugh was not there.",
+        "{F} wanted to help. {F.He} told a joke. {H} did not laugh. {F} made a silly face. {H} did not laugh. {F} danced with a pot on {F.his} head. {H} almost smiled, but {H.he} did not laugh.",
+        "Then {F} [slipped on a banana and fell into the mud|got the pot stuck on {F.his} head and ran into a tree]. {F} sat there with a very dirty nose. {H} went to help {F.him} up, but {H} slipped too. Splash! Now they were both full of mud. They looked at each other. \"Hee,\" {H} said. \"Hee hee. Ha ha ha!\" The laugh was back!",
+        "They laughed until their tummies hurt. <learned H>",
+    ]),
+    dict(name="slow mail", kinds="snail|turtle|sloth|worm|mailman|caterpillar", moral="slow and steady gets there too|it is worth waiting for something good",
+         who="brings the mail|is very slow|brings a letter", about="a letter|the mail|being slow|a slow {H.kind}", text=[
+        "{H.First} was very slow. But {H.he} had a big wish. {H.He} wanted to bring a letter. \"You are too slow,\" the others said. Only {F} said, \"I have a letter for my grandma. You can bring it.\"",
+        "{H} took the letter and went off. {H.He} went over a stone. {H.He} went around a puddle. It began to rain, and {H} held the letter dry. The sun came out, and {H} went on and on. [A day went by.|Night came, and the stars came out.] \"I will not give up,\" {H} said.",
+        "At last {H} came to grandma's house. Knock, knock. \"A letter for you!\" {H} said. Grandma opened it and [smiled|cried a little because she was so happy]. \"The fast mail always loses my letters,\" she said. \"You brought it dry and safe.\"",
+        "From then on, everyone who had an important letter gave it to {H}. <happy H> <learned H>",
+    ]),
+    dict(name="sea and land", kinds="mermaid|fish|dolphin|crab|octopus|whale|seal|goldfish|seahorse|starfish", moral="home is where your friends are|the sea is big, and friendship is bigger|it is fun to see new things, and it is good to come home",
+         who="lives in the sea|wants to see the land|finds a {T} in the sea", about="the sea|the deep sea|under the water|life in the sea|a {H.kind} in the sea|the ocean", thing="portable", text=[
+        "Deep in the [blue|dark|warm] sea lived {H.a}. [The water was clear, and the plants danced.|Little fish swam in and out of the rocks.] {H} loved to find things that fell from the ships.",
+        "One day, {H} found {T.a} on the sand. \"What is this?\" {H} asked. Nobody in the sea knew it. [\"It is something to eat,\" said the crab. But it did not taste good.|\"It is a hat,\" said the crab. But it did not fit.] So {H} swam up to the top to ask.",
+        "On a rock sat {F.a} who was crying. \"I dropped my {T} into the water,\" {F} said. \"Now it is gone.\" \"Is this it?\" {H} asked and held up {T.the}. {F.s} eyes grew big. <thanks F> {F} showed {H} what it was for. <happy H>",
+        "From then on, they met at the rock every [evening|week]. {F} told about the land, and {H} told about the sea. <learned H>",
+    ]),
+    dict(name="first school day", moral="new things get easier with a friend|the first day is the hardest|it is okay to be new",
+         who="goes to school|has {H.his} first day at school|is new at school", about="school|the first day of school|a new school|being new|a teacher", child=True, text=[
+        "It was {H.s} first day at school. {H.He} had a new [{color} bag|pair of shoes|pencil box], but {H.his} tummy felt funny. \"What if nobody likes me?\" {H} asked. \"Just be yourself,\" {E} said and gave {H.him} a kiss.",
+        "The room was full of children. {H} sat down in the last row. {H.He} did not say a word. Then {H.his} pencil fell down and rolled away. A hand picked it up. \"Here,\" said {F.a}. \"I am new too. Can I sit with you?\" {H} nodded.",
+        "The teacher [read a story about a bear|showed them the letter A|sang a song with them]. {H} and {F} [laughed|whispered|shared a red apple]. When the bell rang, {H} was surprised. \"Is it over already?\" {H} asked.",
+        "{E} was waiting at the gate. \"How was it?\" {E} asked. \"[Can I go again tomorrow|It was great]?\" {H} said. <learned H> <endone H>",
+    ]),
+    dict(name="vegetables", moral="you should try before you say no|new things can taste good|it is fun to grow your own food",
+         who="does not like vegetables|does not want to eat {H.his} soup|only eats {food2}", about="vegetables|eating vegetables|dinner|soup|a {veg}", text=[
+        "{H.First} did not like vegetables. \"Please try the {veg},\" {E} said. \"No!\" {H} said. \"I only want {food2}.\" Every evening it was the same.",
+        "<day>, {H} visited {F}. {F} had a small garden. \"Come and help me,\" {F} said. They dug in the dirt and pulled out a big {veg}. {H} washed it and carried it inside. It was heavy! Then they cut it and put it into a pot with [a little salt|some butter|some green herbs].",
+        "It smelled good. \"Do you want to try?\" {F} asked. {H} took a very, very small bite. {H} closed {H.his} eyes. Then {H.he} opened them. \"Oh!\" {H} said. \"It is good!\" {H} ate the whole bowl.",
+        "At home, {H} said, \"Can we have {veg} tomorrow?\" {E} was so surprised that {E.he} dropped the spoon. <learned H>",
+    ]),
+    dict(name="rainbow end", moral="the best treasure is a day with a friend|the way can be more fun than the goal",
+         who="looks for the end of the rainbow|follows a rainbow", about="a rainbow|the end of the rainbow|colors in the sky", text=[
+        "After the rain, there was a big rainbow over {P}. \"[They say there is gold at the end of it|Where does it end?],\" {H.First} said. \"Let us go and look,\" said {F}. So they put on their boots and went off.",
+        "They walked [over the hill|through the wet grass|across a stream]. They jumped in [three|seven|all the] puddles. They found [a snail with a golden shell|a feather with all the colors|sweet wild berries]. But the rainbow was always a little further away. Then it was gone.",
+        "\"Oh,\" {H} said. \"No gold.\" They sat down on a log. They were wet and tired. {F} took out [two cookies|an apple] and gave half to {H}. They looked at each other's muddy faces and began to laugh. \"You have mud on your nose!\" {H} said. \"So do you!\" said {F}.",
+        "On the way home, they sang the whole time. \"That was better than gold,\" {H} said. <learned H>",
+    ]),
+    dict(name="opening the box", moral="it is good to be curious, but ask first|small things can hold big surprises",
+         who="finds a box|opens a strange box", about="a box|a strange box|a surprise in a box|something in a box", text=[
+        "There was a box [in front of the door|under the stairs|on the table]. It was {color}, and it moved a little. [When {H.First} saw it|When {H.First} came closer], {H.he} heard a sound. [Scratch, scratch.|Tick, tick.|Peep!] \"What is in there?\" {H} asked.",
+        "\"Maybe it is a [monster|snake],\" said {F}. \"Maybe it is a [cake|new toy],\" {H} said. They [shook it a little|put an ear on it|walked around it]. Nobody wanted to open it first. \"Let us do it together,\" {F} said. One, two, three!",
+        "When {H} opened the box, out jumped [a little puppy with a red bow|a tiny kitten|a fluffy white rabbit]! It [licked {H.s} nose|ran around in a circle|sneezed]. In the box was a letter. \"[I need a home. Will you take care of me?|My name is Button. Please be my friend.]\"",
+        "\"Can we keep it?\" {H} asked {E}. {E} smiled. \"If you take care of it every day.\" \"I promise!\" {H} said. <happy H> <learned H>",
+    ]),
+    dict(name="grandpa made", moral="things made with love last the longest|time together is the best gift|it is fun to make things together",
+         who="builds a {build_thing} with {H.his} grandpa|helps {H.his} grandpa", about="a grandpa|Grandpa|making a {build_thing}|a {build_thing}|a boat and a grandpa", child=True, text=[
+        "Grandpa made a {build_thing} for {H.First}. It was [made of wood|{color} and shiny|small but strong]. \"[I made it with my own hands|I worked on it all winter],\" Grandpa said. \"Do you like it?\" \"I love it!\" {H} said.",
+        "They took it outside. {H} [ran ahead|could not wait]. But something was wrong. The {build_thing} [fell over|made a funny sound|did not move]. \"Hm,\" Grandpa said and scratched his head. \"I think we forgot something. Will you help me?\"",
+        "{H} held the nails, and Grandpa used the hammer. Tap, tap, tap! {H} painted [a star|a smile|{H.his} name] on it. \"Now it is our {build_thing},\" Grandpa said. They tried it again. It worked! <happy H>",
+        "They played until it was dark. \"Grandpa,\" {H} said, \"you are the best.\" Grandpa laughed. \"You are, too.\" <learned H>",
+    ]),
 ]
+
+# "is afraid" -> "was afraid": the first word of a "who" phrase in the past
+PAST = dict(pair.split(":") for pair in """is:was wants:wanted has:had cannot:could_not learns:learned loves:loved finds:found makes:made
+gets:got goes:went does:did thinks:thought tells:told helps:helped plays:played likes:liked meets:met builds:built sees:saw hears:heard
+saves:saved plants:planted grows:grew eats:ate bakes:baked looks:looked trades:traded gives:gave moves:moved misses:missed rides:rode
+drives:drove sails:sailed talks:talked fights:fought cries:cried catches:caught hides:hid paints:painted spills:spilled sleeps:slept
+becomes:became tricks:tricked feeds:fed runs:ran loses:lost breaks:broke wishes:wished visits:visited explores:explored shares:shared
+collects:collected flies:flew mixes:mixed solves:solved brings:brought lives:lived follows:followed opens:opened""".split())
