@@ -27,6 +27,7 @@ A story, please.|Please tell me a bedtime story.|I want a story.|Tell me somethi
 I am bored.|Tell me another story.|One more story, please.|Story time!|I cannot sleep. Tell me a story.|Make up a story.
 Once upon a time|Tell me a nice story for my children.|story|Go on, tell me a story!""".replace("\n", "|").split("|")
 CONTINUE = ["Continue this story: {X}", "Continue: {X}", "Please go on: {X}", "Finish this story: {X}", "What happens next? {X}"]
+ANNOUNCE = ["Here is a story about", "Here is a story about", "This is a story about", "Here is a little story about"]
 SYSTEMS = ["You are a helpful assistant.", "You are a helpful assistant.", "You tell stories to children.", "You are a storyteller.",
            "You are a kind assistant who tells short stories.", "Be brief and friendly."]
 
@@ -94,7 +95,11 @@ def chat(item, rng):
         if len(sentences) == 3 and story.count('"', 0, len(story) - len(sentences[2])) % 2 == 0:
             start = " ".join(sentences[:2])
             return dialogue([(rng.choice(CONTINUE).replace("{X}", start), sentences[2])], rng)
-    turns = [(request(item, rng), story)]
+    question = request(item, rng)
+    if item["topics"] and item["topics"][0].lower() in question.lower() and rng.random() < 0.7:
+        # naming the topic first helps a small model to keep to it
+        story = f"{rng.choice(ANNOUNCE)} {item['topics'][0]}." + ("\n\n" if "\n" in story else " ") + story
+    turns = [(question, story)]
     if rng.random() < 0.1:
         turns.append((casual(rng.choice(THANKS), rng), suggest(THANKS_BACK, rng)))
     return dialogue(turns, rng)
@@ -149,7 +154,7 @@ def main():
     parser.add_argument("--stories", required=True, help="output of generate.py")
     parser.add_argument("--teacher", required=True, help="output of teachers.py")
     parser.add_argument("--out", required=True)
-    parser.add_argument("--chat-share", type=float, default=0.3, help="share of the generated stories told as an answer")
+    parser.add_argument("--chat-share", type=float, default=0.5, help="share of the generated stories told as an answer")
     parser.add_argument("--talk", type=float, default=0.08, help="small-talk dialogues per generated story")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -159,7 +164,9 @@ def main():
             out.write(json.dumps({"part": part, "text": text}) + "\n")
         for line in open(args.stories):
             item = json.loads(line)
-            if rng.random() < args.chat_share:
+            # heroes other than children show better how the story follows the request
+            child = any(re.search(r"\b(girl|boy)\b", topic) for topic in item["topics"])
+            if rng.random() < args.chat_share * (0.6 if child else 1.4):
                 write("chat", chat(item, rng))
             else:
                 write("story", item["text"])

@@ -204,7 +204,11 @@ class Teller:
         if rule == "OPEN":
             roll = self.rng.random()
             rule = "openme" if hero.first_person else "opendirect" if roll < 0.33 else "open"
-            if roll > 0.88 and not hero.first_person:
+            friend = self.slots["F"]
+            if roll < 0.07 and hero.named and friend.named and hero.kind != friend.kind and not hero.first_person:
+                rule = "openpair"
+                self.known.update("HF")
+            elif roll > 0.8 and not hero.first_person:
                 return self.choose(self.summary())
         elif rule == "END":
             rule = "end" if self.rng.random() < 0.7 else "endone"
@@ -258,6 +262,8 @@ class Teller:
         if slot == "H":
             if not who.named:
                 return (article(f"{who.trait} {who.kind}") if self.rng.random() < 0.5 else f"the {who.trait} {who.kind}") + tail
+            if not form and self.rng.random() < 0.3:
+                return self.indefinite(who)
             if who.kind in ("girl", "boy"):
                 return who.name + tail
             return f"{who.name} the {who.kind}{tail}"

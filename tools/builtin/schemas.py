@@ -18,6 +18,9 @@ RULES = {
         "[Near|Close to] {P}, there lived {X.a}. <likes X>",
         "In a [small|quiet|dark|green|far|big] {P.noun}, there lived {X.a}. <likes X>",
     ],
+    "openpair": [
+        "A {X.kind} and a {F.kind} [were friends|lived {P.in}|met {P.in}]. The {X.kind} was called {X.name}, and the {F.kind} was called {F.name}. ",
+    ],
     "opendirect": [
         "{X.First} [woke up early|looked out of the window|sat {P.in}|walked {P.to}|was {P.in}]. ",
         "It was a [sunny|rainy|cold|quiet|warm|windy] [day|morning|afternoon]. {X.First} [looked out of the window|was at home|had nothing to do|was happy]. ",
@@ -163,7 +166,7 @@ SCHEMAS = [
     dict(name="storm", moral="friends keep each other safe|a storm always ends|it is good to be together when you are scared",
          who="is caught in a storm|helps a friend in the rain", about="a storm|a rainy day|the rain|thunder and lightning", text=[
         "<OPEN H> <dayout>, {H} and {F} were playing {P.in}. [The sun was shining.|They were having so much fun.|]",
-        "Then the sky turned [dark|gray]. The wind began to blow. [Drip, drop, drip!|Plop! A big drop fell on {H.s} nose.|] It began to rain. [\"A storm is coming!\" {F} said.|Boom! went the thunder.] <scared H>",
+        "Then the sky turned [dark|gray]. The wind began to blow. [Drip, drop, drip!|Plop! A big drop fell on {H.s} nose.|] It began to rain. [\"A storm is coming!\" {F} said.|Boom went the thunder.] <scared H>",
         "\"We must find a dry place!\" {F} said. They ran and ran. [They found a hollow tree and went inside.|They saw a little hut and ran to it.|They found a small cave and sat close together.|They hid under a big leaf.] "
         "[It was small but dry.|The rain could not reach them there.] {F} held {H.s} hand. \"[We are safe here|The storm will go away soon|Let us sing a song],\" {F.he} said.",
         "They [told stories|sang songs|counted the thunder] until the rain stopped. Then the sun came out. \"Look!\" {H} said. There was a [big|bright|beautiful] rainbow in the sky. <happy H>",
@@ -449,7 +452,7 @@ SCHEMAS = [
     # shorter stories that start right with what happens
     dict(name="blown away", moral="friends are quick to help|the wind likes to play too",
          who="loses {H.his} {T} in the wind|runs after {H.his} {T}", about="the wind|a {T} that flies away|a windy day|a runaway {T}", thing="wear", text=[
-        "[The wind blew {H.s} {T} away.|Whoosh! The wind took {H.s} {T}.|It was a windy day. {H.First} lost {H.his} {T} in the wind.] It flew [over the fence|over the house|high up in the air]. \"Stop! Come back!\" {H} called and ran after it.",
+        "[The wind blew {H.s} {T} away.|The wind blew the {T} away. It was {H.s} favorite {T}.|Whoosh! The wind took {H.s} {T}.|It was a windy day. {H.First} lost {H.his} {T} in the wind.] It flew [over the fence|over the house|high up in the air]. \"Stop! Come back!\" {H} called and ran after it.",
         "The {T} landed on [a cow|a tall bush|the water]. {H} was almost there. But the wind took it again. {H} ran and ran. {H.He} was [tired|out of breath]. <sad H>",
         "{F} saw the {T} fly by and jumped up high. {F.He} caught it! \"Is this yours?\" {F} asked. <thanks H> {H} put the {T} on and held it tight. Then {H} and {F} walked home and [laughed about the silly wind|sang a song]. <endone H>",
     ]),
