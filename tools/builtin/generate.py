@@ -128,7 +128,7 @@ def pick_helper(rng, taken):
 PORTABLE = {"air", "toy", "soft", "music", "quiet", "art", "wear", "small", "magic", "tool", "extra"}
 
 
-def pick_thing(rng, need, hero):
+def pick_thing(rng, need):
     while True:
         if need in ("portable", None) and rng.random() < 0.3:
             row = [rng.choice(lx.EXTRA_THINGS), "extra", "played with it", "-", "-"]
@@ -174,8 +174,8 @@ def pick_slots(rng, schema):
     spots = rng.sample(lx.SPOTS, 3)
     return {
         "H": hero, "F": friend, "E": pick_elder(rng, hero), "W": helper,
-        "T": pick_thing(rng, schema.get("thing"), hero), "P": pick_place(rng),
-        "S": Slot(skill[0], did=skill[1], doing=skill[2], where=skill[3], what=skill[4]),
+        "T": pick_thing(rng, schema.get("thing")), "P": pick_place(rng),
+        "S": Slot(skill[0], did=skill[1], doing=skill[2], where=skill[3]),
         "R": Slot(fear[0], When=capital(fear[1]), why=fear[2], help=article(fear[3].removeprefix("a "))),
         "D": Slot(food, a=article(food), short=food.split(" of ")[-1]),
         "dish": Slot(dish.split(" ", 1)[1], a=dish), "food2": rng.choice(lx.TREATS), "plant": rng.choice(lx.PLANTS),
@@ -195,7 +195,7 @@ class Teller:
     """Expands the grammar for one story."""
 
     def __init__(self, rng, schema):
-        self.rng, self.schema, self.known = rng, schema, set()
+        self.rng, self.schema, self.known, self.lead = rng, schema, set(), None
         self.slots = pick_slots(rng, schema)
 
     def call(self, match):
@@ -208,7 +208,7 @@ class Teller:
             if roll < 0.07 and hero.named and friend.named and hero.kind != friend.kind and not hero.first_person:
                 rule = "openpair"
                 self.known.update("HF")
-            elif roll > 0.8 and not hero.first_person:
+            elif roll > 0.6 and not hero.first_person:
                 return self.choose(self.summary())
         elif rule == "END":
             rule = "end" if self.rng.random() < 0.7 else "endone"
@@ -222,7 +222,8 @@ class Teller:
 
     def summary(self):
         """An opening that says what the story is about."""
-        first, rest = self.rng.choice(self.schema["who"].split("|")).split(" ", 1)
+        self.lead = self.rng.choice(self.schema["who"].split("|"))
+        first, rest = self.lead.split(" ", 1)
         start = "<once> there was" if first in ("is", "wants", "cannot", "loves", "does", "likes") else "This is the story of"
         return f"{start} {{H.a}} who {PAST.get(first, first).replace('_', ' ')} {rest}. "
 
@@ -319,7 +320,10 @@ class Teller:
                 if friend.kind in story and friend.kind not in ("girl", "boy"):
                     out.append(f"{article(hero.kind)} and {article(friend.kind)}")
                     out.append(f"{article(hero.kind)} and {article(friend.kind)}")
-        return sorted(set(out), key=lambda t: rng.random())
+        out = sorted(set(out), key=lambda t: rng.random())
+        if self.lead and rng.random() < 0.7:  # what the first sentence says comes first
+            out.insert(0, expand(f"{kind} who {self.lead}"))
+        return out
 
     def fill_topic(self, match):
         slot, form = match.groups()

@@ -197,33 +197,35 @@ OUTDOOR = set("park forest garden beach river lake hill farm meadow mountain pon
 SPOTS = words("""under the bed, behind the door, under a big leaf, in a hollow log, behind the couch, under the table, in the tall grass,
 on top of the shelf, inside an old boot, behind a big rock, up in a tree, in the laundry basket, under a pile of leaves, in the mud
 by the gate, next to the old well, inside a flower pot, under the stairs, in the dog's bed, behind the curtain, beside the pond""")
+# to do it | did it | doing it | where
 SKILLS = """
-swim|swam|swimming|in the lake|the water
-ride a bike|rode a bike|riding|in the yard|the bike
-sing|sang|singing|for everyone|the song
-dance|danced|dancing|to the music|the steps
-paint|painted|painting|on a big paper|the paint
-bake|baked|baking|in the kitchen|the dough
-read|read|reading|from a big book|the letters
-whistle|whistled|whistling|a happy tune|the sound
-climb trees|climbed trees|climbing|all the way up|the branches
-jump rope|jumped rope|jumping|in the yard|the rope
-skate|skated|skating|on the ice|the ice
-fly|flew|flying|over the trees|the wind
-play the drum|played the drum|drumming|for everyone|the drum
-play the piano|played the piano|playing|for everyone|the keys
-cook|cooked|cooking|in the kitchen|the pots
-draw|drew|drawing|on a big paper|the pencil
-juggle|juggled|juggling|with three balls|the balls
-count to ten|counted to ten|counting|out loud|the numbers
-write|wrote|writing|on a sheet of paper|the letters
-catch a ball|caught a ball|catching|in the park|the ball
-tie a knot|tied a knot|tying|with a rope|the rope
-fish|fished|fishing|by the river|the line
-knit|knitted|knitting|by the fire|the yarn
-do magic tricks|did magic tricks|practicing|for everyone|the trick
-play soccer|played soccer|kicking|in the park|the ball
+swim|swam|swimming|in the lake
+ride a bike|rode a bike|riding|in the yard
+sing|sang|singing|for everyone
+dance|danced|dancing|to the music
+paint|painted|painting|on a big paper
+bake|baked|baking|in the kitchen
+read|read|reading|from a big book
+whistle|whistled|whistling|a happy tune
+climb trees|climbed trees|climbing|all the way up
+jump rope|jumped rope|jumping|in the yard
+skate|skated|skating|on the ice
+fly|flew|flying|over the trees
+play the drum|played the drum|drumming|for everyone
+play the piano|played the piano|playing|for everyone
+cook|cooked|cooking|in the kitchen
+draw|drew|drawing|on a big paper
+juggle|juggled|juggling|with three balls
+count to ten|counted to ten|counting|out loud
+write|wrote|writing|on a sheet of paper
+catch a ball|caught a ball|catching|in the park
+tie a knot|tied a knot|tying|with a rope
+fish|fished|fishing|by the river
+knit|knitted|knitting|by the fire
+do magic tricks|did magic tricks|practicing|for everyone
+play soccer|played soccer|kicking|in the park
 """
+# what one is afraid of | when | why | what helps
 FEARS = """
 the dark|when the light went out|the shadows looked like monsters|a small lamp
 thunder|when a storm came|the sky went boom|a warm blanket

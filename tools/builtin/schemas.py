@@ -1,7 +1,8 @@
 """The story grammar: shared rules and story schemas.
 
 [a|b]      one of the alternatives (may nest, may be empty)
-<rule A>   expands RULES["rule"] with {X} bound to slot A (and {Y}, {Z} to further ones)
+<rule A>   expands RULES["rule"] with {X} bound to slot A (and {Y}, {Z} to further ones); <OPEN H> and <END H F> choose
+           among the openings and the endings
 {H} {H.he} a slot of the story: H hero, F friend, E a grown-up, W a helper animal, T a thing, P a place, D a food,
            S a skill, R a fear; see generate.py for the attributes
 ^          makes the next letter a capital (needed only after a closing quote)
@@ -93,8 +94,8 @@ RULES = {
              "{X} had {T.a}.", "{X} had {T.a}.", "{X} found {T.a} {P.in}.", "{E} gave {X} {T.a}."],
 }
 
-# Each schema: what it can be about, its moral, which hero kinds it fits, what the thing must be, the paragraphs.
-# "who": "a HERO who ..." phrases for requests; "about": plain topics for requests.
+# Each schema: its moral, requests that fit it ("who": "a HERO who ..."; "about": plain topics), what sort of thing it needs
+# ("thing"), the kinds of heroes it is for ("kinds", or "child"), and the paragraphs of the story.
 SCHEMAS = [
     dict(name="lost thing", moral="a good friend helps you look|it is good to take care of your things|it is wise not to give up",
          who="lost {H.his} {T}|cannot find {H.his} {T}|looks for {H.his} {T}", about="a lost {T}|losing something|finding a lost {T}",
@@ -121,7 +122,7 @@ SCHEMAS = [
         "<learned H> <END H F>",
     ]),
     dict(name="fear", moral="it is okay to be scared|being brave means trying even when you are scared|a friend can make you brave|there was nothing to fear",
-         who="is afraid of {R}|is scared of {R}|learns to be brave", about="being brave|being afraid of {R}|fear|courage", fear=True, text=[
+         who="is afraid of {R}|is scared of {R}|learns to be brave", about="being brave|being afraid of {R}|fear|courage", text=[
         "<OPEN H> But {H} had a secret. {H.He} was [afraid|very afraid|scared] of {R}. {R.When}, {R.why}. <scared H>",
         "<day>, {H} told {F} about it. \"[Please do not laugh|I feel silly], but I am afraid of {R},\" {H} said. {F} did not laugh. "
         "\"[Everyone is afraid of something|I was afraid of {R} too|That is all right],\" {F} said. <help F>",
@@ -232,7 +233,7 @@ SCHEMAS = [
         "{H} showed it to {F}, and they [danced around it|looked at it all day|sat next to it and smiled]. <learned H> <END H F>",
     ]),
     dict(name="learning a skill", moral="you can do it if you keep trying|everyone falls before they fly|practice makes you better",
-         who="wants to {S}|wants to learn how to {S}|cannot {S}|learns to {S}", about="learning to {S}|{S.doing}|not giving up", skill=True, text=[
+         who="wants to {S}|wants to learn how to {S}|cannot {S}|learns to {S}", about="learning to {S}|{S.doing}|not giving up", text=[
         "<OPEN H> More than anything, {H} wanted to {S}. But {H.he} did not know how.",
         "<day>, {H} tried {S.where}. [It went wrong.|Oh no! It did not work at all.|{H.He} tried once. {H.He} tried twice.] [Some others laughed at {H.him}.|{H} fell down and everything went wrong.|It was much harder than it looked.] <sad H> \"I will never learn it,\" {H} said.",
         "{F} saw {H.him}. \"[Do not give up|I could not do it at first either|You just need to practice],\" {F} said. \"I will show you.\" {F} showed {H} how to do it, slowly, step by step. [\"Again!\" said {F}. And {H} tried again.|] Every day they practiced together {S.where}. Each day it went a little better.",
