@@ -242,11 +242,12 @@ class Teller:
             text = self.introduce(slot, value, form)
             if text:
                 return text
-        text = getattr(value, form) if form and form not in ("a", "First") else str(value)
-        if form == "a":
-            text = value.a if not isinstance(value, Who) or slot == "W" else self.indefinite(value)
-        elif form == "First":
+        if form == "a" and slot in "HF":
+            text = self.indefinite(value)
+        elif form in (None, "First"):
             text = str(value)
+        else:
+            text = getattr(value, form)
         return SLOT.sub(self.fill, text)
 
     def introduce(self, slot, who, form):
@@ -299,7 +300,7 @@ class Teller:
         expand = lambda t: VOWEL.sub(r"\1n ", SLOT.sub(lambda m: SLOT.sub(self.fill_topic, self.fill_topic(m)), t))
         out.append(expand(rng.choice(self.schema["about"].split("|"))))
         if not hero.first_person and (hero.kind in story or hero.named and hero.name in story):
-            adjective = f"{hero.trait} " if hero.an[2:].strip() in story or f"{hero.trait} {hero.kind}" in story else ""
+            adjective = f"{hero.trait} " if f"{hero.trait} {hero.kind}" in story else ""
             kind = article(adjective + hero.kind)
             out.append(expand(f"{kind} who " + rng.choice(self.schema["who"].split("|"))))
             out.append(expand(f"{kind} who " + rng.choice(self.schema["who"].split("|"))))
