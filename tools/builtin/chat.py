@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Turn generated stories into training documents: raw stories, story requests with answers, and small talk.
 
 Input: the JSON lines of generate.py and teachers.py.  Output: JSON lines {"part": story|chat|talk|teacher, "text": ...}

@@ -1,4 +1,6 @@
-"""Check a model file: a forward pass in plain NumPy over its dequantised tensors against PyTorch, greedy text for greedy text."""
+# SPDX-License-Identifier: MIT
+"""Check a model file: a forward pass in plain NumPy over its dequantised tensors against PyTorch, greedy text for
+greedy text."""
 
 import argparse
 
@@ -69,7 +71,7 @@ def main():
     for position in range(len(ids) + args.tokens - 1):
         logits = plain.next(ids[position], position)
         with torch.inference_mode():
-            other = builtin.logits(torch.tensor([ids[:position + 1]]))[0, -1].numpy()
+            other = builtin.logits(torch.tensor([ids[: position + 1]]))[0, -1].numpy()
         worst = max(worst, float(np.abs(other - logits).max()))
         if position + 1 == len(ids):
             token = int(logits.argmax())
@@ -79,7 +81,11 @@ def main():
             ids.append(token)
     text = builtin.tokenizer.decode(produced)
     print(text)
-    print("NumPy and PyTorch over the file: greedy text", "equal" if text == torched else "DIFFERENT", f"- largest logit difference {worst:.2e}")
+    print(
+        "NumPy and PyTorch over the file: greedy text",
+        "equal" if text == torched else "DIFFERENT",
+        f"- largest logit difference {worst:.2e}",
+    )
     if args.checkpoint:
         state = torch.load(args.checkpoint, map_location="cpu")
         builtin.model = Qwen3(state["config"]).eval()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Evaluate a built-in model file: bits per byte against the teacher, and samples to read.
 
 Bits per byte: the text is cut at spaces into pieces of at most 1024 bytes that do not overlap; each piece is encoded

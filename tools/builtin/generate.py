@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Generate children's stories from a small story-world grammar, with requests that fit them.
 
 Every story picks a schema (schemas.py), fills its slots with characters, things and places (lexicon.py) and

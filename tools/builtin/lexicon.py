@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Word lists of the story world."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Qwen3 (as Hugging Face's Qwen3ForCausalLM computes it), just enough for training and checking."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The story grammar: shared rules and story schemas.
 
 [a|b]      one of the alternatives (may nest, may be empty)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Sample training stories from the teacher model TinyStories-656K.
 
 The teacher is a small trained LlamaForCausalLM.  It is run here by a plain batched forward pass with a
@@ -35,14 +36,15 @@ class Teacher:
 
     def new_cache(self, batch, length):
         shape = (batch, self.kv_heads, length, self.head_dim)
-        return [[torch.zeros(shape, device=self.device) for _ in "kv"]
-                for _ in range(self.config["num_hidden_layers"])]
+        return [
+            [torch.zeros(shape, device=self.device) for _ in "kv"] for _ in range(self.config["num_hidden_layers"])
+        ]
 
     def norm(self, x, name):
         return F.rms_norm(x, x.shape[-1:], self.weights[name], self.config["rms_norm_eps"])
 
     def rotate(self, x, start):
-        cos, sin = self.cos[start:start + x.shape[2]], self.sin[start:start + x.shape[2]]
+        cos, sin = self.cos[start : start + x.shape[2]], self.sin[start : start + x.shape[2]]
         a, b = x.chunk(2, -1)
         return x * cos + torch.cat((-b, a), -1) * sin
 
@@ -53,12 +55,14 @@ class Teacher:
         for layer, (keys, values) in enumerate(cache):
             p = f"model.layers.{layer}."
             h = self.norm(x, p + "input_layernorm.weight")
-            q, k, v = (F.linear(h, w[f"{p}self_attn.{m}_proj.weight"]).view(batch, n, -1, self.head_dim)
-                       .transpose(1, 2) for m in "qkv")
-            keys[:, :, start:start + n] = self.rotate(k, start)
-            values[:, :, start:start + n] = v
+            q, k, v = (
+                F.linear(h, w[f"{p}self_attn.{m}_proj.weight"]).view(batch, n, -1, self.head_dim).transpose(1, 2)
+                for m in "qkv"
+            )
+            keys[:, :, start : start + n] = self.rotate(k, start)
+            values[:, :, start : start + n] = v
             q = self.rotate(q, start)
-            ks, vs = keys[:, :, :start + n], values[:, :, :start + n]
+            ks, vs = keys[:, :, : start + n], values[:, :, : start + n]
             if n == 1:  # one position: group the query heads of a kv head into rows
                 q = q.reshape(batch, self.kv_heads, -1, self.head_dim)
                 h = F.scaled_dot_product_attention(q, ks, vs)
@@ -102,8 +106,8 @@ def sample_batch(teacher, prompts, temperature, top_p, limit):
         tokens[:, pos] = step[:, 0]
         done |= step[:, 0] == eos
         if pos % squeeze_every == 0 and done.any():
-            for row in tokens[done, 1:pos + 1].tolist():
-                finished.append(row[:row.index(eos)] if eos in row else row)
+            for row in tokens[done, 1 : pos + 1].tolist():
+                finished.append(row[: row.index(eos)] if eos in row else row)
             keep = ~done
             if keep.sum() < batch * 0.06:  # a few long stragglers are not worth the time
                 return finished
@@ -117,52 +121,90 @@ def sample_batch(teacher, prompts, temperature, top_p, limit):
 
 NAMES = """Tom Lily Ben Mia Sam Anna Max Lucy Tim Sara Jack Amy Leo Zoe Finn Ella Bob Ruby Joe Nina Oscar Ivy Luke
 Rosie Sue Jill Molly Emma Noah Kate Billy Daisy Jane Mark Jim Lola Fred Grace Harry Alice""".split()
-ADJECTIVES = "little big small brave shy clever funny kind tiny sad happy lonely curious young old grumpy silly".split()
-ANIMALS = """cat dog rabbit bear fox mouse duck frog bird squirrel turtle lion elephant monkey owl hedgehog pig horse cow
+ADJECTIVES = (
+    "little big small brave shy clever funny kind tiny sad happy lonely curious young old grumpy silly".split()
+)
+ANIMALS = (
+    """cat dog rabbit bear fox mouse duck frog bird squirrel turtle lion elephant monkey owl hedgehog pig horse cow
 sheep goat bee ant butterfly snail fish whale dolphin crab penguin deer wolf dragon dinosaur giraffe zebra tiger hen
 puppy kitten worm spider ladybug parrot snake""".split()
+)
 PEOPLE = """girl boy king queen princess prince farmer baker fairy pirate robot man woman wizard witch giant teacher
 doctor sailor chef painter clown snowman grandma grandpa""".split()
-THINGS = """red ball|blue kite|toy boat|shiny key|teddy bear|drum|book|magic hat|cake|balloon|bike|wagon|bell|lamp|flower
+THINGS = """red ball|blue kite|toy boat|shiny key|teddy bear|drum|book|magic hat|cake|balloon|bike|wagon|bell|lamp|
+flower
 |apple|umbrella|box|blanket|toy train|rocket|truck|cookie|pumpkin|doll|crayon|swing|rope|ladder|bucket|candle|coat|pair
 |puzzle|jar of honey|map|feather|stone|necklace|star|snowball|pillow|clock|basket|guitar|sandwich|scarf|mirror
-|car|seed|ring|telescope|whistle|tent|boot|shell|plane|bottle""".replace("\n", "").split("|")
+|car|seed|ring|telescope|whistle|tent|boot|shell|plane|bottle""".replace(
+    "\n", ""
+).split(
+    "|"
+)
 PLACES = """forest garden farm park river beach castle village mountain kitchen school zoo lake cave pond meadow attic
 city barn hill playground market library house train island field""".split()
 PATTERNS = [
-    "{N} had a {T}. ", "One day, {N} went to the {P}. ", "{N} and {M} were at the {P}. ", "{N} was a {J} {A}. ",
-    "Once upon a time, there was a {J} {A} named {N}. ", "Once upon a time, there was a {J} {H} who lived near a {P}. ",
-    "One day, a {J} {A} found a {T} in the {P}. ", "{N} loved to play in the {P}. ", "{N} was sad. ",
-    "There was once a {H} who had a {T}. ", "It was a rainy day. {N} wanted to go to the {P}. ",
-    "One sunny morning, {N} saw a {J} {A} in the {P}. ", "{N} lost a {T}. ", "A {A} and a {B} were best friends. ",
-    "{N} and {M} wanted the same {T}. ", "The {H} had a {J} {A}. ", "Once there was a {T} that could talk. ",
-    "In the {P}, there lived a {J} {A}. ", "{N} heard a loud noise in the {P}. ", "{N} was afraid of the {A}. ",
-    "It was {N}'s birthday. ", "The {T} was broken. {N} wanted to fix it. ", "It was a windy day. {N} took the {T} outside. ",
-    "{N} wanted to be a {H}. ", "A {J} {A} lived in a {P} with a {H}. ", "Mom gave {N} a {T}. ", "\"Look!\" said {N}. \"A {T}!\" ",
-    "Once upon a time, in a {P}, there was a {T}. ", "{N} the {A} was very {J}. ", "The {A} was hungry. ",
-    "One night, {N} could not sleep. ", "{N} went to visit a {H}. ",
+    "{N} had a {T}. ",
+    "One day, {N} went to the {P}. ",
+    "{N} and {M} were at the {P}. ",
+    "{N} was a {J} {A}. ",
+    "Once upon a time, there was a {J} {A} named {N}. ",
+    "Once upon a time, there was a {J} {H} who lived near a {P}. ",
+    "One day, a {J} {A} found a {T} in the {P}. ",
+    "{N} loved to play in the {P}. ",
+    "{N} was sad. ",
+    "There was once a {H} who had a {T}. ",
+    "It was a rainy day. {N} wanted to go to the {P}. ",
+    "One sunny morning, {N} saw a {J} {A} in the {P}. ",
+    "{N} lost a {T}. ",
+    "A {A} and a {B} were best friends. ",
+    "{N} and {M} wanted the same {T}. ",
+    "The {H} had a {J} {A}. ",
+    "Once there was a {T} that could talk. ",
+    "In the {P}, there lived a {J} {A}. ",
+    "{N} heard a loud noise in the {P}. ",
+    "{N} was afraid of the {A}. ",
+    "It was {N}'s birthday. ",
+    "The {T} was broken. {N} wanted to fix it. ",
+    "It was a windy day. {N} took the {T} outside. ",
+    "{N} wanted to be a {H}. ",
+    "A {J} {A} lived in a {P} with a {H}. ",
+    "Mom gave {N} a {T}. ",
+    '"Look!" said {N}. "A {T}!" ',
+    "Once upon a time, in a {P}, there was a {T}. ",
+    "{N} the {A} was very {J}. ",
+    "The {A} was hungry. ",
+    "One night, {N} could not sleep. ",
+    "{N} went to visit a {H}. ",
 ]
 
 
 def opening(rng):
     name, other = rng.sample(NAMES, 2)
     animal, second = rng.sample(ANIMALS, 2)
-    text = rng.choice(PATTERNS).format(N=name, M=other, A=animal, B=second, J=rng.choice(ADJECTIVES),
-                                       H=rng.choice(PEOPLE), T=rng.choice(THINGS), P=rng.choice(PLACES))
+    text = rng.choice(PATTERNS).format(
+        N=name,
+        M=other,
+        A=animal,
+        B=second,
+        J=rng.choice(ADJECTIVES),
+        H=rng.choice(PEOPLE),
+        T=rng.choice(THINGS),
+        P=rng.choice(PLACES),
+    )
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
 
 
 def acceptable(text):
     """Cheap checks against loops, unfinished endings and broken text."""
     words = text.split()
-    if not 45 <= len(words) <= 330 or not text.isascii() or text[-1] not in ".!?\"":
+    if not 45 <= len(words) <= 330 or not text.isascii() or text[-1] not in '.!?"':
         return False
     if text.count('"') % 2:
         return False
     sentences = [s for s in re.split(r"(?<=[.!?])\s+", text) if len(s) > 12]
     if len(set(sentences)) < len(sentences):
         return False
-    grams = [tuple(words[i:i + 5]) for i in range(len(words) - 4)]
+    grams = [tuple(words[i : i + 5]) for i in range(len(words) - 4)]
     if len(set(grams)) < 0.93 * len(grams):
         return False
     echoes = 0  # "the bird flew down to the bird"
@@ -181,7 +223,9 @@ def acceptable(text):
     return len(set(w.lower() for w in words)) >= 0.42 * len(words)
 
 
-FREE = set("that they them then there with were have from what said will very this want wanted their more your".split())
+FREE = set(
+    "that they them then there with were have from what said will very this want wanted their more your".split()
+)
 TITLES = set("Mom Mommy Mum Dad Daddy Mama Papa Grandma Grandpa Mr Mrs Miss God Christmas Monday Sunday".split())
 
 

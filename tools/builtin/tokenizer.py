@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Train the byte-level BPE tokenizer, and encode the training documents with it.
 
 tokenizer.py train  --docs docs.jsonl --out tokenizer.json
@@ -14,7 +15,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 VOCABULARY = 2048
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # the split pattern of Qwen2's tokenizer
-PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 
 def documents(path):
@@ -25,12 +28,19 @@ def documents(path):
 def train(docs, out):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=SPECIAL, show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=SPECIAL,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     rng = random.Random(1)
     parts = {}
     for doc in documents(docs):
@@ -56,7 +66,10 @@ def encode(docs, tokenizer, out):
         arrays[part + "_tokens"] = np.concatenate([np.array(r, np.uint16) for r in rows])
         arrays[part + "_lengths"] = np.array([len(r) for r in rows], np.int32)
         size = sum(len(t.encode()) for t in texts)
-        print(f"{part}: {len(rows)} documents, {arrays[part + '_tokens'].size} tokens, {size / arrays[part + '_tokens'].size:.2f} bytes a token")
+        print(
+            f"{part}: {len(rows)} documents, {arrays[part + '_tokens'].size} tokens, "
+            f"{size / arrays[part + '_tokens'].size:.2f} bytes a token"
+        )
     np.savez(out, **arrays)
 
 

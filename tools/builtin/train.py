@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Train the model within a given wall-clock time.
 
 Muon for the matrices of the blocks, AdamW for the embedding and the norms.  The learning rate warms up, stays
@@ -81,13 +82,13 @@ class Mix:
             order.extend(range(len(starts) - 1))
             self.rng.shuffle(order)
         i = order.pop()
-        return tokens[starts[i]:starts[i + 1]].tolist()
+        return tokens[starts[i] : starts[i + 1]].tolist()
 
     def row(self):
         row = [] if self.rng.random() < 0.4 else [SEPARATOR]  # some rows start without the separator
         while len(row) <= self.length:
             row += self.document() + [SEPARATOR]
-        return row[:self.length + 1]
+        return row[: self.length + 1]
 
     def batch(self, rows):
         return torch.tensor([self.row() for _ in range(rows)])
@@ -111,7 +112,9 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the log")
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--decay", type=float, default=0.3, help="share of the time in which the rate falls to zero")
-    parser.add_argument("--shares", type=json.loads, default={"story": 0.48, "chat": 0.27, "talk": 0.02, "teacher": 0.23})
+    parser.add_argument(
+        "--shares", type=json.loads, default={"story": 0.48, "chat": 0.27, "talk": 0.02, "teacher": 0.23}
+    )
     parser.add_argument("--rows", type=int, default=16, help="rows of 512 tokens in a step")
     parser.add_argument("--micro", type=int, default=8, help="rows computed at once")
     parser.add_argument("--rate", type=float, default=0.02, help="peak rate of Muon")
@@ -165,8 +168,18 @@ def train(rank, args):
     first, recent, progress = step, [], 0.0
 
     def save():
-        torch.save({"model": model.state_dict(), "average": average, "adam": adam.state_dict(), "muon": muon.buffers,
-                    "step": step, "seen": seen, "config": CONFIG}, args.out / "last.tmp")
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "average": average,
+                "adam": adam.state_dict(),
+                "muon": muon.buffers,
+                "step": step,
+                "seen": seen,
+                "config": CONFIG,
+            },
+            args.out / "last.tmp",
+        )
         (args.out / "last.tmp").rename(args.out / "last.pt")
 
     while progress < 1:
@@ -195,8 +208,10 @@ def train(rank, args):
             continue
         if step % 20 == 0:
             spent = time.time() - start
-            line = (f"step {step} loss {sum(recent) / len(recent):.4f} rate {factor:.3f} "
-                    f"tokens {seen / 1e6:.2f}M {(step - first) * args.rows * 512 / spent:.0f}/s {spent / 60:.1f} min")
+            line = (
+                f"step {step} loss {sum(recent) / len(recent):.4f} rate {factor:.3f} "
+                f"tokens {seen / 1e6:.2f}M {(step - first) * args.rows * 512 / spent:.0f}/s {spent / 60:.1f} min"
+            )
             recent = []
             print(line, flush=True)
             print(line, file=log, flush=True)
