@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * A tokenizer behind a pipe, for tests that compare it with others, and its stopwatch.
  *
- *   slm_test_tokenize FILE.gguf [--parse-special]   batches on stdin, answers on stdout, both little-endian:
+ * FILE may be the folder of a Hugging Face tokenizer, too.
+ *
+ *   slm_test_tokenize FILE.gguf [--parse-special] [--add-special]   batches on stdin, answers on stdout, both little-endian:
  *       in:  u32 number of texts, then for each u32 bytes and the text;   out: for each u32 count and i32 ids
  *   slm_test_tokenize FILE.gguf --bench TEXT        MB/s of encoding that file, and the time to open the vocabulary.
  *       Both in CPU time, so that a busy machine does not count against it. */
@@ -10,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/error.h"
 #include "base/os.h"
 #include "format/gguf.h"
 #include "tokenizer/tokenizer.h"
@@ -79,18 +82,35 @@ static int bench(const struct slm_tokenizer *t, const char *path, double open_s)
     return status == SLM_OK ? 0 : complain(&error);
 }
 
+static slm_status open_any(const char *path, struct slm_gguf **gguf, struct slm_tokenizer **t, struct slm_error *error)
+{
+    const size_t len = strlen(path);
+    if (len < 5 || strcmp(path + len - 5, ".gguf") != 0) return slm_tokenizer_from_hf(path, 0, t, error);
+    if (!*gguf) SLM_TRY(slm_gguf_open(path, NULL, gguf, error));
+    return slm_tokenizer_from_gguf(*gguf, t, error);
+}
+
+static unsigned flags_of(int argc, char **argv)
+{
+    unsigned flags = 0;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--parse-special") == 0) flags |= SLM_TOKENIZE_PARSE_SPECIAL;
+        if (strcmp(argv[i], "--add-special") == 0) flags |= SLM_TOKENIZE_ADD_SPECIAL;
+    }
+    return flags;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) return 2;
     struct slm_error error = {0};
     struct slm_gguf *gguf = NULL;
     struct slm_tokenizer *t = NULL;
-    if (slm_gguf_open(argv[1], NULL, &gguf, &error) != SLM_OK) return complain(&error);
     double open_s = 1e9;
     for (int i = 0; i < 5; i++) {
         slm_tokenizer_free(t);
         const double begin = cpu_seconds();
-        if (slm_tokenizer_from_gguf(gguf, &t, &error) != SLM_OK) return complain(&error);
+        if (open_any(argv[1], &gguf, &t, &error) != SLM_OK) return complain(&error);
         const double seconds = cpu_seconds() - begin;
         if (seconds < open_s) open_s = seconds;
         if (argc < 4) break;
@@ -98,7 +118,7 @@ int main(int argc, char **argv)
     if (!t) return 1;
     int rc;
     if (argc == 4 && strcmp(argv[2], "--bench") == 0) rc = bench(t, argv[3], open_s);
-    else rc = serve(t, argc == 3 && strcmp(argv[2], "--parse-special") == 0 ? SLM_TOKENIZE_PARSE_SPECIAL : 0);
+    else rc = serve(t, flags_of(argc, argv));
     slm_tokenizer_free(t);
     slm_gguf_close(gguf);
     return rc;
