@@ -65,7 +65,7 @@ slm_status slm_tokenizer_from_hf(const char *folder, size_t n_vocab, struct slm_
                                  struct slm_error *error);
 void slm_tokenizer_free(struct slm_tokenizer *tokenizer);
 
-/* flags: enum slm_tokenize_flags of slm.h. Same measuring rule as slm_tokenize; never more than 2 * bytes + 3 ids. */
+/* flags: enum slm_tokenize_flags of slm.h. Same measuring rule as slm_tokenize; never more than 3 * bytes + 3 ids. */
 slm_status slm_tokenizer_encode(const struct slm_tokenizer *tokenizer, const char *text, size_t bytes, unsigned flags,
                                 int32_t *ids, size_t cap, size_t *n_ids, struct slm_error *error);
 /* Bytes of one token as they appear in text (for "llama" models U+2581 is a space; byte tokens are their byte;

@@ -39,10 +39,10 @@ static int serve(const struct slm_tokenizer *t, unsigned flags)
         for (uint32_t i = 0; i < n_texts && rc == 0; i++) {
             if (fread(&bytes, sizeof bytes, 1, stdin) != 1) return 1;
             text = slm_realloc(text, (size_t)bytes + 1, 1, "tokenize", &error);
-            ids = slm_realloc(ids, 2 * (size_t)bytes + 3, sizeof *ids, "tokenize", &error);
+            ids = slm_realloc(ids, 3 * (size_t)bytes + 3, sizeof *ids, "tokenize", &error);
             size_t n = 0;
             if (!text || !ids || fread(text, 1, bytes, stdin) != bytes) return 1;
-            if (slm_tokenizer_encode(t, text, bytes, flags, ids, 2 * (size_t)bytes + 3, &n, &error) != SLM_OK)
+            if (slm_tokenizer_encode(t, text, bytes, flags, ids, 3 * (size_t)bytes + 3, &n, &error) != SLM_OK)
                 rc = complain(&error);
             const uint32_t count = (uint32_t)n;
             fwrite(&count, sizeof count, 1, stdout);
@@ -63,14 +63,14 @@ static int bench(const struct slm_tokenizer *t, const char *path, double open_s)
     if (slm_os()->open_read(path, &file, &info, &error) != SLM_OK) return complain(&error);
     const size_t bytes = (size_t)info.bytes;
     char *text = slm_alloc(bytes + 1, 1, "bench", &error);
-    int32_t *ids = slm_alloc(2 * bytes + 3, sizeof *ids, "bench", &error);
+    int32_t *ids = slm_alloc(3 * bytes + 3, sizeof *ids, "bench", &error);
     slm_status status = text && ids ? slm_os()->read_at(file, text, bytes, 0, &error) : SLM_ERR_MEMORY;
     (void)slm_os()->close(file, NULL);
     size_t n = 0;
     double best = 1e9;
     for (int i = 0; i < 7 && status == SLM_OK; i++) {
         const double begin = cpu_seconds();
-        status = slm_tokenizer_encode(t, text, bytes, 0, ids, 2 * bytes + 3, &n, &error);
+        status = slm_tokenizer_encode(t, text, bytes, 0, ids, 3 * bytes + 3, &n, &error);
         const double seconds = cpu_seconds() - begin;
         if (seconds < best) best = seconds;
     }
