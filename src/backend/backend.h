@@ -49,6 +49,7 @@ typedef void (*slm_tap_fn)(void *user, const struct slm_value *value, const floa
 struct slm_backend_options {
     unsigned n_threads; /* >= 1 */
     size_t max_tokens;  /* most tokens and most outputs of a step */
+    size_t n_ctx;       /* positions stay below this: chooses between short and long rotary frequencies */
     uint64_t cpu_mask;  /* CPU features kernels may use */
     slm_tap_fn tap;     /* NULL: none */
     void *tap_user;

@@ -166,6 +166,14 @@ double slm_pow(double base, double exponent)
     return exp2_dd(dd_mul(l, (struct dd){exponent, 0.0}));
 }
 
+double slm_ln(double x)
+{
+    if (!(x > 0.0 && x <= __DBL_MAX__)) return __builtin_nan("");
+    const struct dd ln2 = {0x1.62e42fefa39efp-1, 0x1.abc9e3b39803fp-56};
+    const struct dd l = dd_mul(log2_dd(x), ln2);
+    return l.hi + l.lo;
+}
+
 /* ---- half and bfloat16 ----------------------------------------------------------------------- */
 
 float slm_f16_to_f32(uint16_t h)

@@ -68,12 +68,22 @@ static inline float slm_expf(float x)
     return y;
 }
 
+/* tanh(x) = 1 - 2 / (e^2x + 1), odd by construction; for |x| < 2^-6 the series x - x^3/3, where that would cancel. */
+static inline float slm_tanhf(float x)
+{
+    const float a = x < 0.0f ? -x : x;
+    if (a < 0.015625f) return x - x * x * x * (1.0f / 3.0f);
+    const float t = 1.0f - 2.0f / (slm_expf(2.0f * a) + 1.0f);
+    return x < 0.0f ? -t : t;
+}
 /* sin and cos of angle (radians, |angle| <= 2^30), computed in double, rounded once. NaN outside the range. */
 void slm_sincosf(float angle, float *sin_out, float *cos_out);
 /* base^exponent in double, base > 0 and finite, relative error below 1e-15: for RoPE frequencies
  * and penalties, not for inner loops. Overflow gives +inf, underflow 0; NaN for any other base or a
  * non-finite exponent. */
 double slm_pow(double base, double exponent);
+/* Natural logarithm in double; NaN unless x is positive and finite. */
+double slm_ln(double x);
 /* IEEE half / bfloat16 <-> float, round to nearest even. A NaN becomes quiet and keeps its upper payload bits, as
  * the hardware does. */
 float slm_f16_to_f32(uint16_t h);

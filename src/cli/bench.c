@@ -13,6 +13,7 @@
 
 enum { MAX_REPEATS = 100, MAX_BATCH = 64 };
 
+/* Filled by the rows below; 0 means not given and is replaced by a default in bench_main. */
 struct bench_options {
     uint64_t seen;
     int32_t n_prompt, n_generate, n_batch, n_repeat;
@@ -44,11 +45,12 @@ static const struct slm_option_group bench_groups[] = {
 };
 enum { SEEN_PROMPT = 1, SEEN_GENERATE = 2 }; /* bits of bench_options.seen: rows 0 and 1 */
 
+/* One measured set-up: the model, and as many sessions as sequences. */
 struct bench {
     struct slm_model *model;
     struct slm_session *sessions[MAX_BATCH];
     int32_t n_sessions;
-    int32_t *ids; /* max(n_prompt, n_generate, 1) random tokens */
+    int32_t *ids;                                                 /* max(n_prompt, n_generate, 1) random tokens */
     double load_s[MAX_REPEATS], pp[MAX_REPEATS], tg[MAX_REPEATS]; /* seconds, then tokens per second */
     uint64_t rss_bytes;
 };
@@ -68,6 +70,7 @@ static slm_status open_all(struct bench *bench, const struct bench_options *opti
     return SLM_OK;
 }
 
+/* Sessions before the model they borrow from. Leaves bench ready for the next open_all. */
 static void close_all(struct bench *bench)
 {
     for (int32_t s = 0; s < bench->n_sessions; s++) slm_session_close(bench->sessions[s]);
@@ -76,6 +79,7 @@ static void close_all(struct bench *bench)
     bench->n_sessions = 0;
 }
 
+/* Fixed seed: every run of every version feeds the same tokens. */
 static slm_status make_ids(struct bench *bench, const struct bench_options *options, struct slm_error *error)
 {
     size_t n = (size_t)(options->n_prompt > options->n_generate ? options->n_prompt : options->n_generate) + 1;
@@ -87,6 +91,7 @@ static slm_status make_ids(struct bench *bench, const struct bench_options *opti
     return SLM_OK;
 }
 
+/* Empty contexts again; what was computed is dropped, memory stays reserved. */
 static slm_status forget(struct bench *bench, struct slm_error *error)
 {
     for (int32_t s = 0; s < bench->n_sessions; s++) SLM_TRY(slm_session_truncate(bench->sessions[s], 0, error));
@@ -105,6 +110,9 @@ static slm_status feed(struct bench *bench, size_t n, size_t chunk, double *rate
     return SLM_OK;
 }
 
+/* Loading first, so that the last opened model is the one measured. One token warms up: it touches the weights
+ * of every layer once, as any real use would have. Prompt and generation alternate, so that a slow phase of the
+ * machine hits both. */
 static slm_status measure(struct bench *bench, const struct bench_options *options, struct slm_error *error)
 {
     double warm_up;
@@ -135,8 +143,10 @@ static void add_values(struct slm_buf *out, const char *name, double *values, in
     }
     slm_buf_puts(&all, "]");
     slm_json_key(out, name);
-    if (measured) slm_json_double(out, slm_cli_median(values, (size_t)n));
-    else slm_buf_puts(out, "null");
+    if (measured)
+        slm_json_double(out, slm_cli_median(values, (size_t)n));
+    else
+        slm_buf_puts(out, "null");
     if (key.data && all.data) {
         slm_json_key(out, key.data);
         slm_buf_puts(out, all.data);
@@ -147,6 +157,7 @@ static void add_values(struct slm_buf *out, const char *name, double *values, in
     slm_buf_release(&all);
 }
 
+/* The fields that scripts read; new ones may be added, none is renamed. */
 static void add_json(struct slm_buf *out, struct bench *bench, const struct bench_options *options)
 {
     struct slm_model_info info = slm_model_info(bench->model);
@@ -158,9 +169,9 @@ static void add_json(struct slm_buf *out, struct bench *bench, const struct benc
     slm_json_i64(out, "n_prompt", options->n_prompt);
     slm_json_i64(out, "n_gen", options->n_generate);
     slm_json_i64(out, "batch", options->n_batch);
-    slm_json_i64(out, "threads",
-                 options->model.n_threads ? options->model.n_threads : (int32_t)slm_os()->n_cpus());
+    slm_json_i64(out, "threads", options->model.n_threads ? options->model.n_threads : (int32_t)slm_os()->n_cpus());
     slm_json_i64(out, "repeat", options->n_repeat);
+    /* The medians, and every value they are of: whoever compares two programs wants to pair them up. */
     add_values(out, "pp_tok_s", bench->pp, options->n_repeat, options->n_prompt > 0);
     add_values(out, "tg_tok_s", bench->tg, options->n_repeat, options->n_generate > 0);
     add_values(out, "load_s", bench->load_s, options->n_repeat, true);
@@ -169,12 +180,14 @@ static void add_json(struct slm_buf *out, struct bench *bench, const struct benc
     slm_buf_puts(out, "}\n");
 }
 
+/* "what   median tok/s (least to most)". */
 static void add_row(struct slm_buf *out, const char *what, double *values, int32_t n)
 {
     double median = slm_cli_median(values, (size_t)n); /* sorts: the ends are the extremes */
     slm_buf_printf(out, "%-16s %10.2f tok/s   (%.2f to %.2f)\n", what, median, values[0], values[n - 1]);
 }
 
+/* The same for people, with the extremes beside each median. */
 static void add_text(struct slm_buf *out, struct bench *bench, const struct bench_options *options)
 {
     struct slm_model_info info = slm_model_info(bench->model);
@@ -188,8 +201,7 @@ static void add_text(struct slm_buf *out, struct bench *bench, const struct benc
     if (options->n_prompt > 0) add_row(out, what, bench->pp, options->n_repeat);
     snprintf(what, sizeof what, "generate %d", options->n_generate);
     if (options->n_generate > 0) add_row(out, what, bench->tg, options->n_repeat);
-    slm_buf_printf(out, "load             %10.3f s\n",
-                   slm_cli_median(bench->load_s, (size_t)options->n_repeat));
+    slm_buf_printf(out, "load             %10.3f s\n", slm_cli_median(bench->load_s, (size_t)options->n_repeat));
     slm_buf_printf(out, "memory           %10s\n", slm_cli_size(size, (double)bench->rss_bytes));
 }
 
@@ -205,8 +217,10 @@ static int bench_main(void *opaque, int n_args, char **args)
     if (!options->n_batch) options->n_batch = 1;
     if (!options->n_repeat) options->n_repeat = 5;
     slm_status status = measure(&bench, options, &error);
-    if (status == SLM_OK && options->json) add_json(&out, &bench, options);
-    else if (status == SLM_OK) add_text(&out, &bench, options);
+    if (status == SLM_OK && options->json)
+        add_json(&out, &bench, options);
+    else if (status == SLM_OK)
+        add_text(&out, &bench, options);
     close_all(&bench);
     slm_release(bench.ids);
     if (status == SLM_OK) return slm_cli_emit(&out);

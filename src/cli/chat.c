@@ -20,6 +20,7 @@
 #include "base/os.h"
 #include "cli/commands.h"
 
+/* Filled by the rows below; zero or NULL means not given. */
 struct chat_options {
     uint64_t seen;
     const char *system;
@@ -42,6 +43,9 @@ static const struct slm_option_group chat_groups[] = {
 };
 #undef AT
 
+/* Prompt tokens computed between two looks at Ctrl-C. */
+enum { PROMPT_PIECE = 256 };
+
 /* ---- the conversation ------------------------------------------------------------------------ */
 
 slm_status slm_chat_add(struct slm_chat *chat, const char *role, struct slm_str text, struct slm_error *error)
@@ -60,6 +64,7 @@ slm_status slm_chat_add(struct slm_chat *chat, const char *role, struct slm_str 
     return SLM_OK;
 }
 
+/* Contents are const for the library's sake; they were allocated by slm_chat_add. */
 void slm_chat_drop_last(struct slm_chat *chat)
 {
     SLM_ASSERT(chat->n_messages > 0);
@@ -72,6 +77,7 @@ void slm_chat_clear(struct slm_chat *chat)
     if (chat->session) slm_session_truncate(chat->session, 0, NULL); /* 0 tokens are always there to keep */
 }
 
+/* An empty text removes the message: a template may treat "" and none differently. */
 slm_status slm_chat_set_system(struct slm_chat *chat, const char *text, struct slm_error *error)
 {
     char *copy = slm_alloc(strlen(text) + 1, 1, "chat", error);
@@ -85,11 +91,13 @@ slm_status slm_chat_set_system(struct slm_chat *chat, const char *text, struct s
 
 /* ---- an answer ------------------------------------------------------------------------------- */
 
+/* What is known of an answer while it comes in. */
 struct answer {
     struct slm_buf text;
     bool stopped; /* by Ctrl-C, or because stdout is gone */
 };
 
+/* Prints and keeps. Ctrl-C is looked at between tokens, so an answer stops within one of them. */
 static bool on_text(void *user, const char *text, size_t n_bytes)
 {
     struct answer *answer = user;
@@ -99,21 +107,15 @@ static bool on_text(void *user, const char *text, size_t n_bytes)
 }
 
 /* Tokens of the whole conversation as the template writes it, ready for the assistant. */
-static slm_status encode_conversation(struct slm_chat *chat, int32_t **ids, size_t *n_ids,
-                                      struct slm_error *error)
+static slm_status encode_conversation(struct slm_chat *chat, int32_t **ids, size_t *n_ids, struct slm_error *error)
 {
-    size_t n = chat->n_messages + (chat->system ? 1 : 0), rendered_bytes;
-    char *rendered;
+    size_t n = chat->n_messages + (chat->system ? 1 : 0);
     struct slm_chat_message *all = slm_alloc(n, sizeof *all, "chat", error);
     if (!all) return SLM_ERR_MEMORY;
     if (chat->system) all[0] = (struct slm_chat_message){"system", chat->system};
     memcpy(all + (n - chat->n_messages), chat->messages, chat->n_messages * sizeof *all);
-    slm_status status = slm_chat_render(chat->model, all, n, true, &rendered, &rendered_bytes, error);
+    slm_status status = slm_cli_encode_chat(chat->model, all, n, ids, n_ids, error);
     slm_release(all);
-    if (status != SLM_OK) return status;
-    status = slm_cli_tokenize(chat->model, (struct slm_str){rendered, rendered_bytes},
-                              SLM_TOKENIZE_PARSE_SPECIAL, ids, n_ids, error);
-    slm_free(rendered);
     return status;
 }
 
@@ -129,40 +131,59 @@ static slm_status keep_common(struct slm_chat *chat, const int32_t *ids, size_t 
     return slm_session_truncate(chat->session, n, error);
 }
 
+/* At least one token of room for the answer. Nothing is ever cut off to make room: the person decides. */
 static slm_status check_fits(const struct slm_chat *chat, size_t n_tokens, struct slm_error *error)
 {
     size_t n_ctx = slm_session_n_ctx(chat->session);
     if (n_tokens < n_ctx) return SLM_OK;
-    return slm_fail(
-        error, SLM_ERR_CONTEXT, "chat",
-        "the conversation has %zu tokens and the context holds %zu; /clear begins a new one, --ctx %zu "
-        "would hold more",
-        n_tokens, n_ctx, 2 * n_ctx);
+    return slm_fail(error, SLM_ERR_CONTEXT, "chat",
+                    "the conversation has %zu tokens and the context holds %zu; /clear begins a new one, --ctx %zu "
+                    "would hold more",
+                    n_tokens, n_ctx, 2 * n_ctx);
 }
 
 /* What has to be computed for this input: with a template the conversation, without one the input itself. */
-static slm_status encode_turn(struct slm_chat *chat, const char *input, int32_t **ids, size_t *n_ids,
-                              size_t *n_kept, struct slm_error *error)
+static slm_status encode_turn(struct slm_chat *chat, const char *input, int32_t **ids, size_t *n_ids, size_t *n_kept,
+                              struct slm_error *error)
 {
     if (chat->has_template) {
         SLM_TRY(encode_conversation(chat, ids, n_ids, error));
+        if (*n_ids == 0)
+            return slm_fail(error, SLM_ERR_FORMAT, "chat", "the chat template makes nothing of this conversation");
         SLM_TRY(check_fits(chat, *n_ids, error));
         return keep_common(chat, *ids, *n_ids, n_kept, error);
     }
     size_t n_past = slm_session_n_past(chat->session);
     *n_kept = 0;
-    SLM_TRY(slm_cli_tokenize(chat->model, slm_str(input), n_past == 0 ? SLM_TOKENIZE_ADD_SPECIAL : 0, ids,
-                             n_ids, error));
+    SLM_TRY(
+        slm_cli_tokenize(chat->model, slm_str(input), n_past == 0 ? SLM_TOKENIZE_ADD_SPECIAL : 0, ids, n_ids, error));
     if (*n_ids == 0) return slm_fail(error, SLM_ERR_ARGUMENT, "chat", "this input has no tokens");
     return check_fits(chat, n_past + *n_ids, error);
 }
 
+/* Computes all tokens but the last, a piece at a time, so that Ctrl-C is heard during a long prompt too. How a prompt
+ * is cut does not change what is computed. */
+static slm_status feed_prompt(struct slm_chat *chat, const int32_t *ids, size_t n, struct slm_error *error)
+{
+    for (size_t done = 0; done + 1 < n;) {
+        if (slm_line_interrupted())
+            return slm_fail(error, SLM_ERR_CANCELLED, "chat",
+                            "stopped before the answer began; the input is forgotten");
+        size_t piece = n - 1 - done < PROMPT_PIECE ? n - 1 - done : PROMPT_PIECE;
+        SLM_TRY(slm_session_eval(chat->session, ids + done, piece, error));
+        done += piece;
+    }
+    return SLM_OK;
+}
+
+/* Computes what is new and streams the answer into *answer. */
 static slm_status generate(struct slm_chat *chat, const char *input, struct answer *answer,
                            struct slm_generate_result *result, struct slm_error *error)
 {
     int32_t *ids = NULL;
-    size_t n_ids = 0, n_kept = 0;
+    size_t n_ids = 0, n_kept = 0, n_before = slm_session_n_past(chat->session);
     slm_status status = encode_turn(chat, input, &ids, &n_ids, &n_kept, error);
+    /* Settings may have been copied since (/load): point into the list that is in use now. */
     chat->sampling.params.logit_bias = chat->sampling.bias.items;
     chat->sampling.params.n_logit_bias = chat->sampling.bias.n;
     struct slm_generate_params params = {
@@ -174,12 +195,20 @@ static slm_status generate(struct slm_chat *chat, const char *input, struct answ
         .on_text = on_text,
         .user = answer,
     };
-    if (status == SLM_OK)
-        status = slm_generate(chat->session, ids + n_kept, n_ids - n_kept, &params, result, error);
+    double start = slm_cli_seconds();
+    if (status == SLM_OK) status = feed_prompt(chat, ids + n_kept, n_ids - n_kept, error);
+    double fed_s = slm_cli_seconds() - start;
+    if (status == SLM_OK) status = slm_generate(chat->session, ids + n_ids - 1, 1, &params, result, error);
+    result->n_prompt = n_ids - n_kept;
+    result->prompt_s += fed_s;
+    /* Without a template the input went straight onto the text: take it back, as if it had not been typed. */
+    if (status != SLM_OK && !chat->has_template && n_before < slm_session_n_past(chat->session))
+        slm_session_truncate(chat->session, n_before, NULL);
     slm_release(ids);
     return status;
 }
 
+/* One question and its answer. The conversation grows by both or by neither. */
 static void take_turn(struct slm_chat *chat, const char *input)
 {
     struct answer answer = {0};
@@ -211,12 +240,14 @@ static void take_turn(struct slm_chat *chat, const char *input)
 
 /* ---- input ----------------------------------------------------------------------------------- */
 
+/* Whether text ends with the given characters. */
 static bool ends_with(const struct slm_buf *text, const char *end)
 {
     size_t n = strlen(end);
     return text->len >= n && memcmp(text->data + text->len - n, end, n) == 0;
 }
 
+/* Cuts n bytes off the end. */
 static void shorten(struct slm_buf *text, size_t n)
 {
     text->len -= n;
@@ -258,23 +289,23 @@ static enum slm_line_result read_input(struct slm_chat *chat, struct slm_buf *in
     return result;
 }
 
-static bool is_blank(const char *text)
-{
-    return text[strspn(text, " \t\r\n")] == '\0';
-}
+/* Nothing but white space: not worth a question. */
+static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n")] == '\0'; }
 
+/* Until the end of the input, /bye, or Ctrl-C at the prompt. */
 static void loop(struct slm_chat *chat)
 {
     struct slm_buf input = {0};
     while (!chat->done) {
         enum slm_line_result result = read_input(chat, &input);
         if (result == SLM_LINE_END) break;
-        if (result == SLM_LINE_INTERRUPTED)
-            break; /* Ctrl-C at the prompt leaves; during an answer it does not */
+        if (result == SLM_LINE_INTERRUPTED) break; /* Ctrl-C at the prompt leaves; during an answer it does not */
         if (!input.data || is_blank(input.data)) continue;
         slm_line_remember(chat->line, input.data);
-        if (input.data[0] == '/') slm_chat_command(chat, input.data);
-        else take_turn(chat, input.data);
+        if (input.data[0] == '/')
+            slm_chat_command(chat, input.data);
+        else
+            take_turn(chat, input.data);
     }
     slm_buf_release(&input);
 }
@@ -286,8 +317,10 @@ static bool find_history(char *path, size_t cap)
 {
     const char *state = slm_env("XDG_STATE_HOME"), *home = slm_env("HOME");
     int n = 0;
-    if (state && state[0] == '/') n = snprintf(path, cap, "%s/slm/history", state);
-    else if (home) n = snprintf(path, cap, "%s/.local/state/slm/history", home);
+    if (state && state[0] == '/')
+        n = snprintf(path, cap, "%s/slm/history", state);
+    else if (home)
+        n = snprintf(path, cap, "%s/.local/state/slm/history", home);
     if (n <= 0 || (size_t)n >= cap) return false;
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -298,6 +331,7 @@ static bool find_history(char *path, size_t cap)
     return true;
 }
 
+/* For people only: a pipe gets answers and nothing else. */
 static void greet(const struct slm_chat *chat)
 {
     if (!isatty(STDIN_FILENO)) return;
@@ -306,11 +340,11 @@ static void greet(const struct slm_chat *chat)
     fprintf(stderr, "%s%s (%s). /help lists commands, /bye leaves, Ctrl-C stops an answer.%s\n", dim,
             info.name[0] ? info.name : "model", info.architecture, off);
     if (!chat->has_template)
-        fprintf(stderr,
-                "%sThis model has no chat template: it continues your text instead of answering it.%s\n", dim,
+        fprintf(stderr, "%sThis model has no chat template: it continues your text instead of answering it.%s\n", dim,
                 off);
 }
 
+/* Model, session, settings, line reader; what was opened before a failure is closed by the caller. */
 static slm_status open_chat(struct slm_chat *chat, const struct slm_chat_setup *setup, struct slm_error *error)
 {
     char history[4096];
@@ -320,10 +354,14 @@ static slm_status open_chat(struct slm_chat *chat, const struct slm_chat_setup *
     chat->load_s = slm_cli_seconds() - start;
     chat->has_template = slm_model_chat_template(chat->model) != NULL;
     slm_cli_sampling_defaults(chat->model, &chat->sampling);
+    if (setup->system && !chat->has_template)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, "--system",
+                        "this model has no chat template to carry a system message");
     if (setup->system) SLM_TRY(slm_chat_set_system(chat, setup->system, error));
     return slm_line_open(find_history(history, sizeof history) ? history : NULL, &chat->line, error);
 }
 
+/* The struct is large (lists of stop strings and biases) and lives as long as the program: heap, not stack. */
 int slm_cli_chat(const struct slm_chat_setup *setup)
 {
     struct slm_chat *chat;
@@ -334,7 +372,8 @@ int slm_cli_chat(const struct slm_chat_setup *setup)
     chat->choice = *setup->model;
     chat->sampling = *setup->sampling;
     chat->verbose = setup->verbose;
-    if (open_chat(chat, setup, &error) != SLM_OK) exit_code = slm_cli_fail(&error);
+    if (open_chat(chat, setup, &error) != SLM_OK)
+        exit_code = slm_cli_fail(&error);
     else {
         slm_line_catch_interrupts();
         greet(chat);
@@ -352,6 +391,7 @@ int slm_cli_chat(const struct slm_chat_setup *setup)
     return exit_code;
 }
 
+/* `slm chat`: the same chat, also for pipes. */
 static int chat_main(void *opaque, int n_args, char **args)
 {
     struct chat_options *options = opaque;

@@ -19,10 +19,9 @@ static char *next_word(char **rest)
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
-slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const char *value,
-                                  struct slm_error *error)
+slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const char *value, struct slm_error *error)
 {
-    const char *names[SLM_SAMPLING_ROWS];
+    const char *names[SLM_SAMPLING_ROWS]; /* for the suggestion when none matches */
     size_t n = 0;
     for (size_t i = 0; i < SLM_SAMPLING_ROWS; i++) {
         const struct slm_option *row = &slm_sampling_rows[i];
@@ -36,23 +35,26 @@ slm_status slm_chat_set_parameter(struct slm_chat *chat, const char *name, const
     }
     const char *near = slm_nearest(name, names, n);
     return slm_fail(error, SLM_ERR_ARGUMENT, "/set parameter", "unknown parameter '%s'%s%s%s", name,
-                    near ? "; did you mean " : "; /show parameters lists them", near ? near : "",
-                    near ? "?" : "");
+                    near ? "; did you mean " : "; /show parameters lists them", near ? near : "", near ? "?" : "");
 }
 
+/* The values in use, by the names that /set parameter takes. */
 static void show_parameters(const struct slm_chat *chat)
 {
     for (size_t i = 0; i < SLM_SAMPLING_ROWS; i++) {
         const struct slm_option *row = &slm_sampling_rows[i];
         const char *at = (const char *)&chat->sampling + row->offset;
         if (!row->key) continue;
+        /* Copied, not cast: the row says which of them it is. */
         float real;
         int32_t whole;
         uint64_t wide;
         memcpy(&whole, at, sizeof whole);
         memcpy(&real, at, sizeof real);
-        if (row->kind == SLM_OPTION_FLOAT) fprintf(stderr, "  %-18s %g\n", row->key, (double)real);
-        else if (row->kind == SLM_OPTION_INT) fprintf(stderr, "  %-18s %d\n", row->key, whole);
+        if (row->kind == SLM_OPTION_FLOAT)
+            fprintf(stderr, "  %-18s %g\n", row->key, (double)real);
+        else if (row->kind == SLM_OPTION_INT)
+            fprintf(stderr, "  %-18s %d\n", row->key, whole);
         else if (row->kind == SLM_OPTION_U64) {
             memcpy(&wide, at, sizeof wide);
             fprintf(stderr, "  %-18s %llu\n", row->key, (unsigned long long)wide);
@@ -65,6 +67,7 @@ static void show_parameters(const struct slm_chat *chat)
 
 /* ---- the commands ---------------------------------------------------------------------------- */
 
+/* /set: one setting; a bad value changes nothing. */
 static void do_set(struct slm_chat *chat, char *rest)
 {
     struct slm_error error;
@@ -74,12 +77,14 @@ static void do_set(struct slm_chat *chat, char *rest)
         const char *name = next_word(&rest);
         if (!name[0] || !rest[0])
             status = slm_fail(&error, SLM_ERR_ARGUMENT, "/set parameter", "needs a name and a value");
-        else status = slm_chat_set_parameter(chat, name, rest, &error);
+        else
+            status = slm_chat_set_parameter(chat, name, rest, &error);
     } else if (strcmp(what, "system") == 0) {
         if (!chat->has_template)
-            status = slm_fail(&error, SLM_ERR_UNSUPPORTED, "/set system",
-                              "this model has no chat template to carry it");
-        else status = slm_chat_set_system(chat, rest, &error);
+            status =
+                slm_fail(&error, SLM_ERR_UNSUPPORTED, "/set system", "this model has no chat template to carry it");
+        else
+            status = slm_chat_set_system(chat, rest, &error);
     } else if (strcmp(what, "verbose") == 0 || strcmp(what, "quiet") == 0) {
         chat->verbose = what[0] == 'v';
     } else {
@@ -89,17 +94,18 @@ static void do_set(struct slm_chat *chat, char *rest)
     if (status != SLM_OK) slm_cli_fail(&error);
 }
 
+/* /show: looks only, changes nothing. Everything goes to stderr: stdout is for answers. */
 static void do_show(struct slm_chat *chat, char *rest)
 {
     const char *what = next_word(&rest);
     struct slm_model_info info = slm_model_info(chat->model);
     char count[16];
-    if (strcmp(what, "parameters") == 0) show_parameters(chat);
+    if (strcmp(what, "parameters") == 0)
+        show_parameters(chat);
     else if (strcmp(what, "system") == 0)
         fprintf(stderr, "%s\n", chat->system ? chat->system : "(no system message)");
     else if (strcmp(what, "template") == 0)
-        fprintf(stderr, "%s\n",
-                chat->has_template ? slm_model_chat_template(chat->model) : "(no chat template)");
+        fprintf(stderr, "%s\n", chat->has_template ? slm_model_chat_template(chat->model) : "(no chat template)");
     else if (what[0] == '\0' || strcmp(what, "info") == 0) {
         fprintf(stderr, "  model      %s, %s, %s parameters (%s)\n", info.name[0] ? info.name : "(no name)",
                 info.architecture, slm_cli_count(count, (double)info.n_params), info.size_class);
@@ -111,30 +117,31 @@ static void do_show(struct slm_chat *chat, char *rest)
     }
 }
 
+/* /save and /load have the same shape: a file name, an action, how many messages there are now. */
 static void do_file(struct slm_chat *chat, const char *path, const char *where,
                     slm_status (*act)(struct slm_chat *, const char *, struct slm_error *))
 {
     struct slm_error error;
-    if (!path[0]) slm_cli_usage(where, "needs the name of a file");
-    else if (act(chat, path, &error) != SLM_OK) slm_cli_fail(&error);
-    else fprintf(stderr, "%s: %zu messages\n", path, chat->n_messages);
+    if (!path[0])
+        slm_cli_usage(where, "needs the name of a file");
+    else if (act(chat, path, &error) != SLM_OK)
+        slm_cli_fail(&error);
+    else
+        fprintf(stderr, "%s: %zu messages\n", path, chat->n_messages);
 }
 
+/* slm_chat_save takes a const chat; a function pointer needs the exact type. */
 static slm_status save(struct slm_chat *chat, const char *path, struct slm_error *error)
 {
     return slm_chat_save(chat, path, error);
 }
 
-static void do_save(struct slm_chat *chat, char *rest)
-{
-    do_file(chat, rest, "/save", save);
-}
+/* The name is the whole rest of the line: file names have spaces. */
+static void do_save(struct slm_chat *chat, char *rest) { do_file(chat, rest, "/save", save); }
 
-static void do_load(struct slm_chat *chat, char *rest)
-{
-    do_file(chat, rest, "/load", slm_chat_load);
-}
+static void do_load(struct slm_chat *chat, char *rest) { do_file(chat, rest, "/load", slm_chat_load); }
 
+/* A fresh seed with the fresh start, or the same question would always get the same answer. */
 static void do_clear(struct slm_chat *chat, char *rest)
 {
     (void)rest;
@@ -143,14 +150,16 @@ static void do_clear(struct slm_chat *chat, char *rest)
     fprintf(stderr, "new conversation\n");
 }
 
+/* The loop sees it before the next line. */
 static void do_bye(struct slm_chat *chat, char *rest)
 {
     (void)rest;
     chat->done = true;
 }
 
-static void do_help(struct slm_chat *chat, char *rest);
+static void do_help(struct slm_chat *chat, char *rest); /* reads the table that names it */
 
+/* Several rows may share a name: one line of help each. A row without help is another spelling. */
 static const struct {
     const char *name, *args, *help;
     void (*run)(struct slm_chat *, char *rest); /* rest: what follows the name; may be cut up */
@@ -168,6 +177,7 @@ static const struct {
 };
 enum { N_CHAT_COMMANDS = sizeof chat_commands / sizeof chat_commands[0] };
 
+/* The table as text, and what is not a command but input. */
 static void do_help(struct slm_chat *chat, char *rest)
 {
     (void)chat;
@@ -182,6 +192,8 @@ static void do_help(struct slm_chat *chat, char *rest)
     fprintf(stderr, "  %-42s %s\n", "\\ at the end of a line", "the input goes on in the next line");
 }
 
+/* A line that begins with a slash but names no command is not sent to the model: it was a slip more often than
+ * a question. */
 void slm_chat_command(struct slm_chat *chat, const char *input)
 {
     struct slm_error error;
@@ -193,17 +205,19 @@ void slm_chat_command(struct slm_chat *chat, const char *input)
     }
     memcpy(copy, input, strlen(input) + 1);
     for (size_t n = strlen(copy); n > 0 && strchr(" \t\r\n", copy[n - 1]); n--) copy[n - 1] = '\0';
+    /* The input is cut into words in place, so the commands get a copy of it. */
     char *rest = copy, *name = next_word(&rest);
     size_t i = 0;
     for (; i < N_CHAT_COMMANDS; i++) {
         names[i] = chat_commands[i].name;
         if (strcmp(chat_commands[i].name, name) == 0) break;
     }
-    if (i < N_CHAT_COMMANDS) chat_commands[i].run(chat, rest);
+    if (i < N_CHAT_COMMANDS)
+        chat_commands[i].run(chat, rest);
     else {
         const char *near = slm_nearest(name, names, N_CHAT_COMMANDS);
-        slm_cli_usage("chat", "unknown command '%s'%s%s%s", name,
-                      near ? "; did you mean " : "; /help lists them", near ? near : "", near ? "?" : "");
+        slm_cli_usage("chat", "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "; /help lists them",
+                      near ? near : "", near ? "?" : "");
     }
     slm_release(copy);
 }

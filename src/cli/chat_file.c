@@ -18,6 +18,8 @@ enum { MAX_FILE_BYTES = 64 << 20, MAX_MESSAGES = 100000 };
 
 /* ---- save ------------------------------------------------------------------------------------ */
 
+/* Row i, if a person chose it. Rows without a key (logit bias, --ignore-eos) belong to a run, not to a
+ * conversation. */
 static void add_parameter(struct slm_buf *out, const struct slm_chat *chat, size_t i)
 {
     const struct slm_option *row = &slm_sampling_rows[i];
@@ -49,6 +51,7 @@ static void add_parameter(struct slm_buf *out, const struct slm_chat *chat, size
     }
 }
 
+/* One message a line, so that the file can be read and compared. */
 static void add_chat(struct slm_buf *out, const struct slm_chat *chat)
 {
     slm_buf_puts(out, "{");
@@ -71,6 +74,8 @@ static void add_chat(struct slm_buf *out, const struct slm_chat *chat)
     slm_buf_puts(out, "]}\n");
 }
 
+/* Temporary file, fsync, rename: an older file of that name stays whole until the new one is. The process id in
+ * the name keeps two programs apart. */
 static slm_status write_file(const char *path, const struct slm_buf *text, struct slm_error *error)
 {
     const struct slm_os *os = slm_os();
@@ -103,6 +108,7 @@ slm_status slm_chat_save(const struct slm_chat *chat, const char *path, struct s
 
 /* ---- load ------------------------------------------------------------------------------------ */
 
+/* i counts from 0, as JSON tools do. */
 static slm_status check_message(const json_t *message, size_t i, const char *path, struct slm_error *error)
 {
     const char *role = json_string_value(json_object_get(message, "role"));
@@ -113,6 +119,7 @@ static slm_status check_message(const json_t *message, size_t i, const char *pat
     return SLM_OK;
 }
 
+/* Shape and types of everything that is read later; unknown fields are let pass. */
 static slm_status check_chat(const json_t *root, const char *path, struct slm_error *error)
 {
     const char *format = json_string_value(json_object_get(root, "format"));
@@ -138,12 +145,16 @@ static slm_status load_value(struct slm_chat *chat, const char *name, const json
 {
     char number[64];
     if (json_is_string(value)) return slm_chat_set_parameter(chat, name, json_string_value(value), error);
-    if (json_is_integer(value)) snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
-    else if (json_is_real(value)) snprintf(number, sizeof number, "%.9g", json_real_value(value));
-    else return slm_fail(error, SLM_ERR_FORMAT, path, "parameter '%s' is neither a number nor a text", name);
+    if (json_is_integer(value))
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(number, sizeof number, "%.9g", json_real_value(value));
+    else
+        return slm_fail(error, SLM_ERR_FORMAT, path, "parameter '%s' is neither a number nor a text", name);
     return slm_chat_set_parameter(chat, name, number, error);
 }
 
+/* Names and ranges are checked by the option rows; the caller restores the old settings on failure. */
 static slm_status load_parameters(struct slm_chat *chat, json_t *parameters, const char *path,
                                   struct slm_error *error)
 {
@@ -161,6 +172,7 @@ static slm_status load_parameters(struct slm_chat *chat, json_t *parameters, con
     return SLM_OK;
 }
 
+/* Texts with their length: JSON allows NUL characters inside. */
 static slm_status load_messages(struct slm_chat *chat, const json_t *messages, struct slm_error *error)
 {
     for (size_t i = 0; i < json_array_size(messages); i++) {
@@ -177,7 +189,7 @@ slm_status slm_chat_load(struct slm_chat *chat, const char *path, struct slm_err
     struct slm_buf text = {0};
     json_error_t json_error;
     json_t *root = NULL;
-    struct slm_sampling before = chat->sampling;
+    struct slm_sampling before = chat->sampling; /* given back when a parameter is refused */
     if (!chat->has_template)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, "/load",
                         "this model has no chat template to carry a conversation");
@@ -185,8 +197,8 @@ slm_status slm_chat_load(struct slm_chat *chat, const char *path, struct slm_err
     if (status != SLM_OK) goto out;
     root = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &json_error);
     if (!root) {
-        status = slm_fail(error, SLM_ERR_FORMAT, path, "line %d, column %d: %s", json_error.line,
-                          json_error.column, json_error.text);
+        status = slm_fail(error, SLM_ERR_FORMAT, path, "line %d, column %d: %s", json_error.line, json_error.column,
+                          json_error.text);
         goto out;
     }
     status = check_chat(root, path, error);
@@ -195,6 +207,7 @@ slm_status slm_chat_load(struct slm_chat *chat, const char *path, struct slm_err
         chat->sampling = before;
         goto out;
     }
+    /* From here on only memory can fail. */
     slm_chat_clear(chat);
     const char *system = json_string_value(json_object_get(root, "system"));
     status = slm_chat_set_system(chat, system ? system : "", error);

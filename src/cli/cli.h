@@ -67,8 +67,7 @@ struct slm_sampling {
 };
 extern const struct slm_option slm_sampling_rows[];
 enum { SLM_SAMPLING_ROWS = 14 };
-#define SLM_SAMPLING_GROUP(type, member)                                                                       \
-    {"Sampling", slm_sampling_rows, SLM_SAMPLING_ROWS, offsetof(type, member)}
+#define SLM_SAMPLING_GROUP(type, member) {"Sampling", slm_sampling_rows, SLM_SAMPLING_ROWS, offsetof(type, member)}
 
 /* True when an argument looks like a model rather than a prompt: something on disk, or a name ending in .gguf. */
 bool slm_cli_is_model(const char *arg);
@@ -82,6 +81,11 @@ void slm_cli_sampling_defaults(const struct slm_model *model, struct slm_samplin
 /* Tokens of text; returns owned *ids (slm_release). */
 slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, unsigned flags, int32_t **ids,
                             size_t *n_ids, struct slm_error *error);
+/* Tokens of a conversation as the model's template writes it, up to where the answer begins; returns owned *ids. */
+slm_status slm_cli_encode_chat(const struct slm_model *model, const struct slm_chat_message *messages, size_t n,
+                               int32_t **ids, size_t *n_ids, struct slm_error *error);
+/* The text of one token with its spaces, special ones too; empty when the model has no tokenizer. Borrowed. */
+struct slm_str slm_cli_piece(const struct slm_model *model, int32_t id);
 /* Numbers between spaces or commas, each a token id below n_vocab; returns owned *ids (slm_release). */
 slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids,
                              struct slm_error *error);

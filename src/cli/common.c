@@ -14,6 +14,7 @@
 
 #include "base/os.h"
 #include "base/rng.h"
+#include "model/model.h"
 
 /* ---- options of models ----------------------------------------------------------------------- */
 
@@ -39,6 +40,7 @@ const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
 };
 #undef AT
 
+/* A prompt that happens to name a file is taken for the file; --model and --file leave no doubt. */
 bool slm_cli_is_model(const char *arg)
 {
     struct stat info;
@@ -47,6 +49,7 @@ bool slm_cli_is_model(const char *arg)
     return n > 0 && stat(arg, &info) == 0;
 }
 
+/* State of the progress bar. */
 struct progress {
     double start, drawn; /* seconds; drawn 0 = nothing on screen yet */
 };
@@ -85,6 +88,7 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
     return status;
 }
 
+/* Zero in choice means default there and here alike. */
 slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_model_choice *choice,
                                 struct slm_session **out, struct slm_error *error)
 {
@@ -99,7 +103,7 @@ slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_
 
 /* ---- options of sampling --------------------------------------------------------------------- */
 
-#define AT(field)    offsetof(struct slm_sampling, field)
+#define AT(field) offsetof(struct slm_sampling, field)
 #define PARAM(field) offsetof(struct slm_sampling, params.field)
 const struct slm_option slm_sampling_rows[SLM_SAMPLING_ROWS] = {
     {.name = "n-predict", .letter = 'n', .kind = SLM_OPTION_INT, .offset = AT(n_predict), .arg = "N",
@@ -143,9 +147,12 @@ const struct slm_option slm_sampling_rows[SLM_SAMPLING_ROWS] = {
 };
 #undef AT
 #undef PARAM
+/* For slm_options_overlay: the same rows over a bare struct slm_sampling. */
 static const struct slm_option_group sampling_group = {"Sampling", slm_sampling_rows, SLM_SAMPLING_ROWS, 0};
+/* Which bit of `seen` is --seed: the row's place above. */
 enum { SEED_ROW = 2 };
 
+/* Three sources, weakest first: the library's defaults, what the model file recommends, what was asked for. */
 void slm_cli_sampling_defaults(const struct slm_model *model, struct slm_sampling *sampling)
 {
     struct slm_sampling merged = *sampling; /* keeps the lists */
@@ -181,8 +188,28 @@ slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, 
     }
 }
 
-slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids,
-                             struct slm_error *error)
+/* The template writes BOS itself where the model wants one, and its own marks must become special tokens. */
+slm_status slm_cli_encode_chat(const struct slm_model *model, const struct slm_chat_message *messages, size_t n,
+                               int32_t **ids, size_t *n_ids, struct slm_error *error)
+{
+    char *rendered;
+    size_t rendered_bytes;
+    SLM_TRY(slm_chat_render(model, messages, n, true, &rendered, &rendered_bytes, error));
+    slm_status status = slm_cli_tokenize(model, (struct slm_str){rendered, rendered_bytes},
+                                         SLM_TOKENIZE_PARSE_SPECIAL, ids, n_ids, error);
+    slm_free(rendered);
+    return status;
+}
+
+/* Not slm_detokenize: that decodes whole texts, so it drops the space in front of a first word. */
+struct slm_str slm_cli_piece(const struct slm_model *model, int32_t id)
+{
+    return model->tokenizer ? slm_tokenizer_piece(model->tokenizer, id, true) : (struct slm_str){0};
+}
+
+/* strtol skips spaces by itself; commas and the end of a number are checked here, so that "1 2x" and "1,,2"
+ * have one meaning each (an error, and 1 2). */
+slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids, struct slm_error *error)
 {
     size_t cap = strlen(text) / 2 + 1; /* "1 2 3": two characters a number */
     *n_ids = 0;
@@ -195,8 +222,7 @@ slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, s
         errno = 0;
         long id = strtol(text, &end, 10);
         if (end == text || (*end && !strchr(" ,\t\r\n", *end)) || errno || id < 0 || id >= n_vocab) {
-            slm_status status = slm_fail(error, SLM_ERR_ARGUMENT, "ids",
-                                         "'%.*s' is not a token id from 0 to %d",
+            slm_status status = slm_fail(error, SLM_ERR_ARGUMENT, "ids", "'%.*s' is not a token id from 0 to %d",
                                          (int)strcspn(text, " ,\t\r\n") % 64, text, n_vocab - 1);
             slm_release(*ids);
             *ids = NULL;
@@ -207,10 +233,12 @@ slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, s
     }
 }
 
+/* Through stdio, not the OS seam: stdin, pipes and /dev/stdin have no size and no offset. */
 slm_status slm_cli_read(const char *path, size_t limit, struct slm_buf *out, struct slm_error *error)
 {
     bool is_stdin = strcmp(path, "-") == 0;
     FILE *file = is_stdin ? stdin : fopen(path, "rb");
+    /* "-" is stdin everywhere, as in most tools. */
     const char *where = is_stdin ? "stdin" : path;
     slm_status status = SLM_OK;
     if (!file) return slm_fail(error, SLM_ERR_IO, where, "cannot be opened: %s", strerror(errno));
@@ -228,6 +256,7 @@ slm_status slm_cli_read(const char *path, size_t limit, struct slm_buf *out, str
     return status;
 }
 
+/* The words of --json and --verbose; scripts compare them. */
 const char *slm_cli_stop_name(enum slm_stop_reason reason)
 {
     static const char *const names[] = {
@@ -239,11 +268,10 @@ const char *slm_cli_stop_name(enum slm_stop_reason reason)
 
 /* ---- measuring ------------------------------------------------------------------------------- */
 
-double slm_cli_seconds(void)
-{
-    return (double)slm_os()->now_ns() * 1e-9;
-}
+/* One clock for everything that is measured. */
+double slm_cli_seconds(void) { return (double)slm_os()->now_ns() * 1e-9; }
 
+/* Peak from the kernel's accounting, current from /proc, where there is one. */
 uint64_t slm_cli_rss(bool peak)
 {
     if (peak) {
@@ -259,12 +287,14 @@ uint64_t slm_cli_rss(bool peak)
     return read ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
+/* For qsort; rates and times are never NaN. */
 static int compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
+/* Of an even number: the mean of the middle two. */
 double slm_cli_median(double *values, size_t n)
 {
     SLM_ASSERT(n > 0);
@@ -275,29 +305,30 @@ double slm_cli_median(double *values, size_t n)
 /* Durations as Go prints them, which is what scripts that read Ollama's output expect. */
 static const char *duration(char out[32], double seconds)
 {
-    if (seconds >= 60) snprintf(out, 32, "%dm%.6gs", (int)(seconds / 60), seconds - 60 * (int)(seconds / 60));
-    else if (seconds >= 1) snprintf(out, 32, "%.9gs", seconds);
-    else if (seconds >= 1e-3) snprintf(out, 32, "%.9gms", seconds * 1e3);
-    else snprintf(out, 32, "%.6gµs", seconds * 1e6);
+    if (seconds >= 60)
+        snprintf(out, 32, "%dm%.6gs", (int)(seconds / 60), seconds - 60 * (int)(seconds / 60));
+    else if (seconds >= 1)
+        snprintf(out, 32, "%.9gs", seconds);
+    else if (seconds >= 1e-3)
+        snprintf(out, 32, "%.9gms", seconds * 1e3);
+    else
+        snprintf(out, 32, "%.6gµs", seconds * 1e6);
     return out;
 }
 
-static double rate(double n, double seconds)
-{
-    return seconds > 0 ? n / seconds : 0;
-}
+/* Of nothing in no time: 0. */
+static double rate(double n, double seconds) { return seconds > 0 ? n / seconds : 0; }
 
+/* Labels and columns are those of `ollama run --verbose`, which scripts already parse. */
 void slm_cli_print_timing(const struct slm_generate_result *result, double load_s)
 {
     char text[32];
-    fprintf(stderr, "total duration:       %s\n",
-            duration(text, load_s + result->prompt_s + result->generate_s));
+    fprintf(stderr, "total duration:       %s\n", duration(text, load_s + result->prompt_s + result->generate_s));
     fprintf(stderr, "load duration:        %s\n", duration(text, load_s));
     fprintf(stderr, "prompt eval count:    %zu token(s)\n", result->n_prompt);
     fprintf(stderr, "prompt eval duration: %s\n", duration(text, result->prompt_s));
     fprintf(stderr, "prompt eval rate:     %.2f tokens/s\n", rate((double)result->n_prompt, result->prompt_s));
     fprintf(stderr, "eval count:           %zu token(s)\n", result->n_generated);
     fprintf(stderr, "eval duration:        %s\n", duration(text, result->generate_s));
-    fprintf(stderr, "eval rate:            %.2f tokens/s\n",
-            rate((double)result->n_generated, result->generate_s));
+    fprintf(stderr, "eval rate:            %.2f tokens/s\n", rate((double)result->n_generated, result->generate_s));
 }

@@ -20,6 +20,7 @@ enum {
 };
 static const double measure_s = 0.2; /* of each measurement */
 
+/* Filled by the rows below; zero means not given. */
 struct doctor_options {
     uint64_t seen;
     bool json;
@@ -89,6 +90,7 @@ static double best_rate(struct slm_pool *pool, void (*fn)(void *, unsigned, unsi
     return best;
 }
 
+/* Skipped (0) when memory is short: a quarter of what is available is the most this takes. */
 static void measure_reading(struct slm_pool *one, struct slm_pool *all, struct findings *f)
 {
     struct read_job job = {0};
@@ -124,9 +126,10 @@ static void multiply_share(void *arg, unsigned rank, unsigned n_threads)
     for (int i = 0; i < CALLS; i++) job->kernels->matmul(&args);
 }
 
-static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all,
-                                     const struct slm_kernels *kernels, struct findings *f,
-                                     struct slm_error *error)
+/* The matrix kernel in use, on data that stays in the cache: what the kernel can do, not what memory lets it
+ * do. */
+static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all, const struct slm_kernels *kernels,
+                                     struct findings *f, struct slm_error *error)
 {
     size_t n_out = (size_t)f->n_threads * TOKENS * ROWS;
     float *memory = slm_alloc((ROWS + TOKENS) * DEPTH + n_out, sizeof *memory, "doctor", error);
@@ -142,6 +145,7 @@ static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all,
 
 /* ---- self-check ------------------------------------------------------------------------------ */
 
+/* CHECK_TOKENS likeliest tokens after a fixed prompt, from a fresh session. */
 static slm_status greedy_ids(const struct slm_model *model, unsigned n_threads, int32_t ids[CHECK_TOKENS],
                              struct slm_error *error)
 {
@@ -177,11 +181,10 @@ static void self_check(uint64_t cpu_mask, struct findings *f)
     if (status == SLM_OK) status = greedy_ids(model, 1, again, &f->check_error);
     if (status == SLM_OK) status = greedy_ids(model, f->n_threads, threaded, &f->check_error);
     if (status == SLM_OK && memcmp(first, again, sizeof first) != 0)
-        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check",
-                          "two equal runs gave different tokens");
+        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check", "two equal runs gave different tokens");
     if (status == SLM_OK && memcmp(first, threaded, sizeof first) != 0)
-        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check",
-                          "1 and %u threads gave different tokens", f->n_threads);
+        status = slm_fail(&f->check_error, SLM_ERR_NUMERIC, "self-check", "1 and %u threads gave different tokens",
+                          f->n_threads);
     f->check = status == SLM_OK ? "ok" : "failed";
     slm_model_close(model);
 }
@@ -202,6 +205,7 @@ static void read_huge_pages(char out[32])
     snprintf(out, 32, "%.*s", close ? (int)(close - open - 1) : 7, close ? open + 1 : "unknown");
 }
 
+/* Facts first, then what was measured, the verdict last. */
 static void add_text(struct slm_buf *out, const struct findings *f)
 {
     char a[16], b[16];
@@ -262,6 +266,7 @@ static void add_json(struct slm_buf *out, const struct findings *f)
     slm_buf_puts(out, "}\n");
 }
 
+/* Facts, measurements, self-check, in this order; only what makes the rest meaningless is an error. */
 static slm_status examine(const struct doctor_options *options, struct findings *f, struct slm_error *error)
 {
     struct slm_kernels kernels;
@@ -295,8 +300,10 @@ static int doctor_main(void *opaque, int n_args, char **args)
     (void)n_args;
     (void)args;
     if (examine(options, &findings, &error) != SLM_OK) return slm_cli_fail(&error);
-    if (options->json) add_json(&out, &findings);
-    else add_text(&out, &findings);
+    if (options->json)
+        add_json(&out, &findings);
+    else
+        add_text(&out, &findings);
     int exit_code = slm_cli_emit(&out);
     return strcmp(findings.check, "failed") == 0 ? SLM_EXIT_FAILURE : exit_code;
 }

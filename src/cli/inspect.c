@@ -14,6 +14,7 @@
 #include "engine/session.h"
 #include "model/model.h"
 
+/* Filled by the rows below; zero means not given. */
 struct inspect_options {
     uint64_t seen;
     bool json, tensors, keys, template_text;
@@ -32,16 +33,20 @@ static const struct slm_option inspect_rows[] = {
      .help = "print the chat template"},
 };
 #undef AT
+/* --ctx, --kv and --batch-size change what is predicted; --cpu-mask only what the scratch is laid out for. */
 static const struct slm_option_group inspect_groups[] = {
     {"Options", inspect_rows, sizeof inspect_rows / sizeof inspect_rows[0], 0},
     SLM_MODEL_GROUP(struct inspect_options, model),
 };
 
+/* How many context lengths are predicted; how much of a long value is shown as text. */
 enum { MAX_CONTEXTS = 8, SHOWN_ELEMENTS = 6, SHOWN_BYTES = 60 };
 
+/* Sums over the tensors of one type, or over all. */
 struct type_sum {
     uint64_t n_tensors, n_elements, bytes;
 };
+/* Bytes beside the weights that a session with this context takes. */
 struct need {
     int32_t n_ctx;
     uint64_t kv_bytes, scratch_bytes;
@@ -53,16 +58,18 @@ struct report {
     struct slm_model *model; /* NULL: cannot be run */
     struct slm_gguf *opened; /* owned when model is NULL */
     const struct slm_gguf *gguf;
-    struct slm_error why_not; /* when model is NULL */
-    struct type_sum types[SLM_DTYPE_COUNT], total;
+    struct slm_error why_not;                      /* when model is NULL */
+    struct type_sum types[SLM_DTYPE_COUNT], total; /* total: over all types */
     struct need needs[MAX_CONTEXTS];
-    size_t n_needs;
-    struct slm_str architecture, name, tokenizer, pre, chat_template;
-    int64_t n_vocab; /* tokens listed in the file */
+    size_t n_needs;                                                   /* contexts that could be predicted */
+    struct slm_str architecture, name, tokenizer, pre, chat_template; /* borrowed from the file */
+    int64_t n_vocab;                                                  /* tokens listed in the file */
 };
 
 /* ---- gathering ------------------------------------------------------------------------------- */
 
+/* As a model if possible, for everything that only a bound model knows; else as a bare file. The built-in model
+ * has no such second way: it is always well-formed, or absent. */
 static slm_status open_report(struct report *r, const struct inspect_options *options, struct slm_error *error)
 {
     slm_status status = slm_cli_open_model(&options->model, false, &r->model, &r->why_not);
@@ -80,6 +87,7 @@ static slm_status open_report(struct report *r, const struct inspect_options *op
     return SLM_OK;
 }
 
+/* A string of the file; empty when absent or of another type. */
 static struct slm_str text_key(const struct slm_gguf *gguf, const char *key)
 {
     struct slm_str value = {0};
@@ -88,6 +96,7 @@ static struct slm_str text_key(const struct slm_gguf *gguf, const char *key)
     return value;
 }
 
+/* Counts what is stored: a tied head is stored once, so it counts once. */
 static void sum_tensors(struct report *r)
 {
     for (size_t i = 0; i < slm_gguf_n_tensors(r->gguf); i++) {
@@ -105,12 +114,12 @@ static void sum_tensors(struct report *r)
 static void predict_needs(struct report *r, const struct inspect_options *options)
 {
     int32_t n_ctx_train = slm_model_info(r->model).n_ctx_train;
-    int32_t contexts[MAX_CONTEXTS];
+    int32_t contexts[MAX_CONTEXTS]; /* tokens */
     size_t n = 0;
-    if (options->model.n_ctx > 0) contexts[n++] = options->model.n_ctx;
+    if (options->model.n_ctx > 0)
+        contexts[n++] = options->model.n_ctx;
     else {
-        for (int32_t n_ctx = 1024; n_ctx < n_ctx_train && n + 1 < MAX_CONTEXTS; n_ctx *= 4)
-            contexts[n++] = n_ctx;
+        for (int32_t n_ctx = 1024; n_ctx < n_ctx_train && n + 1 < MAX_CONTEXTS; n_ctx *= 4) contexts[n++] = n_ctx;
         contexts[n++] = n_ctx_train;
     }
     for (size_t i = 0; i < n; i++) {
@@ -125,10 +134,12 @@ static void predict_needs(struct report *r, const struct inspect_options *option
     }
 }
 
+/* All reading is done here; what follows only prints. */
 static slm_status gather(struct report *r, const struct inspect_options *options, struct slm_error *error)
 {
     const struct slm_gguf_kv *tokens = NULL;
     bool found = false;
+    /* The keys that every reader of GGUF knows; absent ones are shown as empty. */
     r->path = options->model.path ? options->model.path : "built-in model";
     SLM_TRY(open_report(r, options, error));
     r->architecture = text_key(r->gguf, "general.architecture");
@@ -136,8 +147,8 @@ static slm_status gather(struct report *r, const struct inspect_options *options
     r->tokenizer = text_key(r->gguf, "tokenizer.ggml.model");
     r->pre = text_key(r->gguf, "tokenizer.ggml.pre");
     r->chat_template = text_key(r->gguf, "tokenizer.chat_template");
-    if (slm_gguf_get_array(r->gguf, "tokenizer.ggml.tokens", SLM_GGUF_STRING, &tokens, &found, NULL) ==
-            SLM_OK &&
+    /* The file's own list, so that the number is there even for tokenizers this build does not know. */
+    if (slm_gguf_get_array(r->gguf, "tokenizer.ggml.tokens", SLM_GGUF_STRING, &tokens, &found, NULL) == SLM_OK &&
         found)
         r->n_vocab = (int64_t)tokens->n;
     sum_tensors(r);
@@ -145,40 +156,44 @@ static slm_status gather(struct report *r, const struct inspect_options *options
     return SLM_OK;
 }
 
+/* Over all tensors, norms included: what the file really costs. */
 static double bits_per_weight(const struct report *r)
 {
     return r->total.n_elements ? 8.0 * (double)r->total.bytes / (double)r->total.n_elements : 0.0;
 }
 
 /* A short name for a text, to compare files by; not cryptographic. */
-static uint64_t short_hash(struct slm_str text)
-{
-    return slm_hash_bytes(text.ptr, text.len, 0);
-}
+static uint64_t short_hash(struct slm_str text) { return slm_hash_bytes(text.ptr, text.len, 0); }
 
 /* ---- values of keys -------------------------------------------------------------------------- */
 
 /* JSON of scalar i of a numeric key. */
 static void add_number(struct slm_buf *out, const struct slm_gguf_kv *kv, enum slm_gguf_type type, uint64_t i)
 {
-    if (type == SLM_GGUF_F32) slm_json_float(out, (float)slm_gguf_f64_at(kv, i));
-    else if (type == SLM_GGUF_F64) slm_buf_printf(out, "%.17g", slm_gguf_f64_at(kv, i));
-    else if (type == SLM_GGUF_BOOL) slm_buf_puts(out, slm_gguf_i64_at(kv, i) ? "true" : "false");
-    else slm_buf_printf(out, "%" PRId64, slm_gguf_i64_at(kv, i));
+    if (type == SLM_GGUF_F32)
+        slm_json_float(out, (float)slm_gguf_f64_at(kv, i));
+    else if (type == SLM_GGUF_F64)
+        slm_buf_printf(out, "%.17g", slm_gguf_f64_at(kv, i));
+    else if (type == SLM_GGUF_BOOL)
+        slm_buf_puts(out, slm_gguf_i64_at(kv, i) ? "true" : "false");
+    else
+        slm_buf_printf(out, "%" PRId64, slm_gguf_i64_at(kv, i));
 }
 
 /* The first bytes of a text as a JSON string; most 0 = all. */
 static void add_text(struct slm_buf *out, struct slm_str text, size_t most)
 {
+    /* A cut that splits a character shows as U+FFFD; the full value is in --json. */
     bool cut = most > 0 && text.len > most;
     slm_buf_add_json_string(out, (struct slm_str){text.ptr, cut ? most : text.len});
     if (cut) slm_buf_printf(out, "... (%zu bytes)", text.len);
 }
 
 /* The value of a key as JSON; arrays are cut to `most` elements (0 = none is) and texts to most_bytes. */
-static void add_value(struct slm_buf *out, const struct slm_gguf *gguf, const struct slm_gguf_kv *kv,
-                      size_t most, size_t most_bytes)
+static void add_value(struct slm_buf *out, const struct slm_gguf *gguf, const struct slm_gguf_kv *kv, size_t most,
+                      size_t most_bytes)
 {
+    /* Every branch writes one JSON value. */
     if (kv->type == SLM_GGUF_STRING) {
         struct slm_str text = {0};
         char key[256];
@@ -196,14 +211,17 @@ static void add_value(struct slm_buf *out, const struct slm_gguf *gguf, const st
         for (uint64_t i = 0; i < n; i++) {
             struct slm_str text;
             if (i) slm_buf_puts(out, ", ");
-            if (kv->array_type != SLM_GGUF_STRING) add_number(out, kv, kv->array_type, i);
-            else if (slm_gguf_next_string(kv, &cursor, &text)) add_text(out, text, most_bytes);
+            if (kv->array_type != SLM_GGUF_STRING)
+                add_number(out, kv, kv->array_type, i);
+            else if (slm_gguf_next_string(kv, &cursor, &text))
+                add_text(out, text, most_bytes);
         }
         if (n < kv->n) slm_buf_printf(out, ", ... %" PRIu64 " in all", kv->n);
         slm_buf_puts(out, "]");
     }
 }
 
+/* Contiguous dimension first, as the file has them. */
 static void add_dims(struct slm_buf *out, const struct slm_gguf_tensor *t, const char *between)
 {
     for (uint32_t d = 0; d < t->n_dims; d++) slm_buf_printf(out, "%s%" PRIu64, d ? between : "", t->dims[d]);
@@ -211,14 +229,15 @@ static void add_dims(struct slm_buf *out, const struct slm_gguf_tensor *t, const
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
+/* What every file has. Names come from the file, so they are printed as JSON strings: no byte of them reaches
+ * the terminal raw. */
 static void add_model_text(struct slm_buf *out, const struct report *r)
 {
-    char a[16], b[16];
+    char a[16], b[16]; /* sizes and counts as text */
     slm_buf_printf(out, "file          %s\n", r->path);
-    slm_buf_printf(out, "format        GGUF v%u, %s, %zu part%s, %zu keys, %zu tensors\n",
-                   slm_gguf_version(r->gguf), slm_cli_size(a, (double)slm_gguf_file_bytes(r->gguf)),
-                   slm_gguf_n_parts(r->gguf), slm_gguf_n_parts(r->gguf) == 1 ? "" : "s", slm_gguf_n_kv(r->gguf),
-                   slm_gguf_n_tensors(r->gguf));
+    slm_buf_printf(out, "format        GGUF v%u, %s, %zu part%s, %zu keys, %zu tensors\n", slm_gguf_version(r->gguf),
+                   slm_cli_size(a, (double)slm_gguf_file_bytes(r->gguf)), slm_gguf_n_parts(r->gguf),
+                   slm_gguf_n_parts(r->gguf) == 1 ? "" : "s", slm_gguf_n_kv(r->gguf), slm_gguf_n_tensors(r->gguf));
     slm_buf_printf(out, "name          ");
     add_text(out, r->name, 200);
     slm_buf_printf(out, "\narchitecture  ");
@@ -243,6 +262,7 @@ static void add_run_text(struct slm_buf *out, const struct report *r)
         slm_buf_printf(out, "runs here     no: %s: %s\n", r->why_not.where, r->why_not.message);
         return;
     }
+    /* Sizes as the model was bound, defaults of its family included. */
     struct slm_model_info info = slm_model_info(r->model);
     slm_buf_printf(out, "layers        %d of width %d\n", info.n_layer, info.n_embd);
     slm_buf_printf(out, "attention     %d heads of %d, %d for keys and values\n", info.n_head, info.head_dim,
@@ -256,9 +276,11 @@ static void add_run_text(struct slm_buf *out, const struct report *r)
     }
 }
 
+/* The special ids are known only where the tokenizer could be built. */
 static void add_tokenizer_text(struct slm_buf *out, const struct report *r)
 {
-    if (!r->tokenizer.len) slm_buf_puts(out, "tokenizer     none\n");
+    if (!r->tokenizer.len)
+        slm_buf_puts(out, "tokenizer     none\n");
     else {
         slm_buf_puts(out, "tokenizer     ");
         add_text(out, r->tokenizer, 40);
@@ -268,16 +290,17 @@ static void add_tokenizer_text(struct slm_buf *out, const struct report *r)
         }
         slm_buf_printf(out, ", %" PRId64 " tokens", r->n_vocab);
         if (r->model)
-            slm_buf_printf(out, ", BOS %d, EOS %d", slm_model_info(r->model).bos_id,
-                           slm_model_info(r->model).eos_id);
+            slm_buf_printf(out, ", BOS %d, EOS %d", slm_model_info(r->model).bos_id, slm_model_info(r->model).eos_id);
         slm_buf_puts(out, "\n");
     }
     if (r->chat_template.len)
         slm_buf_printf(out, "chat template %zu bytes, hash %016" PRIx64 "\n", r->chat_template.len,
                        short_hash(r->chat_template));
-    else slm_buf_puts(out, "chat template none\n");
+    else
+        slm_buf_puts(out, "chat template none\n");
 }
 
+/* The lists come last, they may be thousands of lines. */
 static void add_report_text(struct slm_buf *out, const struct report *r, const struct inspect_options *options)
 {
     add_model_text(out, r);
@@ -302,13 +325,17 @@ static void add_report_text(struct slm_buf *out, const struct report *r, const s
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
+/* "key": value, null when the file does not have it. */
 static void add_str(struct slm_buf *out, const char *key, struct slm_str value)
 {
     slm_json_key(out, key);
-    if (value.ptr) slm_buf_add_json_string(out, value);
-    else slm_buf_puts(out, "null");
+    if (value.ptr)
+        slm_buf_add_json_string(out, value);
+    else
+        slm_buf_puts(out, "null");
 }
 
+/* {"Q4_K": {...}, ...}: only the types that occur. */
 static void add_types_json(struct slm_buf *out, const struct report *r)
 {
     slm_json_key(out, "types");
@@ -325,8 +352,10 @@ static void add_types_json(struct slm_buf *out, const struct report *r)
     slm_buf_puts(out, "}");
 }
 
+/* Fields that only models have which this build can run. */
 static void add_run_json(struct slm_buf *out, const struct report *r)
 {
+    /* Always there, so that a script can ask before it looks further. */
     slm_json_bool(out, "runs", r->model != NULL);
     slm_json_text(out, "runs_not_because", r->model ? NULL : r->why_not.message);
     if (!r->model) return;
@@ -356,11 +385,12 @@ static void add_run_json(struct slm_buf *out, const struct report *r)
     slm_buf_puts(out, "]");
 }
 
-static void add_tokenizer_json(struct slm_buf *out, const struct report *r,
-                               const struct inspect_options *options)
+/* The hash is a text: 64-bit numbers do not survive every JSON reader. */
+static void add_tokenizer_json(struct slm_buf *out, const struct report *r, const struct inspect_options *options)
 {
     slm_json_key(out, "tokenizer");
-    if (!r->tokenizer.len) slm_buf_puts(out, "null");
+    if (!r->tokenizer.len)
+        slm_buf_puts(out, "null");
     else {
         slm_buf_puts(out, "{");
         add_str(out, "model", r->tokenizer);
@@ -373,7 +403,8 @@ static void add_tokenizer_json(struct slm_buf *out, const struct report *r,
         slm_buf_puts(out, "}");
     }
     slm_json_key(out, "chat_template");
-    if (!r->chat_template.len) slm_buf_puts(out, "null");
+    if (!r->chat_template.len)
+        slm_buf_puts(out, "null");
     else {
         char hash[20];
         snprintf(hash, sizeof hash, "%016" PRIx64, short_hash(r->chat_template));
@@ -385,6 +416,7 @@ static void add_tokenizer_json(struct slm_buf *out, const struct report *r,
     }
 }
 
+/* Whole values here, however long: cutting is for eyes. */
 static void add_lists_json(struct slm_buf *out, const struct report *r, const struct inspect_options *options)
 {
     if (options->keys) {
@@ -419,6 +451,7 @@ static void add_lists_json(struct slm_buf *out, const struct report *r, const st
     slm_buf_puts(out, "]");
 }
 
+/* The fields that scripts read; new ones may be added, none is renamed. */
 static void add_report_json(struct slm_buf *out, const struct report *r, const struct inspect_options *options)
 {
     slm_buf_puts(out, "{");
@@ -441,6 +474,7 @@ static void add_report_json(struct slm_buf *out, const struct report *r, const s
     slm_buf_puts(out, "}\n");
 }
 
+/* Model and file stay open until the report is formatted: its texts are borrowed from them. */
 static int inspect_main(void *opaque, int n_args, char **args)
 {
     struct inspect_options *options = opaque;
@@ -449,9 +483,12 @@ static int inspect_main(void *opaque, int n_args, char **args)
     struct slm_error error;
     if (n_args > 0) options->model.path = args[0];
     slm_status status = gather(&report, options, &error);
-    if (status == SLM_OK && options->json) add_report_json(&out, &report, options);
-    else if (status == SLM_OK && options->template_text) slm_buf_add_str(&out, report.chat_template);
-    else if (status == SLM_OK) add_report_text(&out, &report, options);
+    if (status == SLM_OK && options->json)
+        add_report_json(&out, &report, options);
+    else if (status == SLM_OK && options->template_text)
+        slm_buf_add_str(&out, report.chat_template);
+    else if (status == SLM_OK)
+        add_report_text(&out, &report, options);
     slm_model_close(report.model);
     slm_gguf_close(report.opened);
     if (status == SLM_OK) return slm_cli_emit(&out);

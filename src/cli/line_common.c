@@ -25,10 +25,7 @@ void slm_line_catch_interrupts(void)
     sigaction(SIGINT, &action, NULL);
 }
 
-bool slm_line_interrupted(void)
-{
-    return interrupted != 0;
-}
+bool slm_line_interrupted(void) { return interrupted != 0; }
 
 bool slm_line_take_interrupt(void)
 {

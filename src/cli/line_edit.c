@@ -82,6 +82,7 @@ static bool collect_paste(EditLine *editor, struct slm_buf *text)
     return false;
 }
 
+/* The text that stands for paste number index in the line. */
 static void paste_mark(char out[48], size_t index, const struct slm_buf *text)
 {
     size_t n_lines = 1;
@@ -89,6 +90,7 @@ static void paste_mark(char out[48], size_t index, const struct slm_buf *text)
     snprintf(out, 48, "[paste %zu: %zu lines]", index + 1, n_lines);
 }
 
+/* Called by libedit at ESC [200~; the paste itself is read here. */
 static unsigned char on_paste(EditLine *editor, int key)
 {
     struct slm_line *line = NULL;
@@ -129,6 +131,7 @@ static void expand_pastes(struct slm_line *line, const char *typed, size_t bytes
     line->n_pastes = 0;
 }
 
+/* A history that cannot be read or written is no reason not to chat. */
 static void open_history(struct slm_line *line, const char *path)
 {
     HistEvent event;
@@ -158,7 +161,8 @@ slm_status slm_line_open(const char *history_path, struct slm_line **out, struct
     el_set(line->editor, EL_PROMPT, show_prompt);
     el_set(line->editor, EL_EDITOR, "emacs");
     el_set(line->editor, EL_GETCFN, read_character);
-    el_set(line->editor, EL_ADDFN, "slm-paste", "insert pasted text", on_paste);
+    /* The wide call: the narrow one copies both texts and never frees them. */
+    el_wset(line->editor, EL_ADDFN, L"slm-paste", L"insert pasted text", on_paste);
     el_set(line->editor, EL_BIND, "\\e[200~", "slm-paste", NULL);
     el_set(line->editor, EL_BIND, "\\e[1;5C", "em-next-word", NULL);
     el_set(line->editor, EL_BIND, "\\e[1;5D", "ed-prev-word", NULL);
@@ -186,7 +190,8 @@ enum slm_line_result slm_line_read(struct slm_line *line, const char *prompt, st
     line->prompt = prompt;
     line->interrupted = false;
     line->n_pastes = 0;
-    el_resize(line->editor); /* the window may have changed while an answer was printed */
+    el_resize(line->editor);               /* the window may have changed while an answer was printed */
+    el_set(line->editor, EL_PREP_TERM, 1); /* before the prompt: whoever sees it may type anything at once */
     fputs("\033[?2004h", stdout);
     fflush(stdout);
     const char *typed = el_gets(line->editor, &bytes);

@@ -15,10 +15,7 @@ slm_status slm_line_open(const char *history_path, struct slm_line **out, struct
     return *out ? SLM_OK : SLM_ERR_MEMORY;
 }
 
-void slm_line_close(struct slm_line *line)
-{
-    slm_release(line);
-}
+void slm_line_close(struct slm_line *line) { slm_release(line); }
 
 enum slm_line_result slm_line_read(struct slm_line *line, const char *prompt, struct slm_buf *text)
 {

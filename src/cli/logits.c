@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
+/* Filled by the rows below; zero means not given. */
 struct logits_options {
     uint64_t seen;
     const char *ids;
@@ -26,6 +27,7 @@ static const struct slm_option logits_rows[] = {
      .help = "tokens to show as text (default: 10)"},
 };
 #undef AT
+/* The model options matter here: --kv f32 takes the rounding of the cache out of a comparison. */
 static const struct slm_option_group logits_groups[] = {
     {"Options", logits_rows, sizeof logits_rows / sizeof logits_rows[0], 0},
     SLM_MODEL_GROUP(struct logits_options, model),
@@ -37,6 +39,7 @@ struct answer {
     size_t n_rows, n_vocab, first; /* first: position of row 0 */
 };
 
+/* All rows, every logit with nine digits. */
 static void add_json(struct slm_buf *out, const struct answer *answer)
 {
     slm_buf_puts(out, "{");
@@ -55,9 +58,10 @@ static void add_json(struct slm_buf *out, const struct answer *answer)
 }
 
 /* "position  id  logit  text" of the k likeliest, by repeated search: k is small and this is for eyes. */
-static void add_top(struct slm_buf *out, const struct slm_model *model, const float *row, size_t n_vocab,
-                    size_t k, size_t position)
+static void add_top(struct slm_buf *out, const struct slm_model *model, const float *row, size_t n_vocab, size_t k,
+                    size_t position)
 {
+    /* The last one shown: what is greater, or equal with a lower id, was shown before it. */
     float bar = 0;
     size_t last = n_vocab;
     for (size_t n = 0; n < k && n < n_vocab; n++) {
@@ -69,20 +73,16 @@ static void add_top(struct slm_buf *out, const struct slm_model *model, const fl
         if (best == n_vocab) return;
         bar = row[best];
         last = best;
-        char piece[256];
-        size_t bytes = 0;
-        int32_t id = (int32_t)best;
-        slm_buf_printf(out, "%zu\t%d\t%.6f\t", position, id, (double)bar);
-        /* A model without a tokenizer has ids only. */
-        if (slm_detokenize(model, &id, 1, true, piece, sizeof piece, &bytes, NULL) == SLM_OK)
-            slm_buf_add_json_string(out, (struct slm_str){piece, bytes < sizeof piece ? bytes : sizeof piece});
+        slm_buf_printf(out, "%zu\t%zu\t%.6f\t", position, best, (double)bar);
+        slm_buf_add_json_string(out, slm_cli_piece(model, (int32_t)best));
         slm_buf_puts(out, "\n");
     }
 }
 
-static slm_status evaluate(struct slm_session *session, const struct logits_options *options,
-                           const int32_t *ids, size_t n_ids, float **memory, struct answer *answer,
-                           struct slm_error *error)
+/* One evaluation from an empty timeline. With --all the rows go to memory of our own (n_ids * n_vocab floats,
+ * which is why it is not the default); else the session's own row is borrowed until the session closes. */
+static slm_status evaluate(struct slm_session *session, const struct logits_options *options, const int32_t *ids,
+                           size_t n_ids, float **memory, struct answer *answer, struct slm_error *error)
 {
     if (!options->all) {
         SLM_TRY(slm_session_eval(session, ids, n_ids, error));
@@ -99,6 +99,7 @@ static slm_status evaluate(struct slm_session *session, const struct logits_opti
     return SLM_OK;
 }
 
+/* The answer is formatted while model and session are still open: its rows may be borrowed from the session. */
 static int logits_main(void *opaque, int n_args, char **args)
 {
     struct logits_options *options = opaque;
@@ -107,22 +108,26 @@ static int logits_main(void *opaque, int n_args, char **args)
     struct slm_buf out = {0};
     struct slm_error error;
     int32_t *ids = NULL;
-    float *memory = NULL;
+    float *memory = NULL; /* --all only */
     size_t n_ids = 0;
     struct answer answer = {0};
     if (n_args > 0) options->model.path = args[0];
     if (!options->ids)
         return slm_cli_usage("logits", "--ids is needed: the tokens to evaluate, as in --ids \"1 2 3\"");
+    /* Each step only when the one before it worked; the end releases whatever there is. */
     slm_status status = slm_cli_open_model(&options->model, false, &model, &error);
     if (status != SLM_OK) goto out;
     answer.n_vocab = (size_t)slm_model_info(model).n_vocab;
     status = slm_cli_parse_ids(options->ids, slm_model_info(model).n_vocab, &ids, &n_ids, &error);
     if (status != SLM_OK) goto out;
+    /* A context exactly as long as the text: models whose rotation depends on it then see what the text needs. */
+    if (options->model.n_ctx == 0 && n_ids <= INT32_MAX) options->model.n_ctx = (int32_t)n_ids;
     if (n_ids == 0) status = slm_fail(&error, SLM_ERR_ARGUMENT, "ids", "at least one token id is needed");
     if (status == SLM_OK) status = slm_cli_open_session(model, &options->model, &session, &error);
     if (status == SLM_OK) status = evaluate(session, options, ids, n_ids, &memory, &answer, &error);
     if (status != SLM_OK) goto out;
-    if (options->json) add_json(&out, &answer);
+    if (options->json)
+        add_json(&out, &answer);
     else
         for (size_t r = 0; r < answer.n_rows; r++)
             add_top(&out, model, answer.logits + r * answer.n_vocab, answer.n_vocab,
@@ -137,6 +142,7 @@ out:
     return slm_cli_fail(&error);
 }
 
+/* Sampling has no part in this: no sampling options. */
 const struct slm_command slm_command_logits = {
     .name = "logits",
     .args = "[MODEL] --ids \"1 2 3\"",

@@ -5,17 +5,20 @@
  * exit code: 0 done, 1 it failed, 2 it was asked for wrongly. */
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/os.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 
+/* In the order of the overview: what people do first comes first. */
 static const struct slm_command *const commands[] = {
     &slm_command_run,      &slm_command_chat,   &slm_command_inspect, &slm_command_tokenize,
     &slm_command_template, &slm_command_logits, &slm_command_bench,   &slm_command_doctor,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
+/* Exact names only; near ones are suggested, never guessed. */
 static const struct slm_command *find_command(const char *name)
 {
     for (size_t i = 0; i < N_COMMANDS; i++)
@@ -23,10 +26,10 @@ static const struct slm_command *find_command(const char *name)
     return NULL;
 }
 
+/* One line a command. */
 static void add_overview(struct slm_buf *out)
 {
-    slm_buf_printf(out,
-                   "slm %s: runs small language models on this machine\n\nusage: slm COMMAND [arguments]\n\n",
+    slm_buf_printf(out, "slm %s: runs small language models on this machine\n\nusage: slm COMMAND [arguments]\n\n",
                    slm_version());
     for (size_t i = 0; i < N_COMMANDS; i++)
         slm_buf_printf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
@@ -45,6 +48,7 @@ static void add_everything(struct slm_buf *out)
     }
 }
 
+/* What was typed is no command: perhaps a model, perhaps a slip. */
 static int usage_unknown(const char *word)
 {
     const char *names[N_COMMANDS + 1];
@@ -61,13 +65,18 @@ static int help(const char *about)
 {
     struct slm_buf out = {0};
     const struct slm_command *command = about ? find_command(about) : NULL;
-    if (!about) add_overview(&out);
-    else if (strcmp(about, "all") == 0) add_everything(&out);
-    else if (command) slm_options_help(command, &out);
-    else return usage_unknown(about);
+    if (!about)
+        add_overview(&out);
+    else if (strcmp(about, "all") == 0)
+        add_everything(&out);
+    else if (command)
+        slm_options_help(command, &out);
+    else
+        return usage_unknown(about);
     return slm_cli_emit(&out);
 }
 
+/* The command gets its options zeroed and filled, and its positional arguments. */
 static int run_command(const struct slm_command *command, int argc, char **argv)
 {
     struct slm_error error;
@@ -77,17 +86,33 @@ static int run_command(const struct slm_command *command, int argc, char **argv)
     if (!options) return slm_cli_fail(&error);
     if (slm_options_parse(command, options, argc, argv, &first_arg, &help_asked, &error) != SLM_OK)
         exit_code = slm_cli_usage(error.where, "%s", error.message);
-    else if (help_asked) exit_code = help(command->name);
-    else exit_code = command->run(options, argc - first_arg, argv + first_arg);
+    else if (help_asked)
+        exit_code = help(command->name);
+    else
+        exit_code = command->run(options, argc - first_arg, argv + first_arg);
     slm_release(options);
     return exit_code;
 }
 
+/* Weights are read where the file is mapped: one that is cut short, or whose disk fails, while it is in use ends in
+ * this signal on whatever thread touches the missing page. There is nothing to go on with, but there is a reason. */
+static void on_lost_page(int signal_number)
+{
+    static const char reason[] = "slm: a model file was cut short, or its disk failed, while it was in use\n";
+    (void)signal_number;
+    const ssize_t written = write(STDERR_FILENO, reason, sizeof reason - 1);
+    (void)written;
+    _exit(SLM_EXIT_FAILURE);
+}
+
 int main(int argc, char **argv)
 {
+    const struct sigaction lost_page = {.sa_handler = on_lost_page};
+    sigaction(SIGBUS, &lost_page, NULL);
     /* A reader that goes away shows as a failed write, which ends the output quietly; the signal would end us
      * in the middle of whatever we do. */
     signal(SIGPIPE, SIG_IGN);
+    /* What is not a command is handled here; everything else is a row of the table. */
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) {
         struct slm_buf out = {0};

@@ -26,11 +26,13 @@ enum {
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
+/* The usual sentence of a refused value. */
 static slm_status bad_value(const char *where, const char *value, const char *allowed, struct slm_error *error)
 {
     return slm_fail(error, SLM_ERR_ARGUMENT, where, "'%s' is not allowed: %s", value, allowed);
 }
 
+/* A whole number in the row's range, nothing before or after it. */
 static slm_status parse_int(const struct slm_option *row, const char *where, const char *value, void *target,
                             struct slm_error *error)
 {
@@ -38,8 +40,8 @@ static slm_status parse_int(const struct slm_option *row, const char *where, con
     errno = 0;
     long long number = strtoll(value, &end, 10);
     if (end == value || *end || errno || (double)number < row->min || (double)number > row->max)
-        return slm_fail(error, SLM_ERR_ARGUMENT, where,
-                        "'%s' is not allowed: a whole number from %.0f to %.0f is", value, row->min, row->max);
+        return slm_fail(error, SLM_ERR_ARGUMENT, where, "'%s' is not allowed: a whole number from %.0f to %.0f is",
+                        value, row->min, row->max);
     int32_t narrow = (int32_t)number;
     memcpy(target, &narrow, sizeof narrow);
     return SLM_OK;
@@ -59,6 +61,7 @@ static slm_status parse_u64(const struct slm_option *row, const char *where, con
     return SLM_OK;
 }
 
+/* Refuses NaN too: it is in no range. */
 static slm_status parse_float(const struct slm_option *row, const char *where, const char *value, void *target,
                               struct slm_error *error)
 {
@@ -82,6 +85,7 @@ static slm_status parse_flag(const struct slm_option *row, const char *where, co
     return SLM_OK;
 }
 
+/* Borrowed: command line arguments live as long as the program. */
 static slm_status parse_text(const struct slm_option *row, const char *where, const char *value, void *target,
                              struct slm_error *error)
 {
@@ -92,6 +96,7 @@ static slm_status parse_text(const struct slm_option *row, const char *where, co
     return SLM_OK;
 }
 
+/* Appends; the row may be given again. */
 static slm_status parse_list(const struct slm_option *row, const char *where, const char *value, void *target,
                              struct slm_error *error)
 {
@@ -104,10 +109,11 @@ static slm_status parse_list(const struct slm_option *row, const char *where, co
     return SLM_OK;
 }
 
+/* The target becomes the index of the word. Empty words are defaults that cannot be typed. */
 static slm_status parse_choice(const struct slm_option *row, const char *where, const char *value, void *target,
                                struct slm_error *error)
 {
-    struct slm_buf allowed = {0};
+    struct slm_buf allowed = {0}; /* the words, for the message */
     for (int i = 0; row->choices[i]; i++) {
         if (strcmp(row->choices[i], value) == 0) {
             memcpy(target, &i, sizeof i);
@@ -121,6 +127,7 @@ static slm_status parse_choice(const struct slm_option *row, const char *where, 
     return status;
 }
 
+/* "ID=BIAS", appended. strtof knows "-inf". */
 static slm_status parse_bias(const struct slm_option *row, const char *where, const char *value, void *target,
                              struct slm_error *error)
 {
@@ -129,6 +136,7 @@ static slm_status parse_bias(const struct slm_option *row, const char *where, co
     (void)row;
     errno = 0;
     long id = strtol(value, &end, 10);
+    /* Split at "=", each half a whole number or a number and nothing else. */
     bool good = end != value && *end == '=' && errno == 0 && id >= 0 && id <= INT32_MAX;
     const char *number = good ? end + 1 : value;
     float bias = good ? strtof(number, &end) : 0.0f;
@@ -157,8 +165,8 @@ static const struct {
     [SLM_OPTION_BIAS] = {parse_bias, 0},
 };
 
-slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where,
-                          const char *value, void *target, struct slm_error *error)
+slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where, const char *value,
+                          void *target, struct slm_error *error)
 {
     const struct slm_option *option = &group->rows[row];
     SLM_TRY(kinds[option->kind].parse(option, where, value, (char *)target + option->offset, error));
@@ -185,6 +193,7 @@ struct slot {
     size_t row;
 };
 
+/* What getopt_long reads, made from the rows; and the way back from its answer to the row. */
 struct tables {
     struct option longs[MAX_ROWS + 2]; /* with --help and the end */
     struct slot slots[MAX_ROWS];
@@ -193,6 +202,7 @@ struct tables {
     size_t n;
 };
 
+/* Long options get numbers above every letter, in order of the rows, so that the number is the slot. */
 static void build_tables(const struct slm_command *command, struct tables *t)
 {
     size_t n_letters = 0;
@@ -216,6 +226,7 @@ static void build_tables(const struct slm_command *command, struct tables *t)
     t->longs[t->n] = (struct option){"help", no_argument, NULL, 'h'};
 }
 
+/* The row of a getopt value: by number for long options, by letter for short ones. */
 static const struct slot *find_slot(const struct tables *t, int value)
 {
     if (value >= FIRST_LONG) return &t->slots[value - FIRST_LONG];
@@ -225,15 +236,15 @@ static const struct slot *find_slot(const struct tables *t, int value)
 }
 
 /* getopt says '?' for an unknown option, an ambiguous prefix, and a flag that was given a value. */
-static slm_status fail_unknown(const struct slm_command *command, const struct tables *t, const char *word,
-                               int value, struct slm_error *error)
+static slm_status fail_unknown(const struct slm_command *command, const struct tables *t, const char *word, int value,
+                               struct slm_error *error)
 {
     if (value >= FIRST_LONG)
         return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option --%s takes no value",
                         t->names[value - FIRST_LONG]);
     if (value > 0 && value != 'h')
-        return slm_fail(error, SLM_ERR_ARGUMENT, command->name,
-                        "unknown option -%c; 'slm %s --help' lists them", value, command->name);
+        return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "unknown option -%c; 'slm %s --help' lists them",
+                        value, command->name);
     const char *near = slm_nearest(word + 2, t->names, t->n + 1);
     if (near)
         return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "unknown option '%s'; did you mean --%s?", word,
@@ -242,8 +253,9 @@ static slm_status fail_unknown(const struct slm_command *command, const struct t
                     "unknown or ambiguous option '%s'; 'slm %s --help' lists them", word, command->name);
 }
 
-slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv,
-                             int *first_arg, bool *help, struct slm_error *error)
+/* getopt_long reorders argv so that arguments come last; what is left of them is counted here. */
+slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv, int *first_arg,
+                             bool *help, struct slm_error *error)
 {
     struct tables t = {.n = 0};
     build_tables(command, &t);
@@ -253,20 +265,19 @@ slm_status slm_options_parse(const struct slm_command *command, void *options, i
     for (;;) {
         int value = getopt_long(argc, argv, t.letters, t.longs, NULL);
         if (value == -1) break;
+        /* getopt's own answers first. */
         if (value == '?') return fail_unknown(command, &t, argv[optind - 1], optopt, error);
         if (value == ':')
-            return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option '%s' needs a value",
-                            argv[optind - 1]);
+            return slm_fail(error, SLM_ERR_ARGUMENT, command->name, "option '%s' needs a value", argv[optind - 1]);
         if (value == 'h') {
             *help = true;
             return SLM_OK;
         }
         const struct slot *slot = find_slot(&t, value);
         SLM_ASSERT(slot != NULL);
-        char where[64];
+        char where[64]; /* "run: --temp": what messages begin with */
         snprintf(where, sizeof where, "%s: --%s", command->name, slot->group->rows[slot->row].name);
-        SLM_TRY(
-            slm_option_set(slot->group, slot->row, where, optarg, (char *)options + slot->group->base, error));
+        SLM_TRY(slm_option_set(slot->group, slot->row, where, optarg, (char *)options + slot->group->base, error));
     }
     *first_arg = optind;
     if (argc - optind > command->max_args)
@@ -305,12 +316,13 @@ static void add_wrapped(struct slm_buf *out, const char *text, int column)
     slm_buf_puts(out, "\n");
 }
 
+/* "  -n, --name ARG      help". */
 static void add_row(struct slm_buf *out, const struct slm_option *row)
 {
     char left[80], letter[5] = "    ";
     if (row->letter) snprintf(letter, sizeof letter, "-%c, ", row->letter);
-    int n = snprintf(left, sizeof left, "  %s--%s%s%s", letter, row->name, row->arg ? " " : "",
-                     row->arg ? row->arg : "");
+    int n =
+        snprintf(left, sizeof left, "  %s--%s%s%s", letter, row->name, row->arg ? " " : "", row->arg ? row->arg : "");
     slm_buf_puts(out, left);
     add_wrapped(out, row->help, n + 1 > HELP_COLUMN - 1 ? HELP_COLUMN : n);
 }
@@ -335,7 +347,7 @@ void slm_options_help(const struct slm_command *command, struct slm_buf *out)
 static size_t distance(const char *a, const char *b)
 {
     size_t n_a = strlen(a), n_b = strlen(b);
-    size_t rows[3][NEAR_LIMIT + 1];
+    size_t rows[3][NEAR_LIMIT + 1]; /* the last three rows of the table: a swap looks back two */
     if (n_a > NEAR_LIMIT || n_b > NEAR_LIMIT) return NEAR_LIMIT;
     for (size_t j = 0; j <= n_b; j++) rows[0][j] = j;
     for (size_t i = 1; i <= n_a; i++) {

@@ -52,19 +52,19 @@ struct slm_command {
     const char *details; /* paragraphs for its own help, newline-separated lines of at most 80 characters */
     const struct slm_option_group *groups;
     size_t n_groups;
-    size_t options_bytes; /* of the command's options struct, zeroed before parsing */
-    int max_args;         /* positional arguments */
+    size_t options_bytes;                               /* of the command's options struct, zeroed before parsing */
+    int max_args;                                       /* positional arguments */
     int (*run)(void *options, int n_args, char **args); /* returns the exit code */
 };
 
 /* Parses argv[1..argc) into options; the positional arguments end up in argv[*first_arg..argc). help is set
  * when
  * --help was asked for. SLM_ERR_ARGUMENT names the option, the value and what is allowed. */
-slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv,
-                             int *first_arg, bool *help, struct slm_error *error);
+slm_status slm_options_parse(const struct slm_command *command, void *options, int argc, char **argv, int *first_arg,
+                             bool *help, struct slm_error *error);
 /* Parses one value into group struct `target` and marks it seen. where names the option in messages. */
-slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where,
-                          const char *value, void *target, struct slm_error *error);
+slm_status slm_option_set(const struct slm_option_group *group, size_t row, const char *where, const char *value,
+                          void *target, struct slm_error *error);
 /* Copies the values that were given from one group struct over those of another (numbers and flags only). */
 void slm_options_overlay(const struct slm_option_group *group, const void *given, void *target);
 /* The help of one command. */

@@ -13,11 +13,9 @@
 
 #include "base/config.h"
 
-bool slm_cli_colour(FILE *stream)
-{
-    return isatty(fileno(stream)) && !slm_env("NO_COLOR");
-}
+bool slm_cli_colour(FILE *stream) { return isatty(fileno(stream)) && !slm_env("NO_COLOR"); }
 
+/* The one place where errors are printed, so that their form is the same everywhere. */
 static void print_error(const char *where, const char *message)
 {
     const char *on = slm_cli_colour(stderr) ? "\033[31m" : "", *off = on[0] ? "\033[0m" : "";
@@ -62,11 +60,13 @@ int slm_cli_finish(void)
     return SLM_EXIT_FAILURE;
 }
 
+/* A buffer that failed (memory) is an error of its own: nothing is printed then. */
 int slm_cli_emit(struct slm_buf *out)
 {
     struct slm_error error;
     int exit_code = SLM_EXIT_OK;
-    if (slm_buf_status(out, "output", &error) != SLM_OK) exit_code = slm_cli_fail(&error);
+    if (slm_buf_status(out, "output", &error) != SLM_OK)
+        exit_code = slm_cli_fail(&error);
     else {
         slm_cli_write(out->data, out->len);
         exit_code = slm_cli_finish();
@@ -79,20 +79,23 @@ int slm_cli_emit(struct slm_buf *out)
 
 void slm_json_float(struct slm_buf *out, float value)
 {
-    if (isfinite(value)) slm_buf_printf(out, "%.9g", (double)value); /* 9 digits give the same float back */
-    else slm_buf_puts(out, "null");
+    if (isfinite(value))
+        slm_buf_printf(out, "%.9g", (double)value); /* 9 digits give the same float back */
+    else
+        slm_buf_puts(out, "null");
 }
 
 void slm_json_double(struct slm_buf *out, double value)
 {
-    if (isfinite(value)) slm_buf_printf(out, "%.9g", value);
-    else slm_buf_puts(out, "null");
+    if (isfinite(value))
+        slm_buf_printf(out, "%.9g", value);
+    else
+        slm_buf_puts(out, "null");
 }
 
 void slm_json_key(struct slm_buf *out, const char *key)
 {
-    if (out->len > 0 && out->data[out->len - 1] != '{' && out->data[out->len - 1] != '[')
-        slm_buf_puts(out, ",");
+    if (out->len > 0 && out->data[out->len - 1] != '{' && out->data[out->len - 1] != '[') slm_buf_puts(out, ",");
     slm_buf_add_json_string(out, slm_str(key));
     slm_buf_puts(out, ":");
 }
@@ -100,8 +103,10 @@ void slm_json_key(struct slm_buf *out, const char *key)
 void slm_json_text(struct slm_buf *out, const char *key, const char *value)
 {
     slm_json_key(out, key);
-    if (value) slm_buf_add_json_string(out, slm_str(value));
-    else slm_buf_puts(out, "null");
+    if (value)
+        slm_buf_add_json_string(out, slm_str(value));
+    else
+        slm_buf_puts(out, "null");
 }
 
 void slm_json_i64(struct slm_buf *out, const char *key, int64_t value)
@@ -124,6 +129,7 @@ void slm_json_bool(struct slm_buf *out, const char *key, bool value)
 
 /* ---- numbers for people ---------------------------------------------------------------------- */
 
+/* Three significant digits and the unit, as in 9.99, 10.0, 99.9, 100. */
 static const char *scaled(char out[16], double n, const char *const *units, const char *space)
 {
     int unit = 0;

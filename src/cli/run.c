@@ -14,6 +14,7 @@
 
 enum { MAX_PROMPT_BYTES = 64 << 20 };
 
+/* Filled by the rows below; zero or NULL means not given. */
 struct run_options {
     uint64_t seen;
     bool raw, verbose, json;
@@ -63,37 +64,46 @@ static int choose_prompt(struct run_options *options, int n_args, char **args, c
     if (next < n_args) *prompt = args[next++];
     if (next < n_args)
         return slm_cli_usage("run", "unexpected argument '%s': the model was given with --model", args[next]);
+    if (options->raw && options->system)
+        return slm_cli_usage("run", "--system needs the chat template that --raw turns off");
     if (*prompt && options->file) return slm_cli_usage("run", "give a prompt or --file, not both");
     return SLM_EXIT_OK;
 }
 
-static slm_status read_prompt(struct run *run, const char *prompt, struct slm_error *error)
+/* From the argument, else from --file, else from stdin. The newline that ends a text file or the output of echo is
+ * not part of the prompt: a model asked to go on after it would begin a new line. */
+static slm_status read_prompt(struct run *run, const char *argument, struct slm_error *error)
 {
-    if (prompt) {
-        slm_buf_puts(&run->prompt, prompt);
-        return slm_buf_status(&run->prompt, "prompt", error);
+    struct slm_buf *prompt = &run->prompt;
+    if (argument) {
+        slm_buf_puts(prompt, argument);
+        return slm_buf_status(prompt, "prompt", error);
     }
-    return slm_cli_read(run->options->file ? run->options->file : "-", MAX_PROMPT_BYTES, &run->prompt, error);
+    SLM_TRY(slm_cli_read(run->options->file ? run->options->file : "-", MAX_PROMPT_BYTES, prompt, error));
+    if (prompt->len > 0 && prompt->data[prompt->len - 1] == '\n') prompt->data[--prompt->len] = '\0';
+    return SLM_OK;
 }
 
-/* The template writes BOS itself where the model wants one, and its own marks must become special tokens. */
-static slm_status encode_chat(struct run *run, struct slm_error *error)
+static slm_status encode_message(struct run *run, struct slm_error *error)
 {
     struct slm_chat_message messages[2];
-    size_t n = 0, rendered_bytes;
-    char *rendered;
+    size_t n = 0;
+    if (run->prompt.len > 0 && memchr(run->prompt.data, 0, run->prompt.len))
+        return slm_fail(error, SLM_ERR_ARGUMENT, "prompt",
+                        "a message cannot hold a NUL character; --raw takes any bytes");
     if (run->options->system) messages[n++] = (struct slm_chat_message){"system", run->options->system};
     messages[n++] = (struct slm_chat_message){"user", run->prompt.data ? run->prompt.data : ""};
-    SLM_TRY(slm_chat_render(run->model, messages, n, true, &rendered, &rendered_bytes, error));
-    slm_status status = slm_cli_tokenize(run->model, (struct slm_str){rendered, rendered_bytes},
-                                         SLM_TOKENIZE_PARSE_SPECIAL, &run->ids, &run->n_ids, error);
-    slm_free(rendered);
-    return status;
+    return slm_cli_encode_chat(run->model, messages, n, &run->ids, &run->n_ids, error);
 }
 
+/* As a chat where that is possible and wanted, else as the beginning of a text with BOS as the model file asks. An
+ * empty prompt is fine where there is a BOS to start from. */
 static slm_status encode_prompt(struct run *run, struct slm_error *error)
 {
-    if (!run->options->raw && slm_model_chat_template(run->model)) return encode_chat(run, error);
+    if (!run->options->raw && slm_model_chat_template(run->model)) return encode_message(run, error);
+    if (run->options->system)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, "--system",
+                        "this model has no chat template to carry a system message");
     SLM_TRY(slm_cli_tokenize(run->model, (struct slm_str){run->prompt.data, run->prompt.len},
                              SLM_TOKENIZE_ADD_SPECIAL, &run->ids, &run->n_ids, error));
     if (run->n_ids == 0)
@@ -102,17 +112,18 @@ static slm_status encode_prompt(struct run *run, struct slm_error *error)
     return SLM_OK;
 }
 
+/* Every piece is flushed: streaming is the point. Returning false stops the generation when nobody reads any
+ * more. */
 static bool print_text(void *user, const char *text, size_t n_bytes)
 {
     (void)user;
     return slm_cli_write(text, n_bytes) && fflush(stdout) == 0;
 }
 
-static bool collect_text(void *user, const char *text, size_t n_bytes)
-{
-    return slm_buf_add(user, text, n_bytes);
-}
+/* For --json: the text is one field of an object that is printed at the end. */
+static bool collect_text(void *user, const char *text, size_t n_bytes) { return slm_buf_add(user, text, n_bytes); }
 
+/* Rates of a run without tokens are null, not infinite. */
 static int print_json(struct run *run, const struct slm_generate_result *result)
 {
     struct slm_buf out = {0};
@@ -133,14 +144,16 @@ static int print_json(struct run *run, const struct slm_generate_result *result)
     return slm_cli_emit(&out);
 }
 
+/* What comes after the text. A context that ended the answer early is always said, because half an answer looks
+ * like a whole one. */
 static int report(struct run *run, const struct slm_generate_result *result)
 {
     struct run_options *options = run->options;
     int exit_code;
-    if (options->json) exit_code = print_json(run, result);
+    if (options->json)
+        exit_code = print_json(run, result);
     else {
-        if (isatty(STDOUT_FILENO))
-            slm_cli_write("\n", 1); /* for the shell's prompt; a pipe gets the text alone */
+        if (isatty(STDOUT_FILENO)) slm_cli_write("\n", 1); /* for the shell's prompt; a pipe gets the text alone */
         exit_code = slm_cli_finish();
     }
     if (options->verbose) {
@@ -148,14 +161,15 @@ static int report(struct run *run, const struct slm_generate_result *result)
         fprintf(stderr, "stop reason:          %s\n", slm_cli_stop_name(result->stop_reason));
         slm_cli_print_timing(result, run->load_s);
     } else if (result->stop_reason == SLM_STOP_CONTEXT && options->sampling.n_predict > 0) {
-        fprintf(
-            stderr,
-            "slm: run: the context of %zu tokens is full after %zu of %d tokens; a larger --ctx holds more\n",
-            slm_session_n_ctx(run->session), result->n_generated, options->sampling.n_predict);
+        fprintf(stderr,
+                "slm: run: the context of %zu tokens is full after %zu of %d tokens; a larger --ctx holds more\n",
+                slm_session_n_ctx(run->session), result->n_generated, options->sampling.n_predict);
     }
     return exit_code;
 }
 
+/* The whole of a run; what it opened is in *run, also when it fails. The model opens before the prompt is read:
+ * a wrong file name is reported at once, not after someone typed a text. */
 static int run_prompt(struct run *run, const char *prompt)
 {
     struct run_options *options = run->options;
@@ -183,6 +197,8 @@ static int run_prompt(struct run *run, const char *prompt)
     return report(run, &result);
 }
 
+/* A person at a terminal without a prompt wants to talk; a script never ends up in the chat, because its stdin
+ * is no terminal. */
 static int run_main(void *opaque, int n_args, char **args)
 {
     struct run_options *options = opaque;
@@ -195,8 +211,7 @@ static int run_main(void *opaque, int n_args, char **args)
         struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, options->verbose};
         return slm_cli_chat(&setup);
     }
-    if (interactive)
-        return slm_cli_usage("run", "no prompt: give one as an argument, with --file or through a pipe");
+    if (interactive) return slm_cli_usage("run", "no prompt: give one as an argument, with --file or through a pipe");
     exit_code = run_prompt(&run, prompt);
     slm_session_close(run.session);
     slm_model_close(run.model);

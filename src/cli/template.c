@@ -7,8 +7,10 @@
 #include "cli/commands.h"
 #include "template/template.h"
 
+/* Messages with images inside are large; endless ones are a mistake. */
 enum { MAX_JSON_BYTES = 64 << 20 };
 
+/* Filled by the rows below; NULL means not given. */
 struct template_options {
     uint64_t seen;
     const char *template_file, *bos, *eos, *messages, *tools, *extra;
@@ -40,6 +42,7 @@ static const struct slm_option_group template_groups[] = {
     {"Options", template_rows, sizeof template_rows / sizeof template_rows[0], 0},
 };
 
+/* The texts of all files, and the special tokens of a model; released in one place. */
 struct inputs {
     struct slm_buf source, messages, tools, extra;
     char bos[256], eos[256];
@@ -55,6 +58,8 @@ static slm_status token_text(const struct slm_model *model, int32_t id, char *ou
     return SLM_OK;
 }
 
+/* Template and special tokens from a model file, where the options do not say otherwise. The vocabulary is
+ * enough: no weights are read, and architectures that this build cannot run are fine. */
 static slm_status read_model(struct template_options *options, const char *path, struct inputs *in,
                              struct slm_error *error)
 {
@@ -64,9 +69,11 @@ static slm_status read_model(struct template_options *options, const char *path,
     struct slm_model_info info = slm_model_info(model);
     const char *source = slm_model_chat_template(model);
     slm_status status = SLM_OK;
+    /* Without one there is nothing to render: unlike `run`, this command does not fall back to plain text. */
     if (!source)
         status = slm_fail(error, SLM_ERR_UNSUPPORTED, path ? path : "built-in model", "has no chat template");
-    else slm_buf_puts(&in->source, source);
+    else
+        slm_buf_puts(&in->source, source);
     if (status == SLM_OK) status = token_text(model, info.bos_id, in->bos, sizeof in->bos, error);
     if (status == SLM_OK) status = token_text(model, info.eos_id, in->eos, sizeof in->eos, error);
     if (!options->bos) options->bos = in->bos;
@@ -75,22 +82,29 @@ static slm_status read_model(struct template_options *options, const char *path,
     return status;
 }
 
+/* Everything from outside, before anything is rendered. The messages go to the template as the JSON they are,
+ * so that fields this program does not know (tool calls, images) reach it too. */
 static slm_status read_inputs(struct template_options *options, const char *path, struct inputs *in,
                               struct slm_error *error)
 {
-    if (options->template_file) SLM_TRY(slm_cli_read(options->template_file, 0, &in->source, error));
-    else SLM_TRY(read_model(options, path, in, error));
+    if (options->template_file)
+        SLM_TRY(slm_cli_read(options->template_file, 0, &in->source, error));
+    else
+        SLM_TRY(read_model(options, path, in, error));
     SLM_TRY(slm_cli_read(options->messages, MAX_JSON_BYTES, &in->messages, error));
     if (options->tools) SLM_TRY(slm_cli_read(options->tools, MAX_JSON_BYTES, &in->tools, error));
+    /* An object in place is handy for one variable: --extra '{"enable_thinking": false}'. */
     if (options->extra && options->extra[0] != '{')
         return slm_cli_read(options->extra, MAX_JSON_BYTES, &in->extra, error);
     if (options->extra) slm_buf_puts(&in->extra, options->extra);
     return slm_buf_status(&in->extra, "extra", error);
 }
 
+/* Parses and renders; errors of the template carry its name, line and column. */
 static slm_status render(const struct template_options *options, const char *path, const struct inputs *in,
                          struct slm_buf *out, struct slm_error *error)
 {
+    /* What errors name as the template's origin. */
     const char *where = options->template_file ? options->template_file : path ? path : "built-in model";
     struct slm_template *tmpl;
     SLM_TRY(slm_template_parse((struct slm_str){in->source.data, in->source.len}, where, &tmpl, error));
@@ -108,17 +122,18 @@ static slm_status render(const struct template_options *options, const char *pat
     return status;
 }
 
+/* The prompt is printed whole or not at all. */
 static int template_main(void *opaque, int n_args, char **args)
 {
     struct template_options *options = opaque;
     struct inputs in = {0};
     struct slm_buf out = {0};
     struct slm_error error;
+    /* No argument and no --template: the built-in model's. */
     const char *path = n_args > 0 ? args[0] : NULL;
     if (!options->messages)
         return slm_cli_usage("template", "--messages is needed: a file with a JSON array of messages");
-    if (path && options->template_file)
-        return slm_cli_usage("template", "give a model or --template, not both");
+    if (path && options->template_file) return slm_cli_usage("template", "give a model or --template, not both");
     slm_status status = read_inputs(options, path, &in, &error);
     if (status == SLM_OK) status = render(options, path, &in, &out, &error);
     slm_buf_release(&in.source);

@@ -6,8 +6,10 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
+/* More than any context; a limit so that an endless pipe ends. */
 enum { MAX_TEXT_BYTES = 1 << 30 };
 
+/* Filled by the rows below; zero means not given. */
 struct tokenize_options {
     uint64_t seen;
     bool ids, bos, special, decode;
@@ -33,39 +35,38 @@ static const struct slm_option_group tokenize_groups[] = {
 };
 
 /* One token a line: id, tab, its text as a JSON string (so that spaces, newlines and split characters show). */
-static slm_status add_table(const struct slm_model *model, const int32_t *ids, size_t n, struct slm_buf *out,
-                            struct slm_error *error)
+static void add_table(const struct slm_model *model, const int32_t *ids, size_t n, struct slm_buf *out)
 {
-    char piece[4096];
     for (size_t i = 0; i < n; i++) {
-        size_t bytes;
-        SLM_TRY(slm_detokenize(model, &ids[i], 1, true, piece, sizeof piece, &bytes, error));
         slm_buf_printf(out, "%d\t", ids[i]);
-        slm_buf_add_json_string(out, (struct slm_str){piece, bytes < sizeof piece ? bytes : sizeof piece});
+        slm_buf_add_json_string(out, slm_cli_piece(model, ids[i]));
         slm_buf_puts(out, "\n");
     }
-    return SLM_OK;
 }
 
-static slm_status encode(const struct slm_model *model, const struct tokenize_options *options,
-                         struct slm_str text, struct slm_buf *out, struct slm_error *error)
+/* stdin to ids: with --ids one line for programs, else a table for eyes. The text is encoded as a user's, so
+ * nothing in it becomes a special token unless --special asks for it. */
+static slm_status encode(const struct slm_model *model, const struct tokenize_options *options, struct slm_str text,
+                         struct slm_buf *out, struct slm_error *error)
 {
     int32_t *ids = NULL;
     size_t n;
-    unsigned flags = (options->bos ? SLM_TOKENIZE_ADD_SPECIAL : 0u) |
-                     (options->special ? SLM_TOKENIZE_PARSE_SPECIAL : 0u);
+    /* Independent of each other: special tokens around the text, and inside it. */
+    unsigned flags =
+        (options->bos ? SLM_TOKENIZE_ADD_SPECIAL : 0u) | (options->special ? SLM_TOKENIZE_PARSE_SPECIAL : 0u);
     SLM_TRY(slm_cli_tokenize(model, text, flags, &ids, &n, error));
-    slm_status status = SLM_OK;
     if (options->ids) {
         for (size_t i = 0; i < n; i++) slm_buf_printf(out, "%s%d", i ? " " : "", ids[i]);
         slm_buf_puts(out, "\n");
     } else {
-        status = add_table(model, ids, n, out, error);
+        add_table(model, ids, n, out);
     }
     slm_release(ids);
-    return status;
+    return SLM_OK;
 }
 
+/* ids to bytes: the first call measures, the second writes. Special tokens are shown, because whoever looks at
+ * ids wants to see them all. */
 static slm_status decode(const struct slm_model *model, struct slm_str text, struct slm_buf *out,
                          struct slm_error *error)
 {
@@ -88,6 +89,7 @@ out:
     return status;
 }
 
+/* One text a run. The whole input is read first: the tokenizer may look at any of it. */
 static int tokenize_main(void *opaque, int n_args, char **args)
 {
     const struct tokenize_options *options = opaque;
@@ -97,10 +99,10 @@ static int tokenize_main(void *opaque, int n_args, char **args)
     struct slm_error error;
     slm_status status = slm_cli_open_model(&choice, true, &model, &error);
     if (status == SLM_OK) status = slm_cli_read("-", MAX_TEXT_BYTES, &text, &error);
+    /* No limit but memory on what is said about it; the ids are written to one buffer and printed at once. */
     struct slm_str input = {text.data, text.len};
     if (status == SLM_OK)
-        status = options->decode ? decode(model, input, &out, &error)
-                                 : encode(model, options, input, &out, &error);
+        status = options->decode ? decode(model, input, &out, &error) : encode(model, options, input, &out, &error);
     slm_model_close(model);
     slm_buf_release(&text);
     if (status == SLM_OK) return slm_cli_emit(&out);
@@ -108,6 +110,7 @@ static int tokenize_main(void *opaque, int n_args, char **args)
     return slm_cli_fail(&error);
 }
 
+/* No sampling or session options: this command never computes anything. */
 const struct slm_command slm_command_tokenize = {
     .name = "tokenize",
     .args = "[MODEL] < TEXT",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The built-in model, byte for byte as models/builtin.gguf, between two symbols. SLM_BUILTIN_FILE comes from the build. */
+ * The built-in model, byte for byte as models/builtin.gguf, between two symbols. SLM_BUILTIN_FILE comes from the
+ * build; without it the two symbols are the same address, and opening the built-in model says so. */
     .section .rodata
     .balign 64
     .globl slm_builtin_begin

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Generating text: sample, detokenise, watch for stop strings, evaluate, repeat. Text goes out as soon as it is certain:
- * whole UTF-8 characters, and nothing that may still turn out to be the beginning of a stop string.
- * The loop allocates nothing: its one buffer is sized before it starts. */
+ * Generating text: sample, detokenise, watch for stop strings, evaluate, repeat. Text goes out as soon as it is
+ * certain: whole UTF-8 characters, and nothing that may still turn out to be the beginning of a stop string. The loop
+ * allocates nothing: its one buffer is sized before it starts.
+ * Deliberately not here: which token (sampler.c), the prompt's text (callers tokenise it, through a template or not).
+ */
 #include "base/checked.h"
 #include "base/os.h"
 #include "engine/session.h"
@@ -14,8 +16,10 @@ struct stream {
     size_t max_stop; /* bytes of the longest stop string */
 };
 
+/* Wall time, for the result's figures. */
 static double seconds_since(uint64_t start_ns) { return (double)(slm_os()->now_ns() - start_ns) * 1e-9; }
 
+/* The first n held bytes go to the callback. */
 static bool pass_on(struct stream *s, size_t n)
 {
     if (n == 0) return true;
@@ -52,6 +56,7 @@ static size_t maybe_stop(const struct stream *s)
 static enum slm_stop_reason take_text(struct stream *s, size_t n_new)
 {
     s->n_held += n_new;
+/* The earliest match wins, whichever string it is of. */
     const size_t stop = find_stop(s);
     if (stop < s->n_held) {
         pass_on(s, stop);
@@ -72,6 +77,7 @@ static slm_status loop(struct slm_session *session, struct stream *s, struct slm
             result->stop_reason = SLM_STOP_LENGTH;
             break;
         }
+/* A drawn token must have room on the timeline: it is evaluated even when it is the last. */
         if (session->n_past == session->n_ctx) {
             result->stop_reason = SLM_STOP_CONTEXT;
             break;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Page pool and sequences: see kv.h. */
+ * The page pool and the sequences that kv.h describes: a stack of free page numbers, and a list of pages per sequence.
+ * Deliberately not here: what lies inside a page (backend.h), sharing pages between sequences (comes with serving). */
 #include "engine/kv.h"
 
 #include "base/checked.h"
@@ -10,8 +11,8 @@ slm_status slm_kv_pool_open(struct slm_kv_pool *pool, const struct slm_kv_layout
 {
     *pool = (struct slm_kv_pool){.layout = *layout, .n_pages = n_pages};
     if (n_pages > UINT32_MAX || !slm_mul_size(n_pages, layout->page_bytes, &pool->bytes))
-        return slm_fail(error, SLM_ERR_LIMIT, "kv cache", "%zu pages of %zu bytes are more than can be addressed", n_pages,
-                        layout->page_bytes);
+        return slm_fail(error, SLM_ERR_LIMIT, "kv cache", "%zu pages of %zu bytes are more than can be addressed",
+                        n_pages, layout->page_bytes);
     pool->free_pages = slm_alloc(n_pages, sizeof *pool->free_pages, "kv cache", error);
     if (!pool->free_pages) return SLM_ERR_MEMORY;
     pool->memory = slm_os()->alloc_pages(pool->bytes);

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Opening a model: file, tokenizer, family, weights, plan put together; and the public calls that only read a model. */
+ * Opening a model: file, tokenizer, family, weights, plan put together; and the public calls that only read a model.
+ *
+ * This is the only place that knows all the rooms a model is made of. Opening maps files and reads headers; weights
+ * are not touched unless the caller asks to see progress, so a model of any size opens in milliseconds and the system
+ * brings in what is used.
+ *
+ * Deliberately not here: what a key or tensor means (model/, families/), text (tokenizer/), computing (session.c). */
 #include <stddef.h>
 #include "base/cpu.h"
 #include "base/os.h"
@@ -10,9 +16,11 @@
 
 extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
 
+/* A file, a folder, or without a path the bytes the assembler put into this binary. */
 static slm_status open_file(const char *path, struct slm_gguf **out, struct slm_error *error)
 {
-    if (path && *path) return slm_hf_is_folder(path) ? slm_hf_open(path, out, error) : slm_gguf_open(path, NULL, out, error);
+    if (path && *path)
+        return slm_hf_is_folder(path) ? slm_hf_open(path, out, error) : slm_gguf_open(path, NULL, out, error);
     const size_t bytes = (size_t)(slm_builtin_end - slm_builtin_begin);
     if (bytes == 0)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, "built-in model", "this build has none; name a model file");
@@ -48,6 +56,7 @@ static slm_status find_hf_family(struct slm_model *model, struct slm_error *erro
     return SLM_OK;
 }
 
+/* GGUF names its architecture; the error lists the ones that would have worked. */
 static slm_status find_family(struct slm_model *model, struct slm_error *error)
 {
     if (slm_gguf_is_hf(model->gguf)) return find_hf_family(model, error);
@@ -58,9 +67,11 @@ static slm_status find_family(struct slm_model *model, struct slm_error *error)
                     slm_family_names());
 }
 
+/* The order matters: the tokenizer comes before binding, which compares its size with the embedding. */
 static slm_status fill(struct slm_model *model, const char *path, const struct slm_model_options *options,
                        struct slm_error *error)
 {
+    /* Headers only, whatever the size. */
     SLM_TRY(open_file(path, &model->gguf, error));
     SLM_TRY(copy_string(model, "general.architecture", "", &model->architecture, error));
     SLM_TRY(copy_string(model, "general.name", "", &model->name, error));
@@ -75,6 +86,7 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "the file has no tokenizer");
     }
     SLM_TRY(find_family(model, error));
+/* A family knows how its models were trained to chat when a file forgot to say. */
     if (!model->chat_template && model->tokenizer) model->chat_template = model->family->chat_template;
     return slm_model_bind(model, error);
 }
@@ -110,6 +122,7 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
     if (!options) options = &zero;
     struct slm_model *model = slm_alloc(1, sizeof *model, "model", error);
     if (!model) return SLM_ERR_MEMORY;
+/* Asking for a feature this CPU lacks is not an error: scripts pass one mask to many machines. */
     model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
     slm_status status = fill(model, path, options, error);
     if (status == SLM_OK && options->progress && !options->vocab_only) status = load_pages(model, options, error);
@@ -121,12 +134,15 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
     return SLM_OK;
 }
 
+/* ---- reading a model --------------------------------------------------------------------------------------- */
+
 void slm_model_close(struct slm_model *model) { slm_model_free(model); }
 
 struct slm_model_info slm_model_info(const struct slm_model *model)
 {
     const struct slm_hparams *hp = &model->hparams;
     const struct slm_tokenizer *tok = model->tokenizer;
+/* Zeros where a vocabulary-only model has nothing to say. */
     return (struct slm_model_info){
         .architecture = model->architecture,
         .name = model->name,
@@ -167,6 +183,7 @@ static void recommend_i32(const struct slm_model *model, const char *key, int64_
 
 #define AT(field) offsetof(struct slm_sampler_params, field)
 
+/* The keys are llama.cpp's and transformers'; what a file leaves out has the values slm.h states. */
 struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model)
 {
     struct slm_sampler_params p = {.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,
@@ -189,21 +206,22 @@ const char *slm_model_chat_template(const struct slm_model *model) { return mode
 
 /* ---- tokens ------------------------------------------------------------------------------------------------ */
 
+/* Random test models and pure embedding stores come without one. */
 static slm_status need_tokenizer(const struct slm_model *model, struct slm_error *error)
 {
     if (model->tokenizer) return SLM_OK;
     return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf), "the file has no tokenizer");
 }
 
-slm_status slm_tokenize(const struct slm_model *model, const char *text, size_t text_bytes, unsigned flags, int32_t *ids,
-                        size_t cap, size_t *n_ids, struct slm_error *error)
+slm_status slm_tokenize(const struct slm_model *model, const char *text, size_t text_bytes, unsigned flags,
+                        int32_t *ids, size_t cap, size_t *n_ids, struct slm_error *error)
 {
     SLM_TRY(need_tokenizer(model, error));
     return slm_tokenizer_encode(model->tokenizer, text, text_bytes, flags, ids, cap, n_ids, error);
 }
 
-slm_status slm_detokenize(const struct slm_model *model, const int32_t *ids, size_t n_ids, bool show_special, char *text,
-                          size_t cap, size_t *n_bytes, struct slm_error *error)
+slm_status slm_detokenize(const struct slm_model *model, const int32_t *ids, size_t n_ids, bool show_special,
+                          char *text, size_t cap, size_t *n_bytes, struct slm_error *error)
 {
     SLM_TRY(need_tokenizer(model, error));
     return slm_tokenizer_decode(model->tokenizer, ids, n_ids, show_special, text, cap, n_bytes, error);

@@ -36,8 +36,7 @@ struct slm_candidate {
 
 /* ---- scratch --------------------------------------------------------------------------------- */
 
-slm_status slm_sampler_scratch_init(struct slm_sampler_scratch *scratch, size_t n_vocab,
-                                    struct slm_error *error)
+slm_status slm_sampler_scratch_init(struct slm_sampler_scratch *scratch, size_t n_vocab, struct slm_error *error)
 {
     *scratch = (struct slm_sampler_scratch){.n_vocab = n_vocab};
     scratch->logits = slm_alloc(n_vocab, sizeof *scratch->logits, "sampler", error);
@@ -87,14 +86,13 @@ static slm_status check_bias(const struct slm_sampler_params *params, size_t n_v
     for (size_t i = 0; i < params->n_logit_bias; i++) {
         const struct slm_logit_bias *row = &params->logit_bias[i];
         if (row->id < 0 || (n_vocab > 0 && (size_t)row->id >= n_vocab))
-            return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias",
-                            "token id %d is not in the vocabulary (0 to %zu)", row->id,
-                            n_vocab > 0 ? n_vocab - 1 : (size_t)INT32_MAX);
+            return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "token id %d is not in the vocabulary (0 to %zu)",
+                            row->id, n_vocab > 0 ? n_vocab - 1 : (size_t)INT32_MAX);
         /* -inf bans a token; +inf and NaN have no meaning that survives the addition. */
         if (isnan(row->bias) || row->bias == INFINITY)
             return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias",
-                            "bias %g of token %d is not allowed: finite numbers and -inf are",
-                            (double)row->bias, row->id);
+                            "bias %g of token %d is not allowed: finite numbers and -inf are", (double)row->bias,
+                            row->id);
     }
     return SLM_OK;
 }
@@ -120,7 +118,8 @@ slm_status slm_sampler_check(const struct slm_sampler_params *params, size_t n_v
 
 /* ---- links that change logits ---------------------------------------------------------------- */
 
-/* Copies logits [n] and tells whether all are finite. On the bits, because the loop then vectorises anywhere. */
+/* Copies logits [n] and tells whether all are finite. On the bits, because the loop then vectorises anywhere.
+ */
 static bool copy_finite(float *dst, const float *src, size_t n)
 {
     uint32_t worst = 0;
@@ -145,18 +144,17 @@ static slm_status fail_not_finite(const float *logits, size_t n, struct slm_erro
 }
 
 /* Sums that leave the range of a float stay at its end, so that only a bias of -inf bans a token. */
-static float clamp_finite(float x)
-{
-    return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x;
-}
+static float clamp_finite(float x) { return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x; }
 
 static void apply_bias(float *logits, const struct slm_sampler_params *params)
 {
     for (size_t i = 0; i < params->n_logit_bias; i++) {
         const struct slm_logit_bias *row = &params->logit_bias[i];
         float *logit = &logits[row->id];
-        if (*logit == -INFINITY || row->bias == -INFINITY) *logit = -INFINITY;
-        else *logit = clamp_finite(*logit + row->bias);
+        if (*logit == -INFINITY || row->bias == -INFINITY)
+            *logit = -INFINITY;
+        else
+            *logit = clamp_finite(*logit + row->bias);
     }
 }
 
@@ -172,8 +170,7 @@ static float penalise(float logit, uint32_t count, const struct slm_sampler_para
 }
 
 static slm_status apply_penalties(struct slm_sampler_scratch *scratch, size_t n_vocab, const int32_t *history,
-                                  size_t n_history, const struct slm_sampler_params *params,
-                                  struct slm_error *error)
+                                  size_t n_history, const struct slm_sampler_params *params, struct slm_error *error)
 {
     bool repeat_off = params->repeat_penalty == 1.0f || params->repeat_penalty == 0.0f;
     if (repeat_off && params->frequency_penalty == 0.0f && params->presence_penalty == 0.0f) return SLM_OK;
@@ -183,13 +180,12 @@ static slm_status apply_penalties(struct slm_sampler_scratch *scratch, size_t n_
     }
     for (size_t i = 0; i < n_history; i++)
         if (history[i] < 0 || (size_t)history[i] >= n_vocab)
-            return slm_fail(error, SLM_ERR_ARGUMENT, "history",
-                            "token id %d is not in the vocabulary (0 to %zu)", history[i], n_vocab - 1);
+            return slm_fail(error, SLM_ERR_ARGUMENT, "history", "token id %d is not in the vocabulary (0 to %zu)",
+                            history[i], n_vocab - 1);
     for (size_t i = 0; i < n_history; i++) scratch->counts[history[i]]++;
     for (size_t i = 0; i < n_history; i++) {
         uint32_t *count = &scratch->counts[history[i]];
-        if (*count == 0)
-            continue; /* an earlier occurrence was handled, and cleared the count for the next call */
+        if (*count == 0) continue; /* an earlier occurrence was handled, and cleared the count for the next call */
         scratch->logits[history[i]] = penalise(scratch->logits[history[i]], *count, params);
         *count = 0;
     }
@@ -206,10 +202,7 @@ static bool likelier(const struct slm_candidate *a, const struct slm_candidate *
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
 }
 
-static bool unlikelier(const struct slm_candidate *a, const struct slm_candidate *b)
-{
-    return likelier(b, a);
-}
+static bool unlikelier(const struct slm_candidate *a, const struct slm_candidate *b) { return likelier(b, a); }
 
 static bool more_typical(const struct slm_candidate *a, const struct slm_candidate *b)
 {
@@ -274,8 +267,7 @@ static double total_weight(const struct race *race)
 static void enter_all(struct race *race, const float *logits, size_t n_vocab)
 {
     for (size_t i = 0; i < n_vocab; i++)
-        if (logits[i] != -INFINITY)
-            race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
+        if (logits[i] != -INFINITY) race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
 }
 
 /* The k likeliest, likeliest first. The heap's root is the worst one kept: the bar that a newcomer must clear.
@@ -284,8 +276,7 @@ static void enter_top_k(struct race *race, const float *logits, size_t n_vocab, 
 {
     size_t i = 0;
     for (; i < n_vocab && race->n < k; i++)
-        if (logits[i] != -INFINITY)
-            race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
+        if (logits[i] != -INFINITY) race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
     heapify(race->c, race->n, unlikelier);
     for (; i < n_vocab; i++) {
         if (!(logits[i] > race->c[0].logit)) continue;
@@ -398,8 +389,10 @@ static int32_t run_filters_and_draw(struct slm_sampler_scratch *scratch, size_t 
 {
     struct race race = {.c = scratch->candidates};
     size_t k = (size_t)params->top_k;
-    if (k > 0 && k < n_vocab) enter_top_k(&race, scratch->logits, n_vocab, k);
-    else enter_all(&race, scratch->logits, n_vocab);
+    if (k > 0 && k < n_vocab)
+        enter_top_k(&race, scratch->logits, n_vocab, k);
+    else
+        enter_all(&race, scratch->logits, n_vocab);
     if (race.n == 0) return -1;
     weigh(&race);
     if (params->typical_p < 1.0f) keep_typical(&race, params->typical_p);
@@ -420,8 +413,8 @@ slm_status slm_sampler_pick(struct slm_sampler_scratch *scratch, const float *lo
     int32_t picked = params->temperature <= 0.0f ? greatest_logit(scratch->logits, n_vocab)
                                                  : run_filters_and_draw(scratch, n_vocab, position, params);
     if (picked < 0)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias",
-                        "all %zu tokens are banned: at least one must be left", n_vocab);
+        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "all %zu tokens are banned: at least one must be left",
+                        n_vocab);
     *id = picked;
     return SLM_OK;
 }

@@ -19,8 +19,7 @@ struct slm_sampler_scratch {
     uint32_t *counts;                 /* [n_vocab] occurrences in the penalty window; all 0 between calls */
     size_t n_vocab;
 };
-slm_status slm_sampler_scratch_init(struct slm_sampler_scratch *scratch, size_t n_vocab,
-                                    struct slm_error *error);
+slm_status slm_sampler_scratch_init(struct slm_sampler_scratch *scratch, size_t n_vocab, struct slm_error *error);
 void slm_sampler_scratch_release(struct slm_sampler_scratch *scratch); /* leaves it empty; twice is fine */
 
 /* SLM_OK, or SLM_ERR_ARGUMENT naming the field, its value and what is allowed. pick() checks this itself;

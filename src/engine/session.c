@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Sessions: one timeline of tokens over one KV sequence. All memory is taken at open; evaluating and sampling allocate
- * nothing. A prompt is fed in chunks of n_batch; the numbers do not depend on the chunking (kernel.h says why). */
+ * Sessions: one timeline of tokens over one KV sequence. All memory is taken at open; evaluating and sampling
+ * allocate nothing. A prompt is fed in chunks of n_batch; the numbers do not depend on the chunking (kernel.h says
+ * why).
+ *
+ * A call either succeeds or leaves the timeline as it was: everything that can be refused (ids, room in the context)
+ * is refused before the first token is computed, and computing itself cannot fail.
+ *
+ * Only the logits of the last token of a call are computed, unless all are asked for: the head is the largest matrix
+ * of a small model, and a prompt needs it once. Deliberately not here: text (generate.c), files (session_file.c),
+ * many sequences in one step (comes with serving). */
 #include "engine/session.h"
 
 #include "base/checked.h"
@@ -15,6 +23,7 @@ struct settings {
     enum slm_dtype kv_type;
 };
 
+/* Options are signed so that a negative one can be named instead of becoming huge. */
 static slm_status in_range(const char *name, int64_t value, int64_t max, struct slm_error *error)
 {
     if (value >= 0 && value <= max) return SLM_OK;
@@ -22,8 +31,9 @@ static slm_status in_range(const char *name, int64_t value, int64_t max, struct 
                     (long long)value, (long long)max);
 }
 
-static slm_status resolve(const struct slm_model *model, const struct slm_session_options *options, struct settings *out,
-                          struct slm_error *error)
+/* Fills in defaults: the context the model was trained for, but no more than a small machine can spare. */
+static slm_status resolve(const struct slm_model *model, const struct slm_session_options *options,
+                          struct settings *out, struct slm_error *error)
 {
     const struct slm_session_options zero = {0}, *o = options ? options : &zero;
     SLM_TRY(in_range("n_ctx", o->n_ctx, MAX_CTX, error));
@@ -41,6 +51,7 @@ static slm_status resolve(const struct slm_model *model, const struct slm_sessio
     return SLM_OK;
 }
 
+/* How this model's keys and values lie in pages of this type. */
 static slm_status layout_of(const struct slm_model *model, const struct settings *s, struct slm_kv_layout *layout,
                             struct slm_error *error)
 {
@@ -49,6 +60,7 @@ static slm_status layout_of(const struct slm_model *model, const struct settings
     return slm_fail(error, SLM_ERR_LIMIT, "session", "the KV cache of this model is larger than memory can address");
 }
 
+/* Pages that hold n_ctx tokens; the last may be part empty. */
 static size_t n_pages_of(const struct settings *s) { return (s->n_ctx + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS; }
 
 slm_status slm_session_predict(const struct slm_model *model, const struct slm_session_options *options,
@@ -80,6 +92,7 @@ static slm_status check_memory(const struct slm_model *model, const struct slm_s
                     s->n_ctx, (double)kv / 0x1p20, (double)scratch / 0x1p20, (double)available / 0x1p20);
 }
 
+/* Sizes the text buffer of generation, so that its loop never has to grow one. */
 static size_t longest_piece(const struct slm_tokenizer *tokenizer)
 {
     size_t most = 0;
@@ -90,6 +103,7 @@ static size_t longest_piece(const struct slm_tokenizer *tokenizer)
     return most;
 }
 
+/* All memory of the session but the cache and the backend's. On failure the caller closes the session. */
 static slm_status allocate(struct slm_session *session, const struct settings *s, struct slm_error *error)
 {
     const size_t n_vocab = session->model->hparams.n_vocab;
@@ -100,6 +114,7 @@ static slm_status allocate(struct slm_session *session, const struct settings *s
     session->kv = slm_alloc(s->n_batch, sizeof *session->kv, "session", error);
     if (!session->tokens || !session->logits || !session->positions || !session->out_rows || !session->kv)
         return SLM_ERR_MEMORY;
+/* All tokens of a step belong to this one sequence. */
     for (size_t i = 0; i < s->n_batch; i++) session->kv[i] = &session->seq.view;
     SLM_TRY(slm_kv_seq_open(&session->seq, s->n_ctx, error));
     return slm_sampler_scratch_init(&session->sampler, n_vocab, error);
@@ -119,8 +134,12 @@ slm_status slm_session_open_tapped(const struct slm_model *model, const struct s
     session->n_ctx = s.n_ctx;
     session->n_batch = s.n_batch;
     session->max_piece = longest_piece(model->tokenizer);
-    const struct slm_backend_options backend = {.n_threads = s.n_threads, .max_tokens = s.n_batch,
-                                                .cpu_mask = model->cpu_mask, .tap = tap, .tap_user = tap_user};
+    const struct slm_backend_options backend = {.n_threads = s.n_threads,
+                                                .max_tokens = s.n_batch,
+                                                .n_ctx = s.n_ctx,
+                                                .cpu_mask = model->cpu_mask,
+                                                .tap = tap,
+                                                .tap_user = tap_user};
     slm_status status = slm_kv_pool_open(&session->pool, &layout, n_pages_of(&s), error);
     if (status == SLM_OK) status = allocate(session, &s, error);
     if (status == SLM_OK)
@@ -156,6 +175,7 @@ void slm_session_close(struct slm_session *session)
 
 /* ---- evaluating -------------------------------------------------------------------------------------------- */
 
+/* Everything that can be wrong with new tokens, before anything is touched. */
 static slm_status check_ids(const struct slm_session *session, const int32_t *ids, size_t n, struct slm_error *error)
 {
     if (n > session->n_ctx - session->n_past)
@@ -172,6 +192,7 @@ static slm_status check_ids(const struct slm_session *session, const int32_t *id
 static void run_chunk(struct slm_session *session, size_t n, size_t n_out, float *logits)
 {
     for (size_t i = 0; i < n; i++) session->positions[i] = (uint32_t)(session->n_past + i);
+/* Wanted rows are the last ones of the chunk. */
     for (size_t i = 0; i < n_out; i++) session->out_rows[i] = (uint32_t)(n - n_out + i);
     const struct slm_batch batch = {.n_tok = n, .tokens = session->tokens + session->n_past,
                                     .positions = session->positions, .kv = session->kv, .n_out = n_out,
@@ -189,6 +210,7 @@ static slm_status eval(struct slm_session *session, const int32_t *ids, size_t n
     /* The pool holds n_ctx tokens and this is its only sequence. */
     const bool fits = slm_kv_seq_resize(&session->pool, &session->seq, session->n_past + n);
     SLM_ASSERT(fits);
+/* The backend reads ids from the timeline, where they stay. */
     memcpy(session->tokens + session->n_past, ids, n * sizeof *ids);
     const size_t n_vocab = session->model->hparams.n_vocab;
     for (size_t done = 0; done < n;) {
@@ -214,6 +236,8 @@ slm_status slm_session_eval_all(struct slm_session *session, const int32_t *ids,
 {
     return eval(session, ids, n, all_logits, error);
 }
+
+/* ---- reading and sampling ---------------------------------------------------------------------------------- */
 
 const float *slm_session_logits(const struct slm_session *session)
 {

@@ -23,7 +23,7 @@ struct slm_session {
     const struct slm_kv_view **kv;  /* [n_batch] */
 };
 
-/* Bytes a session of these options would take beside the model: KV cache and scratch. Options as in slm_session_open. */
+/* Bytes a session would take beside the model: KV cache and scratch. Options as in slm_session_open. */
 slm_status slm_session_predict(const struct slm_model *model, const struct slm_session_options *options,
                                uint64_t *kv_bytes, uint64_t *scratch_bytes, struct slm_error *error);
 /* Golden tests: sees every named value of each step from now on. Must be set right after open. */

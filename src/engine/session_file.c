@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Session files: the timeline, its last logits and its KV pages, so that a conversation goes on where it stopped
- * without computing the prompt again. Little-endian; see docs/formats.md. A file is checked whole (size, model, sum)
- * before the session is touched. */
+ * without computing the prompt again. Little-endian; see docs/kv.md. A file is checked whole (size, model, sum)
+ * before the session is touched. It belongs to one model and one cache type: numbers of another would be noise.
+ * Deliberately not here: sharing prefixes between sessions, and files of other programs. */
 #include "base/checked.h"
 #include "base/os.h"
 #include "engine/session.h"
@@ -36,6 +37,7 @@ struct parts { /* sizes of the body, in order */
     size_t tokens, logits, pages, total;
 };
 
+/* Sizes of what follows the header. False when the token count makes no possible file. */
 static bool parts_of(const struct slm_session *s, uint64_t n_tokens, bool has_logits, struct parts *p)
 {
     p->tokens = (size_t)n_tokens * sizeof(int32_t);
@@ -45,6 +47,7 @@ static bool parts_of(const struct slm_session *s, uint64_t n_tokens, bool has_lo
            slm_add_size(p->tokens, p->logits, &p->total) && slm_add_size(p->total, p->pages, &p->total);
 }
 
+/* The same chain of hashes as check_file computes over the file. */
 static uint64_t hash_body(const struct slm_session *s, const struct parts *p)
 {
     uint64_t hash = slm_hash_bytes(s->tokens, p->tokens, 0);
@@ -54,6 +57,7 @@ static uint64_t hash_body(const struct slm_session *s, const struct parts *p)
     return hash;
 }
 
+/* Header, tokens, logits, whole pages: what lies in a page behind the last token is written too, and never read. */
 static slm_status write_all(const struct slm_session *s, struct slm_file *file, struct slm_error *error)
 {
     struct parts p = {0};
@@ -72,6 +76,7 @@ static slm_status write_all(const struct slm_session *s, struct slm_file *file, 
     return os->sync(file, error);
 }
 
+/* Written beside the target and renamed, so that a crash leaves the old file or the new one. */
 slm_status slm_session_save(const struct slm_session *session, const char *path, struct slm_error *error)
 {
     const struct slm_os *os = slm_os();
@@ -84,12 +89,14 @@ slm_status slm_session_save(const struct slm_session *session, const char *path,
     const slm_status closed = os->close(file, status == SLM_OK ? error : NULL);
     if (status == SLM_OK) status = closed;
     if (status == SLM_OK) status = os->rename(temp.data, path, error);
+/* Nothing half-written is left behind, as far as the system lets us. */
     if (status != SLM_OK) os->remove(temp.data, NULL);
 out:
     slm_buf_release(&temp);
     return status;
 }
 
+/* Everything is compared and summed before the session is touched; sizes come last because they need the model. */
 static slm_status check_file(const struct slm_session *s, const struct slm_map *map, const char *path,
                              struct header *head, struct parts *p, struct slm_error *error)
 {
@@ -106,7 +113,8 @@ static slm_status check_file(const struct slm_session *s, const struct slm_map *
                         (unsigned long long)head->n_tokens, s->n_ctx);
     if (head->has_logits > 1 || !parts_of(s, head->n_tokens, head->has_logits, p) ||
         map->bytes - sizeof *head != p->total)
-        return slm_fail(error, SLM_ERR_FORMAT, path, "the file has %zu bytes, which does not fit its header", map->bytes);
+        return slm_fail(error, SLM_ERR_FORMAT, path, "the file has %zu bytes, which does not fit its header",
+                        map->bytes);
     const unsigned char *body = map->data + sizeof *head;
     uint64_t hash = slm_hash_bytes(body, p->tokens, 0);
     hash = slm_hash_bytes(body + p->tokens, p->logits, hash);
@@ -123,6 +131,7 @@ static slm_status check_file(const struct slm_session *s, const struct slm_map *
     return SLM_OK;
 }
 
+/* Cannot fail: the file was checked, and the pool holds a full context. */
 static void load(struct slm_session *s, const struct header *head, const struct parts *p, const unsigned char *body)
 {
     const bool fits = slm_kv_seq_resize(&s->pool, &s->seq, head->n_tokens);
@@ -144,6 +153,7 @@ slm_status slm_session_restore(struct slm_session *session, const char *path, st
     struct slm_map map = {0};
     SLM_TRY(os->open_read(path, &file, &info, error));
     slm_status status = os->map(file, &map, error);
+/* The map outlives the file. */
     os->close(file, NULL);
     if (status != SLM_OK) return status;
     struct header head = {0};

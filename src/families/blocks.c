@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Shared parts of the families: see blocks.h. */
+ * What blocks.h declares: hyper-parameters, rotation, attention and feed-forward that more than one family uses as
+ * they are. Sharing stops where a parameter would only say which family it is: such lines are written out in the
+ * family's own file, because there they read like its paper. Deliberately not here: anything only one family needs,
+ * and switches between families. */
 #include "families/blocks.h"
 
 #define FIELD(name) offsetof(struct slm_hparams, name)
@@ -22,6 +25,7 @@ const struct slm_hparam_row slm_decoder_hparams[SLM_N_DECODER_HPARAMS] = {
     {"rope.scaling.factor", "rope_scaling.factor", SLM_HPARAM_F64, FIELD(rope_linear_scale), 1.0, 1e-3, 1e6, 0},
 };
 
+/* Llama's defaults: as many key-value heads as heads, heads that divide the width, all of a head rotated. */
 slm_status slm_decoder_derive(struct slm_hparams *hp, const char *where, struct slm_error *error)
 {
     if (hp->n_head_kv == 0) hp->n_head_kv = hp->n_head;
@@ -30,17 +34,71 @@ slm_status slm_decoder_derive(struct slm_hparams *hp, const char *where, struct 
                         hp->n_head, hp->n_head_kv);
     if (hp->head_dim == 0) {
         if (hp->n_embd % hp->n_head != 0)
-            return slm_fail(error, SLM_ERR_FORMAT, where, "embedding_length %u is no multiple of attention.head_count %u",
-                            hp->n_embd, hp->n_head);
+            return slm_fail(error, SLM_ERR_FORMAT, where,
+                            "embedding_length %u is no multiple of attention.head_count %u", hp->n_embd, hp->n_head);
         hp->head_dim = hp->n_embd / hp->n_head;
     }
     if (hp->n_rot == 0) hp->n_rot = hp->head_dim;
+/* Pairs are rotated, so an odd number of elements has one without a partner. */
     if (hp->n_rot % 2 != 0 || hp->n_rot > hp->head_dim)
-        return slm_fail(error, SLM_ERR_FORMAT, where, "rope.dimension_count %u must be even and at most the head size %u",
-                        hp->n_rot, hp->head_dim);
+        return slm_fail(error, SLM_ERR_FORMAT, where,
+                        "rope.dimension_count %u must be even and at most the head size %u", hp->n_rot, hp->head_dim);
     return SLM_OK;
 }
 
+/* The list is the newer spelling of what older configurations leave to a pattern; it wins where both are there. */
+slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm_error *error)
+{
+    const struct slm_gguf_kv *list = NULL;
+    SLM_TRY(slm_gguf_get_array(model->gguf, "layer_types", SLM_GGUF_STRING, &list, found, error));
+    if (!*found) return SLM_OK;
+    const struct slm_hparams *hp = &model->hparams;
+    if (list->n != hp->n_layer)
+        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                        "key 'layer_types' has %llu entries for %u layers", (unsigned long long)list->n, hp->n_layer);
+    struct slm_str type;
+    size_t cursor = 0;
+    for (uint32_t l = 0; slm_gguf_next_string(list, &cursor, &type); l++) {
+        if (slm_str_is(type, "sliding_attention")) slm_set_layer_bit(model->hparams.layer_slides, l);
+        else if (!slm_str_is(type, "full_attention"))
+            return slm_fail(
+                error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                "key 'layer_types': layer %u is '%.*s', this build knows full_attention and sliding_attention", l,
+                (int)(type.len < 40 ? type.len : 40), type.ptr);
+    }
+    return SLM_OK;
+}
+
+struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_style style)
+{
+    const struct slm_hparams *hp = &model->hparams;
+    return (struct slm_rope){.n_rot = hp->n_rot, .base = hp->rope_base, .linear_scale = hp->rope_linear_scale,
+                             .factors = (const float *)(const void *)model->globals.rope_freqs.data,
+                             .long_factors = (const float *)(const void *)model->globals.rope_long.data,
+                             .short_ctx = hp->rope_short_ctx, .style = style,
+                             .gain = hp->rope_gain > 0 ? (float)hp->rope_gain : 1.0f};
+}
+
+/* Scores are divided by the square root of the head size unless the model says of what else. */
+slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
+                         slm_val k, slm_val v, uint32_t window)
+{
+    const struct slm_hparams *hp = &model->hparams;
+    /* The product of both roots would round twice; the scale is one number, rounded once. */
+    const double scale_base = hp->attn_scale_base > 0 ? hp->attn_scale_base : (double)hp->head_dim;
+    const struct slm_attention shape = {.n_head = hp->n_head, .n_head_kv = hp->n_head_kv, .head_dim = hp->head_dim,
+                                        .window = window, .scale = (float)(1.0 / __builtin_sqrt(scale_base)),
+                                        .softcap = (float)hp->attn_softcap};
+/* As they go into attention: after bias, norm and rotation. */
+    slm_plan_name(p, q, "q");
+    slm_plan_name(p, k, "k");
+    slm_plan_name(p, v, "v");
+    slm_val mixed = slm_plan_name(p, slm_plan_attention(p, q, k, v, &shape), "attn_mix");
+    return slm_plan_name(p, slm_plan_matmul(p, mixed, &layer->attn_out, slm_weight_or_null(&layer->attn_out_bias)),
+                         "attn_out");
+}
+
+/* Names are what taps, profiles and golden fixtures know the values by. */
 slm_val slm_block_swiglu(struct slm_plan *p, slm_val x, const struct slm_layer *layer, float eps)
 {
     slm_val h = slm_plan_name(p, slm_plan_rms_norm(p, x, &layer->ffn_norm, eps), "ffn_norm");
@@ -51,11 +109,22 @@ slm_val slm_block_swiglu(struct slm_plan *p, slm_val x, const struct slm_layer *
     return slm_plan_name(p, slm_plan_add(p, x, down), "layer_out");
 }
 
+slm_val slm_block_geglu(struct slm_plan *p, slm_val x, const struct slm_layer *layer, float eps)
+{
+    slm_val h = slm_plan_name(p, slm_plan_rms_norm(p, x, &layer->ffn_norm, eps), "ffn_norm");
+    slm_val gate = slm_plan_name(p, slm_plan_matmul(p, h, &layer->ffn_gate, NULL), "ffn_gate");
+    slm_val up = slm_plan_name(p, slm_plan_matmul(p, h, &layer->ffn_up, NULL), "ffn_up");
+    slm_val act = slm_plan_name(p, slm_plan_geglu(p, gate, up), "ffn_act");
+    slm_val down = slm_plan_name(p, slm_plan_matmul(p, act, &layer->ffn_down, NULL), "ffn_down");
+    return slm_plan_name(p, slm_plan_add(p, x, slm_plan_rms_norm(p, down, &layer->ffn_post_norm, eps)), "layer_out");
+}
+
 slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *model)
 {
     slm_plan_layer(p, -1);
+/* Selecting before the norm: both it and the head then work on the wanted rows only. */
     slm_val last = slm_plan_select(p, x);
     slm_val h = slm_plan_rms_norm(p, last, &model->globals.output_norm, (float)model->hparams.rms_eps);
-    return slm_plan_name(p, slm_plan_matmul(p, slm_plan_name(p, h, "output_norm"), &model->globals.output, NULL),
-                         "logits");
+    slm_val logits = slm_plan_matmul(p, slm_plan_name(p, h, "output_norm"), &model->globals.output, NULL);
+    return slm_plan_name(p, slm_plan_softcap(p, logits, (float)model->hparams.logit_softcap), "logits");
 }

@@ -11,10 +11,69 @@ extern const struct slm_hparam_row slm_decoder_hparams[SLM_N_DECODER_HPARAMS];
 
 /* Fills head_dim, n_head_kv and n_rot when the file leaves them out; checks divisibility. */
 slm_status slm_decoder_derive(struct slm_hparams *hparams, const char *where, struct slm_error *error);
+/* Marks the layers that config.json's list names `sliding_attention`; false in *found when there is no list. */
+slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm_error *error);
 
+/* ---- table rows: struct slm_tensor_row initialisers -------------------------------------------------------- */
+
+#define SLM_GLOBAL(name) offsetof(struct slm_globals, name)
+#define SLM_LAYER(name) offsetof(struct slm_layer, name)
+#define SLM_HF_LAYER "model.layers.#."
+/* One a layer; a vector of one a layer; the same when it may be absent. */
+#define SLM_ROW(gguf, hf, field, in, out, transform) \
+    {"blk.#." gguf ".weight", SLM_HF_LAYER hf ".weight", SLM_LAYER(field), in, out, transform, SLM_TENSOR_LAYER, 0, 0}
+#define SLM_ROW_NORM(gguf, hf, field, in, transform) \
+    {"blk.#." gguf ".weight", SLM_HF_LAYER hf ".weight", SLM_LAYER(field), in, SLM_DIM_ONE, transform, \
+     SLM_TENSOR_LAYER | SLM_TENSOR_VECTOR, 0, 0}
+#define SLM_ROW_BIAS(gguf, hf, field, in, transform) \
+    {"blk.#." gguf ".bias", SLM_HF_LAYER hf ".bias", SLM_LAYER(field), in, SLM_DIM_ONE, transform, \
+     SLM_TENSOR_LAYER | SLM_TENSOR_VECTOR | SLM_TENSOR_OPTIONAL, 0, 0}
+/* Rows [first, first + out) of a matrix of `stored` rows. */
+#define SLM_ROW_PART(gguf, hf, field, in, out, stored, first) \
+    {"blk.#." gguf ".weight", SLM_HF_LAYER hf ".weight", SLM_LAYER(field), in, out, 0, SLM_TENSOR_LAYER, stored, first}
+
+/* Embedding, last norm, head: the first row of every family. norm_transform is of the last norm. */
+#define SLM_ROWS_ENDS(norm_transform) \
+    {"token_embd.weight", "model.embed_tokens.weight", SLM_GLOBAL(token_embd), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, 0, 0, \
+     0}, \
+    {"output_norm.weight", "model.norm.weight", SLM_GLOBAL(output_norm), SLM_DIM_EMBD, SLM_DIM_ONE, norm_transform, \
+     SLM_TENSOR_VECTOR, 0, 0}, \
+    {"output.weight", "lm_head.weight", SLM_GLOBAL(output), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, SLM_TENSOR_OPTIONAL, 0, 0}
+/* q, k, v, o; rope is how Hugging Face's q and k differ from GGUF's. */
+#define SLM_ROWS_QKVO(rope) \
+    SLM_ROW("attn_q", "self_attn.q_proj", attn_q, SLM_DIM_EMBD, SLM_DIM_Q, rope), \
+    SLM_ROW("attn_k", "self_attn.k_proj", attn_k, SLM_DIM_EMBD, SLM_DIM_KV, rope), \
+    SLM_ROW("attn_v", "self_attn.v_proj", attn_v, SLM_DIM_EMBD, SLM_DIM_KV, 0), \
+    SLM_ROW("attn_output", "self_attn.o_proj", attn_out, SLM_DIM_Q, SLM_DIM_EMBD, 0)
+#define SLM_ROWS_QKVO_BIAS(rope) \
+    SLM_ROW_BIAS("attn_q", "self_attn.q_proj", attn_q_bias, SLM_DIM_Q, rope), \
+    SLM_ROW_BIAS("attn_k", "self_attn.k_proj", attn_k_bias, SLM_DIM_KV, rope), \
+    SLM_ROW_BIAS("attn_v", "self_attn.v_proj", attn_v_bias, SLM_DIM_KV, 0), \
+    SLM_ROW_BIAS("attn_output", "self_attn.o_proj", attn_out_bias, SLM_DIM_EMBD, 0)
+#define SLM_ROWS_FFN \
+    SLM_ROW("ffn_gate", "mlp.gate_proj", ffn_gate, SLM_DIM_EMBD, SLM_DIM_FF, 0), \
+    SLM_ROW("ffn_up", "mlp.up_proj", ffn_up, SLM_DIM_EMBD, SLM_DIM_FF, 0), \
+    SLM_ROW("ffn_down", "mlp.down_proj", ffn_down, SLM_DIM_FF, SLM_DIM_EMBD, 0)
+/* The two norms of a pre-norm block. */
+#define SLM_ROWS_PRE_NORMS \
+    SLM_ROW_NORM("attn_norm", "input_layernorm", attn_norm, SLM_DIM_EMBD, 0), \
+    SLM_ROW_NORM("ffn_norm", "post_attention_layernorm", ffn_norm, SLM_DIM_EMBD, 0)
+/* One norm over each head of q and of k. */
+#define SLM_ROWS_HEAD_NORMS(transform) \
+    SLM_ROW_NORM("attn_q_norm", "self_attn.q_norm", attn_q_norm, SLM_DIM_HEAD, transform), \
+    SLM_ROW_NORM("attn_k_norm", "self_attn.k_norm", attn_k_norm, SLM_DIM_HEAD, transform)
+
+/* ---- plan -------------------------------------------------------------------------------------------------- */
+
+/* The rotation the hyper-parameters state, in this style; factors from rope_freqs and rope_long when they are there. */
+struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_style style);
+/* q, k, v -> the output projection of attention. window 0: the whole past. */
+slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
+                         slm_val k, slm_val v, uint32_t window);
 /* x + down(silu(gate(norm x)) * up(norm x)) */
 slm_val slm_block_swiglu(struct slm_plan *p, slm_val x, const struct slm_layer *layer, float eps);
-
-/* Last norm, the rows whose logits are wanted, the head. */
+/* x + norm(down(gelu(gate(norm x)) * up(norm x))): Gemma's, normalised on the way back too. */
+slm_val slm_block_geglu(struct slm_plan *p, slm_val x, const struct slm_layer *layer, float eps);
+/* Last norm, the rows whose logits are wanted, the head, the cap on logits where there is one. */
 slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *model);
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Llama: Llama 2 and 3 (3.1 and 3.2 with their frequency factors), TinyLlama, SmolLM, and everything stored as
- * architecture "llama".
+ * Llama: Llama 2 and 3 (3.1 and 3.2 with their frequency factors), Mistral, TinyLlama, SmolLM 1 and 2, and everything
+ * stored as architecture "llama".
  *
  * Reference: LlamaForCausalLM in transformers. Pre-norm decoder: RMS norm, grouped-query attention with rotary
  * positions, SwiGLU feed-forward; no biases in the released models, though the format allows them.
@@ -16,37 +16,19 @@
 #include "families/blocks.h"
 #include "families/families.h"
 
-#define G(name) offsetof(struct slm_globals, name)
-#define L(name) offsetof(struct slm_layer, name)
-#define HF "model.layers.#."
-enum { LAYER = SLM_TENSOR_LAYER, OPTIONAL = SLM_TENSOR_OPTIONAL, VECTOR = SLM_TENSOR_VECTOR };
-
 static const struct slm_tensor_row tensors[] = {
-    {"token_embd.weight", "model.embed_tokens.weight", G(token_embd), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, 0},
-    {"output_norm.weight", "model.norm.weight", G(output_norm), SLM_DIM_EMBD, SLM_DIM_ONE, 0, VECTOR},
-    {"output.weight", "lm_head.weight", G(output), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, OPTIONAL},
-    {"rope_freqs.weight", NULL, G(rope_freqs), SLM_DIM_ROT_HALF, SLM_DIM_ONE, 0, OPTIONAL | VECTOR},
-    {"blk.#.attn_norm.weight", HF "input_layernorm.weight", L(attn_norm), SLM_DIM_EMBD, SLM_DIM_ONE, 0, LAYER | VECTOR},
-    {"blk.#.attn_q.weight", HF "self_attn.q_proj.weight", L(attn_q), SLM_DIM_EMBD, SLM_DIM_Q,
-     SLM_TRANSFORM_ROPE_PAIRS, LAYER},
-    {"blk.#.attn_k.weight", HF "self_attn.k_proj.weight", L(attn_k), SLM_DIM_EMBD, SLM_DIM_KV,
-     SLM_TRANSFORM_ROPE_PAIRS, LAYER},
-    {"blk.#.attn_v.weight", HF "self_attn.v_proj.weight", L(attn_v), SLM_DIM_EMBD, SLM_DIM_KV, 0, LAYER},
-    {"blk.#.attn_output.weight", HF "self_attn.o_proj.weight", L(attn_out), SLM_DIM_Q, SLM_DIM_EMBD, 0, LAYER},
-    {"blk.#.attn_q.bias", HF "self_attn.q_proj.bias", L(attn_q_bias), SLM_DIM_Q, SLM_DIM_ONE,
-     SLM_TRANSFORM_ROPE_PAIRS, LAYER | OPTIONAL | VECTOR},
-    {"blk.#.attn_k.bias", HF "self_attn.k_proj.bias", L(attn_k_bias), SLM_DIM_KV, SLM_DIM_ONE,
-     SLM_TRANSFORM_ROPE_PAIRS, LAYER | OPTIONAL | VECTOR},
-    {"blk.#.attn_v.bias", HF "self_attn.v_proj.bias", L(attn_v_bias), SLM_DIM_KV, SLM_DIM_ONE, 0,
-     LAYER | OPTIONAL | VECTOR},
-    {"blk.#.attn_output.bias", HF "self_attn.o_proj.bias", L(attn_out_bias), SLM_DIM_EMBD, SLM_DIM_ONE, 0,
-     LAYER | OPTIONAL | VECTOR},
-    {"blk.#.ffn_norm.weight", HF "post_attention_layernorm.weight", L(ffn_norm), SLM_DIM_EMBD, SLM_DIM_ONE, 0,
-     LAYER | VECTOR},
-    {"blk.#.ffn_gate.weight", HF "mlp.gate_proj.weight", L(ffn_gate), SLM_DIM_EMBD, SLM_DIM_FF, 0, LAYER},
-    {"blk.#.ffn_up.weight", HF "mlp.up_proj.weight", L(ffn_up), SLM_DIM_EMBD, SLM_DIM_FF, 0, LAYER},
-    {"blk.#.ffn_down.weight", HF "mlp.down_proj.weight", L(ffn_down), SLM_DIM_FF, SLM_DIM_EMBD, 0, LAYER},
+    SLM_ROWS_ENDS(0),
+    {"rope_freqs.weight", NULL, SLM_GLOBAL(rope_freqs), SLM_DIM_ROT_HALF, SLM_DIM_ONE, 0,
+     SLM_TENSOR_OPTIONAL | SLM_TENSOR_VECTOR, 0, 0},
+    SLM_ROWS_PRE_NORMS,
+    SLM_ROWS_QKVO(SLM_TRANSFORM_ROPE_PAIRS),
+    SLM_ROWS_QKVO_BIAS(SLM_TRANSFORM_ROPE_PAIRS),
+    SLM_ROWS_FFN,
 };
+
+/* Mistral's: every layer slides. Absent or null in the others. */
+static const struct slm_hparam_row more_hparams[] = {{"attention.sliding_window", "sliding_window", SLM_HPARAM_U32,
+                                                      offsetof(struct slm_hparams, window), 0, 0, 1 << 27, 0}};
 
 static slm_val attention(struct slm_plan *p, const struct slm_model *m, const struct slm_layer *layer, slm_val x,
                          slm_val table, const struct slm_rope *rope)
@@ -56,21 +38,15 @@ static slm_val attention(struct slm_plan *p, const struct slm_model *m, const st
     slm_val q = slm_plan_matmul(p, h, &layer->attn_q, slm_weight_or_null(&layer->attn_q_bias));
     slm_val k = slm_plan_matmul(p, h, &layer->attn_k, slm_weight_or_null(&layer->attn_k_bias));
     slm_val v = slm_plan_matmul(p, h, &layer->attn_v, slm_weight_or_null(&layer->attn_v_bias));
-    q = slm_plan_name(p, slm_plan_rope(p, q, table, rope, hp->head_dim), "q");
-    k = slm_plan_name(p, slm_plan_rope(p, k, table, rope, hp->head_dim), "k");
-    const struct slm_attention shape = {hp->n_head, hp->n_head_kv, hp->head_dim, 0,
-                                        1.0f / __builtin_sqrtf((float)hp->head_dim)};
-    slm_val mixed = slm_plan_name(p, slm_plan_attention(p, q, k, slm_plan_name(p, v, "v"), &shape), "attn_mix");
-    slm_val out = slm_plan_matmul(p, mixed, &layer->attn_out, slm_weight_or_null(&layer->attn_out_bias));
-    return slm_plan_name(p, slm_plan_add(p, x, slm_plan_name(p, out, "attn_out")), "attn_residual");
+    q = slm_plan_rope(p, q, table, rope, hp->head_dim);
+    k = slm_plan_rope(p, k, table, rope, hp->head_dim);
+    slm_val out = slm_block_attend(p, m, layer, q, k, v, hp->window);
+    return slm_plan_name(p, slm_plan_add(p, x, out), "attn_residual");
 }
 
 static slm_val build(struct slm_plan *p, const struct slm_model *m)
 {
-    const struct slm_rope rope = {.n_rot = m->hparams.n_rot, .base = m->hparams.rope_base,
-                                  .linear_scale = m->hparams.rope_linear_scale,
-                                  .factors = (const float *)(const void *)m->globals.rope_freqs.data,
-                                  .gain = 1.0f, .style = slm_model_rope_style(m)};
+    const struct slm_rope rope = slm_block_rope(m, slm_model_rope_style(m));
     slm_val x = slm_plan_name(p, slm_plan_embed(p, &m->globals.token_embd), "embedding");
     slm_val table = slm_plan_rope_table(p, &rope);
     for (uint32_t l = 0; l < m->hparams.n_layer; l++) {
@@ -81,8 +57,8 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_head(p, x, m);
 }
 
-/* Llama 3.1's formula, as rope_freqs.weight would hold it: long wavelengths are stretched by factor, short ones are not,
- * and between two cuts the change is gradual. */
+/* Llama 3.1's formula, as rope_freqs.weight would hold it: long wavelengths are stretched by factor, short ones are
+ * not, and between two cuts the change is gradual. */
 static slm_status complete(struct slm_model *m, struct slm_error *error)
 {
     struct slm_str type = {0};
@@ -109,13 +85,15 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     return SLM_OK;
 }
 
-static const char *const hf_architectures[] = {"LlamaForCausalLM", NULL};
+static const char *const hf_architectures[] = {"LlamaForCausalLM", "MistralForCausalLM", NULL};
 
 const struct slm_family slm_family_llama = {
     .architecture = "llama",
     .hf_architectures = hf_architectures,
     .hparams = slm_decoder_hparams,
     .n_hparams = SLM_N_DECODER_HPARAMS,
+    .more_hparams = more_hparams,
+    .n_more_hparams = sizeof more_hparams / sizeof *more_hparams,
     .tensors = tensors,
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,

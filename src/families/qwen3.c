@@ -11,55 +11,29 @@
 #include "families/blocks.h"
 #include "families/families.h"
 
-#define G(name) offsetof(struct slm_globals, name)
-#define L(name) offsetof(struct slm_layer, name)
-#define HF "model.layers.#."
-enum { LAYER = SLM_TENSOR_LAYER, OPTIONAL = SLM_TENSOR_OPTIONAL, VECTOR = SLM_TENSOR_VECTOR };
-
 static const struct slm_tensor_row tensors[] = {
-    {"token_embd.weight", "model.embed_tokens.weight", G(token_embd), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, 0},
-    {"output_norm.weight", "model.norm.weight", G(output_norm), SLM_DIM_EMBD, SLM_DIM_ONE, 0, VECTOR},
-    {"output.weight", "lm_head.weight", G(output), SLM_DIM_EMBD, SLM_DIM_VOCAB, 0, OPTIONAL},
-    {"blk.#.attn_norm.weight", HF "input_layernorm.weight", L(attn_norm), SLM_DIM_EMBD, SLM_DIM_ONE, 0, LAYER | VECTOR},
-    {"blk.#.attn_q.weight", HF "self_attn.q_proj.weight", L(attn_q), SLM_DIM_EMBD, SLM_DIM_Q, 0, LAYER},
-    {"blk.#.attn_k.weight", HF "self_attn.k_proj.weight", L(attn_k), SLM_DIM_EMBD, SLM_DIM_KV, 0, LAYER},
-    {"blk.#.attn_v.weight", HF "self_attn.v_proj.weight", L(attn_v), SLM_DIM_EMBD, SLM_DIM_KV, 0, LAYER},
-    {"blk.#.attn_q_norm.weight", HF "self_attn.q_norm.weight", L(attn_q_norm), SLM_DIM_HEAD, SLM_DIM_ONE, 0,
-     LAYER | VECTOR},
-    {"blk.#.attn_k_norm.weight", HF "self_attn.k_norm.weight", L(attn_k_norm), SLM_DIM_HEAD, SLM_DIM_ONE, 0,
-     LAYER | VECTOR},
-    {"blk.#.attn_output.weight", HF "self_attn.o_proj.weight", L(attn_out), SLM_DIM_Q, SLM_DIM_EMBD, 0, LAYER},
-    {"blk.#.ffn_norm.weight", HF "post_attention_layernorm.weight", L(ffn_norm), SLM_DIM_EMBD, SLM_DIM_ONE, 0,
-     LAYER | VECTOR},
-    {"blk.#.ffn_gate.weight", HF "mlp.gate_proj.weight", L(ffn_gate), SLM_DIM_EMBD, SLM_DIM_FF, 0, LAYER},
-    {"blk.#.ffn_up.weight", HF "mlp.up_proj.weight", L(ffn_up), SLM_DIM_EMBD, SLM_DIM_FF, 0, LAYER},
-    {"blk.#.ffn_down.weight", HF "mlp.down_proj.weight", L(ffn_down), SLM_DIM_FF, SLM_DIM_EMBD, 0, LAYER},
+    SLM_ROWS_ENDS(0), SLM_ROWS_PRE_NORMS, SLM_ROWS_QKVO(0), SLM_ROWS_HEAD_NORMS(0), SLM_ROWS_FFN,
 };
 
 static slm_val attention(struct slm_plan *p, const struct slm_model *m, const struct slm_layer *layer, slm_val x,
                          slm_val table, const struct slm_rope *rope)
 {
-    const struct slm_hparams *hp = &m->hparams;
-    const float eps = (float)hp->rms_eps;
+    const uint32_t head_dim = m->hparams.head_dim;
+    const float eps = (float)m->hparams.rms_eps;
     slm_val h = slm_plan_name(p, slm_plan_rms_norm(p, x, &layer->attn_norm, eps), "attn_norm");
     slm_val q = slm_plan_matmul(p, h, &layer->attn_q, NULL);
     slm_val k = slm_plan_matmul(p, h, &layer->attn_k, NULL);
-    slm_val v = slm_plan_name(p, slm_plan_matmul(p, h, &layer->attn_v, NULL), "v");
+    slm_val v = slm_plan_matmul(p, h, &layer->attn_v, NULL);
     q = slm_plan_name(p, slm_plan_rms_norm(p, q, &layer->attn_q_norm, eps), "q_norm");
     k = slm_plan_name(p, slm_plan_rms_norm(p, k, &layer->attn_k_norm, eps), "k_norm");
-    q = slm_plan_name(p, slm_plan_rope(p, q, table, rope, hp->head_dim), "q");
-    k = slm_plan_name(p, slm_plan_rope(p, k, table, rope, hp->head_dim), "k");
-    const struct slm_attention shape = {hp->n_head, hp->n_head_kv, hp->head_dim, 0,
-                                        1.0f / __builtin_sqrtf((float)hp->head_dim)};
-    slm_val mixed = slm_plan_name(p, slm_plan_attention(p, q, k, v, &shape), "attn_mix");
-    slm_val out = slm_plan_name(p, slm_plan_matmul(p, mixed, &layer->attn_out, NULL), "attn_out");
-    return slm_plan_name(p, slm_plan_add(p, x, out), "attn_residual");
+    q = slm_plan_rope(p, q, table, rope, head_dim);
+    k = slm_plan_rope(p, k, table, rope, head_dim);
+    return slm_plan_name(p, slm_plan_add(p, x, slm_block_attend(p, m, layer, q, k, v, 0)), "attn_residual");
 }
 
 static slm_val build(struct slm_plan *p, const struct slm_model *m)
 {
-    const struct slm_rope rope = {.n_rot = m->hparams.n_rot, .base = m->hparams.rope_base,
-                                  .linear_scale = m->hparams.rope_linear_scale, .gain = 1.0f, .style = SLM_ROPE_NEOX};
+    const struct slm_rope rope = slm_block_rope(m, SLM_ROPE_NEOX);
     slm_val x = slm_plan_name(p, slm_plan_embed(p, &m->globals.token_embd), "embedding");
     slm_val table = slm_plan_rope_table(p, &rope);
     for (uint32_t l = 0; l < m->hparams.n_layer; l++) {

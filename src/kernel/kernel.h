@@ -45,6 +45,12 @@ struct slm_kernels {
     /* out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + expf(-x)) with slm_expf; out may be gate or up. EXACT. */
     void (*swiglu)(float *out, const float *gate, const float *up, size_t n);
 
+    /* out[i] = gelu(gate[i]) * up[i], the tanh form: gelu(x) = (0.5x) * (1 + tanh(c * (x + 0.044715 * x^3))),
+     * c = sqrt(2 / pi), evaluated as t = (x * x) * x, fma(0.044715, t, x). EXACT. */
+    void (*geglu)(float *out, const float *gate, const float *up, size_t n);
+    /* out[i] = cap * tanh(x[i] / cap); out may be x. EXACT. */
+    void (*softcap)(float *out, const float *x, float cap, size_t n);
+
     /* Rotates one head of n_rot elements (even), in place. cos_sin [n_rot] holds n_rot/2 cosines, then n_rot/2
      * sines. neox pairs (i, i + n_rot/2); norm pairs (2i, 2i+1): a' = fma(a, cos, -(b*sin)), b' = fma(a, sin,
      * b*cos). EXACT. */

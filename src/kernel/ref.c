@@ -61,6 +61,19 @@ static void swiglu(float *out, const float *gate, const float *up, size_t n)
     for (size_t i = 0; i < n; i++) out[i] = gate[i] / (1.0f + slm_expf(-gate[i])) * up[i];
 }
 
+static void geglu(float *out, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float x = gate[i], inner = 0.7978845608028654f * fmaf(0.044715f, x * x * x, x);
+        out[i] = 0.5f * x * (1.0f + slm_tanhf(inner)) * up[i];
+    }
+}
+
+static void softcap(float *out, const float *x, float cap, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = cap * slm_tanhf(x[i] / cap);
+}
+
 /* (a, b) turned by the angle whose cosine and sine are given. */
 static void rotate(float *a, float *b, float cosine, float sine)
 {
@@ -159,6 +172,8 @@ void slm_kernels_init_ref(struct slm_kernels *table)
         .add = add,
         .scale = scale,
         .swiglu = swiglu,
+        .geglu = geglu,
+        .softcap = softcap,
         .rope_neox = rope_neox,
         .rope_norm = rope_norm,
         .f32_to_f16 = f32_to_f16,

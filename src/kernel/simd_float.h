@@ -327,6 +327,43 @@ static void swiglu(float *out, const float *gate, const float *up, size_t n)
     if (i < n) swiglu_step(out, gate, up, i, n - i);
 }
 
+/* slm_tanhf: both branches are computed, each lane takes its own. */
+ALWAYS_INLINE vec vec_tanh(vec x)
+{
+    vec zero = vec_set1(0.0f), a = vec_where_less(x, zero, vec_neg(x), x);
+    vec small = vec_sub(x, vec_mul(vec_mul(vec_mul(x, x), x), vec_set1(1.0f / 3.0f)));
+    vec e = vec_exp(vec_mul(vec_set1(2.0f), a));
+    vec t = vec_sub(vec_set1(1.0f), vec_div(vec_set1(2.0f), vec_add(e, vec_set1(1.0f))));
+    return vec_where_less(a, vec_set1(0.015625f), small, vec_where_less(x, zero, vec_neg(t), t));
+}
+
+ALWAYS_INLINE void geglu_step(float *out, const float *gate, const float *up, size_t i, size_t lanes)
+{
+    vec x = load_f32(gate, i, lanes), cube = vec_mul(vec_mul(x, x), x);
+    vec inner = vec_mul(vec_set1(0.7978845608028654f), vec_fma(vec_set1(0.044715f), cube, x));
+    vec g = vec_mul(vec_mul(vec_set1(0.5f), x), vec_add(vec_set1(1.0f), vec_tanh(inner)));
+    store(out + i, vec_mul(g, load_f32(up, i, lanes)), lanes);
+}
+
+static void geglu(float *out, const float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES) geglu_step(out, gate, up, i, VEC_LANES);
+    if (i < n) geglu_step(out, gate, up, i, n - i);
+}
+
+ALWAYS_INLINE void softcap_step(float *out, const float *x, float cap, size_t i, size_t lanes)
+{
+    store(out + i, vec_mul(vec_set1(cap), vec_tanh(vec_div(load_f32(x, i, lanes), vec_set1(cap)))), lanes);
+}
+
+static void softcap(float *out, const float *x, float cap, size_t n)
+{
+    size_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES) softcap_step(out, x, cap, i, VEC_LANES);
+    if (i < n) softcap_step(out, x, cap, i, n - i);
+}
+
 /* The rotation of rope, of one pair and of a vector of pairs. */
 ALWAYS_INLINE void rotate_one(float *a, float *b, float cosine, float sine)
 {
@@ -454,6 +491,8 @@ static void fill_float(struct slm_kernels *table)
     table->add = add;
     table->scale = scale;
     table->swiglu = swiglu;
+    table->geglu = geglu;
+    table->softcap = softcap;
     table->rope_neox = rope_neox;
     table->rope_norm = rope_norm;
     table->f32_to_f16 = f32_to_f16;

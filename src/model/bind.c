@@ -1,19 +1,28 @@
 /* SPDX-License-Identifier: MIT
- * Binding: the family's rows are walked over the file. Every number is range-checked and every shape compared, so that
- * nothing after this point needs to doubt the model. Messages name the file, the key or tensor, the value found and
- * what is allowed. */
+ * Binding: the family's rows are walked over the file. Every number is range-checked and every shape compared, so
+ * that nothing after this point needs to doubt the model. Messages name the file, the key or tensor, the value found
+ * and what is allowed.
+ *
+ * The same walk serves GGUF files and Hugging Face folders: a row carries the names of both, and the container says
+ * which kind it is. What differs beyond names is stated in the row (transform, part of a stored matrix) and applied
+ * here, so that families and backends see one kind of model.
+ *
+ * Matrices are pointed at where the file is mapped; vectors are decoded into the model's arena.
+ * Deliberately not here: which rows there are (families/), and anything a single row cannot say (a family's `derive`
+ * and `complete`). */
 #include <stdio.h>
 
 #include "base/os.h"
 #include "model/family.h"
 
+/* One row: found and in range, or its fallback; a required one that is missing is an error that names the key. */
 static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_row *row, struct slm_error *error)
 {
     char key[160];
     if (!slm_gguf_is_hf(model->gguf))
-        snprintf(key, sizeof key, "%s.%s", model->architecture, row->gguf_key);
+        snprintf(key, sizeof key, "%s.%s", model->architecture, row->gguf_key ? row->gguf_key : "(not stored)");
     else
-        snprintf(key, sizeof key, "%s", row->hf_key ? row->hf_key : "(not stored in config.json)");
+        snprintf(key, sizeof key, "%s", row->hf_key ? row->hf_key : "(not stored)");
     unsigned char *field = (unsigned char *)&model->hparams + row->field;
     bool found = false, *found_or_required = row->flags & SLM_HPARAM_REQUIRED ? NULL : &found;
     if (row->type == SLM_HPARAM_U32) {
@@ -29,11 +38,11 @@ static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_r
     return SLM_OK;
 }
 
-/* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that knows
- * them (its `complete`); the others are refused, not ignored. */
+/* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that
+ * knows them (its `complete`); the others are refused, not ignored. */
 static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
 {
-    static const char *const names[] = {"none", "default", "linear", "llama3"};
+    static const char *const names[] = {"none", "default", "linear", "llama3", "longrope", "su"};
     char key[160] = "rope_scaling.rope_type";
     const bool hf = slm_gguf_is_hf(model->gguf);
     if (!hf) snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
@@ -43,22 +52,29 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
     size_t i = 0;
     while (i < sizeof names / sizeof *names && !slm_str_is(type, names[i])) i++;
     if (i == sizeof names / sizeof *names)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
-                        "key '%s' is '%.*s', this build knows none, default, linear and llama3 for architecture '%s'", key,
-                        (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+        return slm_fail(
+            error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+            "key '%s' is '%.*s', this build knows none, default, linear, llama3 and longrope for architecture '%s'",
+            key, (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+/* The factor belongs to the formula then, not to plain scaling. */
     if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
     return SLM_OK;
 }
 
+/* What a symbolic dimension is for this model. */
 static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
 {
     const uint64_t sizes[] = {
+        [SLM_DIM_ZERO] = 0,
         [SLM_DIM_ONE] = 1,
         [SLM_DIM_EMBD] = hp->n_embd,
         [SLM_DIM_VOCAB] = hp->n_vocab,
         [SLM_DIM_FF] = hp->n_ff,
         [SLM_DIM_Q] = (uint64_t)hp->n_head * hp->head_dim,
         [SLM_DIM_KV] = (uint64_t)hp->n_head_kv * hp->head_dim,
+        [SLM_DIM_Q_KV] = ((uint64_t)hp->n_head + hp->n_head_kv) * hp->head_dim,
+        [SLM_DIM_Q_KV_KV] = ((uint64_t)hp->n_head + 2 * (uint64_t)hp->n_head_kv) * hp->head_dim,
+        [SLM_DIM_FF_FF] = 2 * (uint64_t)hp->n_ff,
         [SLM_DIM_HEAD] = hp->head_dim,
         [SLM_DIM_ROT_HALF] = hp->n_rot / 2,
     };
@@ -84,11 +100,12 @@ static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, 
     return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
+/* Shapes follow from hyper-parameters, so a tensor of another shape means that one of the two lies. */
 static slm_status check_shape(const struct slm_model *model, const struct slm_tensor_row *row,
                               const struct slm_gguf_tensor *t, const char *name, struct slm_error *error)
 {
-    const uint64_t want[SLM_GGUF_MAX_DIMS] = {dim_size(&model->hparams, row->n_in),
-                                              dim_size(&model->hparams, row->n_out), 1, 1};
+    const uint64_t want[SLM_GGUF_MAX_DIMS] = {
+        dim_size(&model->hparams, row->n_in), dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
     for (int i = 0; i < SLM_GGUF_MAX_DIMS; i++)
         if (t->dims[i] != want[i])
             return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
@@ -100,8 +117,9 @@ static slm_status check_shape(const struct slm_model *model, const struct slm_te
 }
 
 /* Vectors become f32 in the model's arena: a few kilobytes that spare every kernel a format. */
-static slm_status bind_vector(struct slm_model *model, const struct slm_gguf_tensor *t, const char *name,
-                              struct slm_weight *out, struct slm_error *error)
+static slm_status bind_vector(struct slm_model *model, const struct slm_tensor_row *row,
+                              const struct slm_gguf_tensor *t, const char *name, struct slm_weight *out,
+                              struct slm_error *error)
 {
     const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
     if (info->block != 1)
@@ -110,12 +128,15 @@ static slm_status bind_vector(struct slm_model *model, const struct slm_gguf_ten
     float *values = slm_arena_alloc(&model->arena, t->n_elements, sizeof *values, name, error);
     if (!values) return SLM_ERR_MEMORY;
     info->decode(t->data, values, t->n_elements);
+    if (row->transform == SLM_TRANSFORM_ADD_ONE && slm_gguf_is_hf(model->gguf))
+        for (uint64_t i = 0; i < t->n_elements; i++) values[i] += 1.0f;
     out->data = (const unsigned char *)values;
     out->dtype = SLM_DTYPE_F32;
     out->row_bytes = t->n_elements * sizeof *values;
     return SLM_OK;
 }
 
+/* One row of one layer: found, of the right shape, and pointed at; vectors are copied. */
 static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_row *row, uint32_t layer, void *owner,
                               struct slm_error *error)
 {
@@ -135,10 +156,11 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
     if (!out->name) return SLM_ERR_MEMORY;
     out->n_in = (uint32_t)t->dims[0];
     out->n_out = (uint32_t)t->dims[1];
-    if (row->flags & SLM_TENSOR_VECTOR) return bind_vector(model, t, name, out, error);
-    out->data = t->data;
+    if (row->flags & SLM_TENSOR_VECTOR) return bind_vector(model, row, t, name, out, error);
+    out->n_out = (uint32_t)dim_size(&model->hparams, row->n_out);
     out->dtype = t->dtype;
     out->row_bytes = t->bytes / t->dims[1];
+    out->data = t->data + dim_size(&model->hparams, row->first) * out->row_bytes;
     return SLM_OK;
 }
 
@@ -160,6 +182,7 @@ static slm_status read_vocab_size(struct slm_model *model, struct slm_error *err
     return SLM_OK;
 }
 
+/* A missing head means that it is tied to the embedding. */
 static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
 {
     const struct slm_family *family = model->family;
@@ -178,12 +201,15 @@ static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
     return SLM_OK;
 }
 
+/* In this order because shapes need hyper-parameters, completing needs tensors, and the plan needs both. */
 slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
 {
     const struct slm_family *family = model->family;
+/* What the file holds, tied or not: a tied head is stored once and counts once. */
     for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++)
         model->n_params += slm_gguf_tensor_at(model->gguf, i)->n_elements;
     for (size_t i = 0; i < family->n_hparams; i++) SLM_TRY(read_hparam(model, &family->hparams[i], error));
+    for (size_t i = 0; i < family->n_more_hparams; i++) SLM_TRY(read_hparam(model, &family->more_hparams[i], error));
     SLM_TRY(read_rope_scaling(model, error));
     SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
     SLM_TRY(read_vocab_size(model, error));

@@ -9,7 +9,8 @@
 enum slm_hparam_type { SLM_HPARAM_U32, SLM_HPARAM_F64 };
 #define SLM_HPARAM_REQUIRED 1u
 
-/* The GGUF key is ARCHITECTURE.key. A missing optional value is set to fallback. */
+/* The GGUF key is ARCHITECTURE.key; a NULL key is not stored in that kind of file. A missing optional value is set to
+ * fallback. */
 struct slm_hparam_row {
     const char *gguf_key, *hf_key;
     enum slm_hparam_type type;
@@ -20,24 +21,29 @@ struct slm_hparam_row {
 
 /* Symbolic sizes, so that a row states its shape as the paper does. */
 enum slm_dim {
+    SLM_DIM_ZERO,
     SLM_DIM_ONE,
     SLM_DIM_EMBD,
     SLM_DIM_VOCAB,
     SLM_DIM_FF,
     SLM_DIM_Q,        /* n_head * head_dim */
     SLM_DIM_KV,       /* n_head_kv * head_dim */
+    SLM_DIM_Q_KV,     /* sums, for matrices that are stored as one: q over k .. */
+    SLM_DIM_Q_KV_KV,  /* .. over v */
+    SLM_DIM_FF_FF,    /* gate over up */
     SLM_DIM_HEAD,     /* head_dim */
     SLM_DIM_ROT_HALF, /* n_rot / 2 */
 };
 
 #define SLM_TENSOR_OPTIONAL 1u
-#define SLM_TENSOR_LAYER 2u /* one a layer: '#' in the names is the layer; field is in struct slm_layer, else in globals */
+#define SLM_TENSOR_LAYER 2u  /* one a layer: '#' in the names is its number; field is in struct slm_layer */
 #define SLM_TENSOR_VECTOR 4u /* kept as f32: norms, biases, factors */
 
-/* How Hugging Face stores what GGUF stores otherwise. ROPE_PAIRS is not undone when a folder is opened: the plan rotates
- * in the order the rows are in (slm_model_rope_style); converting reorders them. */
+/* How Hugging Face stores what GGUF stores otherwise. ROPE_PAIRS is not undone when a folder is opened: the plan
+ * rotates in the order the rows are in (slm_model_rope_style); converting reorders them. */
 enum slm_transform {
     SLM_TRANSFORM_NONE,
+    SLM_TRANSFORM_ADD_ONE,    /* a norm stored as its difference from one; undone when a folder is opened */
     SLM_TRANSFORM_ROPE_PAIRS, /* rows of each head reordered from halves (i, i + n/2) to neighbours (2i, 2i + 1) */
 };
 
@@ -47,13 +53,14 @@ struct slm_tensor_row {
     enum slm_dim n_in, n_out; /* n_out ONE for vectors */
     enum slm_transform transform;
     unsigned flags;
+    enum slm_dim stored, first; /* rows [first, first + n_out) of a matrix of `stored` rows; ZERO: all of it */
 };
 
 struct slm_family {
     const char *architecture;           /* general.architecture in GGUF */
     const char *const *hf_architectures; /* "architectures" in config.json, NULL-terminated */
-    const struct slm_hparam_row *hparams;
-    size_t n_hparams;
+    const struct slm_hparam_row *hparams, *more_hparams; /* shared rows, and those of this family; more may be NULL */
+    size_t n_hparams, n_more_hparams;
     const struct slm_tensor_row *tensors; /* the first row is the token embedding */
     size_t n_tensors;
     /* Fills what is derived and checks what no single row can. where is the file's name. */

@@ -18,6 +18,15 @@ struct slm_hparams {
     double rms_eps;
     double rope_base;
     double rope_linear_scale; /* positions are divided by this; 1 = not scaled */
+    double rope_fraction;     /* part of a head that is rotated, where the file says it so */
+    double rope_gain;         /* cosines and sines are multiplied by this; 1 */
+    double rope_base_local;   /* of layers with a sliding window, where it differs */
+    uint32_t rope_short_ctx;  /* contexts longer than this use the long factors */
+    uint32_t window;          /* positions a sliding layer sees, itself included; 0 = no layer slides */
+    double attn_softcap, logit_softcap; /* 0 = none */
+    double attn_scale_base;   /* scores are divided by its square root; 0 = head_dim */
+    uint64_t layer_slides[8]; /* bit l: layer l has the sliding window */
+    uint64_t layer_norope[8]; /* bit l: layer l does not rotate */
 };
 
 /* A weight whose data is NULL is absent (optional rows only). */
@@ -25,6 +34,7 @@ struct slm_layer {
     struct slm_weight attn_norm, attn_q, attn_k, attn_v, attn_out; /* out is [n_embd, n_head * head_dim] */
     struct slm_weight attn_q_bias, attn_k_bias, attn_v_bias, attn_out_bias;
     struct slm_weight attn_q_norm, attn_k_norm;                    /* [head_dim] */
+    struct slm_weight attn_post_norm, ffn_post_norm;               /* on the way back into the residual stream */
     struct slm_weight ffn_norm, ffn_gate, ffn_up, ffn_down;
 };
 
@@ -33,6 +43,7 @@ struct slm_globals {
     struct slm_weight output_norm; /* [n_embd] */
     struct slm_weight output;      /* [n_vocab, n_embd]; the same data as token_embd when tied */
     struct slm_weight rope_freqs;  /* [n_rot / 2] divisors of the rotary frequencies */
+    struct slm_weight rope_long;   /* [n_rot / 2] the same for long contexts */
 };
 
 struct slm_model {
@@ -58,7 +69,15 @@ void slm_model_free(struct slm_model *model);
 /* "tiny" < 100M <= "micro" < 1.45B <= "small" < 13.95B <= "medium" <= 30.5B < "large": the published classes are
  * 100M-1.4B, 1.5B-13.9B and 14B-30B; each gap between them is cut in the middle. */
 const char *slm_model_size_class(uint64_t n_params);
-/* How rows are paired by rotation where GGUF has neighbours (SLM_TRANSFORM_ROPE_PAIRS): as the file at hand has them. */
+static inline bool slm_layer_bit(const uint64_t bits[8], uint32_t layer)
+{
+    return bits[layer / 64] >> (layer % 64) & 1;
+}
+static inline void slm_set_layer_bit(uint64_t bits[8], uint32_t layer)
+{
+    bits[layer / 64] |= UINT64_C(1) << (layer % 64);
+}
+/* How rows are paired by rotation where GGUF has neighbours (SLM_TRANSFORM_ROPE_PAIRS): by this file. */
 enum slm_rope_style slm_model_rope_style(const struct slm_model *model);
 /* NULL for an absent optional weight, else w itself. */
 const struct slm_weight *slm_weight_or_null(const struct slm_weight *w);

@@ -16,7 +16,10 @@
     X(RMS_NORM, ROWS)   /* each group of w.n_in elements of a row is normalised, then times w */ \
     X(MATMUL, FEATURES) /* out = in0 . w^T (+ bias) */ \
     X(ADD, ROWS)        /* out = in0 + in1 */ \
+    X(SCALE, ROWS)      /* out = in0 * scale */ \
+    X(SOFTCAP, ROWS)    /* out = softcap * tanh(in0 / softcap) */ \
     X(SWIGLU, ROWS)     /* out = silu(in0) * in1 */ \
+    X(GEGLU, ROWS)      /* out = gelu(in0) * in1 */ \
     X(ROPE_TABLE, ROWS) /* out[t] = cosines then sines of position t times the inverse frequencies */ \
     X(ROPE, ROWS)       /* out = in0 with every head rotated by the table in1 */ \
     X(KV_APPEND, ROWS)  /* keys in0 and values in1 go to the cache of this layer */ \
@@ -69,8 +72,11 @@ struct slm_op {
     slm_val in[2], out;
     const struct slm_weight *w;     /* EMBED, RMS_NORM, MATMUL */
     const struct slm_weight *bias;  /* MATMUL, optional; [1, n_out] */
-    float eps, scale;               /* RMS_NORM; ATTENTION */
+    float eps, scale;               /* RMS_NORM; SCALE and ATTENTION */
+    float softcap;                  /* SOFTCAP; ATTENTION: scores are capped so before softmax, 0 = not */
     const float *inv_freq;          /* ROPE_TABLE: [n_rot / 2] radians a position */
+    const float *inv_freq_long; /* ROPE_TABLE: used instead when the context is longer than short_ctx; may be NULL */
+    uint32_t short_ctx;
     float rope_gain;                /* ROPE_TABLE: cosines and sines are multiplied by this (1 = plain) */
     enum slm_rope_style rope_style; /* ROPE */
     uint32_t n_head, n_head_kv, head_dim, n_rot; /* ROPE, KV_APPEND, ATTENTION */

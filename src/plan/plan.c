@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Recording: each slm_plan_* call appends one operation and the value it makes, checking widths. What is checked here
- * is the family file against itself; files were checked when their tensors were bound. */
+ * is the family file against itself; files were checked when their tensors were bound.
+ *
+ * A value remembers the op that makes it and the last op that reads it: that is all the planner needs to give it
+ * memory. Widths are those of one row; how many rows there are is known only when a step is run. Deliberately not
+ * here: memory and barriers (planner.c), arithmetic (the backends). */
 #include "plan/plan.h"
 
 #include "base/fmath.h"
@@ -11,6 +15,8 @@ const struct slm_op_info slm_op_infos[SLM_OP_COUNT] = {
     SLM_OPS(X)
 #undef X
 };
+
+/* ---- lifetime ---------------------------------------------------------------------------------------------- */
 
 slm_status slm_plan_new(struct slm_plan **out, struct slm_error *error)
 {
@@ -59,6 +65,7 @@ static bool reserve(struct slm_plan *plan)
     return true;
 }
 
+/* Sticky errors: after the first failure nothing is usable any more. */
 static bool usable(struct slm_plan *plan, slm_val v)
 {
     if (plan->error.status != SLM_OK) return false;
@@ -67,6 +74,7 @@ static bool usable(struct slm_plan *plan, slm_val v)
     return false;
 }
 
+/* The one check of recording: two widths that must be equal. */
 static bool widths_agree(struct slm_plan *plan, enum slm_op_kind kind, size_t have, size_t want)
 {
     if (have == want) return true;
@@ -82,6 +90,7 @@ static slm_val record(struct slm_plan *plan, struct slm_op op, uint32_t width, e
     const int32_t index = (int32_t)plan->n_ops;
     for (int i = 0; i < 2; i++)
         if (op.in[i] != SLM_NO_VAL) plan->values[op.in[i]].last = index;
+/* Whoever builds says once a layer where it is. */
     op.layer = plan->layer;
     op.out = SLM_NO_VAL;
     if (width) {
@@ -93,6 +102,9 @@ static slm_val record(struct slm_plan *plan, struct slm_op op, uint32_t width, e
     return op.out;
 }
 
+/* ---- operations -------------------------------------------------------------------------------------------- */
+
+/* [n_vocab, n_embd] -> one row a token. */
 slm_val slm_plan_embed(struct slm_plan *plan, const struct slm_weight *w)
 {
     if (plan->error.status != SLM_OK) return SLM_NO_VAL;
@@ -100,6 +112,7 @@ slm_val slm_plan_embed(struct slm_plan *plan, const struct slm_weight *w)
                   SLM_ROWS_TOKENS);
 }
 
+/* The weight may be narrower than the row: then each group of its width is normalised alone (heads). */
 slm_val slm_plan_rms_norm(struct slm_plan *plan, slm_val x, const struct slm_weight *w, float eps)
 {
     if (!usable(plan, x)) return SLM_NO_VAL;
@@ -109,6 +122,7 @@ slm_val slm_plan_rms_norm(struct slm_plan *plan, slm_val x, const struct slm_wei
                   plan->values[x].rows);
 }
 
+/* [rows, n_in] x [n_out, n_in]^T -> [rows, n_out]. */
 slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w, const struct slm_weight *bias)
 {
     if (!usable(plan, x) || !widths_agree(plan, SLM_OP_MATMUL, plan->values[x].width, w->n_in)) return SLM_NO_VAL;
@@ -117,10 +131,12 @@ slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weigh
                   plan->values[x].rows);
 }
 
+/* Elementwise over two values of one shape. */
 static slm_val record_pair(struct slm_plan *plan, enum slm_op_kind kind, slm_val a, slm_val b)
 {
     if (!usable(plan, a) || !usable(plan, b)) return SLM_NO_VAL;
     const uint32_t width = plan->values[a].width;
+/* Token rows and output rows never meet in one op. */
     SLM_ASSERT(plan->values[a].rows == plan->values[b].rows);
     if (!widths_agree(plan, kind, plan->values[b].width, width)) return SLM_NO_VAL;
     return record(plan, (struct slm_op){.kind = kind, .in = {a, b}}, width, plan->values[a].rows);
@@ -133,6 +149,28 @@ slm_val slm_plan_swiglu(struct slm_plan *plan, slm_val gate, slm_val up)
     return record_pair(plan, SLM_OP_SWIGLU, gate, up);
 }
 
+slm_val slm_plan_geglu(struct slm_plan *plan, slm_val gate, slm_val up)
+{
+    return record_pair(plan, SLM_OP_GEGLU, gate, up);
+}
+
+/* Elementwise over one value. */
+slm_val slm_plan_scale(struct slm_plan *plan, slm_val x, float scale)
+{
+    if (!usable(plan, x)) return SLM_NO_VAL;
+    return record(plan, (struct slm_op){.kind = SLM_OP_SCALE, .in = {x, SLM_NO_VAL}, .scale = scale},
+                  plan->values[x].width, plan->values[x].rows);
+}
+
+slm_val slm_plan_softcap(struct slm_plan *plan, slm_val x, float cap)
+{
+/* Most models of a family with caps have none: no op then. */
+    if (cap == 0.0f || !usable(plan, x)) return x;
+    return record(plan, (struct slm_op){.kind = SLM_OP_SOFTCAP, .in = {x, SLM_NO_VAL}, .softcap = cap},
+                  plan->values[x].width, plan->values[x].rows);
+}
+
+/* Everything behind this is computed for the wanted rows only. */
 slm_val slm_plan_select(struct slm_plan *plan, slm_val x)
 {
     if (!usable(plan, x)) return SLM_NO_VAL;
@@ -140,22 +178,30 @@ slm_val slm_plan_select(struct slm_plan *plan, slm_val x)
                   SLM_ROWS_OUTPUTS);
 }
 
+/* [n_rot / 2] in the plan's arena, or NULL with the plan failed. */
+static const float *inverse_frequencies(struct slm_plan *plan, const struct slm_rope *rope, const float *factors)
+{
+    const uint32_t half = rope->n_rot / 2;
+    float *inv_freq = slm_arena_alloc(&plan->arena, half, sizeof *inv_freq, "rope", &plan->error);
+    for (uint32_t i = 0; inv_freq && i < half; i++) {
+        const double freq = slm_pow(rope->base, -2.0 * (double)i / (double)rope->n_rot) / rope->linear_scale;
+        inv_freq[i] = (float)(factors ? freq / (double)factors[i] : freq);
+    }
+    return inv_freq;
+}
+
 slm_val slm_plan_rope_table(struct slm_plan *plan, const struct slm_rope *rope)
 {
     if (plan->error.status != SLM_OK) return SLM_NO_VAL;
-    const uint32_t half = rope->n_rot / 2;
-    float *inv_freq = slm_arena_alloc(&plan->arena, half, sizeof *inv_freq, "rope", &plan->error);
-    if (!inv_freq) return SLM_NO_VAL;
-    for (uint32_t i = 0; i < half; i++) {
-        const double freq = slm_pow(rope->base, -2.0 * (double)i / (double)rope->n_rot) / rope->linear_scale;
-        inv_freq[i] = (float)(rope->factors ? freq / (double)rope->factors[i] : freq);
-    }
-    return record(plan,
-                  (struct slm_op){.kind = SLM_OP_ROPE_TABLE, .in = {SLM_NO_VAL, SLM_NO_VAL}, .inv_freq = inv_freq,
-                                  .rope_gain = rope->gain, .n_rot = rope->n_rot},
-                  rope->n_rot, SLM_ROWS_TOKENS);
+    struct slm_op op = {.kind = SLM_OP_ROPE_TABLE, .in = {SLM_NO_VAL, SLM_NO_VAL}, .rope_gain = rope->gain,
+                        .n_rot = rope->n_rot, .short_ctx = rope->short_ctx};
+    op.inv_freq = inverse_frequencies(plan, rope, rope->factors);
+    if (rope->long_factors) op.inv_freq_long = inverse_frequencies(plan, rope, rope->long_factors);
+    if (plan->error.status != SLM_OK) return SLM_NO_VAL;
+    return record(plan, op, rope->n_rot, SLM_ROWS_TOKENS);
 }
 
+/* Every head of x by the same table row: the table belongs to the position, not to the head. */
 slm_val slm_plan_rope(struct slm_plan *plan, slm_val x, slm_val table, const struct slm_rope *rope, uint32_t head_dim)
 {
     if (!usable(plan, x) || !usable(plan, table)) return SLM_NO_VAL;
@@ -167,6 +213,7 @@ slm_val slm_plan_rope(struct slm_plan *plan, slm_val x, slm_val table, const str
                   width, SLM_ROWS_TOKENS);
 }
 
+/* Two ops: appending is split by rows, attending by heads, and a barrier lies between them. */
 slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val v, const struct slm_attention *a)
 {
     if (!usable(plan, q) || !usable(plan, k) || !usable(plan, v)) return SLM_NO_VAL;
@@ -175,8 +222,10 @@ slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val 
         !widths_agree(plan, SLM_OP_KV_APPEND, plan->values[v].width, kv_width) ||
         !widths_agree(plan, SLM_OP_ATTENTION, plan->values[q].width, q_width))
         return SLM_NO_VAL;
+    /* The two ops share their shape; only what they read and make differs. */
     struct slm_op op = {.kind = SLM_OP_KV_APPEND, .in = {k, v}, .n_head = a->n_head, .n_head_kv = a->n_head_kv,
-                        .head_dim = a->head_dim, .window = a->window, .scale = a->scale};
+                        .head_dim = a->head_dim, .window = a->window, .scale = a->scale,
+                        .softcap = a->softcap};
     record(plan, op, 0, SLM_ROWS_TOKENS);
     op.kind = SLM_OP_ATTENTION;
     op.in[0] = q;
@@ -184,6 +233,7 @@ slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val 
     return record(plan, op, (uint32_t)q_width, SLM_ROWS_TOKENS);
 }
 
+/* The first error of recording, if there was one, is the one worth telling. */
 slm_status slm_plan_finish(struct slm_plan *plan, slm_val logits, struct slm_error *error)
 {
     if (usable(plan, logits) && plan->values[logits].rows == SLM_ROWS_OUTPUTS) {

@@ -37,7 +37,11 @@ slm_val slm_plan_rms_norm(struct slm_plan *plan, slm_val x, const struct slm_wei
 /* bias may be NULL. */
 slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w, const struct slm_weight *bias);
 slm_val slm_plan_add(struct slm_plan *plan, slm_val a, slm_val b);
+slm_val slm_plan_scale(struct slm_plan *plan, slm_val x, float scale);
+/* cap 0 records nothing and returns x. */
+slm_val slm_plan_softcap(struct slm_plan *plan, slm_val x, float cap);
 slm_val slm_plan_swiglu(struct slm_plan *plan, slm_val gate, slm_val up);
+slm_val slm_plan_geglu(struct slm_plan *plan, slm_val gate, slm_val up);
 slm_val slm_plan_select(struct slm_plan *plan, slm_val x);
 
 /* Rotary embedding: frequencies base^(-2i/n_rot), each divided by factors[i] when factors is not NULL ([n_rot/2]) and
@@ -46,7 +50,9 @@ struct slm_rope {
     uint32_t n_rot;
     double base, linear_scale; /* 10000, 1 */
     const float *factors;
-    float gain;                /* 1 */
+    const float *long_factors; /* instead of factors in sessions whose context is longer than short_ctx; may be NULL */
+    uint32_t short_ctx;
+    float gain;                /* 1: multiplies cosines and sines */
     enum slm_rope_style style;
 };
 slm_val slm_plan_rope_table(struct slm_plan *plan, const struct slm_rope *rope);
@@ -54,7 +60,7 @@ slm_val slm_plan_rope(struct slm_plan *plan, slm_val x, slm_val table, const str
 
 struct slm_attention {
     uint32_t n_head, n_head_kv, head_dim, window;
-    float scale;
+    float scale, softcap; /* 0 = scores are not capped */
 };
 /* Appends k and v to the cache of the current layer, then attends: [.., n_head * head_dim]. */
 slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val v, const struct slm_attention *a);

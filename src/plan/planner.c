@@ -17,8 +17,11 @@ static bool alive_together(const struct slm_value *a, const struct slm_value *b)
 /* An op that works row by row, element by element, may write over an input that dies with it. */
 static bool can_overwrite(const struct slm_plan *plan, const struct slm_op *op)
 {
-    if (op->kind != SLM_OP_ADD && op->kind != SLM_OP_SWIGLU && op->kind != SLM_OP_RMS_NORM && op->kind != SLM_OP_ROPE)
-        return false;
+    static const bool in_place[SLM_OP_COUNT] = {
+        [SLM_OP_ADD] = true,    [SLM_OP_SCALE] = true, [SLM_OP_SOFTCAP] = true,  [SLM_OP_SWIGLU] = true,
+        [SLM_OP_GEGLU] = true,  [SLM_OP_ROPE] = true,  [SLM_OP_RMS_NORM] = true,
+    };
+    if (!in_place[op->kind]) return false;
     return plan->values[op->in[0]].last == plan->values[op->out].first;
 }
 
@@ -41,6 +44,7 @@ static size_t first_fit(const struct slm_plan *plan, slm_val val)
     return offset;
 }
 
+/* In order of execution, so that what is placed already is what came before. */
 static void assign_memory(struct slm_plan *plan)
 {
     for (size_t i = 0; i < plan->n_ops; i++) {
@@ -74,6 +78,7 @@ static bool conflicts(const struct access *a, const struct access *b)
     return !(same_rows && a->partition == SLM_PARTITION_ROWS && b->partition == SLM_PARTITION_ROWS);
 }
 
+/* What an op reads and writes, at most four things. */
 static size_t accesses_of(const struct slm_plan *plan, const struct slm_op *op, struct access out[4])
 {
     const enum slm_partition partition = slm_op_infos[op->kind].partition;

@@ -5,6 +5,8 @@
  * interpreter, are an error here; nothing exists behind them anyway. */
 #include "template/eval.h"
 
+/* A method together with the value it belongs to: `x.strip` without a call is a value like others.
+ * */
 static struct value bind_method(struct render *r, struct value self, const struct builtin *b)
 {
     struct method *m = slm_jinja_alloc(r, 1, sizeof *m);
@@ -29,6 +31,8 @@ static struct value type_attribute(struct render *r, struct value v, const struc
     return b ? bind_method(r, v, b) : v_missing();
 }
 
+/* Attribute of the type, then key of a dict, then undefined. Undefined itself has no attributes:
+ * that is the error users see most, so it names the variable. */
 struct value slm_jinja_getattr(struct render *r, struct value v, const struct text *name)
 {
     if (v.kind == V_UNDEFINED) return slm_jinja_use_undefined(r, v);
@@ -44,6 +48,7 @@ static bool position(int64_t i, int64_t n, int64_t *out)
     return *out >= 0 && *out < n;
 }
 
+/* V_MISSING outside of the sequence: x[9] is undefined in jinja2, not an error. */
 static struct value item_at(struct render *r, struct value v, int64_t index)
 {
     int64_t i;
@@ -61,6 +66,8 @@ static struct value item_at(struct render *r, struct value v, int64_t index)
     }
 }
 
+/* Key or index, then attribute. What cannot be a key of the value (a list, or a name for a list)
+ * gives undefined, because jinja2 swallows Python's TypeError here. */
 struct value slm_jinja_getitem(struct render *r, struct value v, struct value key)
 {
     struct value found = v_missing();
@@ -73,6 +80,8 @@ struct value slm_jinja_getitem(struct render *r, struct value v, struct value ke
     return slm_jinja_undefined(r, v.kind, key.kind == V_STR ? key.s : NULL);
 }
 
+/* A slice of n items after Python's rules: `first` and `stop` may be -1 when the step is negative.
+ * */
 struct slice { int64_t first, stop, step, count; };
 
 /* Python's slice.indices(n), and how many items that is. false = failed. */
@@ -111,6 +120,7 @@ static struct value slice_range(struct render *r, const struct range *v, const s
     return (struct value){.kind = V_RANGE, .range = range};
 }
 
+/* Positions are code points; the text is walked once, whatever the step. */
 static struct value slice_text(struct render *r, const struct text *s, int64_t first, int64_t step, int64_t count)
 {
     if (!slm_jinja_burn(r, 1 + s->len / 32)) return v_fail();
@@ -131,6 +141,8 @@ static struct value slice_text(struct render *r, const struct text *s, int64_t f
     return slm_jinja_capture(r, start);
 }
 
+/* Unlike x[i], a slice of something that has none is an error: jinja2 compiles it to Python's own.
+ * */
 struct value slm_jinja_getslice(struct render *r, struct value v, struct value start, struct value stop,
                                 struct value step_value)
 {
@@ -149,6 +161,7 @@ struct value slm_jinja_getslice(struct render *r, struct value v, struct value s
     return out;
 }
 
+/* Counts as a level of depth, which is what stops a macro that calls itself. */
 struct value slm_jinja_call(struct render *r, struct value callee, const struct call *call)
 {
     struct value result = v_fail();

@@ -6,6 +6,8 @@
 /* Inlined into one another these would need a frame of hundreds of bytes at every level of recursion. */
 #define SEPARATE __attribute__((noinline))
 
+/* Binds arguments to the parameters of a built-in by position, then by name, as Python binds them:
+ * too many, unknown, doubled and missing ones are errors before the function runs. */
 struct value slm_jinja_call_builtin(struct render *r, const struct builtin *b, struct value self,
                                     const struct call *call)
 {
@@ -32,6 +34,8 @@ struct value slm_jinja_call_builtin(struct render *r, const struct builtin *b, s
 
 /* ---- variables ---------------------------------------------------------------------------------------------- */
 
+/* A scope without variables; it stays valid to the end of the rendering, since a macro may hold on
+ * to it. */
 struct scope *slm_jinja_scope(struct render *r, struct scope *parent)
 {
     struct scope *s = slm_jinja_alloc(r, 1, sizeof *s);
@@ -39,6 +43,7 @@ struct scope *slm_jinja_scope(struct render *r, struct scope *parent)
     return s;
 }
 
+/* Assigns in this scope only. Scopes are small, so a list is searched; long searches cost fuel. */
 bool slm_jinja_bind(struct render *r, struct scope *scope, uint32_t name, struct value v)
 {
     if (v.kind == V_FAIL) return false;
@@ -64,6 +69,9 @@ bool slm_jinja_bind(struct render *r, struct scope *scope, uint32_t name, struct
     return true;
 }
 
+/* The innermost variable of this name: bodies first, outwards, then the template's own level, where
+ * the caller's variables and the global functions are too. An unknown name is no error until it is
+ * used. */
 static struct value eval_name(struct render *r, struct scope *scope, const struct node *n)
 {
     for (const struct scope *s = scope; s; s = s->parent) {
@@ -75,6 +83,7 @@ static struct value eval_name(struct render *r, struct scope *scope, const struc
     return v.kind != V_MISSING ? v : slm_jinja_undefined(r, UNDEFINED_NAME, n->text);
 }
 
+/* Counts must match exactly, as in Python; any iterable can be taken apart, strings too. */
 static bool unpack(struct render *r, struct scope *scope, const struct node *targets, struct value v)
 {
     struct cursor c;
@@ -91,6 +100,8 @@ static bool unpack(struct render *r, struct scope *scope, const struct node *tar
     }
 }
 
+/* The three kinds of target: a name, a tuple of targets, and an attribute of a namespace, which is
+ * the one way to change something outside of a loop. */
 bool slm_jinja_assign(struct render *r, struct scope *scope, const struct node *target, struct value v)
 {
     if (v.kind == V_FAIL) return false;
@@ -105,7 +116,9 @@ bool slm_jinja_assign(struct render *r, struct scope *scope, const struct node *
 
 /* ---- literals and operators --------------------------------------------------------------------------------- */
 
-static SEPARATE struct value eval_items(struct render *r, struct scope *scope, const struct node *n, enum value_kind kind)
+/* Also the place where a huge literal pays: each item is a step. */
+static SEPARATE struct value eval_items(struct render *r, struct scope *scope, const struct node *n,
+    enum value_kind kind)
 {
     struct builder b = {0};
     for (const struct node *item = n->a; item; item = item->next)
@@ -113,6 +126,8 @@ static SEPARATE struct value eval_items(struct render *r, struct scope *scope, c
     return slm_jinja_build(r, &b, kind);
 }
 
+/* Keys and values alternate in the list of nodes; a later equal key replaces the value and keeps
+ * the place. */
 static SEPARATE struct value eval_dict(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value d = slm_jinja_dict(r);
@@ -125,6 +140,7 @@ static SEPARATE struct value eval_dict(struct render *r, struct scope *scope, co
     return d;
 }
 
+/* Parts that are left out are None, like in Python. */
 static SEPARATE struct value eval_slice(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value v = slm_jinja_eval(r, scope, n->a), part[3] = {v_none(), v_none(), v_none()};
@@ -135,6 +151,8 @@ static SEPARATE struct value eval_slice(struct render *r, struct scope *scope, c
     return v.kind == V_FAIL ? v : slm_jinja_getslice(r, v, part[0], part[1], part[2]);
 }
 
+/* `~` turns both sides into strings. The growing buffer of slm_jinja_concat makes long chains
+ * linear. */
 static SEPARATE struct value eval_concat(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value all = slm_jinja_view(r, "", 0);
@@ -148,6 +166,7 @@ static SEPARATE struct value eval_concat(struct render *r, struct scope *scope, 
     return all;
 }
 
+/* Both sides are evaluated before the types are looked at, so the left error wins. */
 static SEPARATE struct value eval_binary(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value a = slm_jinja_eval(r, scope, n->a);
@@ -156,6 +175,7 @@ static SEPARATE struct value eval_binary(struct render *r, struct scope *scope, 
     return b.kind == V_FAIL ? b : slm_jinja_binary(r, n->op, a, b);
 }
 
+/* One link of a chain of comparisons: 1, 0, or -1 = failed. */
 static int compare(struct render *r, int op, struct value a, struct value b)
 {
     if (op <= CMP_NE) {
@@ -167,6 +187,7 @@ static int compare(struct render *r, int op, struct value a, struct value b)
     return in < 0 || op == CMP_IN ? in : !in;
 }
 
+/* a < b < c: each operand is evaluated once, and not at all behind a link that does not hold. */
 static SEPARATE struct value eval_compare(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value left = slm_jinja_eval(r, scope, n->a);
@@ -180,6 +201,8 @@ static SEPARATE struct value eval_compare(struct render *r, struct scope *scope,
     return left.kind == V_FAIL ? left : v_bool(true);
 }
 
+/* Only the branch that is taken is evaluated; without else the value is undefined, with a hint that
+ * says so. */
 static SEPARATE struct value eval_cond(struct render *r, struct scope *scope, const struct node *n)
 {
     static const struct text hint =
@@ -190,6 +213,7 @@ static SEPARATE struct value eval_cond(struct render *r, struct scope *scope, co
     return n->c ? slm_jinja_eval(r, scope, n->c) : slm_jinja_undefined(r, UNDEFINED_HINT, &hint);
 }
 
+/* `not` works on everything, the signs on numbers only; +true is 1. */
 static SEPARATE struct value eval_unary(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value v = slm_jinja_eval(r, scope, n->a);
@@ -204,8 +228,10 @@ static SEPARATE struct value eval_unary(struct render *r, struct scope *scope, c
 
 /* ---- calls, filters, tests ---------------------------------------------------------------------------------- */
 
+/* Arguments while they are being collected, in the arena, because they may outlive this frame. */
 struct call_builder { struct builder args; struct keyword *keywords; size_t n_keywords, cap; };
 
+/* A name given twice, also by way of **, is an error. */
 static bool add_keyword(struct render *r, struct call_builder *b, const struct text *name, struct value v)
 {
     if (v.kind == V_FAIL || !slm_jinja_burn(r, 1 + b->n_keywords / 4)) return false;
@@ -224,6 +250,7 @@ static bool add_keyword(struct render *r, struct call_builder *b, const struct t
     return true;
 }
 
+/* ** takes dicts with string keys. */
 static bool add_mapping(struct render *r, struct call_builder *b, struct value v)
 {
     if (v.kind != V_DICT) {
@@ -238,6 +265,7 @@ static bool add_mapping(struct render *r, struct call_builder *b, struct value v
     return true;
 }
 
+/* * takes any iterable. */
 static bool add_star(struct render *r, struct call_builder *b, struct value v)
 {
     struct cursor c;
@@ -249,6 +277,7 @@ static bool add_star(struct render *r, struct call_builder *b, struct value v)
     }
 }
 
+/* From left to right, as written; the caller of a call block comes last. */
 static SEPARATE bool eval_args(struct render *r, struct scope *scope, const struct node *arg, struct value caller,
                       struct call *out)
 {
@@ -270,6 +299,7 @@ static SEPARATE bool eval_args(struct render *r, struct scope *scope, const stru
     return true;
 }
 
+/* The callee is evaluated before its arguments. */
 struct value slm_jinja_eval_call(struct render *r, struct scope *scope, const struct node *n, struct value caller)
 {
     struct call call;
@@ -280,7 +310,8 @@ struct value slm_jinja_eval_call(struct render *r, struct scope *scope, const st
 }
 
 /* A filter or a test. input is V_MISSING unless a block's text goes to the innermost filter. */
-static SEPARATE struct value eval_applied(struct render *r, struct scope *scope, const struct node *n, struct value input)
+static SEPARATE struct value eval_applied(struct render *r, struct scope *scope, const struct node *n,
+    struct value input)
 {
     struct call call;
     if (n->a && input.kind == V_MISSING) input = slm_jinja_eval(r, scope, n->a);
@@ -293,12 +324,16 @@ static SEPARATE struct value eval_applied(struct render *r, struct scope *scope,
     return slm_jinja_call_builtin(r, n->builtin, input, &call);
 }
 
+/* For {% filter %} and {% set x | filter %}: the chain of filters ends in one without input, which
+ * gets the text. */
 struct value slm_jinja_eval_block_filter(struct render *r, struct scope *scope, const struct node *n,
                                          struct value input)
 {
     return eval_applied(r, scope, n, input);
 }
 
+/* Everything but constants and names. One switch, so that the compiler checks that no kind is
+ * forgotten. */
 static struct value eval_branch(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value v, key;
@@ -330,6 +365,7 @@ static struct value eval_branch(struct render *r, struct scope *scope, const str
     }
 }
 
+/* Constants and names are most of a template and need no level of depth. */
 struct value slm_jinja_eval(struct render *r, struct scope *scope, const struct node *n)
 {
     if (!slm_jinja_burn(r, 1)) return v_fail();

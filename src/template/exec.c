@@ -20,6 +20,8 @@ static struct value pull(struct render *r, struct loop *l)
     }
 }
 
+/* Looks one item ahead, which `loop.last` and `loop.nextitem` need; the item is kept for the next
+ * round. */
 static struct value peek(struct render *r, struct loop *l)
 {
     if (l->after.kind == V_MISSING && !l->at_end) {
@@ -29,6 +31,7 @@ static struct value peek(struct render *r, struct loop *l)
     return l->after;
 }
 
+/* Advances the loop and what its variable `loop` tells. */
 struct value slm_jinja_loop_next(struct render *r, struct loop *l)
 {
     struct value v = peek(r, l);
@@ -40,6 +43,8 @@ struct value slm_jinja_loop_next(struct render *r, struct loop *l)
     return v;
 }
 
+/* Of a list at once. A filtered loop or a generator has to be run to its end first; the items are
+ * kept and used by the rounds to come, as in jinja2. */
 static struct value loop_length(struct render *r, struct loop *l)
 {
     if (l->length < 0 && !l->node->c && l->iterable.kind != V_ITER) {
@@ -61,12 +66,14 @@ static struct value loop_length(struct render *r, struct loop *l)
     return v_int(l->length);
 }
 
+/* loop.cycle(a, b): one of them, by the round. */
 static struct value loop_cycle(struct render *r, struct value self, const struct call *call)
 {
     if (call->n_args == 0 || call->n_keywords > 0) return TYPE_ERROR(r, "no items for cycling given");
     return call->args[self.loop->index0 % (int64_t)call->n_args];
 }
 
+/* loop.changed(x): whether it differs from the last call's; the first call always does. */
 static struct value loop_changed(struct render *r, struct value self, const struct call *call)
 {
     struct builder b = {call->args, call->n_args, call->n_args};
@@ -77,9 +84,12 @@ static struct value loop_changed(struct render *r, struct value self, const stru
     return same < 0 ? v_fail() : v_bool(!same);
 }
 
+/* Reached through loop.name like methods of other values. */
 static const struct builtin loop_methods[] = {{.name = "cycle", .raw = loop_cycle},
                                               {.name = "changed", .raw = loop_changed}};
 
+/* V_MISSING for a name that a loop does not have. The order of the questions does not matter, only
+ * that asking for the length or the end may run ahead. */
 struct value slm_jinja_loop_attribute(struct render *r, struct loop *l, struct slm_str name)
 {
     static const struct text no_previous = TEXT("there is no previous item");
@@ -109,6 +119,9 @@ struct value slm_jinja_loop_attribute(struct render *r, struct loop *l, struct s
     return (struct value){.kind = V_METHOD, .method = m};
 }
 
+/* All rounds of a for. The scope is one for all rounds, emptied before each, so that a macro
+ * defined inside sees what Python's closures would see. Break and continue end here; errors pass
+ * through. */
 static enum flow run_loop(struct render *r, struct scope *outer, const struct node *n, struct value iterable,
                           int64_t depth0)
 {
@@ -139,6 +152,7 @@ static enum flow run_loop(struct render *r, struct scope *outer, const struct no
     return slm_jinja_exec(r, scope, n->e);
 }
 
+/* loop(items) inside a recursive loop: the same body over other items, as text. */
 struct value slm_jinja_call_loop(struct render *r, struct loop *l, const struct call *call)
 {
     if (!l->node->flag)
@@ -199,6 +213,7 @@ static bool bind_extras(struct render *r, struct scope *scope, const struct macr
     return !(uses & MACRO_USES_VARARGS) || slm_jinja_bind(r, scope, NAME_VARARGS, slm_jinja_build(r, &b, V_TUPLE));
 }
 
+/* Positional first, then by name, then the defaults, which may refer to parameters before them. */
 static bool bind_arguments(struct render *r, struct scope *scope, const struct macro *m, struct call *call)
 {
     bool *taken = slm_jinja_alloc(r, call->n_keywords + 1, sizeof *taken);
@@ -219,6 +234,8 @@ static bool bind_arguments(struct render *r, struct scope *scope, const struct m
     return true;
 }
 
+/* A macro's value is its text. Its variables come from where it was defined, not from where it is
+ * called. */
 struct value slm_jinja_call_macro(struct render *r, const struct macro *m, const struct call *call)
 {
     struct scope *scope = slm_jinja_scope(r, m->scope);
@@ -231,6 +248,7 @@ struct value slm_jinja_call_macro(struct render *r, const struct macro *m, const
     return flow == FLOW_FAIL ? v_fail() : slm_jinja_capture(r, start);
 }
 
+/* Remembers the scope it was defined in; the node is the template's. */
 static struct value make_macro(struct render *r, struct scope *scope, const struct node *n)
 {
     struct macro *m = slm_jinja_alloc(r, 1, sizeof *m);
@@ -241,6 +259,7 @@ static struct value make_macro(struct render *r, struct scope *scope, const stru
 
 /* ---- the other statements ----------------------------------------------------------------------------------- */
 
+/* An elif hangs on the branch before it, so a chain of ten thousand costs no stack. */
 static enum flow exec_if(struct render *r, struct scope *scope, const struct node *n)
 {
     for (; n; n = n->c) { /* elif is the next in the chain: no recursion */
@@ -277,6 +296,7 @@ static enum flow exec_captured(struct render *r, struct scope *scope, const stru
     return ok ? FLOW_NEXT : FLOW_FAIL;
 }
 
+/* The values see the variables outside, not one another. */
 static enum flow exec_with(struct render *r, struct scope *scope, const struct node *n)
 {
     struct scope *inner = slm_jinja_scope(r, scope);
@@ -286,6 +306,7 @@ static enum flow exec_with(struct render *r, struct scope *scope, const struct n
     return slm_jinja_exec(r, inner, n->d);
 }
 
+/* The block becomes a macro named caller and is handed to the call. */
 static enum flow exec_call_block(struct render *r, struct scope *scope, const struct node *n)
 {
     struct value caller = make_macro(r, scope, n->c);
@@ -293,6 +314,7 @@ static enum flow exec_call_block(struct render *r, struct scope *scope, const st
     return v.kind != V_FAIL && put_block(r, v) ? FLOW_NEXT : FLOW_FAIL;
 }
 
+/* {% generation %}: transformers makes it a call block, hence the three special names inside it. */
 static enum flow exec_scope(struct render *r, struct scope *scope, const struct node *n)
 {
     struct scope *inner = slm_jinja_scope(r, scope);
@@ -305,6 +327,7 @@ static enum flow exec_scope(struct render *r, struct scope *scope, const struct 
     return inner ? slm_jinja_exec(r, inner, n->d) : FLOW_FAIL;
 }
 
+/* An expression that stands alone is printed; that is the default branch. */
 static enum flow exec_statement(struct render *r, struct scope *scope, const struct node *n)
 {
     bool ok;
@@ -324,6 +347,7 @@ static enum flow exec_statement(struct render *r, struct scope *scope, const str
     return ok ? FLOW_NEXT : FLOW_FAIL;
 }
 
+/* One body. Stops at the first break, continue or error and tells which. */
 enum flow slm_jinja_exec(struct render *r, struct scope *scope, const struct node *body)
 {
     for (const struct node *n = body; n; n = n->next) {

@@ -1,23 +1,35 @@
 /* SPDX-License-Identifier: MIT
  * The filters: the table, and those that work on one value. Those that work on sequences are in filters_seq.c.
  * Signatures, defaults and corner cases are jinja2's; a filter that jinja2 has and this table lacks is an error that
- * names it (urlize, pprint, wordwrap, xmlattr, random, filesizeformat, striptags, attr: for web pages, not prompts). */
+ * names it (urlize, pprint, wordwrap, xmlattr, random, filesizeformat, striptags, attr: for web pages, not prompts).
+ *
+ * A filter gets its input as self and its arguments bound to the parameters of its row, V_MISSING where none was given.
+ * It returns V_FAIL after recording the error. Text that it builds goes to the end of the output and is cut off again
+ * (slm_jinja_capture), so no filter needs a buffer or a limit of its own. */
 #include <math.h>
 #include <utf8proc.h>
 #include "base/utf8.h"
 #include "template/filters.h"
 
+/* A filter that is one expression over r, self and its arguments a. */
+#define FILTER(name, expression) \
+    static struct value name(struct render *r, struct value self, struct value *a) \
+    { (void)r, (void)self, (void)a; return (expression); }
+
+/* Filters take str(value), so that numbers can be trimmed and lists upper-cased. */
 const struct text *slm_jinja_text_of(struct render *r, struct value v)
 {
     v = slm_jinja_to_str(r, v);
     return v.kind == V_FAIL ? NULL : v.s;
 }
 
+/* Truth of an optional argument. */
 bool slm_jinja_flag(struct value v, bool if_missing)
 {
     return v.kind == V_MISSING ? if_missing : slm_jinja_truth(v);
 }
 
+/* An optional integer argument; booleans count as integers, as in Python. false = failed. */
 bool slm_jinja_int_arg(struct render *r, struct value v, int64_t if_missing, int64_t *out)
 {
     *out = if_missing;
@@ -27,28 +39,17 @@ bool slm_jinja_int_arg(struct render *r, struct value v, int64_t if_missing, int
     return true;
 }
 
+/* The mappings are Python's, in text.c. */
 static struct value case_filter(struct render *r, struct value self, int how)
 {
     const struct text *s = slm_jinja_text_of(r, self);
     return s ? slm_jinja_case(r, s, how) : v_fail();
 }
 
-static struct value f_upper(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return case_filter(r, self, CASE_UPPER);
-}
-static struct value f_lower(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return case_filter(r, self, CASE_LOWER);
-}
-static struct value f_capitalize(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return case_filter(r, self, CASE_CAPITALIZE);
-}
-
+FILTER(f_upper, case_filter(r, self, CASE_UPPER))
+FILTER(f_lower, case_filter(r, self, CASE_LOWER))
+FILTER(f_capitalize, case_filter(r, self, CASE_CAPITALIZE))
+/* Not str.title(): jinja2 splits words in a way of its own. */
 static struct value f_title(struct render *r, struct value self, struct value *a)
 {
     const struct text *s = slm_jinja_text_of(r, self);
@@ -56,6 +57,7 @@ static struct value f_title(struct render *r, struct value self, struct value *a
     return s ? slm_jinja_title_filter(r, s) : v_fail();
 }
 
+/* Whitespace, or the characters of a string, from both ends. */
 static struct value f_trim(struct render *r, struct value self, struct value *a)
 {
     const struct text *s = slm_jinja_text_of(r, self), *chars = NULL;
@@ -65,6 +67,7 @@ static struct value f_trim(struct render *r, struct value self, struct value *a)
     return slm_jinja_strip(r, s, chars, STRIP_LEFT | STRIP_RIGHT);
 }
 
+/* All arguments become strings; a count of none means all. */
 static struct value f_replace(struct render *r, struct value self, struct value *a)
 {
     const struct text *s = slm_jinja_text_of(r, self), *from = s ? slm_jinja_text_of(r, a[0]) : NULL;
@@ -74,6 +77,7 @@ static struct value f_replace(struct render *r, struct value self, struct value 
     return to && slm_jinja_int_arg(r, a[2], -1, &count) ? slm_jinja_replace(r, s, from, to, count) : v_fail();
 }
 
+/* For undefined values, and with boolean=true for every false one. */
 static struct value f_default(struct render *r, struct value self, struct value *a)
 {
     (void)r;
@@ -81,12 +85,9 @@ static struct value f_default(struct render *r, struct value self, struct value 
     return !use ? self : a[0].kind != V_MISSING ? a[0] : slm_jinja_view(r, "", 0);
 }
 
-static struct value f_string(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return slm_jinja_to_str(r, self);
-}
-
+FILTER(f_string, slm_jinja_to_str(r, self))
+/* Marks the text as already escaped. Nothing is escaped automatically in a chat template, so this
+ * shows only when text is added to it. */
 static struct value f_safe(struct render *r, struct value self, struct value *a)
 {
     (void)a;
@@ -95,6 +96,7 @@ static struct value f_safe(struct render *r, struct value self, struct value *a)
     return v;
 }
 
+/* HTML entities, even in text that is marked safe. */
 static struct value f_forceescape(struct render *r, struct value self, struct value *a)
 {
     const struct text *s = slm_jinja_text_of(r, self);
@@ -102,11 +104,8 @@ static struct value f_forceescape(struct render *r, struct value self, struct va
     return s ? slm_jinja_escape(r, s) : v_fail();
 }
 
-static struct value f_escape(struct render *r, struct value self, struct value *a)
-{
-    return self.kind == V_STR && self.sub == STR_MARKUP ? self : f_forceescape(r, self, a);
-}
-
+/* Leaves text alone that is marked safe. */
+FILTER(f_escape, self.kind == V_STR && self.sub == STR_MARKUP ? self : f_forceescape(r, self, a))
 /* int(value), then int(float(value)), then the default. */
 static struct value f_int(struct render *r, struct value self, struct value *a)
 {
@@ -126,6 +125,7 @@ static struct value f_int(struct render *r, struct value self, struct value *a)
     return slm_jinja_double_to_int(r, f);
 }
 
+/* What is no number gives the default, 0.0 unless given. */
 static struct value f_float(struct render *r, struct value self, struct value *a)
 {
     double f;
@@ -135,6 +135,7 @@ static struct value f_float(struct render *r, struct value self, struct value *a
     return a[0].kind == V_MISSING ? v_float(0) : a[0];
 }
 
+/* The most negative integer has no absolute value in 64 bits: an error. */
 static struct value f_abs(struct render *r, struct value self, struct value *a)
 {
     (void)a;
@@ -144,6 +145,8 @@ static struct value f_abs(struct render *r, struct value self, struct value *a)
     return as_int(self) < 0 ? slm_jinja_negate(r, self) : v_int(as_int(self));
 }
 
+/* common: ties to even, on the exact binary value, as Python's round(). ceil and floor: over a
+ * power of ten, so the result is a float. */
 static struct value f_round(struct render *r, struct value self, struct value *a)
 {
     int64_t precision;
@@ -165,12 +168,8 @@ static struct value f_round(struct render *r, struct value self, struct value *a
     return v.kind == V_FAIL ? v : slm_jinja_binary(r, OP_DIV, v, scale);
 }
 
-static struct value f_length(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return slm_jinja_length(r, self);
-}
-
+FILTER(f_length, slm_jinja_length(r, self))
+/* Pairs of a dict; of undefined, nothing. The result is a generator in jinja2. */
 static struct value f_items(struct render *r, struct value self, struct value *a)
 {
     struct builder b = {0};
@@ -184,6 +183,8 @@ static struct value f_items(struct render *r, struct value self, struct value *a
     return slm_jinja_build(r, &b, V_ITER);
 }
 
+/* Lines after the first get the indent, blank ones only if asked; all kinds of line ends become
+ * newlines, which is what Python's splitlines does to them. */
 static struct value f_indent(struct render *r, struct value self, struct value *a)
 {
     const struct text *s = self.s;
@@ -211,6 +212,7 @@ static struct value f_indent(struct render *r, struct value self, struct value *
     return slm_jinja_capture(r, start);
 }
 
+/* str.center with a default width. */
 static struct value f_center(struct render *r, struct value self, struct value *a)
 {
     const struct text *s = slm_jinja_text_of(r, self);
@@ -220,6 +222,8 @@ static struct value f_center(struct render *r, struct value self, struct value *
     return s ? slm_jinja_call_builtin(r, center, v_text(s), &(const struct call){&width, 1, NULL, 0}) : v_fail();
 }
 
+/* Cuts at a word unless killwords, and only if the text is longer than length + leeway, all in code
+ * points. */
 static struct value f_truncate(struct render *r, struct value self, struct value *a)
 {
     int64_t length, leeway;
@@ -244,6 +248,8 @@ static struct value f_truncate(struct render *r, struct value self, struct value
     return head.kind == V_FAIL ? head : slm_jinja_concat(r, head.s, end);
 }
 
+/* Runs of word characters: letters, digits, underscore (the \\w of Python's regular expressions).
+ * */
 static struct value f_wordcount(struct render *r, struct value self, struct value *a)
 {
     const struct text *s = slm_jinja_text_of(r, self);
@@ -263,6 +269,7 @@ static struct value f_wordcount(struct render *r, struct value self, struct valu
     return v_int(words);
 }
 
+/* Percent-encoding of the UTF-8 bytes. In a query a space is a plus and a slash is encoded too. */
 static bool put_quoted(struct render *r, struct value v, bool query)
 {
     const struct text *s = slm_jinja_text_of(r, v);
@@ -278,6 +285,7 @@ static bool put_quoted(struct render *r, struct value v, bool query)
     return s != NULL;
 }
 
+/* A string is quoted; a dict or a list of pairs becomes a query. */
 static struct value f_urlencode(struct render *r, struct value self, struct value *a)
 {
     struct cursor c;
@@ -300,6 +308,7 @@ static struct value f_urlencode(struct render *r, struct value self, struct valu
     }
 }
 
+/* '%s-%s'|format(a, b), or with names for '%(name)s'. */
 static struct value f_format(struct render *r, struct value self, const struct call *call)
 {
     const struct text *s = slm_jinja_text_of(r, self);
@@ -344,6 +353,8 @@ static const struct builtin filters[] = {
     {.name = "format", .raw = f_format},
 };
 
+/* Linear search: a template looks its filters up once, when it is parsed; only map('name') does so
+ * later. */
 const struct builtin *slm_jinja_find_filter(struct slm_str name)
 {
     const struct builtin *b = slm_jinja_find_in(filters, sizeof filters / sizeof *filters, name);

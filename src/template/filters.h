@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Helpers shared by the two files of filters. */
+ * What filters.c and filters_seq.c share: the second table, and how a filter reads its optional arguments. The filters
+ * themselves are reached by name only, through slm_jinja_find_filter (value.h). */
 #ifndef SLM_TEMPLATE_FILTERS_H
 #define SLM_TEMPLATE_FILTERS_H
 #include "template/value.h"

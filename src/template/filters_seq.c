@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Filters over sequences. What jinja2 makes a generator (map, select, unique, batch ...) is computed at once here and
- * handed out as V_ITER: like a generator it can be walked once and has no length. */
+ * handed out as V_ITER: like a generator it can be walked once and has no length.
+ *
+ * Inputs may be any iterable: lists, strings, dicts (their keys), views, ranges, generators, undefined (empty). Every
+ * item drawn costs fuel, and so does every comparison; sorting is n log n of them. Nothing here changes its input. A
+ * filter that gives up half-way leaves no trace but the error, for results are only built at the end. */
 #include <ctype.h>
 #include "template/filters.h"
 
 /* ---- attributes by path: "a.b.0" ---------------------------------------------------------------------------- */
 
+/* A part of digits is an index, as in 'tags.0'. */
 static struct value path_part(struct render *r, struct value v, struct slm_str part)
 {
     bool digits = part.len > 0;
@@ -35,6 +40,7 @@ static struct value follow(struct render *r, struct value v, struct value path, 
     }
 }
 
+/* What jinja2 compares by: an attribute, and strings without regard to case unless asked. */
 static struct value sort_key(struct render *r, struct value v, struct value attribute, bool case_sensitive)
 {
     v = follow(r, v, attribute, v_missing());
@@ -43,10 +49,12 @@ static struct value sort_key(struct render *r, struct value v, struct value attr
 
 /* ---- sorting ------------------------------------------------------------------------------------------------ */
 
+/* A value and what it is sorted by; keys are computed once. */
 struct sorted { struct value key, value; };
 /* 1 = b goes before a, 0 = not, -1 = failed. */
 typedef int (*before_fn)(struct render *r, struct value b, struct value a);
 
+/* dictsort and groupby compare the keys themselves, so two None are an error. */
 static int plain_before(struct render *r, struct value b, struct value a)
 {
     return slm_jinja_order(r, b, a, ORDER_LT);
@@ -64,6 +72,7 @@ static bool merge_sort(struct render *r, struct sorted *items, size_t n, before_
 {
     struct sorted *from = items, *to = slm_jinja_alloc(r, n + 1, sizeof *to);
     if (!to) return false;
+    /* runs of `width` are sorted; each pass merges neighbours from one array into the other */
     for (size_t width = 1; width < n; width *= 2) {
         for (size_t start = 0; start < n; start += 2 * width) {
             size_t a = start, mid = start + width < n ? start + width : n;
@@ -84,6 +93,7 @@ static bool merge_sort(struct render *r, struct sorted *items, size_t n, before_
     return true;
 }
 
+/* Drops the keys. */
 static struct value unwrap(struct render *r, const struct sorted *items, size_t n)
 {
     struct value out = slm_jinja_list(r, V_LIST, n);
@@ -106,8 +116,10 @@ static struct value multi_key(struct render *r, struct value v, struct value att
     return slm_jinja_build(r, &b, V_LIST);
 }
 
+/* Stable. Values that cannot be compared are an error, as soon as two of them meet. */
 static struct value f_sort(struct render *r, struct value self, struct value *a)
 {
+    /* a[0] reverse, a[1] case_sensitive, a[2] attribute */
     const struct list *l = slm_jinja_to_list(r, self);
     struct sorted *items = l ? slm_jinja_alloc(r, l->n + 1, sizeof *items) : NULL;
     if (!items) return v_fail();
@@ -118,6 +130,7 @@ static struct value f_sort(struct render *r, struct value self, struct value *a)
     return merge_sort(r, items, l->n, list_before, slm_jinja_flag(a[0], false)) ? unwrap(r, items, l->n) : v_fail();
 }
 
+/* Pairs of a dict by key or value. */
 static struct value f_dictsort(struct render *r, struct value self, struct value *a)
 {
     bool by_value = a[1].kind == V_STR && slm_str_is(text_str(a[1].s), "value");
@@ -137,6 +150,8 @@ static struct value f_dictsort(struct render *r, struct value self, struct value
     return unwrap(r, items, n);
 }
 
+/* Sorts, then gathers neighbours with equal keys. The key shown is that of the first of a group, in
+ * its own case. */
 static struct value f_groupby(struct render *r, struct value self, struct value *a)
 {
     const struct list *l = slm_jinja_to_list(r, self);
@@ -151,7 +166,7 @@ static struct value f_groupby(struct render *r, struct value self, struct value 
         if (key.kind == V_FAIL) return key;
     }
     if (!merge_sort(r, items, l->n, plain_before, false)) return v_fail();
-    for (size_t i = 0; i < l->n;) {
+    for (size_t i = 0; i < l->n;) { /* i moves past one group a round */
         struct builder members = {0};
         struct value key = items[i].key, first = items[i].value;
         int same = 1;
@@ -167,11 +182,14 @@ static struct value f_groupby(struct render *r, struct value self, struct value 
 
 /* ---- one value out of many ---------------------------------------------------------------------------------- */
 
+/* jinja2 gives an undefined value for the first, last or best of nothing; used, it fails with this
+ * sentence. */
 static struct value empty_hint(struct render *r, const struct text *hint)
 {
     return slm_jinja_undefined(r, UNDEFINED_HINT, hint);
 }
 
+/* Takes one item off a generator. */
 static struct value f_first(struct render *r, struct value self, struct value *a)
 {
     static const struct text hint = TEXT("No first item, sequence was empty.");
@@ -182,12 +200,14 @@ static struct value f_first(struct render *r, struct value self, struct value *a
     return v.kind == V_MISSING ? empty_hint(r, &hint) : v;
 }
 
+/* What Python's reversed() accepts; a generator is not among it. */
 static bool is_reversible(struct value v)
 {
     return v.kind == V_STR || v.kind == V_LIST || v.kind == V_TUPLE || v.kind == V_DICT || v.kind == V_RANGE ||
            v.kind == V_VIEW || v.kind == V_UNDEFINED;
 }
 
+/* Indexed where possible, so that the last of a long list costs nothing. */
 static struct value f_last(struct render *r, struct value self, struct value *a)
 {
     static const struct text hint = TEXT("No last item, sequence was empty.");
@@ -201,6 +221,7 @@ static struct value f_last(struct render *r, struct value self, struct value *a)
     return !l ? v_fail() : l->n ? l->items[l->n - 1] : empty_hint(r, &hint);
 }
 
+/* min and max: the first of several equal ones wins. */
 static struct value extreme(struct render *r, struct value self, struct value *a, int op)
 {
     static const struct text hint = TEXT("No aggregated item, sequence was empty.");
@@ -218,9 +239,18 @@ static struct value extreme(struct render *r, struct value self, struct value *a
     }
 }
 
-static struct value f_min(struct render *r, struct value self, struct value *a) { return extreme(r, self, a, ORDER_LT); }
-static struct value f_max(struct render *r, struct value self, struct value *a) { return extreme(r, self, a, ORDER_GT); }
+/* a[0] case_sensitive, a[1] attribute, for both. */
+static struct value f_min(struct render *r, struct value self, struct value *a)
+{
+    return extreme(r, self, a, ORDER_LT);
+}
+static struct value f_max(struct render *r, struct value self, struct value *a)
+{
+    return extreme(r, self, a, ORDER_GT);
+}
 
+/* Starts from 0, or from start; adds with +, so lists can be summed onto a list but strings cannot.
+ * */
 static struct value f_sum(struct render *r, struct value self, struct value *a)
 {
     struct cursor c;
@@ -236,6 +266,7 @@ static struct value f_sum(struct render *r, struct value self, struct value *a)
     return total;
 }
 
+/* str() of each item with the separator between. */
 static struct value f_join(struct render *r, struct value self, struct value *a)
 {
     struct cursor c;
@@ -254,6 +285,7 @@ static struct value f_join(struct render *r, struct value self, struct value *a)
 
 /* ---- many values out of many -------------------------------------------------------------------------------- */
 
+/* A generator becomes a list; a string becomes its characters. */
 static struct value f_list(struct render *r, struct value self, struct value *a)
 {
     const struct list *l = slm_jinja_to_list(r, self);
@@ -261,6 +293,7 @@ static struct value f_list(struct render *r, struct value self, struct value *a)
     return l ? (struct value){.kind = V_LIST, .list = l} : v_fail();
 }
 
+/* A string is reversed by code points. */
 static struct value f_reverse(struct render *r, struct value self, struct value *a)
 {
     struct builder b = {0};
@@ -274,6 +307,7 @@ static struct value f_reverse(struct render *r, struct value self, struct value 
     return slm_jinja_build(r, &b, is_reversible(self) ? V_ITER : V_LIST);
 }
 
+/* Keeps the first of equal items, which have to be hashable. */
 static struct value f_unique(struct render *r, struct value self, struct value *a)
 {
     struct value seen = slm_jinja_dict(r);
@@ -290,6 +324,7 @@ static struct value f_unique(struct render *r, struct value self, struct value *
     }
 }
 
+/* Pads the last row of batch and slice, when there is something to pad with. */
 static bool fill_up(struct render *r, struct builder *b, struct value fill, int64_t n)
 {
     while (fill.kind != V_MISSING && fill.kind != V_NONE && (int64_t)b->n < n)
@@ -297,6 +332,7 @@ static bool fill_up(struct render *r, struct builder *b, struct value fill, int6
     return true;
 }
 
+/* Rows of so many items. */
 static struct value f_batch(struct render *r, struct value self, struct value *a)
 {
     const struct list *l = slm_jinja_to_list(r, self);
@@ -315,6 +351,7 @@ static struct value f_batch(struct render *r, struct value self, struct value *a
     return slm_jinja_build(r, &rows, V_ITER);
 }
 
+/* So many columns; the first ones are longer by one when it does not divide. */
 static struct value f_slice(struct render *r, struct value self, struct value *a)
 {
     const struct list *l = slm_jinja_to_list(r, self);
@@ -336,6 +373,7 @@ static struct value f_slice(struct render *r, struct value self, struct value *a
 
 /* ---- map, select, reject ------------------------------------------------------------------------------------ */
 
+/* V_MISSING when it was not given. */
 static struct value keyword_arg(const struct call *call, const char *name)
 {
     for (size_t i = 0; i < call->n_keywords; i++)
@@ -343,10 +381,13 @@ static struct value keyword_arg(const struct call *call, const char *name)
     return v_missing();
 }
 
+/* A filter or test by its name at run time; NULL = failed. Names that came with the source were
+ * checked when it was parsed. */
 static const struct builtin *named(struct render *r, struct value name, bool filter)
 {
     const struct builtin *b = NULL;
-    if (name.kind == V_STR) b = filter ? slm_jinja_find_filter(text_str(name.s)) : slm_jinja_find_test(text_str(name.s));
+    if (name.kind == V_STR) b = filter ? slm_jinja_find_filter(text_str(name.s))
+        : slm_jinja_find_test(text_str(name.s));
     if (!b)
         TYPE_ERROR(r, "no %s named '%.*s'", filter ? "filter" : "test",
                    name.kind == V_STR ? (int)(name.s->len > 60 ? 60 : name.s->len) : 1,
@@ -354,6 +395,8 @@ static const struct builtin *named(struct render *r, struct value name, bool fil
     return b;
 }
 
+/* map(attribute=path, default=x), or map('filter', arguments). Deep nesting (map of map of map)
+ * counts as depth. */
 static struct value f_map(struct render *r, struct value self, const struct call *call)
 {
     struct builder b = {0};
@@ -366,7 +409,8 @@ static struct value f_map(struct render *r, struct value self, const struct call
     if (!by_attribute && call->n_args == 0) return TYPE_ERROR(r, "map requires a filter argument");
     if (!slm_jinja_iterate(r, self, &c)) return v_fail();
     const struct call rest = by_attribute ? (struct call){0}
-                                          : (struct call){call->args + 1, call->n_args - 1, call->keywords, call->n_keywords};
+                                          : (struct call){call->args + 1, call->n_args - 1, call->keywords,
+                                              call->n_keywords};
     const struct builtin *filter = NULL;
     for (;;) {
         struct value v = slm_jinja_next(r, &c);
@@ -380,6 +424,8 @@ static struct value f_map(struct render *r, struct value self, const struct call
     }
 }
 
+/* The four of select and reject: by the truth of the item or of a test on it, or on an attribute of
+ * it. */
 static struct value choose(struct render *r, struct value self, const struct call *call, bool by_attribute, bool wanted)
 {
     struct builder b = {0};
@@ -403,8 +449,15 @@ static struct value choose(struct render *r, struct value self, const struct cal
     }
 }
 
-static struct value f_select(struct render *r, struct value s, const struct call *c) { return choose(r, s, c, false, true); }
-static struct value f_reject(struct render *r, struct value s, const struct call *c) { return choose(r, s, c, false, false); }
+/* Items that pass, that do not, and the same by an attribute. */
+static struct value f_select(struct render *r, struct value s, const struct call *c)
+{
+    return choose(r, s, c, false, true);
+}
+static struct value f_reject(struct render *r, struct value s, const struct call *c)
+{
+    return choose(r, s, c, false, false);
+}
 static struct value f_selectattr(struct render *r, struct value s, const struct call *c)
 {
     return choose(r, s, c, true, true);
@@ -414,6 +467,7 @@ static struct value f_rejectattr(struct render *r, struct value s, const struct 
     return choose(r, s, c, true, false);
 }
 
+/* Parameters in the order in which jinja2 takes them by position. */
 const struct builtin slm_jinja_sequence_filters[] = {
     {"join", f_join, 0, {"d", "attribute"}, NULL},
     {"first", f_first, 0, {0}, NULL},

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * The two formatting languages a template can reach: 'text' % values, and 'text'.format(values).
  * Both end in the same field writer: a sign, a body, a width. Widths and precisions are limited, for they are the
- * cheapest way to ask for gigabytes. Not here: %c of an integer above Unicode, 'n' (locale) and nested format specs. */
+ * cheapest way to ask for gigabytes. Not here: %c of an integer above Unicode, 'n' (locale) and nested format specs.
+ *
+ * Python has two because the second was to replace the first; templates use both. What they share is small: how a
+ * field is padded, and how digits are made. The differences are kept apart: %-formats know '*' and C's letters, the
+ * others know alignment, fill characters, thousands and attributes. Digits come from C's printf, which rounds
+ * correctly in glibc and musl, as CPython's own do. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include "base/utf8.h"
 #include "template/value.h"
 
-struct spec {
+/* What stands between % or : and the letter. */
+struct spec { /* zeroed, with a blank to fill and no precision, is the plain field */
     uint32_t fill;
     char align, sign, type; /* 0 = not given */
     bool alternate, zero;
@@ -30,6 +36,7 @@ static bool put_field(struct render *r, const struct spec *s, const char *sign, 
            slm_jinja_fill(r, s->fill, inner) && slm_jinja_put(r, body, n) && slm_jinja_fill(r, s->fill, right);
 }
 
+/* A precision cuts the text, in code points. */
 static bool put_string_field(struct render *r, const struct spec *s, struct value v)
 {
     if (v.kind == V_FAIL) return false;
@@ -64,11 +71,13 @@ static size_t group_digits(const char *body, char separator, char *out)
     return n;
 }
 
+/* Of a number that is not negative, '+' or ' ' only if asked. */
 static const char *sign_of(const struct spec *s, bool negative)
 {
     return negative ? "-" : s->sign == '+' ? "+" : s->sign == ' ' ? " " : "";
 }
 
+/* Sign and prefix go before zeros, behind blanks: put_field knows where. */
 static bool put_number_body(struct render *r, const struct spec *s, bool negative, const char *prefix,
                             const char *body)
 {
@@ -78,6 +87,7 @@ static bool put_number_body(struct render *r, const struct spec *s, bool negativ
     return put_field(r, s, sign, s->group ? grouped : body, n, n, '>');
 }
 
+/* In the base of the letter. A precision is the least number of digits. */
 static bool put_int_field(struct render *r, const struct spec *s, int64_t i)
 {
     char digits[80], padded[MAX_PRECISION + 90];
@@ -93,10 +103,13 @@ static bool put_int_field(struct render *r, const struct spec *s, int64_t i)
     return put_number_body(r, s, i < 0, prefix, body);
 }
 
+/* C's printf does the digits: it rounds correctly, like Python. Only its locale's point is put
+ * right. Without a letter, the shortest text that reads back. */
 static bool put_float_field(struct render *r, const struct spec *s, double f)
 {
     char body[FLOAT_TEXT], form[8];
     char type = s->type ? s->type : 'r';
+    /* the sign is put by put_number_body; -0.0 has one, nan has none */
     bool percent = type == '%', negative = signbit(f) && !isnan(f);
     int precision = (int)(s->precision < 0 ? 6 : s->precision);
     double magnitude = percent ? fabs(f) * 100 : fabs(f);
@@ -122,12 +135,14 @@ static bool put_float_field(struct render *r, const struct spec *s, double f)
 
 /* ---- 'text' % values ---------------------------------------------------------------------------------------- */
 
+/* The right side of %: one value, a tuple of them, or a dict for names. */
 struct percent_args {
     struct value all;
     size_t next, n;
     bool used_mapping;
 };
 
+/* A value that is no tuple is the one argument. */
 static struct value next_percent_arg(struct render *r, struct percent_args *a)
 {
     if (a->next >= a->n) return TYPE_ERROR(r, "not enough arguments for format string");
@@ -135,6 +150,8 @@ static struct value next_percent_arg(struct render *r, struct percent_args *a)
     return a->all.kind == V_TUPLE ? a->all.list->items[i] : a->all;
 }
 
+/* A width or precision, written out or taken from the arguments by '*'. Beyond a megabyte it is an
+ * attack. */
 static bool parse_star_or_digits(struct render *r, struct slm_str *f, struct percent_args *a, int64_t *out)
 {
     if (f->len > 0 && f->ptr[0] == '*') {
@@ -152,6 +169,7 @@ static bool parse_star_or_digits(struct render *r, struct slm_str *f, struct per
     return true;
 }
 
+/* %d takes floats and cuts them, %x does not; zeros give way to an explicit '-'. */
 static bool put_percent_number(struct render *r, struct spec *s, struct value v)
 {
     bool is_float = strchr("eEfFgG", s->type) != NULL;
@@ -172,6 +190,7 @@ static bool put_percent_number(struct render *r, struct spec *s, struct value v)
     return v.kind != V_FAIL && put_int_field(r, s, as_int(v));
 }
 
+/* A code point, or a string of one character. */
 static bool put_percent_char(struct render *r, const struct spec *s, struct value v)
 {
     struct spec plain = *s;
@@ -190,6 +209,7 @@ static bool percent_conversion(struct render *r, struct slm_str *f, struct perce
 {
     struct spec s = {.fill = ' ', .precision = -1};
     struct value v = v_missing();
+    /* %(name)s takes its value from the dict on the right */
     if (f->len > 0 && f->ptr[0] == '(') {
         const char *end = memchr(f->ptr, ')', f->len);
         if (!end || a->all.kind != V_DICT) return TYPE_ERROR(r, "format requires a mapping").kind != V_FAIL;
@@ -207,6 +227,7 @@ static bool percent_conversion(struct render *r, struct slm_str *f, struct perce
         s.alternate |= c == '#';
         s.zero |= c == '0';
     }
+    /* width, which only '*' can make negative: that means left */
     if (!parse_star_or_digits(r, f, a, &s.width)) return false;
     if (s.width < 0) {
         s.align = '<';
@@ -217,11 +238,13 @@ static bool percent_conversion(struct render *r, struct slm_str *f, struct perce
         if (!parse_star_or_digits(r, f, a, &s.precision)) return false;
         if (s.precision < 0) s.precision = 0;
     }
+    /* C's length letters are read and ignored, as Python does */
     while (f->len > 0 && strchr("hlL", f->ptr[0]) && f->ptr[0]) f->ptr++, f->len--;
     if (f->len == 0) return TYPE_ERROR(r, "incomplete format").kind != V_FAIL;
     s.type = f->ptr[0] == 'i' || f->ptr[0] == 'u' ? 'd' : f->ptr[0];
     f->ptr++, f->len--;
     if (s.type == '%') return slm_jinja_put(r, "%", 1);
+    /* from here on a value is needed */
     if (v.kind == V_MISSING && (v = next_percent_arg(r, a)).kind == V_FAIL) return false;
     if (s.type == 'c') return put_percent_char(r, &s, v);
     if (s.type == 's' || s.type == 'r' || s.type == 'a') {
@@ -237,6 +260,7 @@ static bool percent_conversion(struct render *r, struct slm_str *f, struct perce
     return put_percent_number(r, &s, v);
 }
 
+/* Every argument has to be used, except that a container may be left over. */
 struct value slm_jinja_percent_format(struct render *r, const struct text *format, struct value args)
 {
     size_t start = r->out.len;
@@ -266,6 +290,7 @@ static bool parse_spec(struct render *r, struct slm_str f, struct spec *s)
     uint32_t cp = 0;
     struct percent_args none = {0};
     *s = (struct spec){.fill = ' ', .precision = -1};
+    /* an alignment in second place makes the first character the fill */
     int n = f.len > 0 ? slm_utf8_decode(f.ptr, f.len, &cp) : 0;
     if (n > 0 && (size_t)n < f.len && strchr("<>^=", f.ptr[n]) && f.ptr[n]) {
         s->fill = cp;
@@ -294,12 +319,14 @@ static bool parse_spec(struct render *r, struct slm_str f, struct spec *s)
     return true;
 }
 
+/* Which letters are allowed depends on the type, as in Python's __format__. */
 static bool put_format_field(struct render *r, struct value v, struct slm_str spec_text)
 {
     struct spec s;
     if (spec_text.len == 0) return slm_jinja_print(r, v);
     if (v.kind != V_STR && !is_number(v)) /* as Python: only str and numbers have a format of their own */
-        return TYPE_ERROR(r, "unsupported format string passed to %s.__format__", slm_jinja_type_name(v)).kind != V_FAIL;
+        return TYPE_ERROR(r, "unsupported format string passed to %s.__format__",
+            slm_jinja_type_name(v)).kind != V_FAIL;
     if (!parse_spec(r, spec_text, &s)) return false;
     if (v.kind == V_BOOL && !s.type && s.precision < 0) s.type = 'd';
     bool float_type = s.type && strchr("eEfFgG%", s.type), int_type = s.type && strchr("dxXob", s.type);
@@ -323,6 +350,7 @@ static bool put_format_field(struct render *r, struct value v, struct slm_str sp
 /* name(.attribute | [key])* */
 static struct value field_value(struct render *r, struct slm_str name, const struct call *call, int64_t *next_auto)
 {
+    /* the part before the first . or [ chooses the argument: empty counts on, digits index, the rest are names */
     size_t n = 0;
     while (n < name.len && name.ptr[n] != '.' && name.ptr[n] != '[') n++;
     struct slm_str first = {name.ptr, n};
@@ -336,10 +364,12 @@ static struct value field_value(struct render *r, struct slm_str name, const str
             return TYPE_ERROR(r, "cannot switch to manual field numbering");
         *next_auto = -1;
     }
+    /* an index beyond the arguments and an unknown name are the same error */
     if (index >= 0 && (size_t)index < call->n_args) v = call->args[index];
     for (size_t i = 0; index < 0 && i < call->n_keywords; i++)
         if (slm_str_equal(text_str(call->keywords[i].name), first)) v = call->keywords[i].value;
-    if (v.kind == V_MISSING) return TYPE_ERROR(r, "format(): no argument for '{%.*s}'", (int)(n > 60 ? 60 : n), name.ptr);
+    if (v.kind == V_MISSING) return TYPE_ERROR(r, "format(): no argument for '{%.*s}'", (int)(n > 60 ? 60 : n),
+        name.ptr);
     while (n < name.len && v.kind != V_FAIL) {
         bool attribute = name.ptr[n] == '.';
         size_t from = ++n;
@@ -356,6 +386,7 @@ static struct value field_value(struct render *r, struct slm_str name, const str
     return v;
 }
 
+/* Doubled braces stand for one. */
 struct value slm_jinja_str_format(struct render *r, struct value self, const struct call *call)
 {
     size_t start = r->out.len;

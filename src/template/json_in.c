@@ -52,6 +52,7 @@ static struct value convert_object(struct render *r, const json_t *json)
     return v;
 }
 
+/* Recursion no deeper than depth_ok allowed. */
 static struct value convert(struct render *r, const json_t *json)
 {
     switch (json_typeof(json)) {

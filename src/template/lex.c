@@ -4,12 +4,16 @@
  * Whitespace is the delicate part of chat templates, because every newline reaches the model. The rules are those of
  * jinja2 with trim_blocks and lstrip_blocks: a block or comment tag swallows one newline after it and the blanks
  * between it and the start of its line; '-' next to a tag swallows all whitespace on that side, '+' keeps it; a
- * variable tag does neither unless told to. This file does not know what the names and operators mean. */
+ * variable tag does neither unless told to. This file does not know what the names and operators mean.
+ *
+ * The source was checked to be UTF-8 and its newlines are '\n' before this file sees it. Tokens point into it. The
+ * lexer never goes back, except over the blanks before a tag, and so takes linear time. */
 #include <stdio.h>
 #include <utf8proc.h>
 #include "base/utf8.h"
 #include "template/lex.h"
 
+/* Counted from the start each time: only errors ask. Columns are code points, from 1. */
 void slm_jinja_where(const struct slm_template *tmpl, size_t offset, char *out, size_t out_bytes)
 {
     size_t line = 1, column = 1;
@@ -25,6 +29,7 @@ void slm_jinja_where(const struct slm_template *tmpl, size_t offset, char *out, 
     snprintf(out, out_bytes, "%s:%zu:%zu", tmpl->where, line, column);
 }
 
+/* The first error is the cause; what the parser finds after it is noise. */
 void slm_jinja_syntax_error(struct lexer *lx, slm_status status, size_t offset, const char *format, ...)
 {
     if (lx->status != SLM_OK) return;
@@ -37,12 +42,14 @@ void slm_jinja_syntax_error(struct lexer *lx, slm_status status, size_t offset, 
     lx->status = slm_fail(lx->error, status, where, "%s", message);
 }
 
+/* An error and the token that carries it to the parser. */
 static struct token fail_at(struct lexer *lx, size_t offset, const char *message)
 {
     slm_jinja_syntax_error(lx, SLM_ERR_FORMAT, offset, "%s", message);
     return (struct token){.kind = T_ERROR, .offset = (uint32_t)offset};
 }
 
+/* Whether these bytes stand at pos. */
 static bool at(const struct lexer *lx, size_t pos, const char *what)
 {
     size_t n = strlen(what);
@@ -58,6 +65,7 @@ static size_t space_at(const struct lexer *lx, size_t pos)
     return n > 0 && slm_jinja_is_space(cp) ? (size_t)n : 0;
 }
 
+/* Python's idea of whitespace, which includes a dozen Unicode characters. */
 static size_t skip_space(const struct lexer *lx, size_t pos)
 {
     for (size_t n; (n = space_at(lx, pos)) > 0;) pos += n;
@@ -78,6 +86,7 @@ static void end_tag(struct lexer *lx, size_t pos, char sign, bool trims)
 static size_t strip_before(const struct lexer *lx, size_t from, size_t to, char sign, bool variable)
 {
     if (sign == '+' || (sign != '-' && variable)) return to;
+    /* lstrip_blocks: only if nothing but blanks stands before the tag on its line */
     size_t end = to;
     while (end > from) { /* back over whitespace, a character at a time */
         if (sign != '-' && lx->src[end - 1] == '\n') return end;
@@ -102,6 +111,7 @@ static size_t match_word_tag(const struct lexer *lx, size_t pos, const char *wor
     return at(lx, p, "%}") ? p : 0;
 }
 
+/* The '-' or '+' at pos, or 0. */
 static char sign_at(const struct lexer *lx, size_t pos)
 {
     return pos < lx->len && (lx->src[pos] == '-' || lx->src[pos] == '+') ? lx->src[pos] : 0;
@@ -123,6 +133,7 @@ static struct token lex_raw(struct lexer *lx, size_t tag)
     return fail_at(lx, tag, "Missing end of raw directive");
 }
 
+/* Comments do not nest; the first end counts. A '-' or '+' right before it is its sign. */
 static bool skip_comment(struct lexer *lx, size_t tag, size_t from)
 {
     for (size_t p = from; p + 1 < lx->len; p++) {
@@ -182,6 +193,8 @@ static size_t scan_digits(const struct lexer *lx, size_t p)
     return p;
 }
 
+/* The longest integer at p, with 0x, 0o or 0b; as in Python a decimal may not start with a zero, so
+ * 007 is three tokens and then an error. */
 static size_t scan_integer(const struct lexer *lx, size_t p, int *base)
 {
     char prefix = p + 1 < lx->len ? (char)(lx->src[p + 1] | 0x20) : 0;
@@ -204,6 +217,8 @@ static size_t scan_integer(const struct lexer *lx, size_t p, int *base)
     return q;
 }
 
+/* A number is a float when it has a fraction or an exponent, except right after a point: x.1.2 is
+ * two subscripts. */
 static struct token lex_number(struct lexer *lx)
 {
     size_t start = lx->pos, p = scan_digits(lx, start);
@@ -233,6 +248,7 @@ static struct token lex_number(struct lexer *lx)
     return t;
 }
 
+/* Python's identifiers. */
 static bool name_char(uint32_t cp, bool first)
 {
     if (cp < 128) return cp == '_' || (cp | 0x20) - 'a' < 26 || (!first && cp - '0' < 10);
@@ -245,6 +261,7 @@ static bool name_char(uint32_t cp, bool first)
     }
 }
 
+/* Keywords are names too; the parser knows them by their place. */
 static struct token lex_name(struct lexer *lx)
 {
     size_t p = lx->pos;
@@ -256,6 +273,7 @@ static struct token lex_name(struct lexer *lx)
     return t;
 }
 
+/* Exactly n of them; 0 = some are not. */
 static int hex_digits(const char *s, size_t n, uint32_t *out)
 {
     uint32_t v = 0;
@@ -305,6 +323,7 @@ static size_t unescape(const char *s, size_t n, char *out, size_t *out_len)
     return used;
 }
 
+/* Either quote, with Python's escapes; the end is found first, so the value can be sized once. */
 static struct token lex_string(struct lexer *lx)
 {
     size_t start = lx->pos, p = start + 1;
@@ -343,6 +362,8 @@ static const struct { char text[3]; uint8_t kind; } operators[] = { /* longest f
     {"=", T_ASSIGN}, {".", T_DOT}, {":", T_COLON}, {"|", T_PIPE}, {",", T_COMMA}, {";", T_SEMICOLON},
 };
 
+/* Brackets are matched here already, because a tag ends only where none is open: {{ {'a': {}} }}.
+ * */
 static struct token lex_operator(struct lexer *lx)
 {
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
@@ -362,6 +383,7 @@ static struct token lex_operator(struct lexer *lx)
     return fail_at(lx, lx->pos, "unexpected char");
 }
 
+/* One token inside {{ }} or {% %}. */
 static struct token lex_tag(struct lexer *lx)
 {
     bool variable = lx->state == LEX_VAR;
@@ -379,6 +401,7 @@ static struct token lex_tag(struct lexer *lx)
         if (after == p) break;
         lx->pos = after;
     }
+    /* the order is that of jinja2's rules: a number before a name, so 1a is two tokens */
     char c = lx->src[lx->pos];
     if (digit(c)) return lex_number(lx);
     if (c == '"' || c == '\'') return lex_string(lx);
@@ -387,6 +410,7 @@ static struct token lex_tag(struct lexer *lx)
     return lex_operator(lx);
 }
 
+/* Text and the tag behind it are found together; the tag waits in `pending`. */
 struct token slm_jinja_lex(struct lexer *lx)
 {
     if (lx->status != SLM_OK) return (struct token){.kind = T_ERROR};

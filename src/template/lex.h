@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Source bytes -> tokens, one at a time. */
+ * Source bytes -> tokens, one at a time, for the parser alone. A token is a view into the source; only strings own a
+ * decoded value. The lexer knows the three kinds of tags and what whitespace they swallow, not what stands in them. */
 #ifndef SLM_TEMPLATE_LEX_H
 #define SLM_TEMPLATE_LEX_H
 #include "template/ast.h"

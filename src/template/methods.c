@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * Methods of str, dict, list, tuple and cycler, and the global functions.
- * Methods that would change a list or dict are known by name only: the sandbox makes them undefined. */
+ * Methods that would change a list or dict are known by name only: the sandbox makes them undefined.
+ *
+ * Tables name the parameters as Python does; "/" is one that cannot be named. Indexes that a template gives or gets are
+ * code points, while the text is searched as bytes: in UTF-8 a match of whole characters is a match of bytes. Pieces
+ * share the bytes of the text they were cut from. What costs more than a step pays by its length, so that a loop over
+ * a method is bounded like a loop over anything else.
+ *
+ * Not here: methods that nobody has seen in a chat template (encode, translate, expandtabs ...; docs/templates.md lists
+ * them), attributes of numbers, and filters, which look alike but follow jinja2's rules, not Python's. */
 #include <utf8proc.h>
 #include "base/utf8.h"
 #include "template/eval.h"
+
+/* A method or function that is one expression over r, self and its arguments a. */
+#define METHOD(name, expression) \
+    static struct value name(struct render *r, struct value self, struct value *a) \
+    { (void)r, (void)self, (void)a; return (expression); }
 
 /* ---- arguments ---------------------------------------------------------------------------------------------- */
 
@@ -17,6 +30,7 @@ static const struct text *text_arg(struct render *r, struct value v, bool option
     return NULL;
 }
 
+/* false = failed. */
 static bool int_arg(struct render *r, struct value v, int64_t if_missing, int64_t *out)
 {
     *out = if_missing;
@@ -30,51 +44,23 @@ static bool int_arg(struct render *r, struct value v, int64_t if_missing, int64_
 
 /* ---- str ---------------------------------------------------------------------------------------------------- */
 
+/* None and nothing both mean whitespace. */
 static struct value strip(struct render *r, struct value self, struct value arg, int sides)
 {
     const struct text *chars = text_arg(r, arg, true);
     return r->status == SLM_OK ? slm_jinja_strip(r, self.s, chars, sides) : v_fail();
 }
 
-static struct value str_strip(struct render *r, struct value self, struct value *a)
-{
-    return strip(r, self, a[0], STRIP_LEFT | STRIP_RIGHT);
-}
-static struct value str_lstrip(struct render *r, struct value self, struct value *a)
-{
-    return strip(r, self, a[0], STRIP_LEFT);
-}
-static struct value str_rstrip(struct render *r, struct value self, struct value *a)
-{
-    return strip(r, self, a[0], STRIP_RIGHT);
-}
-
-static struct value str_upper(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return slm_jinja_case(r, self.s, CASE_UPPER);
-}
-static struct value str_lower(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return slm_jinja_case(r, self.s, CASE_LOWER);
-}
-static struct value str_title(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return slm_jinja_case(r, self.s, CASE_TITLE);
-}
-static struct value str_capitalize(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return slm_jinja_case(r, self.s, CASE_CAPITALIZE);
-}
-static struct value str_swapcase(struct render *r, struct value self, struct value *a)
-{
-    (void)a;
-    return slm_jinja_case(r, self.s, CASE_SWAP);
-}
-
+/* The argument a[0], if any, is a set of characters, not an affix. */
+METHOD(str_strip, strip(r, self, a[0], STRIP_LEFT | STRIP_RIGHT))
+METHOD(str_lstrip, strip(r, self, a[0], STRIP_LEFT))
+METHOD(str_rstrip, strip(r, self, a[0], STRIP_RIGHT))
+/* Case: full Unicode mappings (text.c). */
+METHOD(str_upper, slm_jinja_case(r, self.s, CASE_UPPER))
+METHOD(str_lower, slm_jinja_case(r, self.s, CASE_LOWER))
+METHOD(str_title, slm_jinja_case(r, self.s, CASE_TITLE))
+METHOD(str_capitalize, slm_jinja_case(r, self.s, CASE_CAPITALIZE))
+METHOD(str_swapcase, slm_jinja_case(r, self.s, CASE_SWAP))
 /* start and end of an optional [start, end) in code points, as bytes; false = failed. */
 static bool text_window(struct render *r, const struct text *s, struct value start, struct value end, size_t *from,
                         size_t *to, bool *empty)
@@ -92,6 +78,7 @@ static bool text_window(struct render *r, const struct text *s, struct value sta
     return true;
 }
 
+/* startswith and endswith: one string, or any of a tuple of them, within a window. */
 static struct value affix(struct render *r, struct value self, struct value *a, bool at_end)
 {
     size_t from, to;
@@ -109,15 +96,10 @@ static struct value affix(struct render *r, struct value self, struct value *a, 
     return v_bool(false);
 }
 
-static struct value str_startswith(struct render *r, struct value self, struct value *a)
-{
-    return affix(r, self, a, false);
-}
-static struct value str_endswith(struct render *r, struct value self, struct value *a)
-{
-    return affix(r, self, a, true);
-}
-
+/* a[0] the affix or a tuple of them, a[1] and a[2] the window. */
+METHOD(str_startswith, affix(r, self, a, false))
+METHOD(str_endswith, affix(r, self, a, true))
+/* Leaves the text alone when the affix is not there. */
 static struct value remove_affix(struct render *r, struct value self, struct value arg, bool at_end)
 {
     const struct text *t = text_arg(r, arg, false);
@@ -127,15 +109,8 @@ static struct value remove_affix(struct render *r, struct value self, struct val
     return slm_jinja_slice_text(r, self.s, at_end ? 0 : t->len, at_end ? n - t->len : n);
 }
 
-static struct value str_removeprefix(struct render *r, struct value self, struct value *a)
-{
-    return remove_affix(r, self, a[0], false);
-}
-static struct value str_removesuffix(struct render *r, struct value self, struct value *a)
-{
-    return remove_affix(r, self, a[0], true);
-}
-
+METHOD(str_removeprefix, remove_affix(r, self, a[0], false))
+METHOD(str_removesuffix, remove_affix(r, self, a[0], true))
 /* The last occurrence inside [from, to), SIZE_MAX = none. Bytes. */
 static size_t find_last(struct slm_str hay, struct slm_str needle, size_t from, size_t to)
 {
@@ -146,6 +121,8 @@ static size_t find_last(struct slm_str hay, struct slm_str needle, size_t from, 
     return SIZE_MAX;
 }
 
+/* find, rfind, index, rindex. Searching is by bytes, which is safe in UTF-8; the answer is in code
+ * points. */
 static struct value find(struct render *r, struct value self, struct value *a, bool last, bool must)
 {
     const struct text *needle = text_arg(r, a[0], false);
@@ -154,21 +131,25 @@ static struct value find(struct render *r, struct value self, struct value *a, b
     if (!needle || !text_window(r, self.s, a[1], a[2], &from, &to, &empty)) return v_fail();
     struct slm_str window = {self.s->ptr, to};
     if (last && !slm_jinja_burn(r, (to - from) * (needle->len < 64 ? 1 : needle->len / 64) / 16)) return v_fail();
-    if (!empty) at = last ? find_last(window, text_str(needle), from, to) : slm_jinja_find(window, text_str(needle), from);
+    if (!empty) at = last ? find_last(window, text_str(needle), from, to) : slm_jinja_find(window, text_str(needle),
+        from);
     if (at == SIZE_MAX) return must ? TYPE_ERROR(r, "substring not found") : v_int(-1);
     int64_t chars = 0;
     for (size_t i = 0; i < at; i++) chars += ((unsigned char)self.s->ptr[i] & 0xC0) != 0x80;
     return v_int(chars);
 }
 
-static struct value str_find(struct render *r, struct value s, struct value *a) { return find(r, s, a, false, false); }
-static struct value str_rfind(struct render *r, struct value s, struct value *a) { return find(r, s, a, true, false); }
-static struct value str_index(struct render *r, struct value s, struct value *a) { return find(r, s, a, false, true); }
-static struct value str_rindex(struct render *r, struct value s, struct value *a) { return find(r, s, a, true, true); }
+/* a[0] needle, a[1] and a[2] window; index and rindex fail where find says -1. */
+METHOD(str_find, find(r, self, a, false, false))
+METHOD(str_rfind, find(r, self, a, true, false))
+METHOD(str_index, find(r, self, a, false, true))
+METHOD(str_rindex, find(r, self, a, true, true))
 
+/* Occurrences that do not overlap. The empty string is found between all characters. */
 static struct value str_count(struct render *r, struct value self, struct value *a)
 {
     const struct text *needle = text_arg(r, a[0], false);
+    /* a[0] needle, a[1] and a[2] window */
     size_t from, to;
     bool empty;
     int64_t n = 0;
@@ -185,6 +166,7 @@ static struct value str_count(struct render *r, struct value self, struct value 
     return v_int(n);
 }
 
+/* A negative count means all. */
 static struct value str_replace(struct render *r, struct value self, struct value *a)
 {
     const struct text *from = text_arg(r, a[0], false), *to = from ? text_arg(r, a[1], false) : NULL;
@@ -193,6 +175,7 @@ static struct value str_replace(struct render *r, struct value self, struct valu
     return slm_jinja_replace(r, self.s, from, to, count);
 }
 
+/* Length in bytes of the whitespace character that ends at `end`, 0 = none. */
 static size_t space_before(const struct text *s, size_t end)
 {
     uint32_t cp = 0;
@@ -202,6 +185,7 @@ static size_t space_before(const struct text *s, size_t end)
     return slm_jinja_is_space(cp) ? end - i : 0;
 }
 
+/* Length in bytes of the whitespace character at i, 0 = none. */
 static size_t space_here(const struct text *s, size_t i)
 {
     uint32_t cp = 0;
@@ -209,7 +193,8 @@ static size_t space_here(const struct text *s, size_t i)
     return slm_jinja_is_space(cp) ? (size_t)n : 0;
 }
 
-/* split() without a separator: words between any whitespace. */
+/* split() without a separator: words between any whitespace. What is left over by a limit keeps its whitespace on the
+ * right. */
 static struct value split_words(struct render *r, const struct text *s, int64_t max)
 {
     struct builder b = {0};
@@ -219,9 +204,7 @@ static struct value split_words(struct render *r, const struct text *s, int64_t 
         i += n;
         if (n > 0) continue;
         if (max >= 0 && (int64_t)b.n == max) {
-            struct value rest = slm_jinja_slice_text(r, s, i, s->len);
-            if (rest.kind == V_FAIL || !slm_jinja_push(r, &b, slm_jinja_strip(r, rest.s, NULL, STRIP_RIGHT)))
-                return v_fail();
+            if (!slm_jinja_push(r, &b, slm_jinja_slice_text(r, s, i, s->len))) return v_fail();
             break;
         }
         while (end < s->len && space_here(s, end) == 0)
@@ -233,6 +216,7 @@ static struct value split_words(struct render *r, const struct text *s, int64_t 
     return slm_jinja_build(r, &b, V_LIST);
 }
 
+/* rsplit finds the pieces from the end. */
 static struct value reversed_list(struct render *r, const struct builder *b)
 {
     for (size_t i = 0; i < b->n / 2; i++) {
@@ -243,6 +227,7 @@ static struct value reversed_list(struct render *r, const struct builder *b)
     return slm_jinja_build(r, b, V_LIST);
 }
 
+/* split() from the right; what is left over keeps the whitespace on its left. */
 static struct value rsplit_words(struct render *r, const struct text *s, int64_t max)
 {
     struct builder b = {0};
@@ -253,9 +238,7 @@ static struct value rsplit_words(struct render *r, const struct text *s, int64_t
         if (end == 0) break;
         start = end;
         if (max >= 0 && (int64_t)b.n == max) {
-            struct value rest = slm_jinja_slice_text(r, s, 0, end);
-            if (rest.kind == V_FAIL || !slm_jinja_push(r, &b, slm_jinja_strip(r, rest.s, NULL, STRIP_LEFT)))
-                return v_fail();
+            if (!slm_jinja_push(r, &b, slm_jinja_slice_text(r, s, 0, end))) return v_fail();
             break;
         }
         while (start > 0 && space_before(s, start) == 0)
@@ -266,9 +249,11 @@ static struct value rsplit_words(struct render *r, const struct text *s, int64_t
     return reversed_list(r, &b);
 }
 
+/* Pieces share the bytes of the text, so splitting a long message copies nothing. */
 static struct value str_split(struct render *r, struct value self, struct value *a)
 {
     const struct text *sep = text_arg(r, a[0], true), *s = self.s;
+    /* a[0] separator, a[1] most splits */
     struct builder b = {0};
     int64_t max;
     size_t from = 0, at;
@@ -276,6 +261,7 @@ static struct value str_split(struct render *r, struct value self, struct value 
     if (!sep) return split_words(r, s, max);
     if (sep->len == 0) return TYPE_ERROR(r, "empty separator");
     if (!slm_jinja_burn(r, 1 + s->len / 32)) return v_fail();
+    /* a negative limit never reaches zero: no limit */
     for (; max != 0 && (at = slm_jinja_find(text_str(s), text_str(sep), from)) != SIZE_MAX; max -= max > 0) {
         if (!slm_jinja_push(r, &b, slm_jinja_slice_text(r, s, from, at))) return v_fail();
         from = at + sep->len;
@@ -284,9 +270,11 @@ static struct value str_split(struct render *r, struct value self, struct value 
     return slm_jinja_build(r, &b, V_LIST);
 }
 
+/* The same from the right; without a limit the result is that of split. */
 static struct value str_rsplit(struct render *r, struct value self, struct value *a)
 {
     const struct text *sep = text_arg(r, a[0], true), *s = self.s;
+    /* a[0] separator, a[1] most splits */
     struct builder b = {0};
     int64_t max;
     size_t end = s->len, at;
@@ -302,6 +290,8 @@ static struct value str_rsplit(struct render *r, struct value self, struct value
     return reversed_list(r, &b);
 }
 
+/* (before, separator, after); where there is no separator, the text stands first, or last for
+ * rpartition. */
 static struct value partition(struct render *r, struct value self, struct value arg, bool last)
 {
     const struct text *sep = text_arg(r, arg, false), *s = self.s;
@@ -322,20 +312,10 @@ static struct value partition(struct render *r, struct value self, struct value 
     return r->status == SLM_OK ? out : v_fail();
 }
 
-static struct value str_partition(struct render *r, struct value self, struct value *a)
-{
-    return partition(r, self, a[0], false);
-}
-static struct value str_rpartition(struct render *r, struct value self, struct value *a)
-{
-    return partition(r, self, a[0], true);
-}
-
-static struct value str_splitlines(struct render *r, struct value self, struct value *a)
-{
-    return slm_jinja_split_lines(r, self.s, a[0].kind != V_MISSING && slm_jinja_truth(a[0]));
-}
-
+METHOD(str_partition, partition(r, self, a[0], false))
+METHOD(str_rpartition, partition(r, self, a[0], true))
+METHOD(str_splitlines, slm_jinja_split_lines(r, self.s, a[0].kind != V_MISSING && slm_jinja_truth(a[0])))
+/* Unlike the filter, items have to be strings. */
 static struct value str_join(struct render *r, struct value self, struct value *a)
 {
     struct cursor c;
@@ -362,6 +342,7 @@ static struct value justify(struct render *r, struct value self, struct value *a
             return TYPE_ERROR(r, "the fill character must be exactly one character long");
         slm_utf8_decode(a[1].s->ptr, a[1].s->len, &fill);
     }
+    /* where a centred text cannot sit in the middle, CPython's formula decides */
     int64_t pad = width > n ? width - n : 0;
     int64_t left = align == '>' ? pad : align == '^' ? pad / 2 + (pad & width & 1) : 0;
     if (!slm_jinja_fill(r, fill, left) || !slm_jinja_put(r, self.s->ptr, self.s->len) ||
@@ -370,10 +351,12 @@ static struct value justify(struct render *r, struct value self, struct value *a
     return slm_jinja_capture(r, start);
 }
 
-static struct value str_ljust(struct render *r, struct value s, struct value *a) { return justify(r, s, a, '<'); }
-static struct value str_rjust(struct render *r, struct value s, struct value *a) { return justify(r, s, a, '>'); }
-static struct value str_center(struct render *r, struct value s, struct value *a) { return justify(r, s, a, '^'); }
+/* a[0] width in code points, a[1] the character to fill with. */
+METHOD(str_ljust, justify(r, self, a, '<'))
+METHOD(str_rjust, justify(r, self, a, '>'))
+METHOD(str_center, justify(r, self, a, '^'))
 
+/* Zeros go behind a sign. */
 static struct value str_zfill(struct render *r, struct value self, struct value *a)
 {
     int64_t width;
@@ -390,6 +373,7 @@ static struct value str_zfill(struct render *r, struct value self, struct value 
 /* All characters are of a kind, and there is at least one. */
 static struct value all_chars(struct render *r, struct value self, bool (*is)(uint32_t))
 {
+    /* stops at the first that is not */
     uint32_t cp;
     if (!slm_jinja_burn(r, 1 + self.s->len / 8)) return v_fail();
     for (size_t i = 0; i < self.s->len; i += (size_t)slm_utf8_decode(self.s->ptr + i, self.s->len - i, &cp)) {
@@ -399,16 +383,20 @@ static struct value all_chars(struct render *r, struct value self, bool (*is)(ui
     return v_bool(self.s->len > 0);
 }
 
+/* The letter categories of Unicode. */
 static bool is_alpha(uint32_t cp)
 {
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
     return c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
 }
+/* Decimal digits and the superscripts; Python knows a few more digits in other scripts' circles and
+ * brackets. */
 static bool is_digit(uint32_t cp)
 {
     return utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_ND || cp == 0xB2 || cp == 0xB3 || cp == 0xB9 ||
            cp == 0x2070 || (cp >= 0x2074 && cp <= 0x2079) || (cp >= 0x2080 && cp <= 0x2089);
 }
+/* Numbers of every kind, except the Chinese numerals that are letters to Unicode. */
 static bool is_numeric(uint32_t cp)
 {
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
@@ -417,47 +405,17 @@ static bool is_numeric(uint32_t cp)
 static bool is_alnum(uint32_t cp) { return is_alpha(cp) || is_numeric(cp); }
 static bool is_ascii(uint32_t cp) { return cp < 128; }
 
-static struct value str_isalpha(struct render *r, struct value s, struct value *a)
-{
-    (void)a;
-    return all_chars(r, s, is_alpha);
-}
-static struct value str_isdigit(struct render *r, struct value s, struct value *a)
-{
-    (void)a;
-    return all_chars(r, s, is_digit);
-}
-static struct value str_isnumeric(struct render *r, struct value s, struct value *a)
-{
-    (void)a;
-    return all_chars(r, s, is_numeric);
-}
-static struct value str_isalnum(struct render *r, struct value s, struct value *a)
-{
-    (void)a;
-    return all_chars(r, s, is_alnum);
-}
-static struct value str_isspace(struct render *r, struct value s, struct value *a)
-{
-    (void)a;
-    return all_chars(r, s, slm_jinja_is_space);
-}
-static struct value str_isascii(struct render *r, struct value s, struct value *a)
-{
-    (void)a;
-    return s.s->len == 0 ? v_bool(true) : all_chars(r, s, is_ascii);
-}
-static struct value str_islower(struct render *r, struct value s, struct value *a)
-{
-    (void)a;
-    return slm_jinja_is_cased(r, s.s, false);
-}
-static struct value str_isupper(struct render *r, struct value s, struct value *a)
-{
-    (void)a;
-    return slm_jinja_is_cased(r, s.s, true);
-}
-
+/* False for the empty string, except isascii. */
+METHOD(str_isalpha, all_chars(r, self, is_alpha))
+METHOD(str_isdigit, all_chars(r, self, is_digit))
+METHOD(str_isnumeric, all_chars(r, self, is_numeric))
+METHOD(str_isalnum, all_chars(r, self, is_alnum))
+METHOD(str_isspace, all_chars(r, self, slm_jinja_is_space))
+METHOD(str_isascii, self.s->len == 0 ? v_bool(true) : all_chars(r, self, is_ascii))
+METHOD(str_islower, slm_jinja_is_cased(r, self.s, false))
+METHOD(str_isupper, slm_jinja_is_cased(r, self.s, true))
+/* Those that chat templates use, and their neighbours. "/" is a parameter without a name, as most
+ * of Python's are. */
 static const struct builtin str_methods[] = {
     {"strip", str_strip, 0, {"/"}, NULL},
     {"lstrip", str_lstrip, 0, {"/"}, NULL},
@@ -500,39 +458,29 @@ static const struct builtin str_methods[] = {
 
 /* ---- dict, list, tuple, cycler ------------------------------------------------------------------------------ */
 
+/* None when there is neither the key nor a default. */
 static struct value dict_get(struct render *r, struct value self, struct value *a)
 {
     struct value v = slm_jinja_dict_get(r, self.dict, a[0]);
     return v.kind != V_MISSING ? v : a[1].kind != V_MISSING ? a[1] : v_none();
 }
 
+/* keys(), values() and items() look at the dict; they copy nothing. */
 static struct value view(struct value self, uint8_t which)
 {
     return (struct value){.kind = V_VIEW, .sub = which, .dict = self.dict};
 }
 
-static struct value dict_keys(struct render *r, struct value self, struct value *a)
-{
-    (void)r, (void)a;
-    return view(self, VIEW_KEYS);
-}
-static struct value dict_values(struct render *r, struct value self, struct value *a)
-{
-    (void)r, (void)a;
-    return view(self, VIEW_VALUES);
-}
-static struct value dict_items(struct render *r, struct value self, struct value *a)
-{
-    (void)r, (void)a;
-    return view(self, VIEW_ITEMS);
-}
-
+METHOD(dict_keys, view(self, VIEW_KEYS))
+METHOD(dict_values, view(self, VIEW_VALUES))
+METHOD(dict_items, view(self, VIEW_ITEMS))
 static struct value itself(struct render *r, struct value self, struct value *a) /* copy() of what never changes */
 {
     (void)r, (void)a;
     return self;
 }
 
+/* By equality; an error when it is not there. */
 static struct value list_index(struct render *r, struct value self, struct value *a)
 {
     for (size_t i = 0; i < self.list->n; i++) {
@@ -542,6 +490,7 @@ static struct value list_index(struct render *r, struct value self, struct value
     return TYPE_ERROR(r, "the value is not in the list");
 }
 
+/* By equality. */
 static struct value list_count(struct render *r, struct value self, struct value *a)
 {
     int64_t n = 0;
@@ -553,6 +502,7 @@ static struct value list_count(struct render *r, struct value self, struct value
     return v_int(n);
 }
 
+/* The current one; then moves on. */
 static struct value cycler_next(struct render *r, struct value self, struct value *a)
 {
     (void)r, (void)a;
@@ -561,6 +511,7 @@ static struct value cycler_next(struct render *r, struct value self, struct valu
     return self.cycler->items->items[i];
 }
 
+/* Back to the first. */
 static struct value cycler_reset(struct render *r, struct value self, struct value *a)
 {
     (void)r, (void)a;
@@ -568,6 +519,7 @@ static struct value cycler_reset(struct render *r, struct value self, struct val
     return v_none();
 }
 
+/* What does not change a dict, a list, a tuple (the first two of the list's) or only moves a cycler. */
 static const struct builtin dict_methods[] = {
     {"get", dict_get, 1, {"/", "/"}, NULL}, {"keys", dict_keys, 0, {0}, NULL}, {"values", dict_values, 0, {0}, NULL},
     {"items", dict_items, 0, {0}, NULL},    {"copy", itself, 0, {0}, NULL},
@@ -577,6 +529,7 @@ static const struct builtin list_methods[] = {
 static const struct builtin cycler_methods[] = {{"next", cycler_next, 0, {0}, NULL},
                                                 {"reset", cycler_reset, 0, {0}, NULL}};
 
+/* NULL = not in the table. */
 const struct builtin *slm_jinja_find_in(const struct builtin *table, size_t n, struct slm_str name)
 {
     for (size_t i = 0; i < n; i++)
@@ -586,11 +539,14 @@ const struct builtin *slm_jinja_find_in(const struct builtin *table, size_t n, s
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
+/* The sandbox refuses what would change a list or a dict: jinja2 turns those names into an
+ * undefined value whose use is an error, so they are told apart from names that do not exist. */
 const struct builtin *slm_jinja_find_method(enum value_kind kind, struct slm_str name, bool *unsafe)
 {
     static const char *const changing_list[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend",
                                                 "remove"};
     static const char *const changing_dict[] = {"clear", "pop", "popitem", "setdefault", "update"};
+    /* tables by kind; a kind without one has no methods */
     const char *const *changing = kind == V_LIST ? changing_list : changing_dict;
     size_t n = kind == V_LIST ? COUNT(changing_list) : kind == V_DICT ? COUNT(changing_dict) : 0;
     for (size_t i = 0; i < n; i++)
@@ -609,8 +565,11 @@ const struct builtin *slm_jinja_find_method(enum value_kind kind, struct slm_str
 
 enum { MAX_RANGE = 100000 }; /* as jinja2's sandbox */
 
+/* Lazy, as Python's: three numbers, however long. Lengths are computed unsigned, where nothing
+ * overflows. */
 static struct value global_range(struct render *r, struct value self, struct value *a)
 {
+    /* one argument is the stop */
     int64_t start, stop, step;
     (void)self;
     if (!int_arg(r, a[0], 0, &start) || !int_arg(r, a[1], 0, &stop) || !int_arg(r, a[2], 1, &step)) return v_fail();
@@ -637,6 +596,7 @@ static struct value global_dict(struct render *r, struct value self, const struc
     struct value d = slm_jinja_dict(r);
     (void)self;
     if (d.kind == V_FAIL || call->n_args > 1) return TYPE_ERROR(r, "expected at most one argument that is not named");
+    /* a mapping is copied; anything else has to yield pairs */
     struct value from = call->n_args ? call->args[0] : v_missing();
     for (size_t i = 0; from.kind == V_DICT && i < from.dict->n; i++)
         if (!slm_jinja_dict_set(r, d.dict, from.dict->entries[i].key, from.dict->entries[i].value)) return v_fail();
@@ -655,6 +615,7 @@ static struct value global_dict(struct render *r, struct value self, const struc
     return d;
 }
 
+/* The only value with attributes that can be assigned. */
 static struct value global_namespace(struct render *r, struct value self, const struct call *call)
 {
     struct value d = global_dict(r, self, call);
@@ -662,6 +623,7 @@ static struct value global_namespace(struct render *r, struct value self, const 
     return d;
 }
 
+/* At least one item, or there would be nothing to cycle through. */
 static struct value global_cycler(struct render *r, struct value self, const struct call *call)
 {
     (void)self;
@@ -674,6 +636,7 @@ static struct value global_cycler(struct render *r, struct value self, const str
     return (struct value){.kind = V_CYCLER, .cycler = c};
 }
 
+/* Empty the first time it is called, the separator from then on. */
 static struct value global_joiner(struct render *r, struct value self, struct value *a)
 {
     (void)self;
@@ -684,6 +647,7 @@ static struct value global_joiner(struct render *r, struct value self, struct va
     return (struct value){.kind = V_JOINER, .joiner = j};
 }
 
+/* How a template refuses a conversation. Its text is the message that the user sees. */
 static struct value global_raise_exception(struct render *r, struct value self, struct value *a)
 {
     struct value message = slm_jinja_to_str(r, a[0]);
@@ -693,6 +657,7 @@ static struct value global_raise_exception(struct render *r, struct value self, 
                           message.s->ptr);
 }
 
+/* See strftime.c for the codes. */
 static struct value global_strftime_now(struct render *r, struct value self, struct value *a)
 {
     const struct text *format = text_arg(r, a[0], false);
@@ -700,6 +665,7 @@ static struct value global_strftime_now(struct render *r, struct value self, str
     return format ? slm_jinja_strftime(r, format) : v_fail();
 }
 
+/* jinja2's own, without lipsum, and the two that transformers adds. */
 static const struct builtin globals[] = {
     {"range", global_range, 1, {"/", "/", "/"}, NULL},
     {.name = "dict", .raw = global_dict},
@@ -710,6 +676,7 @@ static const struct builtin globals[] = {
     {"strftime_now", global_strftime_now, 1, {"format"}, NULL},
 };
 
+/* Names that the template assigns, or the caller passes, hide these. */
 const struct builtin *slm_jinja_find_global(struct slm_str name)
 {
     return slm_jinja_find_in(globals, COUNT(globals), name);

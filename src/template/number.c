@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Arithmetic by Python's rules, with one difference: an integer that leaves 64 bits is an error, not a longer
- * integer. Also the text forms of numbers; these do not depend on the program's locale. */
+ * integer. Also the text forms of numbers; these do not depend on the program's locale.
+ * Not here: formats with widths (format.c). */
 #include <ctype.h>
 #include <locale.h>
 #include <math.h>
@@ -8,16 +9,19 @@
 #include <stdlib.h>
 #include "template/value.h"
 
+/* Python would go on with a longer integer. */
 static struct value overflow(struct render *r)
 {
     return TYPE_ERROR(r, "the result does not fit a 64-bit integer");
 }
 
+/* For all of / // % and negative powers of zero. */
 static struct value zero_division(struct render *r)
 {
     return TYPE_ERROR(r, "division by zero");
 }
 
+/* Exact across types: 2**53 + 1 differs from the float 2.0**53. */
 int slm_jinja_order_numbers(struct value a, struct value b)
 {
     if (a.kind != V_FLOAT && b.kind != V_FLOAT) return (as_int(a) > as_int(b)) - (as_int(a) < as_int(b));
@@ -28,12 +32,14 @@ int slm_jinja_order_numbers(struct value a, struct value b)
     return (x > y) - (x < y);
 }
 
+/* Rounds towards minus infinity. b is neither 0 nor -1. */
 static int64_t floor_div(int64_t a, int64_t b)
 {
     int64_t q = a / b;
     return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
 }
 
+/* By squaring, with every product checked; a negative exponent gives a float. */
 static struct value int_power(struct render *r, int64_t base, int64_t exponent)
 {
     if (exponent < 0) {
@@ -52,6 +58,7 @@ static struct value int_power(struct render *r, int64_t base, int64_t exponent)
     }
 }
 
+/* The result is an int, except for / which always gives a float. */
 static struct value int_binary(struct render *r, int op, int64_t a, int64_t b)
 {
     int64_t result = 0;
@@ -68,6 +75,7 @@ static struct value int_binary(struct render *r, int op, int64_t a, int64_t b)
     return v_int(op == OP_FLOORDIV ? floor_div(a, b) : a - floor_div(a, b) * b);
 }
 
+/* Python raises where C returns an infinity for finite arguments. */
 static struct value float_power(struct render *r, double a, double b)
 {
     if (a == 0 && b < 0) return zero_division(r);
@@ -78,6 +86,8 @@ static struct value float_power(struct render *r, double a, double b)
     return v_float(result);
 }
 
+/* // and % take the sign of the divisor; the steps are those of CPython's float_divmod, so that the
+ * last bit agrees. */
 static struct value float_binary(struct render *r, int op, double a, double b)
 {
     switch (op) {
@@ -102,6 +112,7 @@ static struct value float_binary(struct render *r, int op, double a, double b)
     return v_float(div != 0 ? whole : copysign(0, a / b));
 }
 
+/* Checked against the limit before a byte is written. */
 static struct value repeat_text(struct render *r, struct value s, int64_t n)
 {
     if (n <= 0) return slm_jinja_view(r, "", 0);
@@ -114,6 +125,7 @@ static struct value repeat_text(struct render *r, struct value s, int64_t n)
     return slm_jinja_capture(r, start);
 }
 
+/* Items are shared, as in Python; each costs a step. */
 static struct value repeat_list(struct render *r, struct value v, int64_t n)
 {
     struct builder b = {0};
@@ -123,6 +135,7 @@ static struct value repeat_list(struct render *r, struct value v, int64_t n)
     return slm_jinja_build(r, &b, v.kind);
 }
 
+/* A new list: neither operand changes. */
 static struct value add_lists(struct render *r, struct value a, struct value b)
 {
     struct value v = slm_jinja_list(r, a.kind, a.list->n + b.list->n);
@@ -132,6 +145,7 @@ static struct value add_lists(struct render *r, struct value a, struct value b)
     return v;
 }
 
+/* Text marked safe escapes the other side, as markupsafe does. */
 static struct value add_texts(struct render *r, struct value a, struct value b)
 {
     bool markup = a.sub == STR_MARKUP || b.sub == STR_MARKUP;
@@ -143,6 +157,8 @@ static struct value add_texts(struct render *r, struct value a, struct value b)
     return v;
 }
 
+/* By the types of both sides: numbers, strings, sequences. Undefined comes last, so that its
+ * message is only given where nothing else fits. */
 struct value slm_jinja_binary(struct render *r, int op, struct value a, struct value b)
 {
     static const char *const shown[] = {"+", "-", "*", "/", "//", "%", "**"};
@@ -165,6 +181,7 @@ struct value slm_jinja_binary(struct render *r, int op, struct value a, struct v
                       slm_jinja_type_name(b));
 }
 
+/* The most negative integer has no positive counterpart. */
 struct value slm_jinja_negate(struct render *r, struct value v)
 {
     if (v.kind == V_FLOAT) return v_float(-v.f);
@@ -173,6 +190,7 @@ struct value slm_jinja_negate(struct render *r, struct value v)
     return TYPE_ERROR(r, "bad operand type for unary -: '%s'", slm_jinja_type_name(v));
 }
 
+/* int(float): an error for what is not finite or does not fit. */
 struct value slm_jinja_double_to_int(struct render *r, double f)
 {
     if (isnan(f) || isinf(f)) return TYPE_ERROR(r, "cannot convert this float to an integer");
@@ -207,7 +225,7 @@ struct value slm_jinja_round(struct render *r, struct value v, int64_t precision
 size_t slm_jinja_double_repr(double f, char out[DOUBLE_TEXT])
 {
     if (!isfinite(f)) return (size_t)snprintf(out, DOUBLE_TEXT, "%s", isnan(f) ? "nan" : f > 0 ? "inf" : "-inf");
-    char text[DOUBLE_TEXT], digits[24];
+    char text[DOUBLE_TEXT], digits[24]; /* 17 digits always suffice */
     for (int p = 0; p < 17; p++) {
         snprintf(text, sizeof text, "%.*e", p, f);
         if (strtod(text, NULL) == f) break;
@@ -239,6 +257,7 @@ size_t slm_jinja_double_repr(double f, char out[DOUBLE_TEXT])
     return k;
 }
 
+/* Whitespace around a number is allowed in int() and float(). */
 static struct slm_str trim_ascii_number(struct slm_str s)
 {
     while (s.len > 0 && (isspace((unsigned char)s.ptr[0]) || (s.ptr[0] >= 28 && s.ptr[0] < 32))) s.ptr++, s.len--;
@@ -247,6 +266,8 @@ static struct slm_str trim_ascii_number(struct slm_str s)
     return s;
 }
 
+/* Checks the form itself before it asks strtod, which accepts more than Python (hexadecimal) and
+ * less (underscores), and whose decimal point depends on the locale. */
 bool slm_jinja_parse_double(struct slm_str s, double *out)
 {
     char text[400];
@@ -276,6 +297,7 @@ bool slm_jinja_parse_double(struct slm_str s, double *out)
     return digits > 0 || isinf(*out) || isnan(*out);
 }
 
+/* Base 0 means as in source code: by prefix, and no leading zeros. */
 int slm_jinja_parse_int(struct slm_str s, int base, int64_t *out)
 {
     s = trim_ascii_number(s);
@@ -294,6 +316,7 @@ int slm_jinja_parse_int(struct slm_str s, int base, int64_t *out)
         base = 10;
         leading_zero = i < s.len && s.ptr[i] == '0';
     }
+    /* counts down from zero, since there is one more negative number than positive ones */
     int64_t value = 0;
     for (; i < s.len; i++) {
         char c = s.ptr[i], low = (char)(c | 0x20);
@@ -304,7 +327,7 @@ int slm_jinja_parse_int(struct slm_str s, int base, int64_t *out)
         too_big |= __builtin_mul_overflow(value, base, &value) || __builtin_sub_overflow(value, d, &value);
     }
     if (!any || (leading_zero && value != 0) || s.ptr[s.len - 1] == '_') return 0; /* int('012', 0) is refused */
-    if (!negative && value == INT64_MIN) too_big = true; /* counted down, as there is one more below zero */
+    if (!negative && value == INT64_MIN) too_big = true;
     *out = negative || value == INT64_MIN ? value : -value;
     return too_big ? -1 : 1;
 }

@@ -24,7 +24,8 @@ struct node_list { struct node *head, *tail; unsigned depth; };
 /* All of these return NULL or false after recording the error. */
 struct node *slm_jinja_node(struct parser *p, enum node_kind kind, uint32_t offset);
 bool slm_jinja_append(struct node_list *list, struct node *node);
-struct node *slm_jinja_done(struct parser *p, struct node *node, unsigned list_depth); /* fills in and checks the depth */
+struct node *slm_jinja_done(struct parser *p, struct node *node,
+    unsigned list_depth); /* fills in and checks the depth */
 bool slm_jinja_deeper(struct parser *p);                 /* pair with p->depth-- */
 struct token slm_jinja_take(struct parser *p);           /* returns the current token and moves on */
 bool slm_jinja_is_word(const struct parser *p, const char *word);

@@ -4,13 +4,22 @@
  * The order of binding is jinja2's, which is nearly Python's: if-else, or, and, not, comparisons and in, + -, ~,
  * * / // %, **, unary + -, then attributes, subscripts, calls, filters and tests. Filters bind tighter than any binary
  * operator, and an operand of unary minus takes none. Both the recursion of this parser and the depth of the tree it
- * builds (a chain of a million `.a` needs no recursion here, but would in the evaluator) are held to 200. */
+ * builds (a chain of a million `.a` needs no recursion here, but would in the evaluator) are held to 200.
+ *
+ * The shape of the parser follows jinja2's, because its corners are visible: a tuple ends where no expression can
+ * start; `is` takes an argument without brackets; -x|abs is (-x)|abs; a, b needs no brackets in most places. Names are
+ * numbered here so that the evaluator compares numbers. Every function returns NULL after an error, which is
+ * recorded where it is found; the first one stays.
+ *
+ * Not here: meaning. 'a' + 1 is a fine expression until it is evaluated. Nor is anything computed ahead of time, as
+ * jinja2 does with constants: a template is rendered a few times, and the folding has bugs of its own. */
 #include <stdio.h>
 #include "template/parse.h"
 
 static struct node *parse_cond(struct parser *p);
 static struct node *parse_primary(struct parser *p, bool with_namespace);
 
+/* Nodes live in the template's arena; nothing is freed one by one. */
 struct node *slm_jinja_node(struct parser *p, enum node_kind kind, uint32_t offset)
 {
     struct node *n = slm_arena_alloc(&p->lx.tmpl->arena, 1, sizeof *n, p->lx.tmpl->where, p->lx.error);
@@ -24,6 +33,7 @@ struct node *slm_jinja_node(struct parser *p, enum node_kind kind, uint32_t offs
     return n;
 }
 
+/* A NULL node is an error that was recorded where it happened. */
 bool slm_jinja_append(struct node_list *list, struct node *node)
 {
     if (!node) return false;
@@ -34,12 +44,15 @@ bool slm_jinja_append(struct node_list *list, struct node *node)
     return true;
 }
 
+/* Always true, so that a caller can put it behind a condition. */
 static bool too_deep(struct parser *p, size_t offset)
 {
     slm_jinja_syntax_error(&p->lx, SLM_ERR_LIMIT, offset, "nested deeper than %d levels", TEMPLATE_MAX_DEPTH);
     return true;
 }
 
+/* Every node passes through here once its children are known. The evaluator recurses over this
+ * depth. */
 struct node *slm_jinja_done(struct parser *p, struct node *node, unsigned list_depth)
 {
     struct node *const below[] = {node->a, node->b, node->c, node->d, node->e};
@@ -51,6 +64,7 @@ struct node *slm_jinja_done(struct parser *p, struct node *node, unsigned list_d
     return node;
 }
 
+/* For the recursion of the parser itself. */
 bool slm_jinja_deeper(struct parser *p)
 {
     if (p->depth >= TEMPLATE_MAX_DEPTH) return !too_deep(p, p->now.offset);
@@ -58,6 +72,7 @@ bool slm_jinja_deeper(struct parser *p)
     return true;
 }
 
+/* Tokens are made one by one; at most one is looked at ahead. */
 struct token slm_jinja_take(struct parser *p)
 {
     struct token t = p->now;
@@ -66,6 +81,7 @@ struct token slm_jinja_take(struct parser *p)
     return t;
 }
 
+/* The token behind the current one. */
 static const struct token *look(struct parser *p)
 {
     if (!p->has_ahead) p->ahead = slm_jinja_lex(&p->lx);
@@ -73,11 +89,13 @@ static const struct token *look(struct parser *p)
     return &p->ahead;
 }
 
+/* Keywords are ordinary names at the places where they mean something. */
 bool slm_jinja_is_word(const struct parser *p, const char *word)
 {
     return p->now.kind == T_NAME && slm_str_is(p->now.text, word);
 }
 
+/* Moves on if this token is current. */
 bool slm_jinja_skip(struct parser *p, enum token_kind kind)
 {
     if (p->now.kind != kind) return false;
@@ -85,6 +103,7 @@ bool slm_jinja_skip(struct parser *p, enum token_kind kind)
     return true;
 }
 
+/* The same for a word. */
 bool slm_jinja_skip_word(struct parser *p, const char *word)
 {
     if (!slm_jinja_is_word(p, word)) return false;
@@ -92,6 +111,7 @@ bool slm_jinja_skip_word(struct parser *p, const char *word)
     return true;
 }
 
+/* The one form of a syntax error: what was wanted, what is there. */
 void *slm_jinja_unexpected(struct parser *p, const char *wanted)
 {
     static const char *const shown[] = {[T_EOF] = "end of template", [T_DATA] = "template text",
@@ -99,12 +119,14 @@ void *slm_jinja_unexpected(struct parser *p, const char *wanted)
                                         [T_BLOCK_BEGIN] = "{%", [T_BLOCK_END] = "end of statement block",
                                         [T_STRING] = "a string"};
     const struct token *t = &p->now;
+    /* tokens whose text says little have a name */
     const char *name = t->kind <= T_STRING ? shown[t->kind] : NULL;
     slm_jinja_syntax_error(&p->lx, SLM_ERR_FORMAT, t->offset, "expected %s, got '%.*s'", wanted,
                            name ? 60 : (int)(t->text.len > 60 ? 60 : t->text.len), name ? name : t->text.ptr);
     return NULL;
 }
 
+/* The same, or a syntax error that says what was wanted. */
 bool slm_jinja_expect(struct parser *p, enum token_kind kind, const char *what)
 {
     if (slm_jinja_skip(p, kind)) return true;
@@ -114,6 +136,7 @@ bool slm_jinja_expect(struct parser *p, enum token_kind kind, const char *what)
 
 /* ---- names: each distinct one gets a number, so that variables are found without comparing text */
 
+/* Doubles both the list of names and the table that finds them. */
 static bool grow_names(struct parser *p)
 {
     struct slm_template *t = p->lx.tmpl;
@@ -124,6 +147,7 @@ static bool grow_names(struct parser *p)
         p->lx.status = SLM_ERR_MEMORY;
         return false;
     }
+    /* numbers stay, their places in the table move */
     for (uint32_t i = 0; i < t->n_names; i++) {
         names[i] = t->names[i];
         uint64_t h = slm_hash_bytes(names[i]->ptr, names[i]->len, 0);
@@ -137,6 +161,7 @@ static bool grow_names(struct parser *p)
     return true;
 }
 
+/* A name as a string value; its bytes stay in the source. */
 static const struct text *copy_text(struct parser *p, struct slm_str s)
 {
     struct slm_template *t = p->lx.tmpl;
@@ -150,10 +175,12 @@ static const struct text *copy_text(struct parser *p, struct slm_str s)
     return text;
 }
 
+/* Equal names get equal numbers. */
 bool slm_jinja_name_number(struct parser *p, struct node *node, struct slm_str name)
 {
     struct slm_template *t = p->lx.tmpl;
     if (!node || (t->n_names >= p->names_cap && !grow_names(p))) return false;
+    /* open addressing; the table is never full, because it has two slots a name */
     uint64_t h = slm_hash_bytes(name.ptr, name.len, 0);
     uint32_t mask = p->name_index_cap - 1, found;
     for (; (found = p->name_index[h & mask]) != 0; h++)
@@ -171,9 +198,11 @@ bool slm_jinja_name_number(struct parser *p, struct node *node, struct slm_str n
 
 /* ---- primaries ---------------------------------------------------------------------------------------------- */
 
+/* Constants have reserved names in both spellings, Python's and the lower case one. */
 static struct node *parse_name(struct parser *p, bool with_namespace)
 {
     struct token t = slm_jinja_take(p);
+    /* becomes a name, or a namespace's attribute, unless it is one of the constants */
     struct node *n = slm_jinja_node(p, N_CONST, t.offset);
     if (!n) return NULL;
     if (slm_str_is(t.text, "true") || slm_str_is(t.text, "True")) {
@@ -203,7 +232,7 @@ static struct node *parse_name(struct parser *p, bool with_namespace)
 static struct node *parse_string(struct parser *p)
 {
     struct node *n = slm_jinja_node(p, N_CONST, p->now.offset);
-    struct slm_buf joined = {0};
+    struct slm_buf joined = {0}; /* used only if there is more than one */
     const struct text *first = p->now.string;
     slm_jinja_take(p);
     if (p->now.kind == T_STRING) slm_buf_add(&joined, first->ptr, first->len);
@@ -214,6 +243,7 @@ static struct node *parse_string(struct parser *p)
     if (joined.len > 0) {
         struct slm_template *t = p->lx.tmpl;
         const char *copy = slm_arena_copy(&t->arena, joined.data, joined.len, p->lx.error);
+        /* the joined bytes move into the arena */
         first = copy ? copy_text(p, (struct slm_str){copy, joined.len}) : NULL;
         if (!copy) p->lx.status = SLM_ERR_MEMORY;
     }
@@ -224,6 +254,7 @@ static struct node *parse_string(struct parser *p)
     return n;
 }
 
+/* A comma may end it. */
 static struct node *parse_list(struct parser *p)
 {
     struct node *n = slm_jinja_node(p, N_LIST, slm_jinja_take(p).offset);
@@ -238,6 +269,7 @@ static struct node *parse_list(struct parser *p)
     return slm_jinja_done(p, n, items.depth);
 }
 
+/* Keys are expressions. */
 static struct node *parse_dict(struct parser *p)
 {
     struct node *n = slm_jinja_node(p, N_DICT, slm_jinja_take(p).offset);
@@ -254,6 +286,7 @@ static struct node *parse_dict(struct parser *p)
     return slm_jinja_done(p, n, items.depth);
 }
 
+/* with_namespace allows ns.attribute, for targets of set. */
 static struct node *parse_primary(struct parser *p, bool with_namespace)
 {
     struct node *n;
@@ -283,6 +316,7 @@ static struct node *parse_argument(struct parser *p, int *stage)
 {
     struct node *n;
     uint32_t offset = p->now.offset;
+    /* after *args only keywords may follow, after **kwargs nothing; Python allows more, jinja2 does not */
     if (p->now.kind == T_MUL || p->now.kind == T_POW) {
         bool star = slm_jinja_take(p).kind == T_MUL;
         if (*stage >= (star ? 2 : 3)) return slm_jinja_unexpected(p, "fewer '*' arguments");
@@ -314,6 +348,7 @@ static struct node *parse_arguments(struct parser *p, struct node *node)
         if (args.head && !slm_jinja_expect(p, T_COMMA, "',' or ')'")) return NULL;
         if (args.head && p->now.kind == T_RPAREN) break;
         struct node *arg = parse_argument(p, &stage);
+        /* Python refuses a repeated keyword when it compiles */
         for (struct node *q = args.head; arg && arg->kind == N_KEYWORD && q; q = q->next)
             if (q->kind == N_KEYWORD && slm_str_equal(text_str(q->text), text_str(arg->text)))
                 return slm_jinja_unexpected(p, "each keyword argument once");
@@ -326,6 +361,7 @@ static struct node *parse_arguments(struct parser *p, struct node *node)
     return slm_jinja_done(p, node, args.depth);
 }
 
+/* Only the arguments are left to parse. */
 static struct node *parse_call(struct parser *p, struct node *callee)
 {
     struct node *n = slm_jinja_node(p, N_CALL, p->now.offset);
@@ -357,6 +393,7 @@ static struct node *parse_subscript(struct parser *p, struct node *target)
         }
         break;
     }
+    /* x[a, b] indexes with a tuple */
     if (n->kind == N_GETITEM && items.head && items.head == items.tail) {
         n->b = items.head;
     } else if (n->kind == N_GETITEM) {
@@ -367,9 +404,11 @@ static struct node *parse_subscript(struct parser *p, struct node *target)
     return slm_jinja_expect(p, T_RBRACKET, "']'") ? slm_jinja_done(p, n, 0) : NULL;
 }
 
+/* x.1 is x[1]. */
 static struct node *parse_attribute(struct parser *p, struct node *target)
 {
     uint32_t offset = slm_jinja_take(p).offset;
+    /* x.0 is how some templates write x[0] */
     struct token t = p->now;
     struct node *n = slm_jinja_node(p, t.kind == T_INT ? N_GETITEM : N_GETATTR, offset);
     if (!n) return NULL;
@@ -386,6 +425,7 @@ static struct node *parse_attribute(struct parser *p, struct node *target)
     return slm_jinja_done(p, n, 0);
 }
 
+/* A loop, not recursion: the chain may be long, its depth is counted by slm_jinja_done. */
 static struct node *parse_postfix(struct parser *p, struct node *n)
 {
     while (n) {
@@ -414,6 +454,7 @@ static bool parse_builtin_name(struct parser *p, struct node *n, bool filter)
     return n->text != NULL;
 }
 
+/* Left to right; the leftmost works on input, NULL in a block. */
 struct node *slm_jinja_parse_filters(struct parser *p, struct node *input, bool first)
 {
     while (p->now.kind == T_PIPE || first) {
@@ -428,12 +469,15 @@ struct node *slm_jinja_parse_filters(struct parser *p, struct node *input, bool 
     return input;
 }
 
+/* An argument may follow without brackets: `x is divisibleby 3`. jinja2 takes any name for one
+ * except else, or, and. */
 static struct node *parse_test(struct parser *p, struct node *subject)
 {
     struct node *n = slm_jinja_node(p, N_TEST, slm_jinja_take(p).offset);
     bool negated = slm_jinja_skip_word(p, "not");
     if (!n || !parse_builtin_name(p, n, false)) return NULL;
     n->a = subject;
+    /* an argument without brackets starts with one of these */
     bool argument = p->now.kind == T_STRING || p->now.kind == T_INT || p->now.kind == T_FLOAT ||
                     p->now.kind == T_LBRACKET || p->now.kind == T_LBRACE ||
                     (p->now.kind == T_NAME && !slm_jinja_is_word(p, "else") && !slm_jinja_is_word(p, "or") &&
@@ -464,7 +508,8 @@ static struct node *apply_prefixes(struct parser *p, struct node *prefixes, stru
     return operand;
 }
 
-/* Signs bind looser than what follows a primary (-x.y is -(x.y)), but filters apply to the whole: -x|abs is (-x)|abs. */
+/* Signs bind looser than what follows a primary (-x.y is -(x.y)), but filters apply to the whole: -x|abs is (-x)|abs.
+ * */
 static struct node *parse_unary(struct parser *p)
 {
     struct node *prefixes = NULL, *n;
@@ -487,6 +532,7 @@ static struct node *parse_unary(struct parser *p)
 
 /* ---- operators ---------------------------------------------------------------------------------------------- */
 
+/* How tightly operators bind; ~ sits between + and *, which surprises everyone once. */
 enum { LEVEL_ADD = 1, LEVEL_CONCAT, LEVEL_MUL, LEVEL_POW };
 static const struct { uint8_t token, level, op; } binary_operators[] = {
     {T_ADD, LEVEL_ADD, OP_ADD}, {T_SUB, LEVEL_ADD, OP_SUB}, {T_TILDE, LEVEL_CONCAT, 0}, {T_MUL, LEVEL_MUL, OP_MUL},
@@ -494,6 +540,7 @@ static const struct { uint8_t token, level, op; } binary_operators[] = {
     {T_POW, LEVEL_POW, OP_POW},
 };
 
+/* The row of the operator here if it binds at least as tightly as level, or -1. */
 static int operator_at(const struct parser *p, int level)
 {
     for (size_t i = 0; i < sizeof binary_operators / sizeof *binary_operators; i++)
@@ -520,6 +567,7 @@ static struct node *parse_math(struct parser *p, int level)
         int this_level = binary_operators[i].level;
         struct node *n = slm_jinja_node(p, this_level == LEVEL_CONCAT ? N_CONCAT : N_BINARY, p->now.offset);
         if (!n) return NULL;
+        /* all parts of a ~ b ~ c are one node, so a long chain is not deep */
         if (this_level == LEVEL_CONCAT) {
             struct node_list parts = {0};
             slm_jinja_append(&parts, left);
@@ -538,6 +586,7 @@ static struct node *parse_math(struct parser *p, int level)
     return left;
 }
 
+/* -1 = none. `not in` is two words. */
 static int comparison_at(struct parser *p)
 {
     static const uint8_t of_token[] = {[T_EQ] = CMP_EQ, [T_NE] = CMP_NE, [T_LT] = CMP_LT, [T_LE] = CMP_LE,
@@ -548,10 +597,11 @@ static int comparison_at(struct parser *p)
     return -1;
 }
 
+/* Links of a chain are siblings, not children, but are limited like depth. */
 static struct node *parse_compare(struct parser *p)
 {
     struct node *first = parse_math(p, LEVEL_ADD), *n = NULL;
-    struct node_list operands = {0};
+    struct node_list operands = {0}; /* stays empty for a plain expression, which is then returned as it is */
     unsigned count = 0;
     for (int op; first && (op = comparison_at(p)) >= 0;) {
         struct node *operand = slm_jinja_node(p, N_OPERAND, p->now.offset);
@@ -571,6 +621,7 @@ static struct node *parse_compare(struct parser *p)
     return slm_jinja_done(p, n, operands.depth);
 }
 
+/* Collects the nots in a loop, for there may be a million of them. */
 static struct node *parse_not(struct parser *p)
 {
     struct node *prefixes = NULL;
@@ -583,6 +634,7 @@ static struct node *parse_not(struct parser *p)
     return apply_prefixes(p, prefixes, parse_compare(p));
 }
 
+/* Starts or extends a chain. */
 static struct node *join_logic(struct parser *p, enum node_kind kind, struct node *left, struct node *right)
 {
     if (!left || !right) return right;
@@ -596,7 +648,7 @@ static struct node *join_logic(struct parser *p, enum node_kind kind, struct nod
 /* `and` and `or` in one loop: the open chain of and, and the chain of or around it. */
 static struct node *parse_logic(struct parser *p)
 {
-    struct node *or_left = NULL, *and_left = NULL;
+    struct node *or_left = NULL, *and_left = NULL; /* NULL = nothing in that chain yet */
     for (;;) {
         if (!(and_left = join_logic(p, N_AND, and_left, parse_not(p)))) return NULL;
         if (slm_jinja_skip_word(p, "and")) continue;
@@ -606,6 +658,7 @@ static struct node *parse_logic(struct parser *p)
     }
 }
 
+/* a if b else c, which nests to the right; without else, to the left. */
 static struct node *parse_cond(struct parser *p)
 {
     bool soft = p->soft;
@@ -627,18 +680,21 @@ static struct node *parse_cond(struct parser *p)
     return value;
 }
 
+/* One expression, no tuple. */
 struct node *slm_jinja_parse_expression(struct parser *p)
 {
     return parse_cond(p);
 }
 
+/* Commas make a tuple. It ends where no expression can start, since there may be a comma at its
+ * end. */
 struct node *slm_jinja_parse_tuple(struct parser *p, unsigned flags, const char *end_word)
 {
     uint32_t offset = p->now.offset;
     struct node_list items = {0};
     bool tuple = false;
     for (;;) {
-        enum token_kind k = p->now.kind;
+        enum token_kind k = p->now.kind; /* where a tuple ends, a comma before it or not */
         if (k == T_VAR_END || k == T_BLOCK_END || k == T_RPAREN) break;
         if (end_word && slm_jinja_is_word(p, end_word)) break;
         struct node *item = flags & TUPLE_TARGET ? parse_primary(p, (flags & TUPLE_NAMESPACE) != 0)

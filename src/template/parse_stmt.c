@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: MIT
  * Statements and the entry of the parser. One row a tag; what jinja2 has and a chat template must not do (reading
- * other templates) has a row too, so that the message can say so. */
+ * other templates) has a row too, so that the message can say so.
+ *
+ * Bodies are lists of nodes; statements that hold bodies are levels of depth. Where jinja2 compiles a body to a Python
+ * function of its own (macros, call blocks, generation), a break inside cannot reach a loop outside; where it opens a
+ * scope (for, with, blocks), filters that do not exist are errors even if an if around them is never taken. Both rules
+ * are kept, for templates are tested against jinja2 and rely on what it accepts.
+ *
+ * Not here: expressions (parse_expr.c), and what statements do (exec.c). */
 #include <stdio.h>
 #include "base/os.h"
 #include "base/utf8.h"
 #include "template/parse.h"
 
+/* A node for the tag whose name is current. */
 static struct node *statement(struct parser *p, enum node_kind kind)
 {
     return slm_jinja_node(p, kind, slm_jinja_take(p).offset);
 }
 
+/* ends may be NULL: then nothing matches. */
 static bool word_in(const struct parser *p, const char *const *words)
 {
     for (; words && *words; words++)
@@ -41,6 +50,8 @@ static struct node *parse_function_body(struct parser *p, const char *end, unsig
     return body;
 }
 
+/* For bodies with a scope of their own but in the same function: a break inside leaves the loop
+ * around. */
 static struct node *parse_scope_body(struct parser *p, const char *end, unsigned *depth)
 {
     const char *const ends[] = {end, NULL};
@@ -67,6 +78,7 @@ static bool check_target(struct parser *p, const struct node *n)
     return ok;
 }
 
+/* What a set or a for assigns to. */
 static struct node *parse_target(struct parser *p, bool with_namespace, const char *end_word)
 {
     uint8_t uses = p->uses;
@@ -75,6 +87,7 @@ static struct node *parse_target(struct parser *p, bool with_namespace, const ch
     return n && check_target(p, n) ? n : NULL;
 }
 
+/* A plain name that can be assigned to. */
 static struct node *parse_name_target(struct parser *p)
 {
     struct node *n = slm_jinja_node(p, N_NAME, p->now.offset);
@@ -85,6 +98,7 @@ static struct node *parse_name_target(struct parser *p)
     return n;
 }
 
+/* All branches in one loop, chained by ->c. */
 static struct node *parse_if(struct parser *p)
 {
     static const char *const ends[] = {"elif", "else", "endif", NULL};
@@ -93,6 +107,7 @@ static struct node *parse_if(struct parser *p)
     unsigned depth = 0;
     p->soft = true;
     for (bool more = true; more;) {
+        /* the current word is if, elif or else */
         bool is_else = slm_jinja_is_word(p, "else");
         struct node *n = statement(p, N_IF);
         if (!n) return NULL;
@@ -112,6 +127,7 @@ static struct node *parse_if(struct parser *p)
     return first;
 }
 
+/* The iterable is parsed without an inline if, whose `if` would be the loop's condition. */
 static struct node *parse_for(struct parser *p)
 {
     static const char *const ends[] = {"endfor", "else", NULL};
@@ -123,6 +139,7 @@ static struct node *parse_for(struct parser *p)
     if (!slm_jinja_is_word(p, "in")) return slm_jinja_unexpected(p, "'in'");
     slm_jinja_take(p);
     if (!(n->b = slm_jinja_parse_tuple(p, TUPLE_NO_COND, "recursive"))) return NULL;
+    /* condition and body are scopes of their own, hence strict about filters again */
     bool soft = p->soft;
     p->soft = false;
     if (slm_jinja_skip_word(p, "if") && !(n->c = slm_jinja_parse_expression(p))) return NULL;
@@ -131,14 +148,18 @@ static struct node *parse_for(struct parser *p)
     n->d = parse_body(p, ends, &depth);
     p->n_loops--;
     if (slm_jinja_take(p).text.len == 4) { /* else */
+        unsigned n_loops = p->n_loops;
+        if (n->flag) p->n_loops = 0; /* a recursive loop is a function, with the else inside: no way to break out */
         n->e = parse_body(p, (const char *const[]){"endfor", NULL}, &else_depth);
         slm_jinja_take(p);
+        p->n_loops = n_loops;
     }
     p->in_for--;
     p->soft = soft;
     return slm_jinja_done(p, n, depth > else_depth ? depth : else_depth);
 }
 
+/* With '=' a value, without it a block, perhaps with filters. */
 static struct node *parse_set(struct parser *p)
 {
     struct node *n = statement(p, N_SET);
@@ -147,6 +168,7 @@ static struct node *parse_set(struct parser *p)
         n->b = slm_jinja_parse_tuple(p, 0, NULL);
         return n->b ? slm_jinja_done(p, n, 0) : NULL;
     }
+    /* {% set x %} ... {% endset %} */
     n->kind = N_SET_BLOCK;
     unsigned depth = 0;
     n->b = slm_jinja_parse_filters(p, NULL, false);
@@ -158,6 +180,7 @@ static struct node *parse_set(struct parser *p)
 static bool parse_signature(struct parser *p, struct node *macro)
 {
     struct node_list params = {0};
+    /* as in Python: no parameter twice, none without a default behind one with */
     if (!slm_jinja_expect(p, T_LPAREN, "'('")) return false;
     while (p->now.kind != T_RPAREN) {
         if (params.head && !slm_jinja_expect(p, T_COMMA, "',' or ')'")) return false;
@@ -177,6 +200,8 @@ static bool parse_signature(struct parser *p, struct node *macro)
     return slm_jinja_done(p, macro, params.depth) != NULL;
 }
 
+/* Also for call blocks. Notes which of caller, kwargs and varargs the body reads: only those may be
+ * passed. */
 static struct node *parse_macro_body(struct parser *p, struct node *macro, const char *end)
 {
     uint8_t uses = p->uses;
@@ -184,6 +209,7 @@ static struct node *parse_macro_body(struct parser *p, struct node *macro, const
     p->uses = 0;
     macro->d = parse_function_body(p, end, &depth);
     macro->uses = p->uses;
+    /* caller as a parameter without a default would hide the caller of a call block */
     for (const struct node *q = macro->a; q; q = q->next)
         if (q->name == NAME_CALLER && !q->a && (macro->uses & MACRO_USES_CALLER))
             return slm_jinja_unexpected(p, "a default for the parameter 'caller'");
@@ -191,6 +217,7 @@ static struct node *parse_macro_body(struct parser *p, struct node *macro, const
     return slm_jinja_done(p, macro, depth);
 }
 
+/* The name is a variable like others. */
 static struct node *parse_macro(struct parser *p)
 {
     struct node *n = statement(p, N_MACRO), *name = parse_name_target(p);
@@ -200,6 +227,7 @@ static struct node *parse_macro(struct parser *p)
     return parse_signature(p, n) ? parse_macro_body(p, n, "endmacro") : NULL;
 }
 
+/* The block is a macro without a name; the call has to be a call, not an expression around one. */
 static struct node *parse_call_block(struct parser *p)
 {
     struct node *n = statement(p, N_CALL_BLOCK);
@@ -210,6 +238,7 @@ static struct node *parse_call_block(struct parser *p)
     return parse_macro_body(p, n->c, "endcall") ? slm_jinja_done(p, n, 0) : NULL;
 }
 
+/* The first filter has no input: it gets the block's text. */
 static struct node *parse_filter_block(struct parser *p)
 {
     struct node *n = statement(p, N_FILTER_BLOCK);
@@ -222,6 +251,7 @@ static struct node *parse_filter_block(struct parser *p)
     return slm_jinja_done(p, n, depth);
 }
 
+/* Like several sets that do not see one another. */
 static struct node *parse_with(struct parser *p)
 {
     struct node *n = statement(p, N_WITH);
@@ -254,12 +284,14 @@ static struct node *parse_generation(struct parser *p)
     return slm_jinja_done(p, n, depth);
 }
 
+/* break and continue, of the loop controls extension. */
 static struct node *parse_jump(struct parser *p)
 {
     if (p->n_loops == 0) return slm_jinja_unexpected(p, "a loop around this");
     return statement(p, slm_jinja_is_word(p, "break") ? N_BREAK : N_CONTINUE);
 }
 
+/* {% print a, b %}: {{ a }}{{ b }}. */
 static struct node *parse_print(struct parser *p)
 {
     struct node *n = statement(p, N_SCOPE); /* holds the list; expressions open no scope */
@@ -273,6 +305,7 @@ static struct node *parse_print(struct parser *p)
     return slm_jinja_done(p, n, items.depth);
 }
 
+/* Tags that jinja2 has and a chat template must not use, said in so many words. */
 static struct node *parse_refused(struct parser *p)
 {
     slm_jinja_syntax_error(&p->lx, SLM_ERR_UNSUPPORTED, p->now.offset,
@@ -281,6 +314,7 @@ static struct node *parse_refused(struct parser *p)
     return NULL;
 }
 
+/* Every tag that can start a statement. */
 static const struct { const char *name; struct node *(*parse)(struct parser *p); } tags[] = {
     {"if", parse_if}, {"for", parse_for}, {"set", parse_set}, {"macro", parse_macro}, {"call", parse_call_block},
     {"filter", parse_filter_block}, {"with", parse_with}, {"generation", parse_generation}, {"break", parse_jump},
@@ -288,6 +322,7 @@ static const struct { const char *name; struct node *(*parse)(struct parser *p);
     {"from", parse_refused}, {"extends", parse_refused}, {"block", parse_refused}, {"autoescape", parse_refused},
 };
 
+/* Unknown tags are an error that names the ones that would close what is open. */
 static struct node *parse_statement(struct parser *p, const char *const *ends)
 {
     if (p->now.kind != T_NAME) return slm_jinja_unexpected(p, "a tag name");
@@ -299,7 +334,7 @@ static struct node *parse_statement(struct parser *p, const char *const *ends)
         if (n && p->lx.status == SLM_OK && slm_jinja_expect(p, T_BLOCK_END, "'%}'")) return n;
         return NULL;
     }
-    char wanted[80] = "";
+    char wanted[80] = ""; /* "; looking for endfor or else" */
     for (size_t used = 0; ends && *ends && used < sizeof wanted; ends++)
         used += (size_t)snprintf(wanted + used, sizeof wanted - used, "%s%s", used ? " or " : "; looking for ", *ends);
     slm_jinja_syntax_error(&p->lx, SLM_ERR_UNSUPPORTED, p->now.offset, "unknown tag '%.*s'%s",
@@ -307,6 +342,7 @@ static struct node *parse_statement(struct parser *p, const char *const *ends)
     return NULL;
 }
 
+/* The text stays in the source. */
 static struct node *parse_data(struct parser *p)
 {
     struct token t = slm_jinja_take(p);
@@ -325,6 +361,7 @@ static struct node *parse_data(struct parser *p)
 struct node *slm_jinja_parse_statements(struct parser *p, const char *const *ends, unsigned *depth)
 {
     struct node_list body = {0};
+    /* where to point if the end is missing */
     uint32_t start = p->now.offset;
     while (p->lx.status == SLM_OK && p->now.kind != T_EOF) {
         struct node *n;
@@ -367,6 +404,7 @@ static bool copy_source(struct slm_template *t, struct slm_str source, struct sl
     return true;
 }
 
+/* Before anything is copied. UTF-8 is checked once, here; the rest may rely on it. */
 static slm_status check_source(struct slm_str source, const char *where, struct slm_error *error)
 {
     if (source.len > TEMPLATE_MAX_SOURCE)
@@ -381,6 +419,7 @@ static slm_status check_source(struct slm_str source, const char *where, struct 
     return slm_fail(error, SLM_ERR_FORMAT, at, "the byte 0x%02x here is not UTF-8", (unsigned char)source.ptr[valid]);
 }
 
+/* So that their numbers are the constants of ast.h. */
 static bool number_fixed_names(struct parser *p)
 {
     static const char *const names[] = {[NAME_LOOP] = "loop", [NAME_CALLER] = "caller", [NAME_KWARGS] = "kwargs",
@@ -391,6 +430,7 @@ static bool number_fixed_names(struct parser *p)
     return true;
 }
 
+/* See the header. */
 slm_status slm_template_parse(struct slm_str source, const char *where, struct slm_template **out,
                               struct slm_error *error)
 {
@@ -405,6 +445,7 @@ slm_status slm_template_parse(struct slm_str source, const char *where, struct s
     if (!number_fixed_names(p)) goto out;
     p->now = slm_jinja_lex(&p->lx);
     t->body = slm_jinja_parse_statements(p, NULL, &t->depth);
+    /* unknown filters that no if protects; syntax errors go first */
     if (p->n_unknown > 0 && p->lx.status == SLM_OK)
         slm_jinja_syntax_error(&p->lx, SLM_ERR_UNSUPPORTED, p->unknown->offset, "no %s named '%.*s'",
                                p->unknown->kind == N_FILTER ? "filter" : "test", (int)p->unknown->text->len,
@@ -420,6 +461,7 @@ out:
     return SLM_OK;
 }
 
+/* All nodes, names and strings are in the arena. */
 void slm_template_free(struct slm_template *tmpl)
 {
     if (!tmpl) return;

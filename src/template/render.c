@@ -10,6 +10,7 @@
 
 enum { DEFAULT_FUEL = 5000000, DEFAULT_OUTPUT = 16 << 20, EVAL_LEVELS = 2 };
 
+/* The first error stays: what fails because of it says less. */
 struct value slm_jinja_fail(struct render *r, slm_status status, const char *format, ...)
 {
     char where[128], message[sizeof r->error->message];
@@ -24,6 +25,7 @@ struct value slm_jinja_fail(struct render *r, slm_status status, const char *for
     return v_fail();
 }
 
+/* Out of line, for it happens once. */
 bool slm_jinja_burn_slow(struct render *r)
 {
     r->fuel = 0;
@@ -31,6 +33,8 @@ bool slm_jinja_burn_slow(struct render *r)
     return false;
 }
 
+/* Levels of the evaluator, of calls and of nested values share one count, because they share one
+ * stack. */
 bool slm_jinja_enter(struct render *r)
 {
     if (r->depth < r->max_depth && r->status == SLM_OK) {
@@ -41,6 +45,7 @@ bool slm_jinja_enter(struct render *r)
     return false;
 }
 
+/* Nothing is freed before the end, so what a rendering may use in all is what bounds it. */
 void *slm_jinja_alloc(struct render *r, size_t n, size_t size)
 {
     size_t left = r->max_memory > r->arena.used_bytes ? r->max_memory - r->arena.used_bytes : 0;
@@ -68,6 +73,7 @@ static bool set_text(struct render *r, const char *name, const char *text)
     return !text || set_variable(r, slm_str(name), slm_jinja_str(r, text, strlen(text)));
 }
 
+/* First, so that variables of the same name hide them. */
 static bool set_globals(struct render *r)
 {
     for (uint32_t i = 0; i < r->tmpl->n_names; i++) {
@@ -77,6 +83,7 @@ static bool set_globals(struct render *r)
     return true;
 }
 
+/* Last, so that the caller can replace any of the others. */
 static bool set_extra(struct render *r, const char *json)
 {
     struct value extra = slm_jinja_from_json(r, json, "the template's variables");
@@ -92,6 +99,7 @@ static bool set_extra(struct render *r, const char *json)
     return true;
 }
 
+/* messages and tools are arrays, or the caller made a mistake. */
 static struct value array(struct render *r, const char *json, const char *what)
 {
     struct value v = slm_jinja_from_json(r, json, what);
@@ -104,11 +112,13 @@ static bool set_variables(struct render *r, const struct slm_template_args *args
     return set_globals(r) && set_text(r, "bos_token", args->bos_token) && set_text(r, "eos_token", args->eos_token) &&
            set_variable(r, slm_str("documents"), v_none()) &&
            set_variable(r, slm_str("tools"), args->tools_json ? array(r, args->tools_json, "tools") : v_none()) &&
-           set_variable(r, slm_str("messages"), array(r, args->messages_json ? args->messages_json : "[]", "messages")) &&
+           set_variable(r, slm_str("messages"), array(r, args->messages_json ? args->messages_json : "[]",
+               "messages")) &&
            set_variable(r, slm_str("add_generation_prompt"), v_bool(args->add_generation_prompt)) &&
            (!args->extra_json || set_extra(r, args->extra_json));
 }
 
+/* Variables, then the body. */
 static slm_status run(struct render *r, const struct slm_template_args *args)
 {
     if (!(r->names = slm_jinja_alloc(r, r->tmpl->n_names + 1, sizeof *r->names)) || !set_variables(r, args))
@@ -117,6 +127,7 @@ static slm_status run(struct render *r, const struct slm_template_args *args)
     return r->status;
 }
 
+/* The text is gathered in a buffer of the rendering and reaches the caller's only as a whole. */
 slm_status slm_template_render(const struct slm_template *tmpl, const struct slm_template_args *args,
                                const struct slm_template_limits *limits, struct slm_buf *out, struct slm_error *error)
 {
@@ -125,7 +136,8 @@ slm_status slm_template_render(const struct slm_template *tmpl, const struct slm
     size_t max_source = l->max_source ? l->max_source : TEMPLATE_MAX_SOURCE;
     unsigned max_depth = l->max_depth ? l->max_depth : TEMPLATE_MAX_DEPTH;
     if (tmpl->source_bytes > max_source || tmpl->depth > max_depth)
-        return slm_fail(error, SLM_ERR_LIMIT, tmpl->where, "the template has %zu bytes, %u levels; allowed are %zu and %u",
+        return slm_fail(error, SLM_ERR_LIMIT, tmpl->where, "the template has %zu bytes, %u levels; allowed are %zu "
+            "and %u",
                         tmpl->source_bytes, tmpl->depth, max_source, max_depth);
     struct render r = {.tmpl = tmpl, .error = error};
     r.fuel = l->fuel ? l->fuel : DEFAULT_FUEL;

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * str() and repr() as Python prints them, appended to the output. A container that is being printed already shows as
- * [...] or {...}, so a namespace that holds itself prints; depth, fuel and the output limit bound the rest. */
+ * [...] or {...}, so a namespace that holds itself prints; depth, fuel and the output limit bound the rest.
+ *
+ * Everything a rendering writes passes through slm_jinja_put, which is therefore the one place that checks the output
+ * limit. Not here: JSON (tojson.c) and formats with widths (format.c). */
 #include <stdio.h>
 #include <utf8proc.h>
 #include "base/utf8.h"
 #include "template/value.h"
 
+/* The containers that are being printed, innermost first. */
 struct repr_frame { const void *object; const struct repr_frame *up; };
 
+/* All text of a rendering passes here: output, captured text and strings under construction, so one
+ * limit covers them. */
 bool slm_jinja_put(struct render *r, const char *ptr, size_t len)
 {
     if (r->status != SLM_OK || !slm_jinja_burn(r, len / 256)) return false;
@@ -27,6 +33,7 @@ bool slm_jinja_put_char(struct render *r, uint32_t cp)
     return slm_jinja_put(r, bytes, (size_t)slm_utf8_encode(cp, bytes));
 }
 
+/* n copies of a character, none if n is negative. */
 bool slm_jinja_fill(struct render *r, uint32_t cp, int64_t n)
 {
     for (; n > 0; n--)
@@ -34,6 +41,7 @@ bool slm_jinja_fill(struct render *r, uint32_t cp, int64_t n)
     return true;
 }
 
+/* What repr() shows as itself: neither control nor separator nor unassigned, except the space. */
 static bool is_printable(uint32_t cp)
 {
     if (cp < 0x7F) return cp >= 0x20;
@@ -45,6 +53,7 @@ static bool is_printable(uint32_t cp)
     }
 }
 
+/* Double quotes only for a text with single and without double ones. */
 static bool repr_text(struct render *r, const struct text *s)
 {
     bool single = memchr(s->ptr, '\'', s->len) != NULL, dbl = memchr(s->ptr, '"', s->len) != NULL;
@@ -66,6 +75,7 @@ static bool repr_text(struct render *r, const struct text *s)
     return slm_jinja_put(r, &quote, 1);
 }
 
+/* A tuple of one ends in a comma. */
 static bool repr_list(struct render *r, struct value v)
 {
     bool tuple = v.kind == V_TUPLE;
@@ -75,6 +85,7 @@ static bool repr_list(struct render *r, struct value v)
     return put_text(r, tuple ? v.list->n == 1 ? ",)" : ")" : "]");
 }
 
+/* In the order of insertion. */
 static bool repr_dict(struct render *r, const struct dict *d)
 {
     if (!put_text(r, "{")) return false;
@@ -85,6 +96,7 @@ static bool repr_dict(struct render *r, const struct dict *d)
     return put_text(r, "}");
 }
 
+/* dict_items([...]) and its sisters. */
 static bool repr_view(struct render *r, struct value v)
 {
     static const char *const names[] = {"dict_keys([", "dict_values([", "dict_items(["};
@@ -103,7 +115,8 @@ static bool repr_container(struct render *r, struct value v)
     const struct repr_frame here = {v.list, r->repr_stack};
     for (const struct repr_frame *f = r->repr_stack; f; f = f->up)
         if (f->object == here.object)
-            return put_text(r, v.kind == V_LIST ? "[...]" : v.kind == V_TUPLE ? "(...)" : v.kind == V_VIEW ? "..." : "{...}");
+            return put_text(r, v.kind == V_LIST ? "[...]" : v.kind == V_TUPLE ? "(...)" : v.kind == V_VIEW ? "..."
+                : "{...}");
     if (!slm_jinja_enter(r)) return false;
     r->repr_stack = &here;
     bool ok = v.kind == V_LIST || v.kind == V_TUPLE ? repr_list(r, v)
@@ -121,6 +134,7 @@ static bool repr_object(struct render *r, struct value v)
     return put_text(r, text);
 }
 
+/* The step only when it is not 1. */
 static bool repr_range(struct render *r, const struct range *range)
 {
     char text[80];
@@ -129,6 +143,7 @@ static bool repr_range(struct render *r, const struct range *range)
     return slm_jinja_put(r, text, (size_t)n) && put_text(r, ")");
 }
 
+/* repr(): strings quoted, and everything inside containers. */
 bool slm_jinja_repr(struct render *r, struct value v)
 {
     char text[DOUBLE_TEXT];
@@ -150,6 +165,7 @@ bool slm_jinja_repr(struct render *r, struct value v)
     }
 }
 
+/* str(): as repr(), but a string is itself and undefined is nothing. */
 bool slm_jinja_print(struct render *r, struct value v)
 {
     if (v.kind == V_STR) return slm_jinja_put(r, v.s->ptr, v.s->len);
@@ -157,6 +173,7 @@ bool slm_jinja_print(struct render *r, struct value v)
     return slm_jinja_repr(r, v);
 }
 
+/* Through the end of the output, which is then cut off again. */
 struct value slm_jinja_to_str(struct render *r, struct value v)
 {
     size_t start = r->out.len;

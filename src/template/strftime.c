@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * strftime_now(format): the date in the words of Python's strftime in the C locale, in UTC. C's own strftime is not
- * used: it depends on the locale of the program, and templates are part of a model's exact input. */
+ * used: it depends on the locale of the program, and templates are part of a model's exact input.
+ *
+ * Not here: time zones. A server renders the same prompt wherever it stands, so the date is UTC. */
 #include <stdio.h>
 #include "template/value.h"
 
-struct date { int64_t year; int month, day, hour, minute, second, weekday, yearday; }; /* month 1.., weekday 0 = Sunday */
+/* A moment in UTC. */
+struct date { int64_t year; int month, day, hour, minute, second, weekday, yearday; }; /* month 1..,
+    weekday 0 = Sunday */
 
 /* Days since 1970 to a civil date (H. Hinnant, chrono-compatible low-level date algorithms). */
 static struct date date_of(int64_t unix_s)
@@ -50,6 +54,7 @@ static int iso_week(const struct date *d, int64_t *year)
     return week;
 }
 
+/* With the flags of the C library: '-' no padding, '_' blanks, '0' zeros. */
 static bool number(struct render *r, int64_t value, int width, char pad, char flag)
 {
     char text[32];
@@ -60,6 +65,7 @@ static bool number(struct render *r, int64_t value, int width, char pad, char fl
     return slm_jinja_put(r, text, (size_t)n);
 }
 
+/* At most so many bytes of an ASCII text. */
 static bool words(struct render *r, const char *text, size_t most)
 {
     size_t n = strlen(text);
@@ -84,6 +90,7 @@ static const char *expansion(char code)
     }
 }
 
+/* One conversion. What Python leaves to C is here as glibc does it. */
 static bool put_code(struct render *r, const struct date *d, int64_t now, char code, char flag)
 {
     int64_t iso_year;
@@ -121,10 +128,12 @@ static bool put_code(struct render *r, const struct date *d, int64_t now, char c
     case 'Y': return number(r, d->year, 0, '0', flag);
     case 'z': case 'Z': return true; /* Python's now() knows no zone */
     case '%': return words(r, "%", 1);
-    default: return TYPE_ERROR(r, "strftime_now: unknown code '%%%c'", code >= ' ' && code < 127 ? code : '?').kind != V_FAIL;
+    default: return TYPE_ERROR(r, "strftime_now: unknown code '%%%c'", code >= ' ' && code < 127 ? code
+        : '?').kind != V_FAIL;
     }
 }
 
+/* A flag between % and the letter changes the padding; a lone % at the end stands for itself. */
 static bool put_format(struct render *r, const struct date *d, int64_t now, struct slm_str f)
 {
     for (size_t i = 0; i < f.len; i++) {

@@ -28,7 +28,8 @@ struct slm_template_args {
     bool add_generation_prompt;
     int64_t now_unix_s;        /* what strftime_now sees (UTC); 0 = the clock */
 };
-/* Appends the prompt to *out. raise_exception('x') in the template gives SLM_ERR_ARGUMENT with x. limits may be NULL. */
+/* Appends the prompt to *out. raise_exception('x') in the template gives SLM_ERR_ARGUMENT with x. limits may be NULL.
+ * */
 slm_status slm_template_render(const struct slm_template *tmpl, const struct slm_template_args *args,
                                const struct slm_template_limits *limits, struct slm_buf *out, struct slm_error *error);
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What can stand after `is`. */
+ * What can stand after `is`, and the names that select() and its like take. All of jinja2's tests are here. A test
+ * answers true or false; comparisons fail for types that have no order. Not here: the operators (value.c). */
 #include "template/value.h"
 
 static struct value of_int(int yes) { return yes < 0 ? v_fail() : v_bool(yes); }

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Strings by Python's rules: case, stripping, searching, splitting into lines. Positions inside are bytes; what a
- * template sees are code points. Every function is linear in its input and its output. */
+ * template sees are code points. Every function is linear in its input and its output.
+ *
+ * Strings are valid UTF-8 from their making on: sources and JSON are checked when they come in, and nothing here cuts
+ * inside a character. So decoding cannot fail and bytes can be searched directly. Case follows the full mappings of
+ * Unicode, as Python's does; a test compares every character. Not here: normalisation and collation, which Python's
+ * str does not do either. */
 #include <utf8proc.h>
 #include "base/utf8.h"
 #include "template/case_table.h"
 #include "template/value.h"
 
+/* Python's str.isspace(). */
 bool slm_jinja_is_space(uint32_t cp)
 {
     if (cp < 128) return cp == ' ' || (cp >= 9 && cp <= 13) || (cp >= 28 && cp <= 31);
@@ -13,11 +19,13 @@ bool slm_jinja_is_space(uint32_t cp)
            cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
 }
 
+/* utf8proc's own signed type stays in here. */
 static utf8proc_category_t category(uint32_t cp)
 {
     return utf8proc_category((utf8proc_int32_t)cp);
 }
 
+/* Category Ll, or the property Other_Lowercase. */
 bool slm_jinja_is_lower(uint32_t cp)
 {
     if (cp < 128) return cp >= 'a' && cp <= 'z';
@@ -26,6 +34,7 @@ bool slm_jinja_is_lower(uint32_t cp)
     return category(cp) == UTF8PROC_CATEGORY_LL;
 }
 
+/* Category Lu, or the property Other_Uppercase. */
 bool slm_jinja_is_upper(uint32_t cp)
 {
     if (cp < 128) return cp >= 'A' && cp <= 'Z';
@@ -34,6 +43,7 @@ bool slm_jinja_is_upper(uint32_t cp)
     return category(cp) == UTF8PROC_CATEGORY_LU;
 }
 
+/* Letters that have a case, title case included. */
 static bool is_cased(uint32_t cp)
 {
     return slm_jinja_is_lower(cp) || slm_jinja_is_upper(cp) || (cp >= 128 && category(cp) == UTF8PROC_CATEGORY_LT);
@@ -53,6 +63,7 @@ static bool is_case_ignorable(uint32_t cp)
     }
 }
 
+/* Up to three characters, ended by 0. */
 static bool put_special(struct render *r, const uint16_t cps[3])
 {
     for (int i = 0; i < 3 && cps[i]; i++)
@@ -60,6 +71,7 @@ static bool put_special(struct render *r, const uint16_t cps[3])
     return true;
 }
 
+/* Full mapping: the sharp s becomes two letters. Title case differs for a few digraphs. */
 static bool put_upper(struct render *r, uint32_t cp, bool title)
 {
     if (cp < 128) return slm_jinja_put_char(r, cp >= 'a' && cp <= 'z' ? cp - 32 : cp);
@@ -81,7 +93,9 @@ static bool is_final_sigma(struct render *r, const struct text *s, size_t at)
         slm_utf8_decode(s->ptr + before, s->len - before, &cp);
         if (!slm_jinja_burn(r, 1) || !is_case_ignorable(cp)) break;
     }
+    /* a cased letter before it ... */
     if (before == at || !is_cased(cp) || is_case_ignorable(cp)) return false;
+    /* ... and none after it, looking past apostrophes, accents and the like */
     while (after < s->len) {
         after += (size_t)slm_utf8_decode(s->ptr + after, s->len - after, &cp);
         if (!slm_jinja_burn(r, 1) || !is_case_ignorable(cp)) return !is_cased(cp);
@@ -89,6 +103,7 @@ static bool is_final_sigma(struct render *r, const struct text *s, size_t at)
     return true;
 }
 
+/* All lower-case mappings are of one character to one, but for the dotted I and the final sigma. */
 static bool put_lower(struct render *r, const struct text *s, size_t at, uint32_t cp)
 {
     if (cp < 128) return slm_jinja_put_char(r, cp >= 'A' && cp <= 'Z' ? cp + 32 : cp);
@@ -97,6 +112,8 @@ static bool put_lower(struct render *r, const struct text *s, size_t at, uint32_
     return slm_jinja_put_char(r, (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp));
 }
 
+/* One pass for all of them. Title case starts a word after every character without a case, as
+ * Python does: They'Re. */
 struct value slm_jinja_case(struct render *r, const struct text *s, int how)
 {
     size_t start = r->out.len;
@@ -143,6 +160,7 @@ struct value slm_jinja_title_filter(struct render *r, const struct text *s)
     return slm_jinja_capture(r, start);
 }
 
+/* Without a set, whitespace. */
 static bool in_set(const struct text *chars, uint32_t cp)
 {
     if (!chars) return slm_jinja_is_space(cp);
@@ -154,6 +172,7 @@ static bool in_set(const struct text *chars, uint32_t cp)
     return false;
 }
 
+/* The result shares the bytes of s. */
 struct value slm_jinja_strip(struct render *r, const struct text *s, const struct text *chars, int sides)
 {
     size_t from = 0, to = s->len, cost = 1 + (chars ? chars->len / 8 : 0);
@@ -175,6 +194,7 @@ struct value slm_jinja_strip(struct render *r, const struct text *s, const struc
     return slm_jinja_slice_text(r, s, from, to);
 }
 
+/* From a byte offset. glibc's memmem is linear in the worst case. */
 size_t slm_jinja_find(struct slm_str hay, struct slm_str needle, size_t from)
 {
     if (from > hay.len) return SIZE_MAX;
@@ -183,6 +203,7 @@ size_t slm_jinja_find(struct slm_str hay, struct slm_str needle, size_t from)
     return p ? (size_t)(p - hay.ptr) : SIZE_MAX;
 }
 
+/* A table lookup for ASCII text, a walk for the rest. */
 size_t slm_jinja_byte_of(const struct text *s, size_t n_chars)
 {
     if (n_chars >= s->n_chars) return s->len;
@@ -206,6 +227,7 @@ static struct value insert_between(struct render *r, const struct text *s, const
     return slm_jinja_capture(r, start);
 }
 
+/* All or the first `count` occurrences, from the left, without overlap. */
 struct value slm_jinja_replace(struct render *r, const struct text *s, const struct text *from, const struct text *to,
                                int64_t count)
 {
@@ -224,6 +246,7 @@ struct value slm_jinja_replace(struct render *r, const struct text *s, const str
     return slm_jinja_capture(r, start);
 }
 
+/* All of Python's line boundaries; no empty line after the last one. */
 struct value slm_jinja_split_lines(struct render *r, const struct text *s, bool keep_ends)
 {
     struct builder b = {0};
@@ -240,6 +263,7 @@ struct value slm_jinja_split_lines(struct render *r, const struct text *s, bool 
     return slm_jinja_burn(r, s->len / 16) ? slm_jinja_build(r, &b, V_LIST) : v_fail();
 }
 
+/* The five characters that markupsafe escapes; the result is marked safe. */
 struct value slm_jinja_escape(struct render *r, const struct text *s)
 {
     static const struct { char c; const char *entity; } entities[] = {
@@ -257,6 +281,7 @@ struct value slm_jinja_escape(struct render *r, const struct text *s)
     return v;
 }
 
+/* At least one cased character, and all cased ones of this case. */
 struct value slm_jinja_is_cased(struct render *r, const struct text *s, bool upper)
 {
     bool any = false;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * The tojson filter as transformers replaces it: Python's json.dumps with ensure_ascii=False, nothing escaped for
- * HTML. The bytes matter: tool definitions reach the model through this filter. */
+ * HTML. The bytes matter: tool definitions reach the model through this filter.
+ * Not here: reading JSON (json_in.c), and jinja2's own tojson, which escapes < > & for web pages. */
 #include <math.h>
 #include <stdio.h>
 #include "base/utf8.h"
 #include "template/value.h"
 
+/* The arguments, digested. */
 struct writer {
     bool ascii, sort, indented;
     struct slm_str indent, item_separator, key_separator;
@@ -13,6 +15,7 @@ struct writer {
 
 static bool put(struct render *r, struct slm_str s) { return slm_jinja_put(r, s.ptr, s.len); }
 
+/* Stretches without escapes are copied whole. */
 static bool put_string(struct render *r, const struct writer *w, const struct text *s)
 {
     static const char escapes[] = "\"\"\\\\\nn\rr\tt\bb\ff"; /* character, its letter */
@@ -35,6 +38,7 @@ static bool put_string(struct render *r, const struct writer *w, const struct te
     return slm_jinja_put(r, s->ptr + plain, s->len - plain) && slm_jinja_put(r, "\"", 1);
 }
 
+/* NaN and the infinities as Python writes them, although JSON has none. */
 static bool put_number(struct render *r, struct value v)
 {
     char text[DOUBLE_TEXT];
@@ -43,6 +47,7 @@ static bool put_number(struct render *r, struct value v)
     return odd ? slm_jinja_put(r, odd, strlen(odd)) : slm_jinja_put(r, text, slm_jinja_double_repr(v.f, text));
 }
 
+/* Nothing without an indent argument; an indent of 0 still breaks lines. */
 static bool newline(struct render *r, const struct writer *w, unsigned level)
 {
     if (!w->indented) return true;
@@ -54,6 +59,7 @@ static bool newline(struct render *r, const struct writer *w, unsigned level)
 
 static bool put_value(struct render *r, const struct writer *w, struct value v, unsigned level);
 
+/* Tuples are arrays too. Empty ones stay on one line. */
 static bool put_list(struct render *r, const struct writer *w, const struct list *l, unsigned level)
 {
     if (l->n == 0) return slm_jinja_put(r, "[]", 2);
@@ -65,6 +71,7 @@ static bool put_list(struct render *r, const struct writer *w, const struct list
     return newline(r, w, level) && slm_jinja_put(r, "]", 1);
 }
 
+/* Keys that are no strings become strings: 1, true and null are quoted. */
 static bool put_key(struct render *r, const struct writer *w, struct value key)
 {
     if (key.kind == V_STR) return put_string(r, w, key.s);
@@ -88,6 +95,7 @@ static const struct entry *sorted_entries(struct render *r, const struct dict *d
     return out;
 }
 
+/* In the order of insertion, or of the keys. */
 static bool put_dict(struct render *r, const struct writer *w, const struct dict *d, unsigned level)
 {
     const struct entry *entries = w->sort && d->n ? sorted_entries(r, d) : d->entries;
@@ -101,6 +109,7 @@ static bool put_dict(struct render *r, const struct writer *w, const struct dict
     return newline(r, w, level) && slm_jinja_put(r, "}", 1);
 }
 
+/* Undefined, namespaces and other objects cannot be written. */
 static bool put_value(struct render *r, const struct writer *w, struct value v, unsigned level)
 {
     bool ok;
@@ -120,8 +129,10 @@ static bool put_value(struct render *r, const struct writer *w, struct value v, 
     }
 }
 
+/* Positions of the arguments, as in transformers' own tojson. */
 enum { ARG_ENSURE_ASCII, ARG_INDENT, ARG_SEPARATORS, ARG_SORT_KEYS };
 
+/* false = failed. */
 static bool read_arguments(struct render *r, struct value self, struct value *a, struct writer *w)
 {
     size_t start = r->out.len;
@@ -149,6 +160,7 @@ static bool read_arguments(struct render *r, struct value self, struct value *a,
     return true;
 }
 
+/* Returns plain text, not marked safe: transformers' version does not either. */
 static struct value tojson(struct render *r, struct value self, struct value *a)
 {
     struct writer w = {0};
@@ -157,4 +169,5 @@ static struct value tojson(struct render *r, struct value self, struct value *a)
     return slm_jinja_capture(r, start);
 }
 
-const struct builtin slm_jinja_tojson = {"tojson", tojson, 0, {"ensure_ascii", "indent", "separators", "sort_keys"}, NULL};
+const struct builtin slm_jinja_tojson = {"tojson", tojson, 0, {"ensure_ascii", "indent", "separators", "sort_keys"},
+    NULL};

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Values: making them, comparing them, looking inside. Follows Python's data model as far as templates can see it.
- * Not here: printing (repr.c), arithmetic (number.c), attributes and methods (access.c, methods.c). */
+ * Not here: printing (repr.c), arithmetic (number.c), attributes and methods (access.c, methods.c).
+ *
+ * Lists, tuples, strings and ranges never change once they are made; dicts only while they are being filled;
+ * namespaces do, and are the only way to make a value that contains itself. Hence every walk below counts depth. */
 #include "template/value.h"
 
 /* ---- strings ------------------------------------------------------------------------------------------------ */
 
+/* A buffer at whose end strings are extended in place; see slm_jinja_concat. */
 struct grow { char *data; size_t used, cap; };
 
+/* Code points, by their first bytes. */
 static size_t count_chars(const char *ptr, size_t len)
 {
     size_t n = 0;
@@ -14,6 +19,7 @@ static size_t count_chars(const char *ptr, size_t len)
     return n;
 }
 
+/* The header only; the bytes are somebody's. */
 static struct value new_text(struct render *r, const char *ptr, size_t len, size_t n_chars, struct grow *owner)
 {
     struct text *t = slm_jinja_alloc(r, 1, sizeof *t);
@@ -22,6 +28,7 @@ static struct value new_text(struct render *r, const char *ptr, size_t len, size
     return v_text(t);
 }
 
+/* The limit on one string, and the fuel for moving it. */
 static bool fits(struct render *r, size_t len)
 {
     if (len <= r->max_string) return slm_jinja_burn(r, 1 + len / 64);
@@ -29,11 +36,13 @@ static bool fits(struct render *r, size_t len)
     return false;
 }
 
+/* For bytes of the template, of a literal or of another string. */
 struct value slm_jinja_view(struct render *r, const char *ptr, size_t len)
 {
     return fits(r, len) ? new_text(r, ptr, len, count_chars(ptr, len), NULL) : v_fail();
 }
 
+/* Copies, for bytes that will go away. */
 struct value slm_jinja_str(struct render *r, const char *ptr, size_t len)
 {
     if (!fits(r, len)) return v_fail();
@@ -43,6 +52,7 @@ struct value slm_jinja_str(struct render *r, const char *ptr, size_t len)
     return new_text(r, copy, len, count_chars(copy, len), NULL);
 }
 
+/* No copy: a part of a string shares its bytes. It must not cut a character. */
 struct value slm_jinja_slice_text(struct render *r, const struct text *s, size_t from, size_t to)
 {
     if (to <= from) return new_text(r, "", 0, 0, NULL);
@@ -76,6 +86,7 @@ struct value slm_jinja_concat(struct render *r, const struct text *a, const stru
     return new_text(r, g->data, len, a->n_chars + b->n_chars, g);
 }
 
+/* Ends what began at out.len == start. */
 struct value slm_jinja_capture(struct render *r, size_t start)
 {
     struct value v = slm_jinja_str(r, r->out.data ? r->out.data + start : "", r->out.len - start);
@@ -85,6 +96,7 @@ struct value slm_jinja_capture(struct render *r, size_t start)
 
 /* ---- containers --------------------------------------------------------------------------------------------- */
 
+/* LIST or TUPLE; the caller fills the slots before anyone else sees them. */
 struct value slm_jinja_list(struct render *r, enum value_kind kind, size_t n)
 {
     struct list *l = slm_jinja_alloc(r, 1, sizeof *l);
@@ -93,6 +105,7 @@ struct value slm_jinja_list(struct render *r, enum value_kind kind, size_t n)
     return (struct value){.kind = (uint8_t)kind, .list = l};
 }
 
+/* What items() yields. */
 struct value slm_jinja_pair(struct render *r, struct value a, struct value b)
 {
     struct value v = slm_jinja_list(r, V_TUPLE, 2);
@@ -102,6 +115,7 @@ struct value slm_jinja_pair(struct render *r, struct value a, struct value b)
     return v;
 }
 
+/* Doubles; the old slots stay in the arena, which at most doubles the memory. */
 bool slm_jinja_push(struct render *r, struct builder *b, struct value v)
 {
     if (v.kind == V_FAIL || !slm_jinja_burn(r, 1)) return false;
@@ -117,6 +131,7 @@ bool slm_jinja_push(struct render *r, struct builder *b, struct value v)
     return true;
 }
 
+/* The slots change hands; the builder is done. */
 struct value slm_jinja_build(struct render *r, const struct builder *b, enum value_kind kind)
 {
     if (kind == V_ITER) {
@@ -131,12 +146,15 @@ struct value slm_jinja_build(struct render *r, const struct builder *b, enum val
     return (struct value){.kind = (uint8_t)kind, .list = l};
 }
 
+/* Empty, to be filled before a template sees it. */
 struct value slm_jinja_dict(struct render *r)
 {
     struct dict *d = slm_jinja_alloc(r, 1, sizeof *d);
     return d ? (struct value){.kind = V_DICT, .dict = d} : v_fail();
 }
 
+/* What can be a key. dict.values() can, by identity; keys() and items() are sets to Python and
+ * cannot. */
 bool slm_jinja_is_hashable(struct value v)
 {
     return v.kind != V_LIST && v.kind != V_DICT && (v.kind != V_VIEW || v.sub == VIEW_VALUES);
@@ -187,6 +205,7 @@ static struct entry *find_entry(struct render *r, const struct dict *d, struct v
     return NULL;
 }
 
+/* The table holds twice as many slots as entries, so searching it is short. */
 static bool grow_dict(struct render *r, struct dict *d)
 {
     size_t cap = d->cap ? d->cap * 2 : 8;
@@ -206,6 +225,7 @@ static bool grow_dict(struct render *r, struct dict *d)
     return true;
 }
 
+/* false = failed: out of a budget, or a key that cannot be hashed. */
 bool slm_jinja_dict_set(struct render *r, struct dict *d, struct value key, struct value value)
 {
     uint64_t h;
@@ -227,6 +247,7 @@ bool slm_jinja_dict_set(struct render *r, struct dict *d, struct value key, stru
     return true;
 }
 
+/* A key that cannot be hashed is an error here; slm_jinja_getitem asks first. */
 struct value slm_jinja_dict_get(struct render *r, const struct dict *d, struct value key)
 {
     uint64_t h;
@@ -236,6 +257,7 @@ struct value slm_jinja_dict_get(struct render *r, const struct dict *d, struct v
     return e ? e->value : v_missing();
 }
 
+/* The key need not be a value of the rendering. */
 struct value slm_jinja_dict_get_text(struct render *r, const struct dict *d, const char *ptr, size_t len)
 {
     const struct text key = {.ptr = ptr, .len = len};
@@ -244,12 +266,14 @@ struct value slm_jinja_dict_get_text(struct render *r, const struct dict *d, con
 
 /* ---- undefined ---------------------------------------------------------------------------------------------- */
 
+/* name is NULL where there is none worth telling. */
 struct value slm_jinja_undefined(struct render *r, unsigned sub, const struct text *name)
 {
     (void)r;
     return (struct value){.kind = V_UNDEFINED, .sub = (uint8_t)sub, .s = name};
 }
 
+/* jinja2's sentences, since people search for them. */
 struct value slm_jinja_use_undefined(struct render *r, struct value v)
 {
     int n = v.s ? (int)(v.s->len > 200 ? 200 : v.s->len) : 0;
@@ -262,6 +286,7 @@ struct value slm_jinja_use_undefined(struct render *r, struct value v)
 
 /* ---- questions ---------------------------------------------------------------------------------------------- */
 
+/* Python's, since messages of templates are read by people who know jinja2. */
 const char *slm_jinja_type_name(struct value v)
 {
     static const char *const names[V_KIND_COUNT] = {
@@ -272,6 +297,7 @@ const char *slm_jinja_type_name(struct value v)
     return v.kind < V_KIND_COUNT ? names[v.kind] : "object";
 }
 
+/* Empty is false; objects without a size are true. */
 bool slm_jinja_truth(struct value v)
 {
     switch (v.kind) {
@@ -287,6 +313,8 @@ bool slm_jinja_truth(struct value v)
     }
 }
 
+/* 1, 0, or -1 = failed: too deep or out of fuel. The same list is equal without a look, even one
+ * that holds NaN. */
 static int equal_lists(struct render *r, const struct list *a, const struct list *b)
 {
     if (a == b) return 1;
@@ -298,9 +326,10 @@ static int equal_lists(struct render *r, const struct list *a, const struct list
     return same;
 }
 
+/* Order does not matter. */
 static int equal_dicts(struct render *r, const struct dict *a, const struct dict *b)
 {
-    if (a == b) return 1;
+    if (a == b) return 1; /* shared, as values that never change often are */
     if (a->n != b->n) return 0;
     if (!slm_jinja_enter(r)) return -1;
     int same = 1;
@@ -325,12 +354,14 @@ static int equal_views(struct render *r, struct value a, struct value b)
     return 1;
 }
 
+/* As the sequences of their numbers. */
 static int equal_ranges(const struct range *a, const struct range *b)
 {
     if (a->n != b->n || a->n == 0) return a->n == b->n;
     return a->start == b->start && (a->n == 1 || a->step == b->step);
 }
 
+/* Never an error for types: what cannot be equal is not. */
 int slm_jinja_equal(struct render *r, struct value a, struct value b)
 {
     if (!slm_jinja_burn(r, 1)) return -1;
@@ -348,6 +379,7 @@ int slm_jinja_equal(struct render *r, struct value a, struct value b)
     }
 }
 
+/* The first pair that differs decides; else the length. */
 static int order_lists(struct render *r, const struct list *a, const struct list *b, int op)
 {
     if (!slm_jinja_enter(r)) return -1;
@@ -360,6 +392,7 @@ static int order_lists(struct render *r, const struct list *a, const struct list
     return result;
 }
 
+/* Numbers, strings and sequences among themselves; everything else is an error, as in Python 3. */
 int slm_jinja_order(struct render *r, struct value a, struct value b, int op)
 {
     static const char *const shown[] = {"<", "<=", ">", ">="};
@@ -385,6 +418,7 @@ int slm_jinja_order(struct render *r, struct value a, struct value b, int op)
     return op == ORDER_LT ? c < 0 : op == ORDER_LE ? c <= 0 : op == ORDER_GT ? c > 0 : c >= 0;
 }
 
+/* Substring, key, or item; walks anything that can be iterated, and so uses up a generator. */
 int slm_jinja_contains(struct render *r, struct value container, struct value item)
 {
     if (container.kind == V_STR) {
@@ -409,6 +443,7 @@ int slm_jinja_contains(struct render *r, struct value container, struct value it
     }
 }
 
+/* A generator has none. */
 struct value slm_jinja_length(struct render *r, struct value v)
 {
     switch (v.kind) {
@@ -424,11 +459,13 @@ struct value slm_jinja_length(struct render *r, struct value v)
 
 /* ---- iteration ---------------------------------------------------------------------------------------------- */
 
+/* A loop variable says yes and then is not, a wrinkle of jinja2's LoopContext. */
 bool slm_jinja_is_iterable(struct value v)
 {
     return v.kind == V_UNDEFINED || v.kind == V_LOOP || (v.kind >= V_STR && v.kind <= V_ITER);
 }
 
+/* The error names the type. */
 bool slm_jinja_iterate(struct render *r, struct value v, struct cursor *out)
 {
     *out = (struct cursor){.source = v};
@@ -437,6 +474,7 @@ bool slm_jinja_iterate(struct render *r, struct value v, struct cursor *out)
     return false;
 }
 
+/* Every item costs a step, whatever it is drawn for. */
 struct value slm_jinja_next(struct render *r, struct cursor *c)
 {
     struct value v = c->source;
@@ -463,6 +501,7 @@ struct value slm_jinja_next(struct render *r, struct cursor *c)
     }
 }
 
+/* The list itself when it is one: lists do not change. */
 const struct list *slm_jinja_to_list(struct render *r, struct value v)
 {
     if (v.kind == V_LIST || v.kind == V_TUPLE) return v.list;

@@ -196,7 +196,8 @@ struct value slm_jinja_negate(struct render *r, struct value v);
 enum { DOUBLE_TEXT = 40 };
 size_t slm_jinja_double_repr(double f, char out[DOUBLE_TEXT]); /* Python's repr(float) */
 bool slm_jinja_parse_double(struct slm_str s, double *out);    /* Python's float(str) */
-int slm_jinja_parse_int(struct slm_str s, int base, int64_t *out); /* Python's int(str, base): 1, 0 = no, -1 = too big */
+int slm_jinja_parse_int(struct slm_str s, int base,
+    int64_t *out); /* Python's int(str, base): 1, 0 = no, -1 = too big */
 struct value slm_jinja_double_to_int(struct render *r, double f);  /* truncates */
 struct value slm_jinja_round(struct render *r, struct value v, int64_t precision);
 int slm_jinja_order_numbers(struct value a, struct value b);       /* -1, 0, 1; 2 = unordered (NaN) */

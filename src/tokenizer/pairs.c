@@ -86,20 +86,18 @@ static int32_t find_added(const struct slm_vocab *vocab, struct slm_str left, st
     return slm_vocab_find(vocab, text, SLM_TYPE_BIT(SLM_TOKEN_USER_DEFINED));
 }
 
-static slm_status add_rule(struct slm_pairs *pairs, const struct slm_tokenizer_source *source,
-                           const struct slm_vocab *vocab, const struct slm_str halves[2], int32_t ids[3], size_t rank,
-                           struct slm_error *error)
+/* A rule about tokens the vocabulary does not have can never apply and is passed over, as llama.cpp does: trimmed
+ * vocabularies keep the merges of the whole one. */
+static void add_rule(struct slm_pairs *pairs, const struct slm_vocab *vocab, const struct slm_str halves[2],
+                     int32_t ids[3], size_t rank)
 {
     const struct slm_str none = {0};
     if (ids[0] < 0) ids[0] = find_added(vocab, halves[0], none);
     if (ids[1] < 0) ids[1] = find_added(vocab, halves[1], none);
     if (ids[2] < 0) ids[2] = find_added(vocab, halves[0], halves[1]);
-    if (ids[0] < 0) return bad_rule(source, rank, ", but its left half is not a token; all parts must be", error);
-    if (ids[1] < 0) return bad_rule(source, rank, ", but its right half is not a token; all parts must be", error);
-    if (ids[2] < 0) return bad_rule(source, rank, ", but its result is not a token; all parts must be", error);
+    if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0) return;
     pairs->merged[rank] = ids[2];
     insert(pairs, (uint64_t)ids[0] << FIELD_BITS | (uint64_t)ids[1], rank);
-    return SLM_OK;
 }
 
 /* Reads rules from `rank` on until the block is full. */
@@ -143,7 +141,7 @@ slm_status slm_pairs_build(struct slm_pairs *pairs, const struct slm_tokenizer_s
         SLM_TRY(read_block(&block, source, model, rank, error));
         slm_vocab_find_many(vocab, block.pieces, 3 * block.n, SLM_TYPES_TEXT, block.ids);
         for (size_t i = 0; i < block.n; i++)
-            SLM_TRY(add_rule(pairs, source, vocab, block.halves + 2 * i, block.ids + 3 * i, rank + i, error));
+            add_rule(pairs, vocab, block.halves + 2 * i, block.ids + 3 * i, rank + i);
     }
     return SLM_OK;
 }

@@ -52,6 +52,9 @@ struct slm_tokenizer_source {
     bool specials_swallow_space; /* white space after a special token belongs to it (Phi-3); <s>, <unk> and
                                     <|endoftext|> excepted */
 };
+/* Duplicate texts and texts that are not UTF-8 are allowed: every id decodes, and encoding uses the first id of a text.
+ * Tokens of more than 4096 bytes, and 2^21 tokens or merges, are SLM_ERR_LIMIT. Text becomes control tokens only with
+ * SLM_TOKENIZE_PARSE_SPECIAL; well-known names that end a generation ("<|im_end|>") count as control tokens. */
 slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct slm_tokenizer **out,
                              struct slm_error *error);
 /* Reads the tokenizer.ggml.* keys. SLM_ERR_UNSUPPORTED for a model or pre-tokenizer this build does not know (names

@@ -2,7 +2,8 @@
  * Renders many templates for test_template_oracle.py: cases come in on stdin and results go out on stdout, so that
  * thousands of comparisons need one process. A case is six fields (template, messages, tools, variables, bos, flags),
  * each a line with its length in bytes (-1 = absent) and the bytes. flags: 'g' adds the generation prompt.
- * A result is a status number, a length and bytes: the text, or "where: message". Time stands at 2025-03-09 08:05:07. */
+ * A result is a status number, a length and bytes: the text, or "where: message". Time stands at 2025-03-09 08:05:07.
+ * */
 #include <stdio.h>
 #include <stdlib.h>
 #include "template/template.h"

@@ -43,7 +43,7 @@ def raw_answer(model, transcript, n=12):
 
 def test_piped_chat_answers_with_the_whole_conversation(model):
     first = raw_answer(model, "user: Hello dog\nassistant:")
-    second = raw_answer(model, f"user: Hello dog\nassistant:{first}\nuser: And then?\nassistant:")
+    second = raw_answer(model, f"user: Hello dog\nassistant: {first}\nuser: And then?\nassistant:")
     # The template strips nothing, so the second question's prompt holds the first answer as it was printed.
     out = answers(model, "Hello dog", "And then?").stdout
     assert out.startswith(first)
@@ -141,6 +141,19 @@ def test_a_bad_file_leaves_the_chat_as_it_was(model, tmp_path, text):
     assert done.stdout == answers(model, "Hello", "More").stdout
 
 
+def test_only_what_is_new_is_computed(model, tmp_path):
+    """The second prompt holds the whole conversation, but what the session already holds is not evaluated again. (An
+    answer may be, when its text makes other tokens than those it was generated with.)"""
+    question = "One day a girl went to the park with a dog and a cat and a big red ball"
+    file = tmp_path / "talk.json"
+    done = answers(model, question, f"/save {file}", "And then?", options=("-n", "12", "--temp", "0", "-v"))
+    first, second = map(int, re.findall(r"^prompt eval count: +(\d+)", done.stderr, re.M))
+    answer = json.loads(file.read_text())["messages"][1]["content"]
+    whole = f"user: {question}\nassistant: {answer}\nuser: And then?\nassistant:"
+    n_whole = len(slm("tokenize", model, "--ids", stdin=whole).stdout.split())
+    assert first > 20 and 0 < second <= n_whole - first
+
+
 def test_full_context_is_said_and_the_question_can_be_asked_again(model):
     options = ("-n", "10", "--temp", "0", "-c", "48")
     done = answers(model, "Hello", "a long line " * 30, "/clear", "Hello", options=options)
@@ -151,6 +164,8 @@ def test_full_context_is_said_and_the_question_can_be_asked_again(model):
 
 def test_model_without_template_continues_the_text():
     model = need(STORIES)
+    refused = slm("chat", model, "--system", "Be kind", stdin="Hello\n")
+    assert refused.returncode == 1 and refused.stdout == "" and "system message" in refused.stderr
     options = ("-n", "10", "--temp", "0")
     out = answers(model, "Once upon a time", options=options).stdout
     assert out.rstrip("\n") == slm("run", model, "Once upon a time", *options).stdout.rstrip("\n")
@@ -158,6 +173,13 @@ def test_model_without_template_continues_the_text():
 
 
 # ---- on a terminal ---------------------------------------------------------------------------------------
+
+
+def need_editor(t):
+    """The first prompt, or a skip: builds without libedit leave editing to the terminal."""
+    t.expect(PROMPT)
+    if "\x1b[?2004h" not in t.seen:
+        pytest.skip("this build has no line editor")
 
 
 def test_terminal_session(model, env):
@@ -169,7 +191,15 @@ def test_terminal_session(model, env):
         t.expect(PROMPT)
         t.type("/bye\r")
         assert t.wait() == 0
-    # The history is kept for the next time, readable by its owner only.
+
+
+def test_history_is_kept_for_its_owner(model, env):
+    with Terminal("run", model, "-n", "12", "--temp", "0", env=env) as t:
+        need_editor(t)
+        t.type("Hello dog\r")
+        t.expect(PROMPT)
+        t.type("/bye\r")
+        assert t.wait() == 0
     history = os.path.join(env["XDG_STATE_HOME"], "slm", "history")
     assert os.stat(history).st_mode & 0o077 == 0
     with Terminal("chat", model, "-n", "12", "--temp", "0", env=env) as t:
@@ -193,6 +223,26 @@ def test_ctrl_c_stops_the_answer_and_then_leaves(model, env):
         t.expect(PROMPT)
         t.type("half a line\x03")
         assert t.wait(10) == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_heard_during_a_long_prompt(model, env, tmp_path):
+    file = tmp_path / "long.json"
+    messages = [{"role": "user", "content": "Once upon a time " * 10000}, {"role": "assistant", "content": "Yes."}]
+    file.write_text(json.dumps({"format": "slm-chat", "version": 1, "messages": messages}))
+    with Terminal("chat", model, "-n", "5", "-c", "65536", env=env) as t:
+        t.expect(PROMPT)
+        t.type(f"/load {file}\r")
+        t.expect("2 messages")
+        t.expect(PROMPT)
+        t.type("Go on\r")
+        t.expect(r"Go on\r?\n")
+        time.sleep(0.3)
+        t.type("\x03")
+        t.expect("stopped before the answer began", 10)
+        t.expect(PROMPT)
+        t.type("/show info\r")
+        t.expect(r"messages +2\r")
 
 
 def test_ctrl_d_leaves(model, env):
@@ -224,7 +274,7 @@ def save_and_check(t, env, text):
 
 def test_bracketed_paste(model, env):
     with Terminal("chat", model, "-n", "5", "--temp", "0", env=env) as t:
-        t.expect(r"\x1b\[\?2004h")
+        need_editor(t)
         t.type("Say: \x1b[200~one\rtwo\rthrée\x1b[201~!")
         t.expect(r"paste 1: 3 lines")
         t.type("\r")
@@ -242,7 +292,7 @@ def test_bracketed_paste(model, env):
 
 def test_editing_and_wide_characters(model, env):
     with Terminal("chat", model, "-n", "5", "--temp", "0", env=env) as t:
-        t.expect(PROMPT)
+        need_editor(t)
         t.type("Grüße, 🦊x\x7f!\x01A \r")
         t.expect(PROMPT)
         save_and_check(t, env, "A Grüße, 🦊!")
@@ -253,3 +303,12 @@ def test_no_colour_when_asked(model, env):
         with Terminal("chat", model, env={**env, **more}) as t:
             t.expect(PROMPT)
             assert ("\x1b[2m" in t.seen) == coloured
+
+
+def test_a_model_file_cut_short_while_in_use_is_an_error_not_a_signal(model, env):
+    chat = Terminal("chat", model, "-n", "4", env=env)
+    chat.expect(PROMPT)
+    os.truncate(model, 20000)
+    chat.type("Hello\n")
+    assert chat.wait() == 1
+    assert "slm: a model file was cut short" in chat.seen

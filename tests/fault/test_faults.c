@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Everything that can fail is made to fail, one call at a time: every allocation and every operating-system call over
- * open + generate + save + restore. Each failure must come back as an error with a sentence, and leave nothing behind. */
+ * open + generate + save + restore. Each failure must come back as an error with a sentence, and leave nothing
+ * behind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,7 +62,11 @@ static void run(unsigned kinds, bool persistent, uint64_t at_least)
 static void every_allocation_fails_once(void **state) { (void)state; run(FAKE_MEMORY, false, 20); }
 static void every_allocation_fails_from_there_on(void **state) { (void)state; run(FAKE_MEMORY, true, 20); }
 static void every_system_call_fails_once(void **state) { (void)state; run(FAKE_FILES | FAKE_THREADS, false, 8); }
-static void every_system_call_fails_from_there_on(void **state) { (void)state; run(FAKE_FILES | FAKE_THREADS, true, 8); }
+static void every_system_call_fails_from_there_on(void **state)
+{
+    (void)state;
+    run(FAKE_FILES | FAKE_THREADS, true, 8);
+}
 
 int main(void)
 {

@@ -80,6 +80,47 @@ static void run(bool spm, bool persistent)
     free(s);
 }
 
+/* Where pages may not be both writable and executable, patterns are interpreted. The same happens when the memory for
+ * compiling them to machine code is refused, so that is how it is had here: same ids, and no limit on long runs. */
+static void test_interpreted_patterns(void **state)
+{
+    (void)state;
+    enum { RUN_BYTES = 1 << 20 };
+    struct scenario *s = calloc(1, sizeof *s);
+    char *text = malloc(RUN_BYTES);
+    int32_t *ids[2] = {malloc(RUN_BYTES * sizeof **ids), malloc(RUN_BYTES * sizeof **ids)};
+    assert_true(s && text && ids[0] && ids[1]);
+    prepare(s, false);
+    struct slm_error error = {0};
+    struct slm_tokenizer *t[2] = {NULL, NULL}; /* as usual, and without machine code */
+    assert_int_equal(slm_tokenizer_new(&s->source, &t[0], &error), SLM_OK);
+    fake_os_start(NULL);
+    for (uint64_t k = 1; !t[1]; k++) { /* the one refusal that is recovered from */
+        fake_os_arm(FAKE_MEMORY, k, false);
+        const slm_status status = slm_tokenizer_new(&s->source, &t[1], &error);
+        assert_true(fake_os_fired());
+        assert_true(status == SLM_OK || status == SLM_ERR_MEMORY);
+    }
+    fake_os_arm(0, 0, false);
+    static const char *const units[] = {"Z", " ", "\n", "\xc3\xa9", "ab", "a1 .", "'s"};
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        const size_t len = strlen(units[u]), bytes = RUN_BYTES - RUN_BYTES % len;
+        for (size_t i = 0; i < bytes; i++) text[i] = units[u][i % len];
+        size_t n[2] = {0, 0};
+        for (int k = 0; k < 2; k++)
+            if (slm_tokenizer_encode(t[k], text, bytes, 0, ids[k], RUN_BYTES, &n[k], &error) != SLM_OK)
+                fail_msg("%s: %s", error.where, error.message);
+        assert_int_equal(n[0], n[1]);
+        assert_memory_equal(ids[0], ids[1], n[0] * sizeof **ids);
+    }
+    slm_tokenizer_free(t[1]);
+    fake_os_stop();
+    slm_tokenizer_free(t[0]);
+    for (int k = 0; k < 2; k++) free(ids[k]);
+    free(text);
+    free(s);
+}
+
 static void test_spm_once(void **state) { (void)state, run(true, false); }
 static void test_spm_for_good(void **state) { (void)state, run(true, true); }
 static void test_bpe_once(void **state) { (void)state, run(false, false); }
@@ -92,6 +133,7 @@ int main(void)
         cmocka_unit_test(test_spm_for_good),
         cmocka_unit_test(test_bpe_once),
         cmocka_unit_test(test_bpe_for_good),
+        cmocka_unit_test(test_interpreted_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Fuzzes the template engine: the input is a template and, behind a NUL byte, JSON for its messages. Both are
  * attacker's data in practice. Small limits keep every run short; a run that ends in an error must say where and why,
- * and one that succeeds must stay within the output limit and give valid UTF-8. Not here: whether the text is the right one
+ * and one that succeeds must stay within the output limit and give valid UTF-8. Not here: whether the text is the
+ * right one
  * (e2e/test_template_oracle.py compares with jinja2). */
 #include <stdlib.h>
 #include "base/utf8.h"
@@ -11,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char default_messages[] =
     "[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\" Hi \\u00e9\"},"
-    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1.5}}}]},"
+    "{\"role\":\"assistant\",\"content\":null,"
+    "\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1.5}}}]},"
     "{\"role\":\"tool\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]";
 static const char variables[] = "{\"n\":-3,\"s\":\"ab cd\",\"l\":[3,1,2],\"d\":{\"k\":[true,null]},\"f\":0.1}";
 

@@ -43,7 +43,9 @@ static void check_step(const char *line, const float *logits, int32_t n_vocab)
     const char *top = strstr(line, "top ");
     assert_non_null(top);
     assert_int_equal(sscanf(top, "top %d:%f %d:%f %d:%f %d:%f %d:%f sum %lf sq %lf", &ids[0], &values[0], &ids[1],
-                            &values[1], &ids[2], &values[2], &ids[3], &values[3], &ids[4], &values[4], &sum, &squares), 12);
+                            &values[1], &ids[2], &values[2], &ids[3], &values[3], &ids[4], &values[4], &sum,
+                            &squares),
+                     12);
     float last = INFINITY;
     for (int i = 0; i < 5; i++) {
         assert_float_equal(logits[ids[i]], values[i], 0.02f);
@@ -105,11 +107,13 @@ static bool collect(void *user, const char *text, size_t n)
     return true;
 }
 
-static void generate(struct slm_model *model, struct slm_session *session, const char *prompt, int32_t n, struct text *out)
+static void generate(struct slm_model *model, struct slm_session *session, const char *prompt, int32_t n,
+                     struct text *out)
 {
     int32_t ids[64];
     size_t n_ids;
-    assert_int_equal(slm_tokenize(model, prompt, strlen(prompt), SLM_TOKENIZE_ADD_SPECIAL, ids, 64, &n_ids, NULL), SLM_OK);
+    assert_int_equal(slm_tokenize(model, prompt, strlen(prompt), SLM_TOKENIZE_ADD_SPECIAL, ids, 64, &n_ids, NULL),
+                     SLM_OK);
     struct slm_generate_params params = {.sampler = slm_sampler_defaults(model), .n_predict = n, .ignore_eog = true,
                                          .on_text = collect, .user = out};
     params.sampler.temperature = 0;

@@ -112,6 +112,14 @@ static void run_swiglu(const struct slm_kernels *k, float *out, const float *a, 
 {
     k->swiglu(out, a, b, n);
 }
+static void run_geglu(const struct slm_kernels *k, float *out, const float *a, const float *b, size_t n)
+{
+    k->geglu(out, a, b, n);
+}
+static void run_softcap(const struct slm_kernels *k, float *out, const float *a, const float *b, size_t n)
+{
+    k->softcap(out, a, n ? b[n / 2] : 1.0f, n); /* as for scale */
+}
 static void run_rms_norm(const struct slm_kernels *k, float *out, const float *a, const float *b, size_t n)
 {
     k->rms_norm(out, a, b, n, 1e-5f);
@@ -128,6 +136,8 @@ static void check_rms_norm(struct checkkern *ck)
     check_elementwise(ck, run_rms_norm_plain, 2);
 }
 
+static void check_softcap(struct checkkern *ck) { check_elementwise(ck, run_softcap, 2); }
+
 /* Besides: a million gates over the whole range of float, so that exp has no unvisited corner. */
 static void check_swiglu(struct checkkern *ck)
 {
@@ -138,6 +148,20 @@ static void check_swiglu(struct checkkern *ck)
         for (int i = 0; i < 512; i++, bits += 4099) gate[i] = slm_bits_f32((uint32_t)bits), up[i] = 1.0f;
         ck->ref->swiglu(want, gate, up, 512);
         ck->test->swiglu(got, gate, up, 512);
+        checkkern_same_f32(ck, "out", want, got, 512);
+    }
+}
+
+/* The same tour for tanh, whose two branches meet at a sixty-fourth. */
+static void check_geglu(struct checkkern *ck)
+{
+    check_elementwise(ck, run_geglu, 3);
+    float gate[512], up[512], got[512];
+    for (uint64_t bits = checkkern_below(ck, 4099); bits < UINT64_C(1) << 32;) {
+        checkkern_note(ck, "gates up to 0x%08llx", (unsigned long long)bits);
+        for (int i = 0; i < 512; i++, bits += 4099) gate[i] = slm_bits_f32((uint32_t)bits), up[i] = 1.0f;
+        ck->ref->geglu(want, gate, up, 512);
+        ck->test->geglu(got, gate, up, 512);
         checkkern_same_f32(ck, "out", want, got, 512);
     }
 }
@@ -346,8 +370,9 @@ static const struct slot slots[] = {
     SLM_DTYPES(X)
 #undef X
 #define X(name) {#name, offsetof(struct slm_kernels, name), check_##name, SLM_DTYPE_NONE},
-    X(matmul) X(rms_norm) X(add) X(scale) X(swiglu) X(rope_neox) X(rope_norm) X(f32_to_f16) X(f16_to_f32)
-    X(softmax_part) X(attn_scores_f32) X(attn_scores_f16) X(attn_mix_f32) X(attn_mix_f16) X(argmax)
+    X(matmul) X(rms_norm) X(add) X(scale) X(swiglu) X(geglu) X(softcap) X(rope_neox) X(rope_norm)
+    X(f32_to_f16) X(f16_to_f32) X(softmax_part) X(attn_scores_f32) X(attn_scores_f16) X(attn_mix_f32)
+    X(attn_mix_f16) X(argmax)
 #undef X
 };
 enum { N_SLOTS = sizeof(slots) / sizeof(slots[0]) };
@@ -500,6 +525,13 @@ static void ref_norm_and_activations(void **state)
     k->swiglu(out, a, b, REF_N);
     for (int i = 0; i < REF_N; i++)
         near((double)out[i], (double)a[i] / (1 + exp(-(double)a[i])) * (double)b[i], 1e-5);
+    k->geglu(out, a, b, REF_N);
+    for (int i = 0; i < REF_N; i++) {
+        const double x = (double)a[i], inner = sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
+        near((double)out[i], 0.5 * x * (1 + tanh(inner)) * (double)b[i], 1e-5);
+    }
+    k->softcap(out, a, 2.5f, REF_N);
+    for (int i = 0; i < REF_N; i++) near((double)out[i], 2.5 * tanh((double)a[i] / 2.5), 1e-6);
     k->add(out, a, b, REF_N);
     for (int i = 0; i < REF_N; i++) near((double)out[i], (double)a[i] + (double)b[i], 1e-6);
     k->scale(out, a, 3.0f, REF_N);
@@ -671,6 +703,11 @@ static void bench_scale(const struct slm_kernels *k, enum slm_dtype type)
     (void)type;
     k->scale(data.out, data.a, 0.5f, 1024);
 }
+static void bench_geglu(const struct slm_kernels *k, enum slm_dtype type)
+{
+    (void)type;
+    k->geglu(data.out, data.a, data.b, 1024);
+}
 static void bench_swiglu(const struct slm_kernels *k, enum slm_dtype type)
 {
     (void)type;
@@ -742,6 +779,7 @@ static const struct bench benches[] = {
     {"rms_norm 1024", bench_rms_norm, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"add 1024", bench_add, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"scale 1024", bench_scale, 1024, "G elements/s", SLM_DTYPE_NONE},
+    {"geglu 1024", bench_geglu, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"swiglu 1024", bench_swiglu, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"rope_neox 128", bench_rope_neox, BENCH_HEAD, "G elements/s", SLM_DTYPE_NONE},
     {"rope_norm 128", bench_rope_norm, BENCH_HEAD, "G elements/s", SLM_DTYPE_NONE},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * See shared.h. */
+ * Looks for the shared reference data where shared.h says, and reads whole files for tests (plain stdio: tests may).
+ * It deliberately never creates anything. */
 #include "shared.h"
 
 #include <stdio.h>

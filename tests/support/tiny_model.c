@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * See tiny_model.h. */
+ * Writes the models of tiny_model.h with the library's own GGUF writer and encoders: weights come from the
+ * counter-based RNG, so a seed is a model. Files go to a fresh temporary folder that is removed when the process
+ * ends. */
 #include "tiny_model.h"
 
 #include <setjmp.h>

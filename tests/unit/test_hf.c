@@ -40,11 +40,42 @@ static void json_accepts_and_rejects_as_rfc_8259(void **state)
     (void)state;
     static const char *const good[] = {"0", "-0", "1.5e+3", "\"\"", "true", " null ", "[]", "{}", "[1,[2],{\"a\":[]}]",
                                        "\"\\u00e9\\ud83d\\ude00\\n\"", "{\"a\":1,\"b\":{\"c\":null}}", "\t[\r\n]"};
-    static const char *const bad[] = {"", " ", "01", "+1", "1.", ".5", "1e", "-", "tru", "nulll", "[1,]", "[,1]", "[1 2]",
-                                      "{\"a\"}", "{\"a\":}", "{a:1}", "{\"a\":1,}", "[", "{", "]", "\"", "\"\\x\"",
-                                      "\"\\u12g4\"", "\"\n\"", "'a'", "1 2", "[1]]", "{\"a\":1]", "\xff", "\"\xc0\x80\"",
-                                      "NaN", "/**/1", "\xef\xbb\xbf" "1"};
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_int_equal(read_all(good[i], strlen(good[i])), SLM_OK);
+    static const char *const bad[] = {"",
+                                      " ",
+                                      "01",
+                                      "+1",
+                                      "1.",
+                                      ".5",
+                                      "1e",
+                                      "-",
+                                      "tru",
+                                      "nulll",
+                                      "[1,]",
+                                      "[,1]",
+                                      "[1 2]",
+                                      "{\"a\"}",
+                                      "{\"a\":}",
+                                      "{a:1}",
+                                      "{\"a\":1,}",
+                                      "[",
+                                      "{",
+                                      "]",
+                                      "\"",
+                                      "\"\\x\"",
+                                      "\"\\u12g4\"",
+                                      "\"\n\"",
+                                      "'a'",
+                                      "1 2",
+                                      "[1]]",
+                                      "{\"a\":1]",
+                                      "\xff",
+                                      "\"\xc0\x80\"",
+                                      "NaN",
+                                      "/**/1",
+                                      "\xef\xbb\xbf"
+                                      "1"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_int_equal(read_all(good[i], strlen(good[i])), SLM_OK);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (read_all(bad[i], strlen(bad[i])) == SLM_OK) fail_msg("accepted: %s", bad[i]);
     char deep[2 * SLM_JSON_MAX_DEPTH + 2];
@@ -61,8 +92,11 @@ static void json_decodes_strings_and_numbers(void **state)
     struct slm_error error;
     struct slm_buf text = {0};
     int64_t i;
-    slm_json_init(&json, slm_str("[\"a\\\"\\u00e9\\ud83d\\ude00\\/\\t\", -12, 9223372036854775807, 9223372036854775808, 2.5e-3,"
-                                 " \"\\ud800\"]"), "text", &error);
+    slm_json_init(
+        &json,
+        slm_str("[\"a\\\"\\u00e9\\ud83d\\ude00\\/\\t\", -12, 9223372036854775807, 9223372036854775808, 2.5e-3,"
+                " \"\\ud800\"]"),
+        "text", &error);
     assert_int_equal(slm_json_next(&json), SLM_JSON_ARRAY);
     assert_int_equal(slm_json_next(&json), SLM_JSON_STRING);
     assert_true(slm_json_read_text(&json, &text));
@@ -208,7 +242,8 @@ static void configurations_become_metadata(void **state)
     assert_true(slm_str_is(s, "caf\xc3\xa9"));
     assert_int_equal(slm_gguf_get_array(gguf, "list", SLM_GGUF_F64, &list, NULL, &error), SLM_OK);
     assert_true(list->n == 2 && slm_gguf_f64_at(list, 0) == 1 && slm_gguf_f64_at(list, 1) == 2.5);
-    assert_int_equal(slm_gguf_get_array(gguf, "generation_config.eos_token_id", SLM_GGUF_I64, &list, NULL, &error), SLM_OK);
+    assert_int_equal(slm_gguf_get_array(gguf, "generation_config.eos_token_id", SLM_GGUF_I64, &list, NULL, &error),
+                     SLM_OK);
     assert_null(slm_gguf_find(gguf, "nothing"));
     assert_null(slm_gguf_find(gguf, "mixed"));
     const struct slm_gguf_tensor *w = slm_gguf_find_tensor(gguf, slm_str("w"));
@@ -246,7 +281,8 @@ static void bad_folders_are_refused(void **state)
     const size_t n = safetensors(file, "{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
     put(folder, "a.safetensors", file, n);
     put(folder, "b.safetensors", file, n);
-    put_text(folder, "model.safetensors.index.json", "{\"weight_map\":{\"w\":\"a.safetensors\",\"v\":\"b.safetensors\"}}");
+    put_text(folder, "model.safetensors.index.json",
+             "{\"weight_map\":{\"w\":\"a.safetensors\",\"v\":\"b.safetensors\"}}");
     assert_int_equal(slm_hf_open(folder, &gguf, &error), SLM_ERR_FORMAT);
 }
 

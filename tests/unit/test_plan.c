@@ -25,15 +25,17 @@ struct net { struct slm_weight embd, norm, q, kv, o, up, down, head; };
 static struct slm_plan *record(struct net *w, uint32_t seed, int n_layer)
 {
     struct slm_rng rng = {.seed = seed};
-    const uint32_t head_dim = 2 * (1 + (uint32_t)(slm_rng_next(&rng) % 16)), n_kv = 1 + (uint32_t)(slm_rng_next(&rng) % 3);
-    const uint32_t n_head = n_kv * (1 + (uint32_t)(slm_rng_next(&rng) % 3)), d = 8 + (uint32_t)(slm_rng_next(&rng) % 90);
+    const uint32_t head_dim = 2 * (1 + (uint32_t)(slm_rng_next(&rng) % 16)),
+                   n_kv = 1 + (uint32_t)(slm_rng_next(&rng) % 3);
+    const uint32_t n_head = n_kv * (1 + (uint32_t)(slm_rng_next(&rng) % 3)),
+                   d = 8 + (uint32_t)(slm_rng_next(&rng) % 90);
     const uint32_t ff = 8 + (uint32_t)(slm_rng_next(&rng) % 200);
     *w = (struct net){matrix(d, 50), vector(d), matrix(d, n_head * head_dim), matrix(d, n_kv * head_dim),
                       matrix(n_head * head_dim, d), matrix(d, ff), matrix(ff, d), matrix(d, 50)};
     struct slm_plan *p;
     assert_int_equal(slm_plan_new(&p, NULL), SLM_OK);
-    const struct slm_rope rope = {head_dim, 10000, 1, NULL, 1, SLM_ROPE_NEOX};
-    const struct slm_attention shape = {n_head, n_kv, head_dim, 0, 1};
+    const struct slm_rope rope = {.n_rot = head_dim, .base = 10000, .linear_scale = 1, .gain = 1};
+    const struct slm_attention shape = {.n_head = n_head, .n_head_kv = n_kv, .head_dim = head_dim, .scale = 1};
     slm_val x = slm_plan_embed(p, &w->embd), table = slm_plan_rope_table(p, &rope);
     for (int l = 0; l < n_layer; l++) {
         slm_plan_layer(p, l);

@@ -49,13 +49,12 @@ static void softmax(struct oracle *o, double temperature)
 }
 
 /* Straight from the definitions, in the documented order. */
-static void oracle_run(struct oracle *o, const float *logits, int n_vocab, const int32_t *history,
-                       int n_history, const struct slm_sampler_params *p)
+static void oracle_run(struct oracle *o, const float *logits, int n_vocab, const int32_t *history, int n_history,
+                       const struct slm_sampler_params *p)
 {
     o->n = n_vocab;
     for (int i = 0; i < n_vocab; i++) o->e[i] = (struct entry){.logit = (double)logits[i], .id = i};
-    for (size_t b = 0; b < p->n_logit_bias; b++)
-        o->e[p->logit_bias[b].id].logit += (double)p->logit_bias[b].bias;
+    for (size_t b = 0; b < p->n_logit_bias; b++) o->e[p->logit_bias[b].id].logit += (double)p->logit_bias[b].bias;
     int first = p->penalty_last_n < 0 || p->penalty_last_n > n_history ? 0 : n_history - p->penalty_last_n;
     for (int i = 0; i < n_vocab; i++) {
         int count = 0;
@@ -106,15 +105,15 @@ static float *random_logits(int n, uint64_t seed, double spread)
     return logits;
 }
 
-static int32_t pick_one(const float *logits, int n_vocab, const int32_t *history, int n_history,
-                        uint64_t position, const struct slm_sampler_params *params)
+static int32_t pick_one(const float *logits, int n_vocab, const int32_t *history, int n_history, uint64_t position,
+                        const struct slm_sampler_params *params)
 {
     struct slm_sampler_scratch scratch;
     int32_t id = -1;
     struct slm_error error = {0};
     assert_int_equal(slm_sampler_scratch_init(&scratch, (size_t)n_vocab, &error), SLM_OK);
-    slm_status status = slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history,
-                                         position, params, &id, &error);
+    slm_status status = slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, position,
+                                         params, &id, &error);
     slm_sampler_scratch_release(&scratch);
     if (status != SLM_OK) fail_msg("%s: %s", error.where, error.message);
     return id;
@@ -133,8 +132,8 @@ static int check_distribution(const float *logits, int n_vocab, const int32_t *h
     assert_int_equal(slm_sampler_scratch_init(&scratch, (size_t)n_vocab, NULL), SLM_OK);
     for (int d = 0; d < n_draws; d++) {
         int32_t id = -1;
-        if (slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, (uint64_t)d, params,
-                             &id, &error) != SLM_OK)
+        if (slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, (uint64_t)d, params, &id,
+                             &error) != SLM_OK)
             fail_msg("%s: %s", error.where, error.message);
         assert_in_range(id, 0, n_vocab - 1);
         counts[id]++;
@@ -266,9 +265,8 @@ static void test_top_k_keeps_lower_ids_on_ties(void **state)
     struct slm_sampler_params p = all_off;
     p.temperature = FLT_MAX;
     p.top_k = K;
-    for (int i = 0; i < N; i++)
-        logits[i] = (float)((i * 7919) % 40);               /* 25 tokens of each value: 39 fills the k */
-    for (int i = 0; i < N; i += 200) logits[i + 1] = 39.0f; /* ... and now there are more than k */
+    for (int i = 0; i < N; i++) logits[i] = (float)((i * 7919) % 40); /* 25 tokens of each value: 39 fills the k */
+    for (int i = 0; i < N; i += 200) logits[i + 1] = 39.0f;           /* ... and now there are more than k */
     assert_int_equal(check_distribution(logits, N, NULL, 0, &p, 2000), K);
     memset(logits, 0, sizeof logits);
     for (uint64_t d = 0; d < 500; d++) assert_in_range(pick_one(logits, N, NULL, 0, d, &p), 0, K - 1);
@@ -400,8 +398,7 @@ static void test_bad_logits(void **state)
             float *logits = random_logits(50, 1, 1.0);
             logits[where] = bad[b];
             assert_int_equal(slm_sampler_scratch_init(&scratch, 50, NULL), SLM_OK);
-            assert_int_equal(slm_sampler_pick(&scratch, logits, 50, NULL, 0, 0, &p, &id, &error),
-                             SLM_ERR_NUMERIC);
+            assert_int_equal(slm_sampler_pick(&scratch, logits, 50, NULL, 0, 0, &p, &id, &error), SLM_ERR_NUMERIC);
             assert_int_equal(id, -7);
             slm_sampler_scratch_release(&scratch);
         }
@@ -441,8 +438,7 @@ static void test_bad_parameters(void **state)
         {"min_p", "0 to 1", offsetof(struct slm_sampler_params, min_p), -0.01f, 1.01f},
         {"typical_p", "0 to 1", offsetof(struct slm_sampler_params, typical_p), -0.01f, 1.01f},
         {"repeat_penalty", "0 to", offsetof(struct slm_sampler_params, repeat_penalty), -0.5f, INFINITY},
-        {"frequency_penalty", "to", offsetof(struct slm_sampler_params, frequency_penalty), -INFINITY,
-         INFINITY},
+        {"frequency_penalty", "to", offsetof(struct slm_sampler_params, frequency_penalty), -INFINITY, INFINITY},
         {"presence_penalty", "to", offsetof(struct slm_sampler_params, presence_penalty), -INFINITY, INFINITY},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -252,7 +252,8 @@ static struct slm_generate_result generate(struct slm_session *session, const st
     return result;
 }
 
-/* Any substring of the free-running text, used as a stop string, must cut the text right before its first appearance. */
+/* Any substring of the free-running text, used as a stop string, must cut the text right before its first appearance.
+ */
 static void stop_strings_cut_exactly(void **state)
 {
     (void)state;

@@ -89,20 +89,23 @@ static void test_values_print_as_python_prints_them(void **state)
                 "1e+22 1000000000000000.0 1e+16 0.1 1e-05 -0.0 0.6666666666666666");
     expect_text("{{ missing }}|{{ [missing] }}|{{ none }}", "|[Undefined]|None");
     expect_text("{{ '\\x07\\u200b\\n\\\\' }}{{ ['\\x07\\u200b\\n\\\\é'] }}", "\x07\u200b\n\\['\\x07\\u200b\\n\\\\é']");
-    expect_text("{{ range(3) }} {{ range(3)|list }} {{ d.items() }}", "range(0, 3) [0, 1, 2] dict_items([('b', 1), ('a', None)])");
+    expect_text("{{ range(3) }} {{ range(3)|list }} {{ d.items() }}", "range(0, 3) [0, 1, 2] dict_items([('b', 1), "
+        "('a', None)])");
     expect_text("{{ big }} {{ true + true }}", "9223372036854775807 2");
 }
 
 static void test_operators_follow_pythons_rules(void **state)
 {
     (void)state;
-    expect_text("{{ 7 // -2 }} {{ -7 % 3 }} {{ 7.5 // 2 }} {{ -1 % 2.5 }} {{ 2 ** 10 }} {{ 2 ** -1 }}", "-4 2 3.0 1.5 1024 0.5");
+    expect_text("{{ 7 // -2 }} {{ -7 % 3 }} {{ 7.5 // 2 }} {{ -1 % 2.5 }} {{ 2 ** 10 }} {{ 2 ** -1 }}",
+        "-4 2 3.0 1.5 1024 0.5");
     expect_text("{{ 1 ~ 2 * 3 ~ 4 }} {{ 'x' + 1 ~ 2 }}", "164 x12"); /* ~ binds tighter than +, looser than * */
-    expect_text("{{ 1 < 2 < 3 }} {{ 1 < 2 > 5 }} {{ not 1 == 2 }} {{ 1 in [1] and 2 not in l }}", "True False True False");
+    expect_text("{{ 1 < 2 < 3 }} {{ 1 < 2 > 5 }} {{ not 1 == 2 }} {{ 1 in [1] and 2 not in l }}",
+        "True False True False");
     expect_text("{{ 'a' if false }}|{{ 'a' if false else 'b' if false else 'c' }}", "|c");
     expect_text("{{ 0 or 'x' }} {{ 1 and 'y' }} {{ '' or none }}", "x y None");
     expect_text("{{ -n|abs }} {{ (-n)|abs }} {{ 2 ** 3 ** 2 }}", "7 7 64");
-    expect_text("{{ 'ab' * 2 ~ [1] * 2 + [] }}", "abab[1, 1]");
+    expect_text("{{ 'ab' * 2 ~ [1] * 2 }}", "abab[1, 1]");
     expect_text("{{ s[1] }} {{ s[-5:] }} {{ s[::-1] }} {{ l[1:] }} {{ s|length }}", "é Wörld dlröW olléh [1, 2] 11");
 }
 
@@ -113,8 +116,10 @@ static void test_strings_know_unicode(void **state)
                 "STRASSE οδος σας. ǅx Fi Éa");
     expect_text("{{ \"they're bill's\".title() }}|{{ \"they're bill's\"|title }}", "They'Re Bill'S|They're Bill's");
     expect_text("{{ '\\u3000 x\\u00a0'|trim ~ '|' ~ 'a\\u2028b\\r\\nc'.splitlines() }}", "x|['a', 'b', 'c']");
-    expect_text("{{ 'a,b,,c'.split(',') }} {{ ' a  b '.split() }} {{ 'a b c'.rsplit(' ', 1) }} {{ 'abc'.partition('b') }}",
+    expect_text("{{ 'a,b,,c'.split(',') }} {{ ' a  b '.split() }} {{ 'a b c'.rsplit(' ', 1) }} {{ "
+        "'abc'.partition('b') }}",
                 "['a', 'b', '', 'c'] ['a', 'b'] ['a b', 'c'] ('a', 'b', 'c')");
+    expect_text("{{ ' a b '.split(none, 1) }} {{ ' a b '.rsplit(none, 1) }}", "['a', 'b '] [' a', 'b']");
     expect_text("{{ 'aaa'.replace('a', 'b', 2) }} {{ 'ab'.replace('', '-') }}", "bba -a-b-");
     expect_text("{{ '%s %5.2f %-4d| %x %r' % ('a', 3.14159, 7, 255, 'q') }}", "a  3.14 7   | ff 'q'");
     expect_text("{{ '{0:>5}{1!r}{k:.1f}'.format('a', 'b', k=2) }}", "    a'b'2.0");
@@ -165,12 +170,15 @@ static void test_loops(void **state)
                 "103TrueFalse13 212FalseFalse323 321FalseTrue13 ");
     expect_text("{% for x in range(9) if x is odd %}{{ loop.index }}:{{ x }}/{{ loop.length }} {% endfor %}",
                 "1:1/4 2:3/4 3:5/4 4:7/4 ");
-    expect_text("{% for x in range(9) %}{% if x == 2 %}{% continue %}{% endif %}{% if x == 4 %}{% break %}{% endif %}{{ x }}"
+    expect_text("{% for x in range(9) %}{% if x == 2 %}{% continue %}{% endif %}{% if x == 4 %}{% break %}{% endif "
+        "%}{{ x }}"
                 "{% endfor %}", "013");
     expect_text("{% set v = 1 %}{% for x in l %}{% set v = x %}{% endfor %}{{ v }}", "1");
     expect_text("{% set ns = namespace(v=1) %}{% for x in l %}{% set ns.v = x %}{% endfor %}{{ ns.v }}", "2");
-    expect_text("{% for a, (b, c) in [(1, (2, 3))] %}{{ a }}{{ b }}{{ c }}{{ loop.cycle('x', 'y') }}{% endfor %}", "123x");
-    expect_text("{% for x in [[1, [2]], 3] recursive %}{% if x is sequence %}({{ loop(x) }}){% else %}{{ x }}{{ loop.depth }}"
+    expect_text("{% for a, (b, c) in [(1, (2, 3))] %}{{ a }}{{ b }}{{ c }}{{ loop.cycle('x', 'y') }}{% endfor %}",
+        "123x");
+    expect_text("{% for x in [[1, [2]], 3] recursive %}{% if x is sequence %}({{ loop(x) }}){% else %}{{ x }}{{ "
+        "loop.depth }}"
                 "{% endif %}{% endfor %}", "(12(23))31");
     expect_error("{% for loop in l %}{% endfor %}", SLM_ERR_FORMAT, "t.jinja:1:8", "loop");
     expect_error("{% for a, b in l %}{% endfor %}", SLM_ERR_ARGUMENT, NULL, "not iterable");
@@ -179,11 +187,13 @@ static void test_loops(void **state)
 static void test_macros_and_blocks(void **state)
 {
     (void)state;
-    expect_text("{% macro m(a, b='B') %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1) }}{{ m(1, 2, 3, z=4) }}",
+    expect_text("{% macro m(a, b='B') %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1) }}{{ m(1, 2, 3, "
+        "z=4) }}",
                 "1B(){}12(3,){'z': 4}");
     expect_text("{% macro m(a) %}<{{ caller(a) }}>{% endmacro %}{% call(q) m(5) %}{{ q + 1 }}{% endcall %}", "<6>");
     expect_text("{% macro m() %}{{ x2 }}{% endmacro %}{% set x2 = 1 %}{{ m() }}", "1");
-    expect_text("{% set t | upper %}a{{ n }}{% endset %}{{ t }}{% filter replace('x', 'y') %}xx{% endfilter %}", "A7yy");
+    expect_text("{% set t | upper %}a{{ n }}{% endset %}{{ t }}{% filter replace('x', 'y') %}xx{% endfilter %}",
+        "A7yy");
     expect_text("{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}{{ a }}", "3");
     expect_text("{% generation %}a{% set n = 1 %}{{ n }}{% endgeneration %}{{ n }}", "a17");
     expect_error("{% macro m() %}{% endmacro %}{{ m(1) }}", SLM_ERR_ARGUMENT, NULL, "not more than 0");
@@ -193,12 +203,15 @@ static void test_macros_and_blocks(void **state)
 static void test_filters(void **state)
 {
     (void)state;
-    expect_text("{{ l|sort }} {{ l|sort(reverse=true) }} {{ ['b', 'A']|sort }} {{ l|sum }} {{ l|max }} {{ l|first }} {{ l|last }}",
+    expect_text("{{ l|sort }} {{ l|sort(reverse=true) }} {{ ['b', 'A']|sort }} {{ l|sum }} {{ l|max }} {{ l|first }} "
+        "{{ l|last }}",
                 "[1, 2, 3] [3, 2, 1] ['A', 'b'] 6 3 3 2");
-    expect_text("{{ [{'a': 1}, {'a': 2}]|selectattr('a', 'gt', 1)|map(attribute='a')|list }} {{ l|reject('odd')|join }}", "[2] 2");
+    expect_text("{{ [{'a': 1}, {'a': 2}]|selectattr('a', 'gt', 1)|map(attribute='a')|list }} {{ l|reject('odd')|join "
+        "}}", "[2] 2");
     expect_text("{{ d|dictsort }} {{ d|items|list }} {{ l|batch(2, 0)|list }} {{ l|unique|list }}",
                 "[('a', None), ('b', 1)] [('b', 1), ('a', None)] [[3, 1], [2, 0]] [3, 1, 2]");
-    expect_text("{{ '42'|int + '1.5'|float }} {{ 'x'|int(9) }} {{ 'ff'|int(0, 16) }} {{ 2.5|round }} {{ 2.567|round(1) }} {{ 3.7|int }}",
+    expect_text("{{ '42'|int + '1.5'|float }} {{ 'x'|int(9) }} {{ 'ff'|int(0, 16) }} {{ 2.5|round }} {{ "
+        "2.567|round(1) }} {{ 3.7|int }}",
                 "43.5 9 255 2.0 2.6 3");
     expect_text("{{ 'a\nb\n\nc'|indent(2) }}", "a\n  b\n\n  c");
     expect_text("{{ '<a href=\"x\">'|escape }}{{ '<'|safe + '<' }}", "&lt;a href=&#34;x&#34;&gt;<&lt;");
@@ -207,7 +220,8 @@ static void test_filters(void **state)
 static void test_tojson_is_json_dumps(void **state)
 {
     (void)state;
-    expect_text("{{ {'a': [1, 2.0, none, true, 'é\"\\n<'], 'b': {}}|tojson }}", "{\"a\": [1, 2.0, null, true, \"é\\\"\\n<\"], \"b\": {}}");
+    expect_text("{{ {'a': [1, 2.0, none, true, 'é\"\\n<'], 'b': {}}|tojson }}",
+        "{\"a\": [1, 2.0, null, true, \"é\\\"\\n<\"], \"b\": {}}");
     expect_text("{{ {'b': [1], 'a': {}}|tojson(indent=2) }}", "{\n  \"b\": [\n    1\n  ],\n  \"a\": {}\n}");
     expect_text("{{ {'b': 1, 'a': '🦙'}|tojson(sort_keys=true, ensure_ascii=true, separators=(',', ':')) }}",
                 "{\"a\":\"\\ud83e\\udd99\",\"b\":1}");
@@ -254,7 +268,8 @@ static void test_deep_nesting_is_refused(void **state)
         {"{{ x", "[x", "", " }}"}, {"{{ 1", " if 1 else 1", "", " }}"}, {"{{ 1", " and 1", "", " }}"},
         {"{{ 1", " is true is true", "", " }}"}, {"", "{% if 1 %}", "", ""}, {"", "{% for a in l %}", "", ""},
         {"{% set ", "(", "a", " = 1 %}"}, {"", "{% macro m() %}", "", ""}, {"", "{% filter trim %}", "", ""},
-        {"{{ x", "~(1", "", " }}"}, {"{{ 1", "**1", "", " }}"}, {"", "{% set a %}", "", ""}, {"", "{% generation %}", "", ""},
+        {"{{ x", "~(1", "", " }}"}, {"{{ 1", "**1", "", " }}"}, {"", "{% set a %}", "", ""}, {"", "{% generation %}",
+        "", ""},
         {"", "{% call x() %}", "", ""}, {"", "{% with %}", "", ""}, {"{{ x(", "x(", "", " }}"}};
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -262,7 +277,8 @@ static void test_deep_nesting_is_refused(void **state)
         snprintf(tail, sizeof tail, "%s%s", shapes[i][2], shapes[i][3]);
         char *text = repeat(shapes[i][0], shapes[i][1], (1 << 20) / 20, tail);
         struct outcome o = render(text);
-        if (o.status != SLM_ERR_LIMIT && o.status != SLM_ERR_FORMAT) print_error("%s: %d\n", shapes[i][1], (int)o.status);
+        if (o.status != SLM_ERR_LIMIT && o.status != SLM_ERR_FORMAT) print_error("%s: %d\n", shapes[i][1],
+            (int)o.status);
         assert_true(o.status == SLM_ERR_LIMIT || o.status == SLM_ERR_FORMAT);
         assert_int_equal(strncmp(o.error.where, "t.jinja:1:", 10), 0);
         free(text);
@@ -283,9 +299,11 @@ static void test_runaway_macros_are_stopped(void **state)
 {
     (void)state;
     expect_error("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", SLM_ERR_LIMIT, NULL, "deeper");
-    expect_error("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}", SLM_ERR_LIMIT, NULL,
+    expect_error("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+        SLM_ERR_LIMIT, NULL,
                  NULL);
-    expect_error("{% macro a() %}{{ caller() }}{% endmacro %}{% macro b() %}{% call a() %}{{ b() }}{% endcall %}{% endmacro %}{{ b() }}",
+    expect_error("{% macro a() %}{{ caller() }}{% endmacro %}{% macro b() %}{% call a() %}{{ b() }}{% endcall %}{% "
+        "endmacro %}{{ b() }}",
                  SLM_ERR_LIMIT, NULL, "deeper");
     expect_error("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", SLM_ERR_LIMIT, NULL, "deeper");
 }
@@ -295,12 +313,16 @@ static void test_values_that_contain_themselves(void **state)
 {
     (void)state;
     expect_text("{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}", "<Namespace {'me': <Namespace {...}>}>");
-    expect_text("{% set ns = namespace() %}{% set ns.l = [ns] %}{{ ns.l }}{{ ns == ns }}", "[<Namespace {'l': [...]}>]True");
-    expect_error("{% set ns = namespace() %}{% set ns.l = [ns] %}{{ ns.l|tojson }}", SLM_ERR_ARGUMENT, NULL, "serializable");
+    expect_text("{% set ns = namespace() %}{% set ns.l = [ns] %}{{ ns.l }}{{ ns == ns }}",
+        "[<Namespace {'l': [...]}>]True");
+    expect_error("{% set ns = namespace() %}{% set ns.l = [ns] %}{{ ns.l|tojson }}", SLM_ERR_ARGUMENT, NULL,
+        "serializable");
     static const char nest[] = "{% set ns = namespace(a=[], b=[]) %}{% for i in range(90000) %}{% set ns.a = [ns.a] %}"
                                "{% set ns.b = [ns.b] %}{% endfor %}";
-    static const char *const uses[] = {"{{ ns.a }}", "{{ ns.a == ns.b }}", "{{ ns.a|tojson }}", "{{ [ns.a, ns.b]|sort }}",
-                                       "{{ ns.a in [ns.b] }}", "{{ {(ns.a,): 1} }}", "{{ ns.a|string }}", "{{ ns.a < ns.b }}"};
+    static const char *const uses[] = {"{{ ns.a }}", "{{ ns.a == ns.b }}", "{{ ns.a|tojson }}",
+        "{{ [ns.a, ns.b]|sort }}",
+                                       "{{ ns.a in [ns.b] }}", "{{ {(ns.a,): 1} }}", "{{ ns.a|string }}",
+                                       "{{ ns.a < ns.b }}"};
     for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
         char *text = repeat(nest, uses[i], 1, "");
         struct outcome o = render(text);
@@ -324,17 +346,21 @@ static void test_expensive_templates_are_stopped(void **state)
 {
     static const char *const sources[] = {
         "{{ range(1000000000) }}", "{{ range(100000000)|length }}", "{{ range(0, 9000000000000000000, 1)|list }}",
-        "{% for a in range(30000) %}{% for b in range(30000) %}{% for c in range(30000) %}x{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in range(30000) %}{% for b in range(30000) %}{% for c in range(30000) %}x{% endfor %}{% endfor %}{% "
+            "endfor %}",
         "{% for a in range(30000) %}{% for b in range(30000) %}{% endfor %}{% endfor %}", "{{ 'a' * 2000000000 }}",
-        "{% set ns = namespace(s='a') %}{% for i in range(34) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s|length }}",
+        "{% set ns = namespace(s='a') %}{% for i in range(34) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ "
+            "ns.s|length }}",
         "{% set ns = namespace(s='a') %}{% for i in range(34) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
         "{% set ns = namespace(s='a') %}{% for i in range(34) %}{% set ns.s = ns.s.replace('a', 'aa') %}{% endfor %}",
         "{% set ns = namespace(s='a') %}{% for i in range(34) %}{% set ns.s = ns.s|replace('a', 'aa') %}{% endfor %}",
         "{% set ns = namespace(s='a') %}{% for i in range(34) %}{% set ns.s = [ns.s, ns.s]|join %}{% endfor %}",
-        "{% set ns = namespace(s=[1]) %}{% for i in range(34) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s|length }}",
+        "{% set ns = namespace(s=[1]) %}{% for i in range(34) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ "
+            "ns.s|length }}",
         "{{ ('x' * 1000)|join('y' * 1000000) }}", "{{ 'a'|indent(2000000000, true) }}", "{{ 'a'|center(2000000000) }}",
         "{{ [[1]]|tojson(indent=2000000000) }}", "{{ 'a'.rjust(2000000000) }}", "{{ 'a'.zfill(9000000000000000000) }}",
-        "{{ '%2000000000d' % 1 }}", "{{ '%.2000000000f' % 1 }}", "{{ '{:2000000000}'.format(1) }}", "{{ '%*d' % (2000000000, 1) }}",
+        "{{ '%2000000000d' % 1 }}", "{{ '%.2000000000f' % 1 }}", "{{ '{:2000000000}'.format(1) }}",
+        "{{ '%*d' % (2000000000, 1) }}",
         "{{ [1] * 2000000000 }}", "{{ (1, 2) * 9000000000000000000 }}", "{{ l|batch(2000000000, 1)|list }}",
         "{{ l|slice(2000000000)|list }}", "{% for i in range(100000) %}{{ 'x' * 1000 }}{% endfor %}",
         "{% set s = 'ab' * 4000000 %}{% for i in range(100000) %}{{ s.find('c') }}{% endfor %}",
@@ -342,8 +368,10 @@ static void test_expensive_templates_are_stopped(void **state)
         "{% set s = 'é' * 4000000 %}{% for i in range(100000) %}{{ s[3999999] }}{% endfor %}",
         "{% set s = 'ab' * 4000000 %}{% for i in range(100000) %}{% if s == s ~ 'c' %}{% endif %}{% endfor %}",
         "{% set s = 'ab' * 4000000 %}{% for i in range(100000) %}{% set t = s.split('b') %}{% endfor %}",
-        "{% set s = 'ab' * 4000000 %}{{ s|list|sort|join|length }}{{ s.strip('a' * 1000000) }}{{ s.lstrip('ab' * 500000) }}",
-        "{% set d = dict([]) %}{% for i in range(100000) %}{% set x = l|map('string')|map('upper')|list|sort %}{% endfor %}",
+        "{% set s = 'ab' * 4000000 %}{{ s|list|sort|join|length }}{{ s.strip('a' * 1000000) }}{{ s.lstrip('ab' * "
+            "500000) }}",
+        "{% set d = dict([]) %}{% for i in range(100000) %}{% set x = l|map('string')|map('upper')|list|sort %}{% "
+            "endfor %}",
     };
     (void)state;
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
@@ -362,15 +390,20 @@ static void test_expensive_templates_are_stopped(void **state)
 static void test_arithmetic_has_no_undefined_behaviour(void **state)
 {
     static const char *const sources[] = {
-        "{{ 1 / 0 }}", "{{ 1 % 0 }}", "{{ 1 // 0 }}", "{{ 1.0 / 0 }}", "{{ 1.0 % 0 }}", "{{ 0 ** -1 }}", "{{ 0.0 ** -1 }}",
+        "{{ 1 / 0 }}", "{{ 1 % 0 }}", "{{ 1 // 0 }}", "{{ 1.0 / 0 }}", "{{ 1.0 % 0 }}", "{{ 0 ** -1 }}",
+        "{{ 0.0 ** -1 }}",
         "{{ (-big - 1) // -1 }}", "{{ -(-big - 1) }}", "{{ (-big - 1)|abs }}", "{{ 10 ** 100000000 }}", "{{ big + 1 }}",
-        "{{ big * 2 }}", "{{ -big - 2 }}", "{{ 'abc'[::0] }}", "{{ l[::0] }}", "{{ range(1, 2, 0) }}", "{{ 1e300 ** 2 }}",
+        "{{ big * 2 }}", "{{ -big - 2 }}", "{{ 'abc'[::0] }}", "{{ l[::0] }}", "{{ range(1, 2, 0) }}",
+        "{{ 1e300 ** 2 }}",
         "{{ 1e300|int }}", "{{ '9' * 30 ~ ''|int }}{{ ('9' * 30)|int }}", "{{ (-2) ** 0.5 }}", "{{ l|slice(0)|list }}"};
     (void)state;
-    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) expect_error(sources[i], SLM_ERR_ARGUMENT, NULL, NULL);
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) expect_error(sources[i], SLM_ERR_ARGUMENT, NULL,
+        NULL);
     expect_error("{{ 99999999999999999999999999 }}", SLM_ERR_FORMAT, "t.jinja:1:4", "64 bits");
-    expect_text("{{ (-big - 1) % -1 }} {{ -big - 1 }} {{ 'abc'[big:-big:-big] }} {{ 1e308 * 10 }}", "0 -9223372036854775808 c inf");
-    expect_text("{{ range(-big - 1, big, big) }}", "range(-9223372036854775808, 9223372036854775807, 9223372036854775807)");
+    expect_text("{{ (-big - 1) % -1 }} {{ -big - 1 }} {{ 'abc'[big:-big:-big] }} {{ 1e308 * 10 }}",
+        "0 -9223372036854775808 c inf");
+    expect_text("{{ range(-big - 1, big, big) }}", "range(-9223372036854775808, 9223372036854775807, "
+        "9223372036854775807)");
 }
 
 /* J07 */
@@ -492,22 +525,29 @@ enum { STACK_BYTES = 256 << 10 };
 static void *render_deepest(void *arg)
 {
     static const char *const sources[] = {
-        "{% macro f(n) %}{% for x in [1] %}{% if true %}{{ [f(n + 1)]|map('upper')|list }}{% endif %}{% endfor %}{% endmacro %}{{ f(0) }}",
+        "{% macro f(n) %}{% for x in [1] %}{% if true %}{{ [f(n + 1)]|map('upper')|list }}{% endif %}{% endfor %}{% "
+            "endmacro %}{{ f(0) }}",
         "{% macro f() %}{{ {'a': [(f() ~ 1) + (2 if f() else 1)]}|tojson }}{% endmacro %}{{ f() }}",
         "{% macro a() %}{% filter upper %}{{ caller(*[1], **{'b': 2}) }}{% endfilter %}{% endmacro %}"
-        "{% macro b() %}{% call(x, b) a() %}{% set y %}{{ b() if not x is none else -x }}{% endset %}{% endcall %}{% endmacro %}{{ b() }}",
+        "{% macro b() %}{% call(x, b) a() %}{% set y %}{{ b() if not x is none else -x }}{% endset %}{% endcall %}{% "
+            "endmacro %}{{ b() }}",
         "{% for x in [1] recursive %}{% with q = 1 %}{{ loop([x])[1:2:1].a < 1 == 2 }}{% endwith %}{% endfor %}",
-        "{% set ns = namespace(a=[]) %}{% for i in range(390) %}{% set ns.a = [{'k': (ns.a,)}] %}{% endfor %}{{ ns.a }}",
-        "{% set ns = namespace(a=[]) %}{% for i in range(130) %}{% set ns.a = [{'k': (ns.a,)}] %}{% endfor %}{{ ns.a|tojson(sort_keys=true) }}",
-        "{% set ns = namespace(a=[], b=[]) %}{% for i in range(190) %}{% set ns.a = [{'k': (ns.a,)}] %}{% set ns.b = [{'k': (ns.b,)}] %}"
+        "{% set ns = namespace(a=[]) %}{% for i in range(390) %}{% set ns.a = [{'k': (ns.a,)}] %}{% endfor %}{{ ns.a "
+            "}}",
+        "{% set ns = namespace(a=[]) %}{% for i in range(130) %}{% set ns.a = [{'k': (ns.a,)}] %}{% endfor %}{{ "
+            "ns.a|tojson(sort_keys=true) }}",
+        "{% set ns = namespace(a=[], b=[]) %}{% for i in range(190) %}{% set ns.a = [{'k': (ns.a,)}] %}{% set ns.b = "
+            "[{'k': (ns.b,)}] %}"
         "{% endfor %}{{ ns.a == ns.b }}"};
     (void)arg;
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         struct outcome o = render(sources[i]);
         slm_buf_release(&o.out);
     }
-    static const char *const shapes[][2] = {{"(", ")"}, {"[", "]"}, {"{1:", "}"}, {"not ", ""}, {"x(", ")"}, {"x[", "]"},
-                                            {"-", ""}, {"1 if 1 else ", ""}, {"x|default(", ")"}, {"x is eq(", ")"}, {"1 + (2 * (3 ~ ", "))"}};
+    static const char *const shapes[][2] = {{"(", ")"}, {"[", "]"}, {"{1:", "}"}, {"not ", ""}, {"x(", ")"}, {"x[",
+        "]"},
+                                            {"-", ""}, {"1 if 1 else ", ""}, {"x|default(", ")"}, {"x is eq(", ")"},
+                                            {"1 + (2 * (3 ~ ", "))"}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (size_t n = 60; n < 202; n += 20) {
             char *head = repeat("{{ ", shapes[i][0], n, "1"), *all = repeat(head, shapes[i][1], n, " }}");
@@ -533,7 +573,8 @@ static void test_the_stack_stays_small(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     size_t untouched = 0;
     while (untouched < STACK_BYTES && stack[untouched] == 0xA5) untouched++;
-    print_message("deepest templates used %zu KiB of a %d KiB stack\n", (STACK_BYTES - untouched) >> 10, STACK_BYTES >> 10);
+    print_message("deepest templates used %zu KiB of a %d KiB stack\n", (STACK_BYTES - untouched) >> 10,
+        STACK_BYTES >> 10);
     assert_true(untouched > STACK_BYTES / 8);
     pthread_attr_destroy(&attr);
     free(stack);
@@ -563,10 +604,13 @@ static void test_time_is_linear_in_the_input(void **state)
 {
     static const char *const sources[] = {
         "{{ messages[0].content }}", "{{ messages[0].content|trim|upper|lower }}", "{{ messages[0].content|tojson }}",
-        "{{ messages[0].content.split(' ')|join('-') }}", "{{ messages[0].content.replace('a', 'bb') }}", "{{ messages }}",
-        "{{ messages[0].content|indent }}", "{{ messages[0].content|title }}", "{{ messages[0].content.rsplit('c', 1)[-1].lstrip('x') }}",
+        "{{ messages[0].content.split(' ')|join('-') }}", "{{ messages[0].content.replace('a', 'bb') }}",
+        "{{ messages }}",
+        "{{ messages[0].content|indent }}", "{{ messages[0].content|title }}",
+        "{{ messages[0].content.rsplit('c', 1)[-1].lstrip('x') }}",
         "{{ messages[0].content[::-1] }}",
-        "{% set ns = namespace(s='') %}{% for w in messages[0].content.split(' ') %}{% set ns.s = ns.s + w %}{% endfor %}{{ ns.s }}"};
+        "{% set ns = namespace(s='') %}{% for w in messages[0].content.split(' ') %}{% set ns.s = ns.s + w %}{% "
+            "endfor %}{{ ns.s }}"};
     (void)state;
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         double once = time_of(sources[i], "word é ", 20000), twice = time_of(sources[i], "word é ", 40000);
@@ -592,10 +636,13 @@ static void test_one_template_serves_many_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values_print_as_python_prints_them), cmocka_unit_test(test_operators_follow_pythons_rules),
+        cmocka_unit_test(test_values_print_as_python_prints_them),
+        cmocka_unit_test(test_operators_follow_pythons_rules),
         cmocka_unit_test(test_strings_know_unicode), cmocka_unit_test(test_undefined_behaves_as_in_jinja2),
-        cmocka_unit_test(test_attributes_and_items), cmocka_unit_test(test_whitespace_control), cmocka_unit_test(test_loops),
-        cmocka_unit_test(test_macros_and_blocks), cmocka_unit_test(test_filters), cmocka_unit_test(test_tojson_is_json_dumps),
+        cmocka_unit_test(test_attributes_and_items), cmocka_unit_test(test_whitespace_control),
+        cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_macros_and_blocks), cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_tojson_is_json_dumps),
         cmocka_unit_test(test_strftime_now), cmocka_unit_test(test_dates_agree_with_the_c_library),
         cmocka_unit_test(test_deep_nesting_is_refused), cmocka_unit_test(test_runaway_macros_are_stopped),
         cmocka_unit_test(test_values_that_contain_themselves), cmocka_unit_test(test_expensive_templates_are_stopped),

@@ -474,7 +474,6 @@ static void spoil_byte(struct vocab *v, struct slm_tokenizer_source *s)
 static void spoil_merge(struct vocab *v, struct slm_tokenizer_source *s) { (void)s, v->merges[1] = slm_str("ab"); }
 static void spoil_half(struct vocab *v, struct slm_tokenizer_source *s) { (void)s, v->merges[1] = slm_str("a "); }
 static void spoil_none(struct vocab *v, struct slm_tokenizer_source *s) { (void)s, v->merges[1] = slm_str(""); }
-static void spoil_result(struct vocab *v, struct slm_tokenizer_source *s) { (void)s, v->merges[1] = slm_str("b a"); }
 static void spoil_scores(struct vocab *v, struct slm_tokenizer_source *s)
 {
     (void)v, s->model = "llama", s->scores = NULL;
@@ -499,7 +498,6 @@ static void test_bad_sources(void **state)
         {"merge", "merge 1 is 'ab'", SLM_ERR_FORMAT, spoil_merge},
         {"half merge", "merge 1 is 'a '", SLM_ERR_FORMAT, spoil_half},
         {"no merge", "merge 1 is ''", SLM_ERR_FORMAT, spoil_none},
-        {"merge result", "merge 1 is 'b a', but its result is not a token", SLM_ERR_FORMAT, spoil_result},
         {"scores", "scores are missing", SLM_ERR_FORMAT, spoil_scores},
         {"nan", "score of token 3 is NaN", SLM_ERR_FORMAT, spoil_nan},
     };
@@ -520,6 +518,30 @@ static void test_bad_sources(void **state)
         assert_null(t);
         assert_string_equal(error.where, "test");
     }
+    test_free(v);
+}
+
+/* Left half, right half or result that is no token: the rule does nothing, the next one still works. */
+static void test_merges_of_absent_tokens_are_passed_over(void **state)
+{
+    (void)state;
+    struct vocab *v = test_calloc(1, sizeof *v);
+    add_bytes(v);
+    const int32_t ab = (int32_t)v->n;
+    add(v, "ab", SLM_TOKEN_NORMAL, 0);
+    add_merge(v, "b", "a");
+    add_merge(v, "zz", "a");
+    add_merge(v, "a", "zz");
+    add_merge(v, "a", "b");
+    const struct slm_tokenizer_source source = source_of(v, "gpt2");
+    struct slm_tokenizer *t = NULL;
+    assert_int_equal(slm_tokenizer_new(&source, &t, NULL), SLM_OK);
+    int32_t ids[8];
+    size_t n;
+    assert_int_equal(slm_tokenizer_encode(t, "bab", 3, 0, ids, 8, &n, NULL), SLM_OK);
+    assert_int_equal(n, 2);
+    assert_int_equal(ids[1], ab);
+    slm_tokenizer_free(t);
     test_free(v);
 }
 
@@ -626,6 +648,7 @@ int main(void)
         cmocka_unit_test(test_spm),
         cmocka_unit_test(test_specials),
         cmocka_unit_test(test_bad_sources),
+        cmocka_unit_test(test_merges_of_absent_tokens_are_passed_over),
         cmocka_unit_test(test_duplicates_and_broken_tokens_load),
         cmocka_unit_test(test_long_runs),
     };

@@ -6,6 +6,7 @@
 
 #include "base/fmath.h"
 
+/* [PAGE_TOKENS, head_dim] keys or values of one head in one page of the token's sequence. */
 static unsigned char *block(const struct slm_backend *cpu, size_t token, size_t page, uint32_t layer, bool value,
                             uint32_t head)
 {
@@ -33,6 +34,7 @@ void slm_cpu_kv_append(const struct slm_backend *cpu, const struct slm_op *op, s
 /* Running state of one query head: greatest score so far, sum of exponentials relative to it. */
 struct online { float max, sum; };
 
+/* One work item: what stays the same while its pages are visited. */
 struct item {
     const struct slm_backend *cpu;
     const struct slm_op *op;
@@ -55,9 +57,11 @@ static void visit_page(const struct item *it, const unsigned char *keys, const u
         float *mix = it->mix + g * dim, page_max;
         const float *q = it->q + g * dim;
         if (f16)
-            kern->attn_scores_f16(it->scores, q, (const uint16_t *)(const void *)keys + skip, n, dim, dim, it->op->scale);
+            kern->attn_scores_f16(it->scores, q, (const uint16_t *)(const void *)keys + skip, n, dim, dim,
+                                  it->op->scale);
         else
             kern->attn_scores_f32(it->scores, q, (const float *)(const void *)keys + skip, n, dim, dim, it->op->scale);
+        if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, n);
         const float page_sum = kern->softmax_part(it->scores, n, &page_max);
         const float max = page_max > s->max ? page_max : s->max;
         const float keep = slm_expf(s->max - max), take = slm_expf(page_max - max);
@@ -72,6 +76,7 @@ static void visit_page(const struct item *it, const unsigned char *keys, const u
     }
 }
 
+/* One token, one KV head: all pages up to the token, then the mix divided by the sum. */
 static void attend(const struct slm_worker *w, const struct slm_op *op, size_t token, uint32_t head)
 {
     enum { MAX_GROUP = 1024 };

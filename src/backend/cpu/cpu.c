@@ -2,6 +2,7 @@
  * The CPU backend: every thread walks the same plan (SPMD) and meets the others at the planner's barriers. Work of an
  * op is split by rows (fixed ranges), or claimed piece by piece from a counter; either way each output element is
  * computed by one thread in one fixed order, so results do not depend on who does what.
+ * Two tables say how an op is done; an op that is in neither would be a programmer's error, found by the first test.
  *
  * Deliberately not here: arithmetic (kernel/), memory of the KV cache (engine/), what a model is. */
 #include "backend/cpu/cpu.h"
@@ -16,10 +17,12 @@ float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val)
     return cpu->scratch + cpu->plan->values[val].offset * cpu->max_tokens;
 }
 
+/* Norm weights and biases are f32 (bind.c sees to it). */
 static const float *vector(const struct slm_weight *w) { return w ? (const float *)(const void *)w->data : NULL; }
 
 /* ---- ops split by rows: each does row t of its op ---------------------------------------------------------- */
 
+/* One row of the embedding, unpacked: [n_embd] f32. */
 static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const struct slm_weight *w = op->w;
@@ -27,6 +30,7 @@ static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, siz
                                   slm_cpu_rows(cpu, op->out) + t * w->n_in, w->n_in);
 }
 
+/* The weight is as wide as a group: a whole row, or one head of q or k. */
 static void op_rms_norm(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t width = cpu->plan->values[op->out].width, group = op->w->n_in;
@@ -35,11 +39,36 @@ static void op_rms_norm(const struct slm_backend *cpu, const struct slm_op *op, 
     for (size_t g = 0; g < width; g += group) cpu->kernels.rms_norm(out + g, x + g, vector(op->w), group, op->eps);
 }
 
+/* Residual connections: [width] + [width]. */
 static void op_add(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t width = cpu->plan->values[op->out].width;
     cpu->kernels.add(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
                      slm_cpu_rows(cpu, op->in[1]) + t * width, width);
+}
+
+/* Gemma multiplies its embeddings. */
+static void op_scale(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.scale(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width, op->scale,
+                       width);
+}
+
+/* Gemma 2 bounds its logits smoothly. */
+static void op_softcap(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.softcap(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width, op->softcap,
+                         width);
+}
+
+/* The two gated activations: [n_ff] x [n_ff] -> [n_ff]. */
+static void op_geglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.geglu(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
+                       slm_cpu_rows(cpu, op->in[1]) + t * width, width);
 }
 
 static void op_swiglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
@@ -53,14 +82,16 @@ static void op_swiglu(const struct slm_backend *cpu, const struct slm_op *op, si
 static void op_rope_table(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t half = op->n_rot / 2;
+    const float *inv_freq = op->inv_freq_long && cpu->n_ctx > op->short_ctx ? op->inv_freq_long : op->inv_freq;
     float *cosines = slm_cpu_rows(cpu, op->out) + t * op->n_rot, *sines = cosines + half;
     for (size_t i = 0; i < half; i++) {
-        slm_sincosf((float)cpu->batch->positions[t] * op->inv_freq[i], &sines[i], &cosines[i]);
+        slm_sincosf((float)cpu->batch->positions[t] * inv_freq[i], &sines[i], &cosines[i]);
         sines[i] *= op->rope_gain;
         cosines[i] *= op->rope_gain;
     }
 }
 
+/* The rotated part comes first in each head; what lies behind it passes through. */
 static void op_rope(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t width = cpu->plan->values[op->out].width;
@@ -71,6 +102,7 @@ static void op_rope(const struct slm_backend *cpu, const struct slm_op *op, size
         (op->rope_style == SLM_ROPE_NEOX ? cpu->kernels.rope_neox : cpu->kernels.rope_norm)(out + h, table, op->n_rot);
 }
 
+/* From token rows to output rows: the rest of the step is computed for these only. */
 static void op_select(const struct slm_backend *cpu, const struct slm_op *op, size_t row)
 {
     const size_t width = cpu->plan->values[op->out].width;
@@ -82,13 +114,16 @@ static void op_select(const struct slm_backend *cpu, const struct slm_op *op, si
 
 static void (*const row_ops[SLM_OP_COUNT])(const struct slm_backend *cpu, const struct slm_op *op, size_t row) = {
     [SLM_OP_EMBED] = op_embed,           [SLM_OP_RMS_NORM] = op_rms_norm, [SLM_OP_ADD] = op_add,
-    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_ROPE_TABLE] = op_rope_table,
+    [SLM_OP_SCALE] = op_scale,           [SLM_OP_SOFTCAP] = op_softcap,
+    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_GEGLU] = op_geglu,
+    [SLM_OP_ROPE_TABLE] = op_rope_table,
     [SLM_OP_ROPE] = op_rope,             [SLM_OP_KV_APPEND] = slm_cpu_kv_append,
     [SLM_OP_SELECT] = op_select,
 };
 static void (*const claimed_ops[SLM_OP_COUNT])(const struct slm_worker *w, size_t op_index) = {
     [SLM_OP_MATMUL] = slm_cpu_matmul, [SLM_OP_ATTENTION] = slm_cpu_attention};
 
+/* A value has a row for each token of the step, or for each token whose logits are wanted. */
 static size_t n_rows_of(const struct slm_backend *cpu, const struct slm_op *op)
 {
     const bool outputs = op->out != SLM_NO_VAL && cpu->plan->values[op->out].rows == SLM_ROWS_OUTPUTS;
@@ -105,6 +140,7 @@ static void show(const struct slm_worker *w, const struct slm_op *op)
     slm_pool_barrier(w->cpu->pool, w->rank);
 }
 
+/* What every thread does: the whole plan, its share of each op. Taps see a value as soon as it is made. */
 static void step(void *arg, unsigned rank, unsigned n)
 {
     struct slm_backend *cpu = arg;
@@ -124,6 +160,7 @@ static void step(void *arg, unsigned rank, unsigned n)
 
 void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch)
 {
+/* The engine cuts prompts into chunks that fit. */
     SLM_ASSERT(batch->n_tok <= cpu->max_tokens && batch->n_out <= cpu->max_tokens);
     cpu->batch = batch;
     for (size_t i = 0; i < cpu->plan->n_ops; i++) atomic_store_explicit(&cpu->claims[i], 0, memory_order_relaxed);
@@ -132,6 +169,7 @@ void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch)
 
 /* ---- memory ------------------------------------------------------------------------------------------------ */
 
+/* The greediest op decides; ops of one thread follow each other and share the room. */
 static size_t thread_elements(const struct slm_plan *plan)
 {
     size_t most = 0;
@@ -156,6 +194,7 @@ slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout 
     cpu->plan = plan;
     cpu->layout = layout;
     cpu->max_tokens = options->max_tokens;
+    cpu->n_ctx = options->n_ctx;
     cpu->tap = options->tap;
     cpu->tap_user = options->tap_user;
     cpu->thread_elements = thread_elements(plan);

@@ -12,7 +12,7 @@ struct slm_backend {
     const struct slm_batch *batch; /* the step being run */
     struct slm_kernels kernels;
     struct slm_pool *pool;
-    size_t max_tokens;
+    size_t max_tokens, n_ctx;
     float *scratch;         /* [row_elements * max_tokens]: value v at scratch + offset * max_tokens */
     float *thread_scratch;  /* [n_threads, thread_elements] */
     size_t thread_elements; /* f32 each thread has to itself: unpacked weight rows, or attention state */

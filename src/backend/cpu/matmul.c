@@ -13,7 +13,8 @@ size_t slm_cpu_panel_rows(size_t n_in)
 
 size_t slm_cpu_thread_elements(const struct slm_op *op)
 {
-    if (op->kind == SLM_OP_MATMUL) return op->w->dtype == SLM_DTYPE_F32 ? 0 : slm_cpu_panel_rows(op->w->n_in) * op->w->n_in;
+    if (op->kind == SLM_OP_MATMUL)
+        return op->w->dtype == SLM_DTYPE_F32 ? 0 : slm_cpu_panel_rows(op->w->n_in) * op->w->n_in;
     /* Scores of one page, and the mix of each query head of a group. */
     if (op->kind == SLM_OP_ATTENTION)
         return SLM_KV_PAGE_TOKENS + (size_t)(op->n_head / op->n_head_kv) * op->head_dim;

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ * Gemma 3, text: 270M, 1B, and the text tower of 4B, 12B and 27B.
+ *
+ * Reference: Gemma3ForCausalLM (and the language model inside Gemma3ForConditionalGeneration) in transformers. Like
+ * Gemma 2 (see gemma2.c) but
+ *  - no caps; instead every head of q and k is normalised, (1 + w) again, before the rotation;
+ *  - five sliding layers, then one that sees everything: layers 5, 11, 17, ..;
+ *  - two rotations: sliding layers use base 10000 unscaled, the others rope.freq_base (1e6), scaled by 8 from 4B on.
+ *
+ * Traps: 27B divides scores by sqrt(n_embd / n_head) and GGUF does not say so (62 layers tell). Rotary pairs are
+ * (i, i + n/2) in both kinds of file. */
+#include "families/blocks.h"
+#include "families/families.h"
+
+static const struct slm_tensor_row tensors[] = {
+    SLM_ROWS_ENDS(SLM_TRANSFORM_ADD_ONE),
+    SLM_ROWS_QKVO(0),
+    SLM_ROWS_HEAD_NORMS(SLM_TRANSFORM_ADD_ONE),
+    SLM_ROW_NORM("attn_norm", "input_layernorm", attn_norm, SLM_DIM_EMBD, SLM_TRANSFORM_ADD_ONE),
+    SLM_ROW_NORM("post_attention_norm", "post_attention_layernorm", attn_post_norm, SLM_DIM_EMBD,
+                 SLM_TRANSFORM_ADD_ONE),
+    SLM_ROW_NORM("ffn_norm", "pre_feedforward_layernorm", ffn_norm, SLM_DIM_EMBD, SLM_TRANSFORM_ADD_ONE),
+    SLM_ROW_NORM("post_ffw_norm", "post_feedforward_layernorm", ffn_post_norm, SLM_DIM_EMBD, SLM_TRANSFORM_ADD_ONE),
+    SLM_ROWS_FFN,
+};
+
+#define FIELD(name) offsetof(struct slm_hparams, name)
+static const struct slm_hparam_row more_hparams[] = {
+    {"attention.sliding_window", "sliding_window", SLM_HPARAM_U32, FIELD(window), 512, 1, 1 << 27, 0},
+    {"rope.freq_base", "rope_theta", SLM_HPARAM_F64, FIELD(rope_base), 1e6, 1.0, 1e12, 0},
+    {"rope.freq_base_swa", "rope_local_base_freq", SLM_HPARAM_F64, FIELD(rope_base_local), 10000.0, 1.0, 1e12, 0},
+    {"final_logit_softcapping", "final_logit_softcapping", SLM_HPARAM_F64, FIELD(logit_softcap), 0, 0, 1e6, 0},
+    {NULL, "attn_logit_softcapping", SLM_HPARAM_F64, FIELD(attn_softcap), 0, 0, 1e6, 0},
+    {NULL, "query_pre_attn_scalar", SLM_HPARAM_F64, FIELD(attn_scale_base), 0, 1e-3, 1e6, 0},
+};
+
+static slm_status complete(struct slm_model *m, struct slm_error *error)
+{
+    struct slm_hparams *hp = &m->hparams;
+    int64_t pattern = 6;
+    bool found = false;
+    if (slm_gguf_is_hf(m->gguf)) {
+        SLM_TRY(slm_gguf_get_i64(m->gguf, "sliding_window_pattern", 1, 512, &pattern, &found, error));
+        SLM_TRY(slm_read_layer_types(m, &found, error));
+    }
+    for (uint32_t l = 0; !found && l < hp->n_layer; l++)
+        if ((l + 1) % (uint32_t)pattern != 0) slm_set_layer_bit(hp->layer_slides, l);
+    if (hp->attn_scale_base == 0 && hp->n_layer == 62) hp->attn_scale_base = (double)hp->n_embd / hp->n_head;
+    return SLM_OK;
+}
+
+static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t l, slm_val x, slm_val table,
+                        const struct slm_rope *rope)
+{
+    const struct slm_layer *layer = &m->layers[l];
+    const struct slm_hparams *hp = &m->hparams;
+    const float eps = (float)hp->rms_eps;
+    slm_val h = slm_plan_name(p, slm_plan_rms_norm(p, x, &layer->attn_norm, eps), "attn_norm");
+    slm_val q = slm_plan_matmul(p, h, &layer->attn_q, NULL);
+    slm_val k = slm_plan_matmul(p, h, &layer->attn_k, NULL);
+    slm_val v = slm_plan_matmul(p, h, &layer->attn_v, NULL);
+    q = slm_plan_name(p, slm_plan_rms_norm(p, q, &layer->attn_q_norm, eps), "q_norm");
+    k = slm_plan_name(p, slm_plan_rms_norm(p, k, &layer->attn_k_norm, eps), "k_norm");
+    q = slm_plan_rope(p, q, table, rope, hp->head_dim);
+    k = slm_plan_rope(p, k, table, rope, hp->head_dim);
+    slm_val out = slm_block_attend(p, m, layer, q, k, v, slm_layer_bit(hp->layer_slides, l) ? hp->window : 0);
+    x = slm_plan_name(p, slm_plan_add(p, x, slm_plan_rms_norm(p, out, &layer->attn_post_norm, eps)), "attn_residual");
+    return slm_block_geglu(p, x, layer, eps);
+}
+
+static slm_val build(struct slm_plan *p, const struct slm_model *m)
+{
+    const struct slm_rope far = slm_block_rope(m, SLM_ROPE_NEOX);
+    struct slm_rope near = far;
+    near.base = m->hparams.rope_base_local;
+    near.linear_scale = 1.0;
+    slm_val x = slm_plan_scale(p, slm_plan_embed(p, &m->globals.token_embd), __builtin_sqrtf((float)m->hparams.n_embd));
+    slm_plan_name(p, x, "embedding");
+    const slm_val far_table = slm_plan_rope_table(p, &far), near_table = slm_plan_rope_table(p, &near);
+    for (uint32_t l = 0; l < m->hparams.n_layer; l++) {
+        const bool slides = slm_layer_bit(m->hparams.layer_slides, l);
+        slm_plan_layer(p, (int32_t)l);
+        x = layer_of(p, m, l, x, slides ? near_table : far_table, slides ? &near : &far);
+    }
+    return slm_block_head(p, x, m);
+}
+
+static const char *const hf_architectures[] = {"Gemma3ForCausalLM", NULL};
+
+const struct slm_family slm_family_gemma3 = {
+    .architecture = "gemma3",
+    .hf_architectures = hf_architectures,
+    .hparams = slm_decoder_hparams,
+    .n_hparams = SLM_N_DECODER_HPARAMS,
+    .more_hparams = more_hparams,
+    .n_more_hparams = sizeof more_hparams / sizeof *more_hparams,
+    .tensors = tensors,
+    .n_tensors = sizeof tensors / sizeof *tensors,
+    .derive = slm_decoder_derive,
+    .complete = complete,
+    .build = build,
+};
