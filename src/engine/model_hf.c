@@ -19,6 +19,7 @@ static bool take(struct slm_json *json, struct slm_buf *out)
 }
 
 /* [{"name": "default", "template": "..."}, ...], after its ARRAY event. */
+/* *found says whether out holds one already: the first stays until a default comes, and that one stays for good. */
 static bool read_list(struct slm_json *json, struct slm_buf *out, bool *found)
 {
     struct slm_buf text = {0};
@@ -34,6 +35,7 @@ static bool read_list(struct slm_json *json, struct slm_buf *out, bool *found)
             ok = ok && slm_json_skip(json, event);
         }
         ok = ok && event == SLM_JSON_OBJECT_END;
+        /* Judged at the end of an object, because its name may stand behind its text. */
         if (!ok || !has_text || settled || (*found && !is_default)) continue;
         slm_buf_clear(out);
         slm_buf_add_str(out, (struct slm_str){text.data, text.len});
@@ -63,6 +65,7 @@ static bool read_key(struct slm_json *json, struct slm_buf *out, bool *found)
     return event == SLM_JSON_OBJECT_END && slm_json_next(json) == SLM_JSON_END;
 }
 
+/* One home of the template. An absent file, or one without the key, leaves *found as it was. */
 static slm_status read_file(const char *folder, const char *name, bool json_file, struct slm_buf *out, bool *found,
                             struct slm_error *error)
 {
@@ -74,7 +77,7 @@ static slm_status read_file(const char *folder, const char *name, bool json_file
     slm_status status = SLM_OK;
     if (json_file) {
         struct slm_json json;
-        struct slm_error own = {0};
+        struct slm_error own = {0}; /* its status is needed even when the caller wants no message */
         slm_json_init(&json, text, name, &own);
         if (!read_key(&json, out, found)) {
             status = own.status != SLM_OK ? own.status : SLM_ERR_FORMAT;
@@ -86,8 +89,8 @@ static slm_status read_file(const char *folder, const char *name, bool json_file
     }
     slm_os()->unmap(&map);
     if (status == SLM_OK && out->len > MAX_TEMPLATE_BYTES)
-        status = slm_fail(error, SLM_ERR_LIMIT, name, "the chat template has %zu bytes; at most %zu are allowed", out->len,
-                          MAX_TEMPLATE_BYTES);
+        status = slm_fail(error, SLM_ERR_LIMIT, name, "the chat template has %zu bytes; at most %zu are allowed",
+                          out->len, MAX_TEMPLATE_BYTES);
     return status == SLM_OK ? slm_buf_status(out, name, error) : status;
 }
 

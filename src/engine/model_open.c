@@ -163,7 +163,8 @@ struct slm_model_info slm_model_info(const struct slm_model *model)
 
 /* The file's own recommendation replaces a default when it is in the range the sampler allows. Folders name it
  * otherwise than files; no file has both names. */
-static void recommend_f32(const struct slm_model *model, const char *const keys[2], double min, double max, float *value)
+static void recommend_f32(const struct slm_model *model, const char *const keys[2], double min, double max,
+                          float *value)
 {
     for (int i = 0; i < 2; i++) {
         double found_value;
@@ -188,6 +189,7 @@ struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model)
 {
     struct slm_sampler_params p = {.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,
                                    .repeat_penalty = 1.0f, .penalty_last_n = 64};
+    /* Keys of a GGUF file and of a folder, and what the sampler takes. */
     static const struct { const char *keys[2]; double min, max; size_t at; } floats[] = {
         {{"general.sampling.temp", "generation_config.temperature"}, 0.0, 100.0, AT(temperature)},
         {{"general.sampling.top_p", "generation_config.top_p"}, 0.0, 1.0, AT(top_p)},
@@ -195,7 +197,8 @@ struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model)
         {{"general.sampling.penalty_repeat", "generation_config.repetition_penalty"}, 0.01, 100.0, AT(repeat_penalty)},
     };
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
-        recommend_f32(model, floats[i].keys, floats[i].min, floats[i].max, (float *)(void *)((char *)&p + floats[i].at));
+        recommend_f32(model, floats[i].keys, floats[i].min, floats[i].max,
+                      (float *)(void *)((char *)&p + floats[i].at));
     recommend_i32(model, "general.sampling.top_k", 0, &p.top_k);
     recommend_i32(model, "generation_config.top_k", 0, &p.top_k);
     recommend_i32(model, "general.sampling.penalty_last_n", -1, &p.penalty_last_n);

@@ -3,8 +3,8 @@
  * table of tokens that all readers fill (hf.h).
  *
  * tokenizer.json wins over tokenizer.model, because it is what the model's users run. tokenizer_config.json and
- * special_tokens_map.json name the beginning, end, padding; generation_config.json and config.json give further ids that
- * end a generation. Where these disagree with tokenizer.json about what is put in front of a text, that file wins.
+ * special_tokens_map.json name the beginning, end, padding; generation_config.json and config.json give further ids
+ * that end a generation. Where these disagree with tokenizer.json about what is put in front of a text, that file wins.
  * Every file is optional; every one that is there must be well formed. */
 #include <stdio.h>
 #include "format/hf_folder.h"
@@ -17,15 +17,17 @@ struct folder {
     const char *path;
     struct slm_map maps[8]; /* what token texts point into */
     size_t n_maps;
-    struct slm_str bos, eos, pad, unk; /* by name; empty = none */
-    enum { UNSAID, NO, YES } add_bos, add_eos;
-    int32_t eog[MAX_EOG];
+    struct slm_str bos, eos, pad; /* by name; empty = none */
+    enum { UNSAID, NO, YES } add_bos, add_eos; /* the switches of tokenizer_config.json */
+    int32_t eog[MAX_EOG];      /* [n_eog] from the configurations */
     size_t n_eog;
-    bool filled;            /* a tokenizer file was found */
+    bool filled;            /* from a tokenizer.json, which then knows its added tokens */
 };
 
-/* ---- the table of tokens ------------------------------------------------------------------------------------------ */
+/* ---- the table of tokens ----------------------------------------------------------------------------------------- */
 
+/* Room for the ids below n. New entries are zero: no token, type UNDEFINED. Each table is kept as soon as it has grown,
+ * so that a failure half-way loses nothing. */
 static slm_status reserve_tokens(struct slm_hf_tokenizer *t, size_t n)
 {
     if (n <= t->cap) return SLM_OK;
@@ -46,6 +48,7 @@ static slm_status reserve_tokens(struct slm_hf_tokenizer *t, size_t n)
 
 slm_status slm_hf_put(struct slm_hf_tokenizer *t, int64_t id, struct slm_str text, enum slm_token_type type)
 {
+    /* Ids come from the file; an honest one has them dense, so the largest bounds the memory. */
     const int64_t limit = (int64_t)(t->n_vocab ? t->n_vocab : SLM_TOKENIZER_MAX_IDS - 1);
     const int shown = (int)(text.len < 64 ? text.len : 64);
     if (!text.ptr) text.ptr = "";
@@ -97,7 +100,7 @@ bool slm_hf_text(struct slm_hf_tokenizer *t, struct slm_json *json, struct slm_s
     return ok;
 }
 
-/* ---- the small files ------------------------------------------------------------------------------------------------ */
+/* ---- the small files --------------------------------------------------------------------------------------------- */
 
 /* Maps a file of the folder, to stay until the end, and makes it the one that messages name. */
 static slm_status open_file(struct folder *f, const char *name, struct slm_str *file, bool *found)
@@ -118,6 +121,8 @@ static slm_status open_file(struct folder *f, const char *name, struct slm_str *
     *file = (struct slm_str){(const char *)map->data, map->bytes};
     return SLM_OK;
 }
+
+/* ---- reading their keys: each of these stands behind a KEY event and reads its value ---- */
 
 /* A token's name: a string, or an object with "content"; null is none. */
 static bool read_token_name(struct folder *f, struct slm_json *json, struct slm_str *out)
@@ -149,10 +154,11 @@ static bool read_decoder(struct folder *f, struct slm_json *json)
     return event == SLM_JSON_OBJECT_END;
 }
 
+/* tokenizer_config.json and special_tokens_map.json, whose keys are among the former's. */
 static bool read_names(struct folder *f, struct slm_json *json)
 {
     const struct { const char *key; struct slm_str *name; } names[] = {
-        {"bos_token", &f->bos}, {"eos_token", &f->eos}, {"pad_token", &f->pad}, {"unk_token", &f->unk}};
+        {"bos_token", &f->bos}, {"eos_token", &f->eos}, {"pad_token", &f->pad}};
     if (slm_json_is(json, "added_tokens_decoder") && !f->filled) return read_decoder(f, json);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (slm_json_is(json, names[i].key)) return read_token_name(f, json, names[i].name);
@@ -173,7 +179,8 @@ static bool read_added(struct folder *f, struct slm_json *json)
     if (!slm_hf_text(&f->t, json, &text)) return false;
     if (slm_json_next(json) != SLM_JSON_NUMBER || !slm_json_read_i64(json, &id))
         return slm_json_fail(json, SLM_ERR_FORMAT, "the id of a token must be an integer") == SLM_OK;
-    const bool special = text.len > 4 && memcmp(text.ptr, "<|", 2) == 0 && memcmp(text.ptr + text.len - 2, "|>", 2) == 0;
+    const bool special =
+        text.len > 4 && memcmp(text.ptr, "<|", 2) == 0 && memcmp(text.ptr + text.len - 2, "|>", 2) == 0;
     return slm_hf_put_added(&f->t, id, text, special, 0) == SLM_OK;
 }
 
@@ -205,7 +212,7 @@ static bool read_eog(struct folder *f, struct slm_json *json)
 }
 
 /* Calls `read` at each key of the file's object; it reads the value. An absent file has no keys. */
-static slm_status each_key(struct folder *f, const char *name, bool (*read)(struct folder *, struct slm_json *))
+static slm_status each_key(struct folder *f, const char *name, bool (*read_value)(struct folder *, struct slm_json *))
 {
     struct slm_str file = {0};
     bool found;
@@ -218,7 +225,7 @@ static slm_status each_key(struct folder *f, const char *name, bool (*read)(stru
     f->t.error = &own;
     if (slm_json_next(&json) != SLM_JSON_OBJECT && own.status == SLM_OK)
         slm_json_fail(&json, SLM_ERR_FORMAT, "an object is expected");
-    while ((event = slm_json_next(&json)) == SLM_JSON_KEY && read(f, &json)) continue;
+    while ((event = slm_json_next(&json)) == SLM_JSON_KEY && read_value(f, &json)) continue;
     if (event == SLM_JSON_OBJECT_END) event = slm_json_next(&json);
     f->t.error = outer;
     if (event == SLM_JSON_END && own.status == SLM_OK) return SLM_OK;
@@ -226,7 +233,7 @@ static slm_status each_key(struct folder *f, const char *name, bool (*read)(stru
     return own.status != SLM_OK ? own.status : SLM_ERR_FORMAT;
 }
 
-/* ---- putting it together ------------------------------------------------------------------------------------------- */
+/* ---- putting it together ----------------------------------------------------------------------------------------- */
 
 static slm_status read_vocabulary(struct folder *f)
 {
@@ -250,7 +257,8 @@ static slm_status name_specials(struct folder *f)
 {
     struct slm_hf_tokenizer *t = &f->t;
     struct slm_tokenizer_source *s = &t->source;
-    const struct { struct slm_str name; int32_t *id; } rows[] = {{f->bos, &s->bos}, {f->eos, &s->eos}, {f->pad, &s->pad}};
+    const struct { struct slm_str name; int32_t *id; } rows[] = {
+        {f->bos, &s->bos}, {f->eos, &s->eos}, {f->pad, &s->pad}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (!rows[i].name.len) continue;
         const int32_t id = slm_hf_find(t, rows[i].name);
@@ -264,6 +272,7 @@ static slm_status name_specials(struct folder *f)
     }
     s->add_bos = s->add_bos && s->bos >= 0;
     s->add_eos = s->add_eos && s->eos >= 0;
+    /* Generation must end somewhere, even if no file names an end. */
     if (s->eos < 0 && f->n_eog) s->eos = f->eog[0];
     s->eog = f->eog;
     s->n_eog = f->n_eog;
@@ -299,12 +308,13 @@ static slm_status read_all(struct folder *f, struct slm_tokenizer **out)
     SLM_TRY(each_key(f, "special_tokens_map.json", read_names));
     SLM_TRY(each_key(f, "tokenizer_config.json", read_names));
     if (s->ids_are_ranks && t->n == n_read) SLM_TRY(slm_hf_put_llama3_specials(t));
-    SLM_TRY(fill_holes(t));
+    SLM_TRY(fill_holes(t)); /* before ids are checked against the number of tokens */
     SLM_TRY(each_key(f, "generation_config.json", read_eog));
     if (f->n_eog == 0) SLM_TRY(each_key(f, "config.json", read_eog));
     SLM_TRY(name_specials(f));
     s->where = t->where = where;
     s->tokens = t->tokens, s->types = t->types, s->strips = t->strips, s->n_vocab = t->n;
+    /* Only SentencePiece files have scores; an array of zeros would not be the same as none. */
     s->scores = strcmp(s->model, "llama") == 0 ? t->scores : NULL;
     s->merges = t->merges, s->merge_cuts = t->cuts, s->n_merges = t->n_merges;
     return slm_tokenizer_new(s, out, t->error);

@@ -10,8 +10,10 @@
  * would not be one. */
 #include "tokenizer/hf.h"
 
+/* One entry of "added_tokens". The key "normalized" is not kept: see above. */
 struct added { int64_t id; struct slm_str content; unsigned strips; bool special, single_word; };
 
+/* The keys of "model" but its two big tables, which go straight into the tokenizer. */
 struct model {
     struct slm_str type, unk, prefix, suffix;
     bool byte_fallback, fuse_unk, ignore_merges, found;
@@ -27,7 +29,7 @@ struct file {
     size_t added_at;              /* where the added tokens start; they are read after the model */
 };
 
-/* ---- added tokens ---------------------------------------------------------------------------------------------- */
+/* ---- added tokens ------------------------------------------------------------------------------------------------ */
 
 bool slm_hf_read_added(struct slm_hf_tokenizer *t, struct slm_json *json, int64_t id)
 {
@@ -50,12 +52,14 @@ bool slm_hf_read_added(struct slm_hf_tokenizer *t, struct slm_json *json, int64_
     if (!a.content.ptr)
         return slm_json_fail(json, SLM_ERR_FORMAT, "an added token has no text in \"content\"") == SLM_OK;
     if (a.single_word)
-        return slm_json_fail(json, SLM_ERR_UNSUPPORTED, "added tokens with \"single_word\" are not supported") == SLM_OK;
+        return slm_json_fail(json, SLM_ERR_UNSUPPORTED, "added tokens of single words are not supported") == SLM_OK;
     const slm_status status = slm_hf_put_added(t, a.id, a.content, a.special, a.strips);
     if (status != SLM_OK) json->want = SLM_JSON_FAILED;
     return status == SLM_OK;
 }
 
+/* The list itself. What every reader below has in common: it stands behind the KEY event of its value, reads exactly
+ * that value, and false means that the error is filled. */
 static bool read_all_added(struct file *f)
 {
     if (slm_json_next(&f->json) != SLM_JSON_ARRAY)
@@ -69,6 +73,8 @@ static bool read_all_added(struct file *f)
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */
 
+/* {"token": id, ...}: most of the file. No hash table is built here; equal texts with two ids load, and encoding uses
+ * the first (vocab.c). Two texts with one id are an error, found where they are put. */
 static bool read_vocab(struct file *f)
 {
     const enum slm_json_event kind = slm_json_next(&f->json);
@@ -87,6 +93,7 @@ static bool read_vocab(struct file *f)
     return event == SLM_JSON_OBJECT_END;
 }
 
+/* Room for one more rule, in both tables. */
 static bool reserve_merge(struct slm_hf_tokenizer *t)
 {
     if (t->n_merges < t->cap_merges) return true;
@@ -116,6 +123,8 @@ static bool read_pair(struct file *f, struct slm_str *rule, size_t *cut)
     return true;
 }
 
+/* Strings "a b", or since 2024 pairs ["a", "b"], whose halves may hold spaces. Whether the halves are tokens is checked
+ * where the rules become numbers (pairs.c). */
 static bool read_merges(struct file *f)
 {
     struct slm_hf_tokenizer *t = f->t;
@@ -142,6 +151,7 @@ static bool read_merges(struct file *f)
     return slm_json_fail(&f->json, SLM_ERR_FORMAT, "a merge must be a string or a list of two") == SLM_OK;
 }
 
+/* "model": {"type": "BPE", "vocab": ..., "merges": ..., switches}. */
 static bool read_model(struct file *f)
 {
     struct model *m = &f->model;
@@ -167,7 +177,8 @@ static bool read_model(struct file *f)
         while (row < sizeof rows / sizeof *rows && !slm_json_is(&f->json, rows[row].key)) row++;
         event = slm_json_next(&f->json);
         if (row < sizeof rows / sizeof *rows) {
-            if (rows[row].text && event == SLM_JSON_STRING && !slm_hf_text(f->t, &f->json, rows[row].text)) return false;
+            struct slm_str *text = rows[row].text;
+            if (text && event == SLM_JSON_STRING && !slm_hf_text(f->t, &f->json, text)) return false;
             if (rows[row].flag) *rows[row].flag = event == SLM_JSON_TRUE;
         }
         if (!slm_json_skip(&f->json, event)) return false;
@@ -175,7 +186,7 @@ static bool read_model(struct file *f)
     return event == SLM_JSON_OBJECT_END;
 }
 
-/* ---- the post-processor: what is put in front of a text and behind it --------------------------------------------- */
+/* ---- the post-processor: what is put in front of a text and behind it -------------------------------------------- */
 
 /* "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {...}}, ...]. What comes before the sequence is in front. */
 static bool read_template(struct file *f)
@@ -192,7 +203,7 @@ static bool read_template(struct file *f)
         if (slm_json_is(&f->json, "SpecialToken")) in_sequence = false;
         if (!slm_json_is(&f->json, "id") || in_sequence) continue;
         if (slm_json_next(&f->json) != SLM_JSON_STRING || !slm_hf_text(f->t, &f->json, after ? &f->behind : &f->front))
-            return slm_json_fail(&f->json, SLM_ERR_FORMAT, "a special token of the template needs a text as id") == SLM_OK;
+            return slm_json_fail(&f->json, SLM_ERR_FORMAT, "a template's special token needs a text as id") == SLM_OK;
         if (after) f->n_behind++;
         else f->n_front++;
     }
@@ -204,7 +215,7 @@ static bool read_template(struct file *f)
 static bool read_named(struct file *f, struct slm_str *out, size_t *n)
 {
     if (slm_json_next(&f->json) != SLM_JSON_ARRAY || slm_json_next(&f->json) != SLM_JSON_STRING)
-        return slm_json_fail(&f->json, SLM_ERR_FORMAT, "a token of the post-processor must be a list [text, id]") == SLM_OK;
+        return slm_json_fail(&f->json, SLM_ERR_FORMAT, "a post-processor's token must be a list [text, id]") == SLM_OK;
     ++*n;
     f->t->says_added = true;
     return slm_hf_text(f->t, &f->json, out) && slm_json_skip(&f->json, SLM_JSON_ARRAY);
@@ -230,8 +241,9 @@ static bool read_post(struct file *f)
     return true;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------ */
+/* ---- all --------------------------------------------------------------------------------------------------------- */
 
+/* Files from before 2020 have no type; they are BPE. */
 static slm_status check_model(const struct slm_hf_tokenizer *t, const struct model *m)
 {
     if (!m->found) return slm_fail(t->error, SLM_ERR_FORMAT, t->where, "key 'model' is missing");
@@ -255,6 +267,7 @@ static slm_status find_named(const struct slm_hf_tokenizer *t, struct slm_str na
     return slm_fail(t->error, SLM_ERR_FORMAT, t->where, "the %s token '%s' is not in the vocabulary", role, shown);
 }
 
+/* One token in front and one behind are what the models in use need (and what the rest of the program can add). */
 static slm_status settle_post(struct file *f)
 {
     struct slm_hf_tokenizer *t = f->t;
@@ -269,6 +282,7 @@ static slm_status settle_post(struct file *f)
     return SLM_OK;
 }
 
+/* All keys are read: what they mean together. */
 static slm_status settle(struct file *f)
 {
     struct slm_hf_tokenizer *t = f->t;
@@ -285,6 +299,7 @@ static slm_status settle(struct file *f)
     return settle_post(f);
 }
 
+/* The top level. Unknown keys, the decoder and the settings for batches are passed over. */
 static bool read_keys(struct file *f)
 {
     enum slm_json_event event;
@@ -307,6 +322,8 @@ static bool read_keys(struct file *f)
     return event == SLM_JSON_OBJECT_END && slm_json_next(&f->json) == SLM_JSON_END;
 }
 
+/* Added tokens are read last, by a second reader from where their list starts: so they win over the vocabulary in type,
+ * and are cut off where the model's ids end, whatever the order of the keys. */
 slm_status slm_hf_read_json(struct slm_hf_tokenizer *t, struct slm_str text)
 {
     /* The steps are too many for the stack of a small thread. */

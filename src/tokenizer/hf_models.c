@@ -11,10 +11,11 @@
 #include "base/utf8.h"
 #include "tokenizer/hf.h"
 
-/* ---- protobuf --------------------------------------------------------------------------------------------------- */
+/* ---- protobuf ---------------------------------------------------------------------------------------------------- */
 
 struct field { uint32_t number; uint64_t value; struct slm_str bytes; }; /* value of numbers, bytes of the rest */
 
+/* Seven bits a byte, lowest first; at most ten bytes. Moves *in behind it. */
 static bool read_varint(struct slm_str *in, uint64_t *out)
 {
     *out = 0;
@@ -34,7 +35,8 @@ static uint64_t little_endian(const char *p, unsigned n)
     return v;
 }
 
-/* False when the message is damaged. */
+/* The next field of a message; moves *in behind it. Number and wire type share a key; lengths are checked against what
+ * is left. False when the message is damaged, or uses groups, which this format never had. */
 static bool read_field(struct slm_str *in, struct field *out)
 {
     uint64_t key, n = 0;
@@ -55,8 +57,9 @@ static bool read_field(struct slm_str *in, struct field *out)
     return true;
 }
 
-/* ---- SentencePiece ------------------------------------------------------------------------------------------------ */
+/* ---- SentencePiece ----------------------------------------------------------------------------------------------- */
 
+/* at: the first byte that could not be read. */
 static slm_status damaged(const struct slm_hf_tokenizer *t, struct slm_str file, const char *at)
 {
     return slm_fail(t->error, SLM_ERR_FORMAT, t->where, "the SentencePiece model is damaged before byte %zu",
@@ -72,7 +75,8 @@ static slm_status unescape_spaces(struct slm_hf_tokenizer *t, struct slm_str *te
     return SLM_OK;
 }
 
-static slm_status read_piece(struct slm_hf_tokenizer *t, struct slm_str file, struct slm_str message, bool *bytes)
+/* One piece: text, score, type. Ids count pieces. */
+static slm_status read_piece(struct slm_hf_tokenizer *t, struct slm_str file, struct slm_str message)
 {
     struct slm_str text = {0};
     float score = 0;
@@ -91,12 +95,12 @@ static slm_status read_piece(struct slm_hf_tokenizer *t, struct slm_str file, st
                         (unsigned long long)type);
     if (type == SLM_TOKEN_USER_DEFINED) SLM_TRY(unescape_spaces(t, &text));
     if (type == SLM_TOKEN_UNKNOWN && t->source.unk < 0) t->source.unk = (int32_t)id;
-    *bytes |= type == SLM_TOKEN_BYTE;
     SLM_TRY(slm_hf_put(t, (int64_t)id, text, (enum slm_token_type)type));
     t->scores[id] = score;
     return SLM_OK;
 }
 
+/* Field numbers of ModelProto and TrainerSpec, and the one value of model_type that this reader takes. */
 enum { TRAINER = 2, NORMALIZER = 3, MODEL_TYPE = 3, BPE = 2, BOS = 41, EOS = 42 };
 
 /* Ids are int32 in the file: -1 has ten bytes. */
@@ -105,6 +109,7 @@ static int32_t id_of(const struct slm_hf_tokenizer *t, uint64_t value)
     return value < t->n ? (int32_t)value : -1;
 }
 
+/* Read after the pieces, because it speaks of their ids. */
 static slm_status read_trainer(struct slm_hf_tokenizer *t, struct slm_str file, struct slm_str message)
 {
     static const char *const names[] = {"?", "Unigram", "BPE", "word", "char"};
@@ -118,12 +123,14 @@ static slm_status read_trainer(struct slm_hf_tokenizer *t, struct slm_str file, 
         if (f.number == EOS) eos = id_of(t, f.value);
     }
     if (type != BPE)
-        return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where, "the SentencePiece model is of type %s; BPE is supported",
+        return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where,
+                        "the SentencePiece model is of type %s; BPE is supported",
                         names[type < sizeof names / sizeof *names ? type : 0]);
     t->source.bos = bos, t->source.eos = eos;
     return SLM_OK;
 }
 
+/* Llama's normalizer does nothing but the space in front. */
 static slm_status read_normalizer(struct slm_hf_tokenizer *t, struct slm_str file, struct slm_str message)
 {
     bool prefix = true, squeeze = true, escape = true, table = false; /* the format's defaults */
@@ -143,14 +150,14 @@ static slm_status read_normalizer(struct slm_hf_tokenizer *t, struct slm_str fil
     return SLM_OK;
 }
 
+/* ModelProto: pieces, then the two specifications, in any order; the last of equal ones counts, as protobuf says. */
 slm_status slm_hf_read_sentencepiece(struct slm_hf_tokenizer *t, struct slm_str file)
 {
     struct slm_str rest = file, trainer = {0}, normalizer = {0};
     struct field f;
-    bool bytes = false;
     while (rest.len) {
         if (!read_field(&rest, &f)) return damaged(t, file, rest.ptr);
-        if (f.number == 1) SLM_TRY(read_piece(t, file, f.bytes, &bytes));
+        if (f.number == 1) SLM_TRY(read_piece(t, file, f.bytes));
         if (f.number == TRAINER) trainer = f.bytes;
         if (f.number == NORMALIZER) normalizer = f.bytes;
     }
@@ -162,10 +169,11 @@ slm_status slm_hf_read_sentencepiece(struct slm_hf_tokenizer *t, struct slm_str 
     return SLM_OK;
 }
 
-/* ---- tiktoken ------------------------------------------------------------------------------------------------------- */
+/* ---- tiktoken ---------------------------------------------------------------------------------------------------- */
 
 enum { MAX_RANKED_BYTES = 512 }; /* of one token; the longest in use has 128 */
 
+/* -1: not a digit of base64. */
 static int base64_value(char c)
 {
     if (c >= 'A' && c <= 'Z') return c - 'A';
@@ -201,6 +209,7 @@ static slm_status spell(struct slm_hf_tokenizer *t, const unsigned char *bytes, 
     return out->ptr ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* "SGVsbG8= 9906". Nine digits are enough for every id and cannot overflow. */
 static slm_status read_line(struct slm_hf_tokenizer *t, struct slm_str line, size_t number)
 {
     unsigned char bytes[MAX_RANKED_BYTES + 3];

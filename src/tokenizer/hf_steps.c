@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * What a tokenizer.json's "normalizer" and "pre_tokenizer" mean. Both are trees of steps; the trees in use are lists.
  *
- * A pattern of a file is never compiled: it is compared with the ones known here, letter by letter, and stands for a row
- * of pretokenize.c that is linear and checked against Hugging Face tokenizers. So a hostile pattern costs nothing, and
- * an unknown one is refused with its text, not guessed. */
+ * A pattern of a file is never compiled: it is compared with the ones known here, letter by letter, and stands for a
+ * row of pretokenize.c that is linear and checked against Hugging Face tokenizers. So a hostile pattern costs nothing,
+ * and an unknown one is refused with its text, not guessed. */
 #include <stddef.h>
 #include "tokenizer/hf.h"
 
+/* Pieces that several patterns share, in the spelling of the files. */
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define TAIL "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define WORD "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
@@ -26,15 +27,16 @@ static const struct { const char *steps, *pre; } patterns[] = {
     {"R'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|"
      "\\s+(?!\\S)|\\s+\n", "dbrx"}, /* tiktoken's spelling of cl100k */
     {"R" CONTRACTIONS "|" WORD "|\\p{N}" TAIL "\n", "qwen2"},
-    {"R" CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-     "\\s+(?!\\S)|\\s+\n", "qwen35"},
+    {"R" CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|"
+     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+\n", "qwen35"},
     {"R" START UPPER "*" LOWER "+" CONTRACTIONS "?|" START UPPER "+" LOWER "*" CONTRACTIONS "?|\\p{N}{1,3}"
      SLASH_TAIL "\n", "gpt-4o"},
     {"R" START UPPER "*" LOWER "+|" START UPPER "+" LOWER "*|\\p{N}" SLASH_TAIL "\n", "tekken"},
 };
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
+/* Keys of all kinds of steps in one table: they do not collide, and a step has the few it needs. */
 #define AT(field) offsetof(struct slm_hf_step, field)
 static const struct { const char *key; size_t at; } texts[] = {
     {"type", AT(type)}, {"Regex", AT(regex)}, {"String", AT(string)}, {"content", AT(content)},
@@ -89,8 +91,9 @@ bool slm_hf_read_steps(struct slm_hf_tokenizer *t, struct slm_json *json, struct
     }
 }
 
-/* ---- meaning ------------------------------------------------------------------------------------------------------ */
+/* ---- meaning ----------------------------------------------------------------------------------------------------- */
 
+/* "In this form": the type may be known but not with these settings. */
 static slm_status unknown_step(const struct slm_hf_tokenizer *t, const char *kind, const struct slm_hf_step *step,
                                const char *known)
 {
@@ -105,8 +108,10 @@ static bool is_space_to_mark(const struct slm_hf_step *s)
     return slm_str_is(s->type, "Replace") && slm_str_is(s->string, " ") && slm_str_is(s->content, SLM_HF_MARK);
 }
 
+/* What was found on the way; which combinations make sense is decided at the end. */
 struct meaning { bool nfc, prepend, replace, byte_level, metaspace; };
 
+/* Other normalizers change text in ways that cannot be undone when decoding; none of the models here uses one. */
 static slm_status settle_normalizer(struct slm_hf_tokenizer *t, const struct slm_hf_steps *steps, struct meaning *m)
 {
     for (size_t i = 0; i < steps->n; i++) {
@@ -120,6 +125,7 @@ static slm_status settle_normalizer(struct slm_hf_tokenizer *t, const struct slm
     return SLM_OK;
 }
 
+/* Older files say add_prefix_space where newer ones have prepend_scheme. */
 static slm_status settle_metaspace(struct slm_hf_tokenizer *t, const struct slm_hf_step *s, struct meaning *m)
 {
     static const struct { const char *scheme; bool prefix; unsigned rules; } schemes[] = {
@@ -170,6 +176,7 @@ static slm_status settle_pre(struct slm_hf_tokenizer *t, const struct slm_hf_ste
     return SLM_OK;
 }
 
+/* The file's steps as one of the known rows, or an error that shows them. */
 static slm_status find_pattern(struct slm_hf_tokenizer *t, struct slm_str steps)
 {
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
@@ -178,8 +185,8 @@ static slm_status find_pattern(struct slm_hf_tokenizer *t, struct slm_str steps)
     char shown[128];
     slm_escape(shown, sizeof shown, steps);
     return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where,
-                    "the pre-tokenizer's pattern '%s' (%zu bytes) is not known; those of GPT-2, GPT-4, GPT-4o, Llama 3, "
-                    "Qwen, Tekken and SmolLM are", shown, steps.len);
+                    "the pre-tokenizer's pattern '%s' (%zu bytes) is not known; those of GPT-2, GPT-4, GPT-4o, Llama 3,"
+                    " Qwen, Tekken and SmolLM are", shown, steps.len);
 }
 
 slm_status slm_hf_settle_steps(struct slm_hf_tokenizer *t, const struct slm_hf_steps *normalizer,
@@ -192,6 +199,7 @@ slm_status slm_hf_settle_steps(struct slm_hf_tokenizer *t, const struct slm_hf_s
     for (size_t i = 0; i < pre->n && status == SLM_OK; i++) status = settle_pre(t, &pre->list[i], &m, &steps);
     if (status == SLM_OK) status = slm_buf_status(&steps, t->where, t->error);
     if (status != SLM_OK) goto out;
+    /* Bytes spelled in an alphabet, or spaces spelled U+2581: a vocabulary has one or the other. */
     if (m.byte_level && !m.prepend && !m.replace && !m.metaspace) {
         t->source.model = "gpt2";
         t->source.nfc = m.nfc;
@@ -200,8 +208,8 @@ slm_status slm_hf_settle_steps(struct slm_hf_tokenizer *t, const struct slm_hf_s
         t->source.model = "llama-merges";
         t->source.add_space_prefix |= m.prepend;
     } else {
-        status = slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where, "this combination of normalizer and pre-tokenizer is "
-                          "not supported; ByteLevel, or spaces written as U+2581, are");
+        status = slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where, "this combination of normalizer and pre-tokenizer"
+                          " is not supported; ByteLevel, or spaces written as U+2581, are");
     }
 out:
     slm_buf_release(&steps);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * The tokenizer as others see it: opening, encoding around special tokens, decoding, and questions about tokens.
  *
- * What a model of tokenization does is in spm.c and bpe.c; where the data comes from is in from_gguf.c and from_hf.c. */
+ * What a model of tokenization does is in spm.c and bpe.c; where the data comes from is in from_gguf.c and
+ * from_hf.c. */
 #include "base/os.h"
 #include "tokenizer/internal.h"
 
 /* By the names that GGUF files use. */
-static const struct slm_token_model *const models[] = {&slm_token_model_spm, &slm_token_model_merges, &slm_token_model_bpe};
+static const struct slm_token_model *const models[] = {&slm_token_model_spm, &slm_token_model_merges,
+                                                      &slm_token_model_bpe};
 
 /* What does not depend on the model. Single tokens are checked where they are read. */
 static slm_status check_source(const struct slm_tokenizer_source *source, struct slm_error *error)
@@ -51,7 +53,8 @@ slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct s
         if (strcmp(models[i]->name, source->model) == 0) model = models[i];
     if (!model)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, source->where,
-                        "the tokenizer model '%.40s' is not known; known are llama, llama-merges and gpt2", source->model);
+                        "the tokenizer model '%.40s' is not known; known are llama, llama-merges and gpt2",
+                        source->model);
     SLM_TRY(check_source(source, error));
     struct slm_tokenizer *t = slm_alloc(1, sizeof *t, source->where, error);
     if (!t) return SLM_ERR_MEMORY;

@@ -3,7 +3,7 @@
  *
  * FILE may be the folder of a Hugging Face tokenizer, too.
  *
- *   slm_test_tokenize FILE.gguf [--parse-special] [--add-special]   batches on stdin, answers on stdout, both little-endian:
+ *   slm_test_tokenize FILE [--parse-special] [--add-special]   batches on stdin, answers on stdout, both little-endian:
  *       in:  u32 number of texts, then for each u32 bytes and the text;   out: for each u32 count and i32 ids
  *   slm_test_tokenize FILE.gguf --bench TEXT        MB/s of encoding that file, and the time to open the vocabulary.
  *       Both in CPU time, so that a busy machine does not count against it. */
