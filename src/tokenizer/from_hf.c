@@ -235,6 +235,7 @@ static slm_status each_key(struct folder *f, const char *name, bool (*read_value
 
 /* ---- putting it together ----------------------------------------------------------------------------------------- */
 
+/* The tokens themselves, from the first of the files that is there. */
 static slm_status read_vocabulary(struct folder *f)
 {
     struct slm_str file = {0};
