@@ -10,7 +10,7 @@ export PROMPT
 RUN     = python3 tests/run.py
 
 .DEFAULT_GOAL := all
-.PHONY: all run check test soak tidy units e2e asan ubsan tsan clang arm64 fuzz bench install clean help \
+.PHONY: all oracle run check test soak tidy units e2e asan ubsan tsan clang arm64 fuzz bench install clean help \
         setup setup-test setup-all
 
 all: setup ## build build/slm (the default)
@@ -50,6 +50,11 @@ arm64: setup-test ## cross-build for aarch64 and run its tests under qemu
 fuzz: setup-test ## fuzz one parser under ASan+UBSan: make fuzz T=gguf S=60 (all of them without T)
 	@tools/setup.sh clang
 	@$(RUN) fuzz $(if $(T),--only $(T)) --seconds $(S)
+
+oracle: all ## random models of every family against Hugging Face transformers (installs PyTorch; N=200 SEED=1)
+	@test -x build/oracle-venv/bin/python || python3 -m venv build/oracle-venv
+	@build/oracle-venv/bin/pip install -q -r tests/oracle/requirements.txt
+	@build/oracle-venv/bin/python tests/oracle/oracle.py build/slm --models $(or $(N),200) --seed $(or $(SEED),1)
 
 bench: all ## measure speed with the built-in model, or M=model.gguf
 	@build/slm bench $(M)

@@ -109,6 +109,11 @@ struct slm_chat_message {
  * (slm_free). */
 slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
                            bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error);
+/* Renders and encodes: the template's own marks become special tokens, while text of special tokens inside a message
+ * stays text, so that no user can forge a turn. BOS comes first where the model asks for it, once. Returns owned *ids
+ * (slm_free). */
+slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
+                           bool add_generation_prompt, int32_t **ids, size_t *n_ids, struct slm_error *error);
 void slm_free(void *memory);
 
 /* ---- session ----------------------------------------------------------------------------------------------- */
@@ -179,7 +184,7 @@ enum slm_stop_reason { SLM_STOP_NONE = 0, SLM_STOP_EOG, SLM_STOP_STRING, SLM_STO
                        SLM_STOP_CALLBACK };
 
 /* A piece of text that is whole UTF-8 (a split character is held back until complete; bytes that never become
- * UTF-8 are passed as U+FFFD). Return false to stop. */
+ * UTF-8 are passed as U+FFFD). Called for every token, with 0 bytes when it brings none yet. Return false to stop. */
 typedef bool (*slm_text_fn)(void *user, const char *text, size_t n_bytes);
 
 struct slm_generate_params {

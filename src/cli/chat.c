@@ -114,7 +114,7 @@ static slm_status encode_conversation(struct slm_chat *chat, int32_t **ids, size
     if (!all) return SLM_ERR_MEMORY;
     if (chat->system) all[0] = (struct slm_chat_message){"system", chat->system};
     memcpy(all + (n - chat->n_messages), chat->messages, chat->n_messages * sizeof *all);
-    slm_status status = slm_cli_encode_chat(chat->model, all, n, ids, n_ids, error);
+    slm_status status = slm_chat_encode(chat->model, all, n, true, ids, n_ids, error);
     slm_release(all);
     return status;
 }

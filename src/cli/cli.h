@@ -82,8 +82,6 @@ void slm_cli_sampling_defaults(const struct slm_model *model, struct slm_samplin
 slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, unsigned flags, int32_t **ids,
                             size_t *n_ids, struct slm_error *error);
 /* Tokens of a conversation as the model's template writes it, up to where the answer begins; returns owned *ids. */
-slm_status slm_cli_encode_chat(const struct slm_model *model, const struct slm_chat_message *messages, size_t n,
-                               int32_t **ids, size_t *n_ids, struct slm_error *error);
 /* The text of one token with its spaces, special ones too; empty when the model has no tokenizer. Borrowed. */
 struct slm_str slm_cli_piece(const struct slm_model *model, int32_t id);
 /* Numbers between spaces or commas, each a token id below n_vocab; returns owned *ids (slm_release). */

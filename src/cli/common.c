@@ -188,19 +188,6 @@ slm_status slm_cli_tokenize(const struct slm_model *model, struct slm_str text, 
     }
 }
 
-/* The template writes BOS itself where the model wants one, and its own marks must become special tokens. */
-slm_status slm_cli_encode_chat(const struct slm_model *model, const struct slm_chat_message *messages, size_t n,
-                               int32_t **ids, size_t *n_ids, struct slm_error *error)
-{
-    char *rendered;
-    size_t rendered_bytes;
-    SLM_TRY(slm_chat_render(model, messages, n, true, &rendered, &rendered_bytes, error));
-    slm_status status = slm_cli_tokenize(model, (struct slm_str){rendered, rendered_bytes},
-                                         SLM_TOKENIZE_PARSE_SPECIAL, ids, n_ids, error);
-    slm_free(rendered);
-    return status;
-}
-
 /* Not slm_detokenize: that decodes whole texts, so it drops the space in front of a first word. */
 struct slm_str slm_cli_piece(const struct slm_model *model, int32_t id)
 {

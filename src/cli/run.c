@@ -93,7 +93,7 @@ static slm_status encode_message(struct run *run, struct slm_error *error)
                         "a message cannot hold a NUL character; --raw takes any bytes");
     if (run->options->system) messages[n++] = (struct slm_chat_message){"system", run->options->system};
     messages[n++] = (struct slm_chat_message){"user", run->prompt.data ? run->prompt.data : ""};
-    return slm_cli_encode_chat(run->model, messages, n, &run->ids, &run->n_ids, error);
+    return slm_chat_encode(run->model, messages, n, true, &run->ids, &run->n_ids, error);
 }
 
 /* As a chat where that is possible and wanted, else as the beginning of a text with BOS as the model file asks. An

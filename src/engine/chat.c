@@ -1,20 +1,81 @@
 /* SPDX-License-Identifier: MIT
- * From chat messages to a prompt: the model's template, fed as JSON. */
+ * From chat messages to a prompt: the model's template, fed as JSON, and the prompt's tokens.
+ *
+ * What a user types must not become the marks that separate turns. So wherever a message spells a control token, a
+ * guard (tokenizer.h) goes behind its first character before the template sees it: templates treat the message as
+ * ever, the tokenizer finds no control token there and drops the guard. Deliberately not here: which template a model
+ * has (model_open.c), tools and thinking (they come with serving). */
 #include "base/os.h"
 #include "model/model.h"
 #include "template/template.h"
 
-static bool messages_to_json(const struct slm_chat_message *messages, size_t n, struct slm_buf *json)
+/* Marks behind[i] where a guard must follow byte i: after the first character of each control token in the text. */
+static void find_forgeries(const struct slm_tokenizer *tokenizer, struct slm_str text, unsigned char *behind)
 {
+    for (size_t id = 0; id < slm_tokenizer_n_vocab(tokenizer); id++) {
+        if (slm_tokenizer_type(tokenizer, (int32_t)id) != SLM_TOKEN_CONTROL) continue;
+        const struct slm_str token = slm_tokenizer_piece(tokenizer, (int32_t)id, true);
+        if (token.len < 2) continue; /* one byte has no inside for a guard, and separates no turns */
+        size_t first = 1; /* bytes of its first character */
+        while (first < token.len && ((unsigned char)token.ptr[first] & 0xC0) == 0x80) first++;
+        const char *end = text.ptr + text.len, *hit = text.ptr;
+        while ((hit = memmem(hit, (size_t)(end - hit), token.ptr, token.len)) != NULL) {
+            behind[(size_t)(hit - text.ptr) + first - 1] = 1;
+            hit += token.len;
+        }
+    }
+}
+
+/* The message without guards of its own: they are no characters, and dropping one later could make a token. */
+static void drop_guards(struct slm_str text, struct slm_buf *out)
+{
+    enum { GUARD = sizeof SLM_TOKENIZER_GUARD - 1 };
+    for (const char *hit; (hit = memmem(text.ptr, text.len, SLM_TOKENIZER_GUARD, GUARD)) != NULL;) {
+        const size_t n = (size_t)(hit - text.ptr);
+        slm_buf_add(out, text.ptr, n);
+        text = (struct slm_str){hit + GUARD, text.len - n - GUARD};
+    }
+    slm_buf_add_str(out, text);
+}
+
+/* Appends the message's text with a guard in every control token it spells. */
+static slm_status add_guarded(const struct slm_tokenizer *tokenizer, struct slm_str text, struct slm_buf *out,
+                              struct slm_error *error)
+{
+    struct slm_buf plain = {0};
+    drop_guards(text, &plain);
+    unsigned char *behind = slm_alloc(plain.len + 1, 1, "chat", error);
+    slm_status status = behind ? slm_buf_status(&plain, "chat", error) : SLM_ERR_MEMORY;
+    if (status == SLM_OK && plain.len) find_forgeries(tokenizer, (struct slm_str){plain.data, plain.len}, behind);
+    for (size_t i = 0; status == SLM_OK && i < plain.len; i++) {
+        slm_buf_add(out, plain.data + i, 1);
+        if (behind[i]) slm_buf_puts(out, SLM_TOKENIZER_GUARD);
+    }
+    slm_release(behind);
+    slm_buf_release(&plain);
+    return status == SLM_OK ? slm_buf_status(out, "chat", error) : status;
+}
+
+/* guard: the tokenizer whose control tokens are to be kept out of the messages; NULL leaves them as they are. */
+static slm_status messages_to_json(const struct slm_chat_message *messages, size_t n, const struct slm_tokenizer *guard,
+                                   struct slm_buf *json, struct slm_error *error)
+{
+    struct slm_buf content = {0};
+    slm_status status = SLM_OK;
     slm_buf_puts(json, "[");
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && status == SLM_OK; i++) {
+        slm_buf_clear(&content);
+        if (guard) status = add_guarded(guard, slm_str(messages[i].content), &content, error);
         slm_buf_puts(json, i ? ",{\"role\":" : "{\"role\":");
         slm_buf_add_json_string(json, slm_str(messages[i].role));
         slm_buf_puts(json, ",\"content\":");
-        slm_buf_add_json_string(json, slm_str(messages[i].content));
+        slm_buf_add_json_string(json,
+                                guard ? (struct slm_str){content.data, content.len} : slm_str(messages[i].content));
         slm_buf_puts(json, "}");
     }
-    return slm_buf_puts(json, "]");
+    slm_buf_puts(json, "]");
+    slm_buf_release(&content);
+    return status == SLM_OK ? slm_buf_status(json, "chat", error) : status;
 }
 
 /* Text of a special token as a NUL-terminated string in *out; NULL stays NULL for -1. */
@@ -24,38 +85,90 @@ static const char *special_text(const struct slm_tokenizer *tokenizer, int32_t i
     return slm_buf_add_str(out, slm_tokenizer_piece(tokenizer, id, true)) ? out->data : NULL;
 }
 
-slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error)
+/* Appends the prompt to *text. A template is parsed anew each time: it is short beside the prompt it makes, and a model
+ * stays immutable. */
+static slm_status render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
+                         bool add_generation_prompt, const struct slm_tokenizer *guard, struct slm_buf *text,
+                         struct slm_error *error)
 {
-    const char *where = slm_gguf_name(model->gguf);
     if (!model->chat_template)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, where, "the model has no chat template");
-    struct slm_buf json = {0}, bos = {0}, eos = {0}, text = {0};
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf), "the model has no chat template");
+    struct slm_buf json = {0}, bos = {0}, eos = {0};
     struct slm_template *tmpl = NULL;
-    messages_to_json(messages, n_messages, &json);
-    slm_status status = slm_buf_status(&json, "chat", error);
+    slm_status status = messages_to_json(messages, n_messages, guard, &json, error);
     if (status == SLM_OK) status = slm_template_parse(slm_str(model->chat_template), "chat template", &tmpl, error);
     if (status == SLM_OK) {
         const struct slm_template_args args = {
             .messages_json = json.data, .add_generation_prompt = add_generation_prompt,
             .bos_token = special_text(model->tokenizer, slm_tokenizer_bos(model->tokenizer), &bos),
             .eos_token = special_text(model->tokenizer, slm_tokenizer_eos(model->tokenizer), &eos)};
-        status = slm_template_render(tmpl, &args, NULL, &text, error);
-    }
-    if (status == SLM_OK) {
-        if (!text.data) slm_buf_puts(&text, "");
-        *out = slm_alloc(text.len + 1, 1, "chat", error);
-        if (*out) {
-            if (text.len) memcpy(*out, text.data, text.len);
-            *out_bytes = text.len;
-        } else {
-            status = SLM_ERR_MEMORY;
-        }
+        status = slm_template_render(tmpl, &args, NULL, text, error);
     }
     slm_template_free(tmpl);
     slm_buf_release(&json);
     slm_buf_release(&bos);
     slm_buf_release(&eos);
+    return status;
+}
+
+slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
+                           bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error)
+{
+    struct slm_buf text = {0};
+    slm_status status = render(model, messages, n_messages, add_generation_prompt, NULL, &text, error);
+    if (status == SLM_OK) slm_buf_puts(&text, ""); /* an empty prompt is a string too */
+    if (status == SLM_OK) status = slm_buf_status(&text, "chat", error);
+    if (status != SLM_OK) {
+        slm_buf_release(&text);
+        return status;
+    }
+    *out = text.data;
+    *out_bytes = text.len;
+    return SLM_OK;
+}
+
+/* Does the tokenizer put BOS before a text? An empty one shows. */
+static bool wants_bos(const struct slm_tokenizer *tokenizer)
+{
+    int32_t ids[2];
+    size_t n = 0;
+    return slm_tokenizer_bos(tokenizer) >= 0 &&
+           slm_tokenizer_encode(tokenizer, "", 0, SLM_TOKENIZE_ADD_SPECIAL, ids, 2, &n, NULL) == SLM_OK && n > 0 &&
+           ids[0] == slm_tokenizer_bos(tokenizer);
+}
+
+/* text -> *ids, with room for BOS in front. */
+static slm_status encode(const struct slm_tokenizer *tokenizer, struct slm_str text, int32_t **ids, size_t *n_ids,
+                         struct slm_error *error)
+{
+    const unsigned flags = SLM_TOKENIZE_PARSE_SPECIAL | SLM_TOKENIZE_GUARDED;
+    size_t n = 0;
+    SLM_TRY(slm_tokenizer_encode(tokenizer, text.ptr, text.len, flags, NULL, 0, &n, error));
+    int32_t *all = slm_alloc(n + 1, sizeof *all, "chat", error);
+    if (!all) return SLM_ERR_MEMORY;
+    const slm_status status = slm_tokenizer_encode(tokenizer, text.ptr, text.len, flags, all + 1, n, &n, error);
+    if (status != SLM_OK) {
+        slm_release(all);
+        return status;
+    }
+    /* Most templates write BOS themselves; a second one would be noise. */
+    const bool add = wants_bos(tokenizer) && !(n > 0 && all[1] == slm_tokenizer_bos(tokenizer));
+    if (add) all[0] = slm_tokenizer_bos(tokenizer);
+    else memmove(all, all + 1, n * sizeof *all);
+    *ids = all;
+    *n_ids = n + add;
+    return SLM_OK;
+}
+
+slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
+                           bool add_generation_prompt, int32_t **ids, size_t *n_ids, struct slm_error *error)
+{
+    if (!model->tokenizer)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf), "the file has no tokenizer");
+    struct slm_buf text = {0};
+    slm_status status = render(model, messages, n_messages, add_generation_prompt, model->tokenizer, &text, error);
+    if (status == SLM_OK)
+        status = encode(model->tokenizer, (struct slm_str){text.len ? text.data : "", text.len}, ids, n_ids, error);
     slm_buf_release(&text);
     return status;
 }

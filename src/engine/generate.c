@@ -22,7 +22,6 @@ static double seconds_since(uint64_t start_ns) { return (double)(slm_os()->now_n
 /* The first n held bytes go to the callback. */
 static bool pass_on(struct stream *s, size_t n)
 {
-    if (n == 0) return true;
     const bool go_on = !s->params->on_text || s->params->on_text(s->params->user, s->held, n);
     s->n_held -= n;
     memmove(s->held, s->held + n, s->n_held);
@@ -66,6 +65,23 @@ static enum slm_stop_reason take_text(struct stream *s, size_t n_new)
     return pass_on(s, s->n_held - maybe_stop(s)) ? SLM_STOP_NONE : SLM_STOP_CALLBACK;
 }
 
+/* Text of a token where it stands. Only the first after the prompt may differ from its piece: a space that begins a
+ * text is no text (the tokenizer knows which). Returns the bytes put behind the held text. */
+static size_t feed(struct slm_session *session, struct stream *s, int32_t id, bool first)
+{
+    const struct slm_tokenizer *tokenizer = session->model->tokenizer;
+    struct slm_str piece = slm_tokenizer_piece(tokenizer, id, false);
+    if (first && session->n_past > 0 && piece.len > 0) {
+        const int32_t pair[2] = {session->tokens[session->n_past - 1], id};
+        size_t before = 0, both = 0;
+        if (slm_tokenizer_decode(tokenizer, pair, 1, false, NULL, 0, &before, NULL) == SLM_OK &&
+            slm_tokenizer_decode(tokenizer, pair, 2, false, NULL, 0, &both, NULL) == SLM_OK &&
+            both - before + 1 == piece.len)
+            piece = (struct slm_str){piece.ptr + 1, piece.len - 1};
+    }
+    return slm_detok_feed(&s->detok, piece, s->held + s->n_held);
+}
+
 static slm_status loop(struct slm_session *session, struct stream *s, struct slm_generate_result *result,
                        struct slm_error *error)
 {
@@ -90,8 +106,7 @@ static slm_status loop(struct slm_session *session, struct stream *s, struct slm
         }
         result->n_generated++;
         if (tokenizer)
-            result->stop_reason = take_text(s, slm_detok_feed(&s->detok, slm_tokenizer_piece(tokenizer, id, false),
-                                                              s->held + s->n_held));
+            result->stop_reason = take_text(s, feed(session, s, id, result->n_generated == 1));
         SLM_TRY(slm_session_eval(session, &id, 1, error));
     }
     if (result->stop_reason != SLM_STOP_STRING && result->stop_reason != SLM_STOP_CALLBACK) {

@@ -80,6 +80,25 @@ void slm_tokenizer_free(struct slm_tokenizer *t)
     slm_release(t);
 }
 
+/* Ordinary text goes to the model, without the guards that kept it ordinary. */
+static slm_status encode_text(struct slm_encoder *e, struct slm_str text, unsigned flags, bool first)
+{
+    enum { GUARD = sizeof SLM_TOKENIZER_GUARD - 1 };
+    const char *guard = flags & SLM_TOKENIZE_GUARDED ? memmem(text.ptr, text.len, SLM_TOKENIZER_GUARD, GUARD) : NULL;
+    if (!guard) return e->tokenizer->model->encode(e, text, first);
+    struct slm_buf plain = {0};
+    for (struct slm_str rest = text;; guard = memmem(rest.ptr, rest.len, SLM_TOKENIZER_GUARD, GUARD)) {
+        const size_t n = guard ? (size_t)(guard - rest.ptr) : rest.len;
+        slm_buf_add(&plain, rest.ptr, n);
+        if (!guard) break;
+        rest = (struct slm_str){guard + GUARD, rest.len - n - GUARD};
+    }
+    slm_status status = slm_buf_status(&plain, "tokenize", e->error);
+    if (status == SLM_OK) status = e->tokenizer->model->encode(e, (struct slm_str){plain.data, plain.len}, first);
+    slm_buf_release(&plain);
+    return status;
+}
+
 /* Text between special tokens goes to the model; special tokens go straight out. */
 static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigned flags)
 {
@@ -91,7 +110,8 @@ static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigne
         size_t end = text.len;
         const size_t stop = slm_specials_next(&t->specials, &t->vocab, text, at, flags & SLM_TOKENIZE_PARSE_SPECIAL,
                                               &id, &end);
-        if (stop > at) SLM_TRY(t->model->encode(e, (struct slm_str){text.ptr + at, stop - at}, first));
+        /* What lies before the special token, or all that is left. */
+        if (stop > at) SLM_TRY(encode_text(e, (struct slm_str){text.ptr + at, stop - at}, flags, first));
         first = id >= 0 && !(t->space_prefix & SLM_SPACE_ONCE);
         if (id >= 0) slm_encoder_push(e, id);
         at = id >= 0 ? end : text.len;

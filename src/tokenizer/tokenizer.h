@@ -68,7 +68,13 @@ slm_status slm_tokenizer_from_hf(const char *folder, size_t n_vocab, struct slm_
                                  struct slm_error *error);
 void slm_tokenizer_free(struct slm_tokenizer *tokenizer);
 
-/* flags: enum slm_tokenize_flags of slm.h. Same measuring rule as slm_tokenize; never more than 3 * bytes + 3 ids. */
+/* A further flag of encode, for prompts made by templates: the noncharacter U+FDD0 (SLM_TOKENIZER_GUARD) in the text is
+ * dropped after special tokens have been looked for. Put inside user text that spells a special token, it keeps that
+ * text from becoming one, and leaves no other trace. */
+#define SLM_TOKENIZE_GUARDED 4u
+#define SLM_TOKENIZER_GUARD "\xEF\xB7\x90"
+/* flags: enum slm_tokenize_flags of slm.h, and the one above. Same measuring rule as slm_tokenize; never more than 3
+ * * bytes + 3 ids. */
 slm_status slm_tokenizer_encode(const struct slm_tokenizer *tokenizer, const char *text, size_t bytes, unsigned flags,
                                 int32_t *ids, size_t cap, size_t *n_ids, struct slm_error *error);
 /* Bytes of one token as they appear in text (for "llama" models U+2581 is a space; byte tokens are their byte;

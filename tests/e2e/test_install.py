@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What `make install` leaves behind: a program outside of this repository can be built with it, in C and in C++, and the
-installed command carries the hardening that the build promises."""
+"""What `make install` leaves behind: a program outside of this repository can be built with it, in C and in C++, and
+the installed command carries the hardening that the build promises."""
 import os
 import shlex
 import shutil
@@ -25,7 +25,8 @@ int main(void)
 
 
 def run(*command, **more):
-    return subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True, timeout=120, **more).stdout
+    command = [str(c) for c in command]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, **more).stdout
 
 
 @pytest.fixture(scope="module")

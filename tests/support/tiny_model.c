@@ -106,6 +106,8 @@ static void write_tokenizer(struct writer *w)
     ok(slm_gguf_write_array(w->gguf, "tokenizer.ggml.token_type", SLM_GGUF_I32, types, TINY_VOCAB, &error), &error);
     ok(slm_gguf_write_i64(w->gguf, "tokenizer.ggml.bos_token_id", SLM_GGUF_U32, 1, &error), &error);
     ok(slm_gguf_write_i64(w->gguf, "tokenizer.ggml.eos_token_id", SLM_GGUF_U32, 2, &error), &error);
+    if (w->spec->chat_template)
+        ok(slm_gguf_write_str(w->gguf, "tokenizer.chat_template", slm_str(w->spec->chat_template), &error), &error);
 }
 
 typedef void (*tensor_fn)(struct writer *w, const char *name, uint64_t n_in, uint64_t n_out);

@@ -21,6 +21,7 @@ struct tiny_spec {
     uint64_t seed;
     const struct tiny_override *overrides; /* [n_overrides] */
     size_t n_overrides;
+    const char *chat_template; /* NULL: none */
     const char *skip_tensor;  /* this one is not written */
     const char *wrong_tensor; /* this one gets a dimension more than it should */
 };

@@ -34,6 +34,7 @@ RANK_EXCEPTIONS = {
 }
 
 MAX_LINE = 120
+MAX_LINE_TEST_CASE = 160 # a row of test data that quotes its input and what must come out is one thought
 MAX_FILE = 1000  # lines outside of tables
 MAX_FUNCTION = 70
 MAX_FUNCTION_KERNEL = 150  # src/kernel: unrolled loops read better whole
@@ -249,8 +250,10 @@ def check_function_length(tree):
 def check_line_length(tree):
     """No line is longer than 120 characters."""
     for name, number, line in tree.lines(SOURCES):
-        if len(line) > MAX_LINE and "tests/data/" not in name:
-            yield Finding(name, number, f"{len(line)} characters, allowed {MAX_LINE}: break the line")
+        is_case = name.startswith("tests/") and re.search(r"[\"'].*[\"']", line)
+        limit = MAX_LINE_TEST_CASE if is_case else MAX_LINE
+        if len(line) > limit:
+            yield Finding(name, number, f"{len(line)} characters, allowed {limit}: break the line")
 
 
 def check_banned(tree):
@@ -397,7 +400,8 @@ SAMPLES = {
     check_function_length: [
         ({"src/base/a.c": LICENCE + "static int f(int (*g)(int))\n{\n" + "g(1);\n" * 70 + "}\n"}, "f has"),
         ({"src/kernel/a.c": LICENCE + "struct s *f(void) {\n" + "g();\n" * 150 + "}\n"}, "150")],
-    check_line_length: [({"src/base/a.c": LICENCE + "// " + "x" * 118 + "\n"}, "121")],
+    check_line_length: [({"src/base/a.c": LICENCE + "// " + "x" * 118 + "\n"}, "121"),
+                        ({"tests/unit/test_a.c": LICENCE + '{"' + "x" * 157 + '"},\n'}, "162")],
     check_banned: [({"src/cli/a.c": LICENCE + "void f(void) { strcpy(a, b); }\n"}, "strcpy"),
                    ({"tests/unit/test_a.c": LICENCE + "int x = atoi(y);\n"}, "atoi"),
                    ({"src/engine/a.c": LICENCE + 'const char *x = getenv("X");\n'}, "getenv"),
