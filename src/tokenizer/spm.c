@@ -101,7 +101,7 @@ static slm_status spm_encode(struct slm_encoder *e, struct slm_str text, bool fi
 {
     struct slm_str all;
     const struct slm_tokenizer *t = e->tokenizer;
-    const bool spaced = text.ptr[0] == ' ' || (text.len >= 3 && memcmp(text.ptr, MARK, 3) == 0);
+    const bool spaced = (text.len && text.ptr[0] == ' ') || (text.len >= 3 && memcmp(text.ptr, MARK, 3) == 0);
     const bool prefix = first && t->add_space_prefix && !(spaced && t->space_prefix & SLM_SPACE_UNLESS_SPACE);
     SLM_TRY(normalise(e, text, prefix, &all));
     if (!t->words_at_spaces) return slm_encoder_word(e, all);
