@@ -123,8 +123,8 @@ static bool read_pair(struct file *f, struct slm_str *rule, size_t *cut)
     return true;
 }
 
-/* Strings "a b", or since 2024 pairs ["a", "b"], whose halves may hold spaces. Whether the halves are tokens is checked
- * where the rules become numbers (pairs.c). */
+/* Strings "a b", or since 2024 pairs ["a", "b"], whose halves may hold spaces. Rules about tokens
+ * that are not there are passed over where the rules become numbers (pairs.c). */
 static bool read_merges(struct file *f)
 {
     struct slm_hf_tokenizer *t = f->t;
