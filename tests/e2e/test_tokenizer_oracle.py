@@ -307,13 +307,14 @@ def test_special_tokens_of_phi3():
     compare(oracle, Tool(gguf, "--parse-special"), texts)
 
 
-# ---- folders: the same tokenizer.json in both programs -----------------------------------------------------------------
+# ---- folders: the same tokenizer.json in both programs -------------------------------------------------------
 
 MODELS = SHARED / "data" / "models"
 FOLDERS = ("phi-3", "tinystories-656k", "gpt-2", "llama-bpe", "qwen2", "gpt-4o", "dbrx", "qwen35", "tekken", "smollm")
 # What normal form C composes, reorders, or leaves alone.
 MARKS_AND_LETTERS = ["e", "a", " ", "\u0301", "\u0323", "\u0308", "\u0344", "\u1100", "\u1161", "\u11a8", "\uac00",
-                     "\u212b", "\u1ec7", "\u0f73", "\u212a", "\uf900", "\u00e9", "\U0001d160", "\u0958", "\u3099", "\u304b"]
+                     "\u212b", "\u1ec7", "\u0f73", "\u212a", "\uf900", "\u00e9", "\U0001d160",
+                     "\u0958", "\u3099", "\u304b"]
 
 
 @pytest.fixture(scope="module", params=FOLDERS)

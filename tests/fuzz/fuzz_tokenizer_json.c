@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Fuzzes the tokenizer files of a Hugging Face folder: the first byte picks the file that the rest is, beside fixed good
- * ones. Files are served from memory by a replaced OS seam. What is accepted must encode and decode without harm. */
+ * Fuzzes the tokenizer files of a Hugging Face folder: the first byte picks the file that the rest is, beside a
+ * fixed good one. Files are served from memory by a replaced OS seam. What is accepted must encode and decode without
+ * harm. */
 #include "base/os.h"
 #include "tokenizer/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const names[] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "generation_config.json",
-                                    "added_tokens.json"};
+static const char *const names[] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+                                    "generation_config.json", "added_tokens.json"};
 static const char good[] =
     "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{\"type\":\"BPE\",\"vocab\":"
     "{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]},\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true}]}";

@@ -69,7 +69,8 @@ static const char *ids_of(const struct slm_tokenizer *t, const char *text, unsig
     int32_t ids[64];
     size_t n = 0, used = 0;
     struct slm_error error = {0};
-    if (slm_tokenizer_encode(t, text, strlen(text), flags, ids, 64, &n, &error) != SLM_OK) fail_msg("%s", error.message);
+    if (slm_tokenizer_encode(t, text, strlen(text), flags, ids, 64, &n, &error) != SLM_OK)
+        fail_msg("%s", error.message);
     assert_true(n <= 64);
     shown[0] = 0;
     for (size_t i = 0; i < n; i++)
@@ -78,12 +79,15 @@ static const char *ids_of(const struct slm_tokenizer *t, const char *text, unsig
 }
 
 #define BOTH (SLM_TOKENIZE_ADD_SPECIAL | SLM_TOKENIZE_PARSE_SPECIAL)
-#define BYTES "\"a\":0,\"b\":1,\"\\u0120\":2,\"ab\":3,\"\xc4\xa0" "ab\":4,\"c\":5,\"bc\":6,\"\xc3\x83\":9,\"\xc2\xa9\":10"
+#define BYTES \
+    "\"a\":0,\"b\":1,\"\\u0120\":2,\"ab\":3,\"\xc4\xa0" "ab\":4,\"c\":5,\"bc\":6,\"\xc3\x83\":9,\"\xc2\xa9\":10"
 #define LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}"
 #define BYTE_MODEL \
     "{\"type\":\"BPE\",\"unk_token\":null,\"vocab\":{" BYTES "},\"merges\":[\"b c\",[\"a\",\"b\"],\"\xc4\xa0 ab\"]}"
 #define ADDED \
     "[{\"id\":7,\"content\":\"<s>\",\"special\":true},{\"id\":8,\"content\":\"<t>\",\"lstrip\":true,\"rstrip\":true}]"
+
+#define FILE_WITH(more) "{\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL "," more "}"
 
 static void byte_level(void **state)
 {
@@ -91,8 +95,8 @@ static void byte_level(void **state)
     /* The model stands last, though added tokens need its ids; the post-processor is a sequence, as Llama 3's is. */
     struct slm_tokenizer *t = open_json(
         "{\"added_tokens\":" ADDED ",\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":" LEVEL ",\"post_processor\":"
-        "{\"type\":\"Sequence\",\"processors\":[" LEVEL ",{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
-        "{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\"}}],\"pair\":[{\"SpecialToken\":{\"id\":\"?\"}}],"
+        "{\"type\":\"Sequence\",\"processors\":[" LEVEL ",{\"type\":\"TemplateProcessing\","
+        "\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\"}}],\"pair\":[{\"SpecialToken\":{\"id\":\"?\"}}],"
         "\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[7]}}}]},\"model\":" BYTE_MODEL "}");
     assert_string_equal(ids_of(t, "abc ab", 0), "0 6 4"); /* b c is the earlier rule */
     assert_string_equal(ids_of(t, "abc ab", BOTH), "7 0 6 4");
@@ -109,7 +113,7 @@ static void byte_level(void **state)
     slm_tokenizer_free(t);
 }
 
-/* E with acute, as one character, is the bytes C3 89: in the alphabet U+00C3 and U+0122+... so its ids tell the form. */
+/* The bytes of one form of an accented e are tokens, those of the other form too: the ids tell which form it was. */
 static void normal_form_c(void **state)
 {
     (void)state;
@@ -128,7 +132,8 @@ static void normal_form_c(void **state)
 }
 
 #define SPM_VOCAB \
-    "\"<unk>\":0,\"<s>\":1,\"" MARK "\":2,\"a\":3,\"b\":4,\"" MARK "a\":5,\"ab\":6,\"<0xC3>\":7,\"<0xA9>\":8,\"a" MARK "\":9"
+    "\"<unk>\":0,\"<s>\":1,\"" MARK "\":2,\"a\":3,\"b\":4,\"" MARK "a\":5,\"ab\":6,\"<0xC3>\":7,\"<0xA9>\":8," \
+    "\"a" MARK "\":9"
 #define SPM_MODEL(merges) \
     "{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true,\"byte_fallback\":true,\"vocab\":{" SPM_VOCAB \
     "},\"merges\":[" merges "]}"
@@ -149,7 +154,8 @@ static void like_sentencepiece(void **state)
     assert_string_equal(ids_of(t, "b<s>b", SLM_TOKENIZE_PARSE_SPECIAL), "2 4 1 2 4");
     char text[32];
     size_t n = 0;
-    assert_int_equal(slm_tokenizer_decode(t, (const int32_t[]){2, 4, 6}, 3, false, text, sizeof text, &n, NULL), SLM_OK);
+    assert_int_equal(slm_tokenizer_decode(t, (const int32_t[]){2, 4, 6}, 3, false, text, sizeof text, &n, NULL),
+                     SLM_OK);
     assert_int_equal(n, 3);
     assert_memory_equal(text, "bab", 3);
     slm_tokenizer_free(t);
@@ -181,10 +187,11 @@ static void small_files(void **state)
     struct slm_tokenizer *t = NULL;
     assert_int_equal(slm_tokenizer_from_hf(folder, 100, &t, NULL), SLM_OK);
     assert_null(t);
-    put_text(folder, "tokenizer.json", "{\"added_tokens\":" ADDED ",\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL "}");
+    put_text(folder, "tokenizer.json", FILE_WITH("\"added_tokens\":" ADDED));
     put_text(folder, "special_tokens_map.json", "{\"bos_token\":\"<t>\",\"eos_token\":{\"content\":\"c\"}}");
-    put_text(folder, "tokenizer_config.json", "{\"bos_token\":{\"content\":\"<s>\",\"special\":true},\"add_bos_token\":true,"
-             "\"pad_token\":null,\"added_tokens_decoder\":{\"1\":{\"content\":\"not read here\"}}}");
+    put_text(folder, "tokenizer_config.json", "{\"bos_token\":{\"content\":\"<s>\",\"special\":true},"
+             "\"add_bos_token\":true,\"pad_token\":null,"
+             "\"added_tokens_decoder\":{\"1\":{\"content\":\"not read here\"}}}");
     put_text(folder, "generation_config.json", "{\"eos_token_id\":[8,12],\"temperature\":0.6}");
     t = open_folder(folder, 13);
     assert_int_equal(slm_tokenizer_n_vocab(t), 13);
@@ -198,13 +205,14 @@ static void small_files(void **state)
     slm_tokenizer_free(t);
 }
 
-/* ---- what must be refused ----------------------------------------------------------------------------------------- */
+/* ---- what must be refused ---------------------------------------------------------------------------------- */
 
 #define JSON(pre, model) "{\"pre_tokenizer\":" pre ",\"model\":" model "}"
 #define VOCAB(entries) JSON(LEVEL, "{\"type\":\"BPE\",\"vocab\":{" entries "},\"merges\":[]}")
 #define SPLIT(pattern) \
     "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" pattern "\"}," \
-    "\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}"
+    "\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false," \
+    "\"use_regex\":false}]}"
 
 static const struct { const char *json; slm_status status; const char *says; } bad[] = {
     {"", SLM_ERR_FORMAT, "ends too early"},
@@ -235,17 +243,18 @@ static const struct { const char *json; slm_status status; const char *says; } b
     {JSON(SPLIT("(?<=a)b"), BYTE_MODEL), SLM_ERR_UNSUPPORTED, "(?<=a)b"},
     {"{\"normalizer\":{\"type\":\"NFKC\"},\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL "}", SLM_ERR_UNSUPPORTED,
      "'NFKC'"},
-    {"{\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL ",\"added_tokens\":{}}", SLM_ERR_FORMAT, "must be a list"},
-    {"{\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL ",\"added_tokens\":[3]}", SLM_ERR_FORMAT, "must be an object"},
-    {"{\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL ",\"added_tokens\":[{\"id\":20}]}", SLM_ERR_FORMAT, "content"},
-    {"{\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL ",\"added_tokens\":[{\"content\":\"x\"}]}", SLM_ERR_FORMAT,
+    {FILE_WITH("\"added_tokens\":{}"), SLM_ERR_FORMAT, "must be a list"},
+    {FILE_WITH("\"added_tokens\":[3]"), SLM_ERR_FORMAT, "must be an object"},
+    {FILE_WITH("\"added_tokens\":[{\"id\":20}]"), SLM_ERR_FORMAT, "content"},
+    {FILE_WITH("\"added_tokens\":[{\"content\":\"x\"}]"), SLM_ERR_FORMAT,
      "'x' is -1"},
-    {"{\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL ",\"added_tokens\":[{\"id\":0,\"content\":\"x\"}]}",
+    {FILE_WITH("\"added_tokens\":[{\"id\":0,\"content\":\"x\"}]"),
      SLM_ERR_FORMAT, "both have the id 0"},
-    {"{\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL ",\"post_processor\":{\"single\":[{\"SpecialToken\":{\"id\":"
-     "\"a\"}},{\"SpecialToken\":{\"id\":\"b\"}},{\"Sequence\":{\"id\":\"A\"}}]}}", SLM_ERR_UNSUPPORTED, "2 tokens in front"},
-    {"{\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL ",\"post_processor\":{\"single\":[{\"SpecialToken\":{\"id\":"
-     "\"zzz\"}}]}}", SLM_ERR_FORMAT, "'zzz' is not in"},
+    {FILE_WITH("\"post_processor\":{\"single\":[{\"SpecialToken\":{\"id\":"
+     "\"a\"}},{\"SpecialToken\":{\"id\":\"b\"}},{\"Sequence\":{\"id\":\"A\"}}]}"), SLM_ERR_UNSUPPORTED,
+     "2 tokens in front"},
+    {FILE_WITH("\"post_processor\":{\"single\":[{\"SpecialToken\":{\"id\":"
+     "\"zzz\"}}]}"), SLM_ERR_FORMAT, "'zzz' is not in"},
     {JSON(LEVEL, BYTE_MODEL) "x", SLM_ERR_FORMAT, "follows the document"},
 };
 
@@ -279,7 +288,7 @@ static void bad_json(void **state)
     refuses(folder, SLM_ERR_LIMIT, "more than");
 }
 
-/* ---- tokenizer.model ------------------------------------------------------------------------------------------------ */
+/* ---- tokenizer.model --------------------------------------------------------------------------------------- */
 
 /* Pieces, scores and types; then trainer and normalizer specifications: BPE, no change of text. */
 #define PIECE(n, len, text, score, type) "\x0a" n "\x0a" len text "\x15" score "\x18" type
@@ -305,14 +314,15 @@ static void sentencepiece(void **state)
     assert_int_equal(slm_tokenizer_eos(t), 2);
     assert_true(slm_tokenizer_is_eog(t, 6));
     slm_tokenizer_free(t);
-    static const char unigram[] = PIECES SPEC_PLAIN, squeezes[] = PIECES SPEC_BPE, type_9[] = PIECE("\x0a", "\x01", "a", ZERO, "\x09");
+    static const char unigram[] = PIECES SPEC_PLAIN, squeezes[] = PIECES SPEC_BPE;
+    static const char type_9[] = PIECE("\x0a", "\x01", "a", ZERO, "\x09");
     put(folder, "tokenizer.model", unigram, sizeof unigram - 1);
     refuses(folder, SLM_ERR_UNSUPPORTED, "Unigram");
     put(folder, "tokenizer.model", squeezes, sizeof squeezes - 1);
     refuses(folder, SLM_ERR_UNSUPPORTED, "extra spaces");
     put(folder, "tokenizer.model", type_9, sizeof type_9 - 1);
     refuses(folder, SLM_ERR_FORMAT, "type 9");
-    for (size_t n = 1; n < sizeof good - 1; n++) { /* cut anywhere: refused, or without its specifications another model */
+    for (size_t n = 1; n < sizeof good - 1; n++) { /* cut anywhere */
         struct slm_error error = {0};
         put(folder, "tokenizer.model", good, n);
         assert_int_not_equal(slm_tokenizer_from_hf(folder, 0, &t, &error), SLM_OK);
@@ -331,20 +341,21 @@ static void tiktoken(void **state)
     assert_int_equal(slm_tokenizer_find(t, slm_str("<|reserved_special_token_247|>")), 259);
     assert_true(slm_tokenizer_is_eog(t, 13));
     slm_tokenizer_free(t);
-    put_text(folder, "tokenizer_config.json", "{\"bos_token\":\"<b>\",\"added_tokens_decoder\":{\"4\":{\"content\":\"<b>\","
-             "\"special\":true}}}");
+    put_text(folder, "tokenizer_config.json", "{\"bos_token\":\"<b>\",\"added_tokens_decoder\":{\"4\":"
+             "{\"content\":\"<b>\",\"special\":true}}}");
     t = open_folder(folder, 0);
     assert_int_equal(slm_tokenizer_n_vocab(t), 5);
     assert_int_equal(slm_tokenizer_bos(t), 4);
     slm_tokenizer_free(t);
-    static const char *const lines[] = {"YQ==", "YQ== ", "YQ 0", "Y!== 0", "YQ== -1", "YQ== 0x", " 0", "YQ== 9999999999"};
+    static const char *const lines[] = {"YQ==", "YQ== ", "YQ 0", "Y!== 0", "YQ== -1", "YQ== 0x", " 0",
+                                        "YQ== 9999999999"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         put_text(folder, "tokenizer.model", lines[i]);
         refuses(folder, SLM_ERR_FORMAT, "line 1 is");
     }
 }
 
-/* ---- failures of the machine ---------------------------------------------------------------------------------------- */
+/* ---- failures of the machine ------------------------------------------------------------------------------- */
 
 static slm_status open_and_close(void *folder, struct slm_error *error)
 {
@@ -358,7 +369,7 @@ static void memory_runs_out(void **state)
 {
     (void)state;
     const char *folder = empty_folder();
-    put_text(folder, "tokenizer.json", "{\"added_tokens\":" ADDED ",\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL "}");
+    put_text(folder, "tokenizer.json", FILE_WITH("\"added_tokens\":" ADDED));
     put_text(folder, "tokenizer_config.json", "{\"bos_token\":\"\\u003cs>\"}");
     fake_os_every_failure(NULL, FAKE_MEMORY, false, open_and_close, (void *)(uintptr_t)folder);
 }
