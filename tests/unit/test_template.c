@@ -10,7 +10,8 @@
 #include <time.h>
 #include "template/template.h"
 
-/* Sanitizers and emulators make some operations slower than others: there, tests of time only tell slow from endless. */
+/* Sanitizers and emulators make some operations slower than others: there, tests of time only tell slow from endless.
+ */
 #ifdef SLM_TEST_SLOW
 #define SLOWNESS 20.0
 #else
@@ -621,7 +622,8 @@ static void test_time_is_linear_in_the_input(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         double once = time_of(sources[i], "word é ", 20000), twice = time_of(sources[i], "word é ", 40000);
-        if (twice > 2.5 * once * SLOWNESS) print_message("%s: %.2f ms, then %.2f ms\n", sources[i], once * 1e3, twice * 1e3);
+        if (twice > 2.5 * once * SLOWNESS)
+            print_message("%s: %.2f ms, then %.2f ms\n", sources[i], once * 1e3, twice * 1e3);
         assert_true(twice <= 2.5 * once * SLOWNESS + 0.002);
     }
 }
