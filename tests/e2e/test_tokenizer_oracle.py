@@ -338,6 +338,9 @@ def test_folder_random_strings(folder):
     for done in range(0, min(COUNT, 20_000), 2_000):
         texts = [random_string(rng).replace("</s>", "</a>") for _ in range(1_000)]  # see test_random_strings
         texts += ["".join(rng.choices(MARKS_AND_LETTERS, k=rng.randrange(1, 12))) for _ in range(1_000)]
+        if name == "qwen2":  # the oracle's Unicode tables are old: marks that came since, it does not reorder
+            texts = [text for text in texts if oracle.normalizer.normalize_str(text) == unicodedata.normalize("NFC", text)]
+            assert len(texts) > 1_900
         compare(oracle, tool, texts)
 
 
