@@ -341,6 +341,14 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* How much slower this build or machine is than an ordinary one (tests/run.py says so: sanitizers, emulators). */
+static double slowdown(void)
+{
+    const char *text = getenv("SLM_TEST_SLOWDOWN");
+    const double factor = text ? strtod(text, NULL) : 1;
+    return factor > 1 ? factor : 1;
+}
+
 /* J04, J05: out of fuel, output or memory, soon. The time limit is loose: it tells runaway from bounded. */
 static void test_expensive_templates_are_stopped(void **state)
 {
@@ -381,7 +389,7 @@ static void test_expensive_templates_are_stopped(void **state)
         if (o.status != SLM_ERR_LIMIT || took > 1.5)
             print_error("%s\n  %d in %.2f s: %s\n", sources[i], (int)o.status, took, o.error.message);
         assert_int_equal(o.status, SLM_ERR_LIMIT);
-        assert_true(took < 3.0);
+        assert_true(took < 3.0 * slowdown());
         slm_buf_release(&o.out);
     }
 }
@@ -615,7 +623,8 @@ static void test_time_is_linear_in_the_input(void **state)
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         double once = time_of(sources[i], "word é ", 20000), twice = time_of(sources[i], "word é ", 40000);
         if (twice > 2.5 * once) print_message("%s: %.2f ms, then %.2f ms\n", sources[i], once * 1e3, twice * 1e3);
-        assert_true(twice <= 2.5 * once + 0.002);
+        /* Sanitizers add work of their own that grows with what was allocated before. */
+        if (slowdown() == 1) assert_true(twice <= 2.5 * once + 0.002);
     }
 }
 
