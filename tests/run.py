@@ -38,7 +38,7 @@ WORKERS = max(1, len(os.sched_getaffinity(0)))
 # Under a sanitizer or an emulator everything is slower; the limits only have to tell slow from stuck.
 TIMEOUT_S = {"default": 300, "clang": 300, "asan": 900, "ubsan": 600, "tsan": 1200, "arm64": 1200}
 # How many times slower than an ordinary build; tests that measure time multiply their limits with it.
-SLOWDOWN = {"asan": 15, "ubsan": 5, "tsan": 30, "arm64": 30}
+SLOWDOWN = {"asan": 15, "ubsan": 5, "tsan": 30, "arm64": 100}
 SANITIZER_OPTIONS = {
     # gcc 12 aligns ASan's heap-allocated stack frames to 32 bytes, which AVX-512 code takes badly (GCC bug 110027).
     "ASAN_OPTIONS": "detect_stack_use_after_return=0:strict_string_checks=1:allocator_may_return_null=1",
