@@ -110,7 +110,7 @@ struct slm_chat_message {
 slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
                            bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error);
 /* Renders and encodes: the template's own marks become special tokens, while text of special tokens inside a message
- * stays text, so that no user can forge a turn. BOS comes first where the model asks for it, once. Returns owned *ids
+ * stays text, so that no user can forge a turn. BOS is there when the template writes it. Returns owned *ids
  * (slm_free). */
 slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
                            bool add_generation_prompt, int32_t **ids, size_t *n_ids, struct slm_error *error);

@@ -11,6 +11,8 @@
 #include <histedit.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "base/os.h"
@@ -39,6 +41,21 @@ static char *show_prompt(EditLine *editor)
     return (char *)(uintptr_t)line->prompt; /* libedit wants char * and does not write */
 }
 
+/* Waits for input; false: Ctrl-C came first. The signal is held back but while waiting, so that one which arrives just
+ * before is not waited past: a flag that is looked at, then a read that blocks, would miss it. */
+static bool wait_for_input(void)
+{
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    bool caught = slm_line_take_interrupt();
+    while (!caught && ppoll(&input, 1, NULL, &before) < 0 && errno == EINTR) caught = slm_line_take_interrupt();
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return !caught;
+}
+
 /* Reads one character as UTF-8, whatever the locale says. 1 = read, 0 = end, -1 = Ctrl-C or error. */
 static int read_character(EditLine *editor, wchar_t *out)
 {
@@ -47,12 +64,13 @@ static int read_character(EditLine *editor, wchar_t *out)
     size_t n = 0;
     el_get(editor, EL_CLIENTDATA, &line);
     for (;;) {
-        ssize_t got = read(STDIN_FILENO, bytes + n, 1);
-        if (got < 0 && errno == EINTR && !slm_line_take_interrupt()) continue;
-        if (got < 0) {
-            line->interrupted = errno == EINTR;
+        if (!wait_for_input()) {
+            line->interrupted = true;
             return -1;
         }
+        ssize_t got = read(STDIN_FILENO, bytes + n, 1); /* there is something: it does not block */
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return -1;
         if (got == 0) return 0;
         n++;
         uint32_t cp;

@@ -127,37 +127,21 @@ slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_
     return SLM_OK;
 }
 
-/* Does the tokenizer put BOS before a text? An empty one shows. */
-static bool wants_bos(const struct slm_tokenizer *tokenizer)
-{
-    int32_t ids[2];
-    size_t n = 0;
-    return slm_tokenizer_bos(tokenizer) >= 0 &&
-           slm_tokenizer_encode(tokenizer, "", 0, SLM_TOKENIZE_ADD_SPECIAL, ids, 2, &n, NULL) == SLM_OK && n > 0 &&
-           ids[0] == slm_tokenizer_bos(tokenizer);
-}
-
-/* text -> *ids, with room for BOS in front. */
+/* The template decides about BOS as about every mark: transformers adds nothing to a rendered conversation either. */
 static slm_status encode(const struct slm_tokenizer *tokenizer, struct slm_str text, int32_t **ids, size_t *n_ids,
                          struct slm_error *error)
 {
     const unsigned flags = SLM_TOKENIZE_PARSE_SPECIAL | SLM_TOKENIZE_GUARDED;
     size_t n = 0;
     SLM_TRY(slm_tokenizer_encode(tokenizer, text.ptr, text.len, flags, NULL, 0, &n, error));
-    int32_t *all = slm_alloc(n + 1, sizeof *all, "chat", error);
+    int32_t *all = slm_alloc(n + 1, sizeof *all, "chat", error); /* + 1: an empty prompt is owned memory too */
     if (!all) return SLM_ERR_MEMORY;
-    const slm_status status = slm_tokenizer_encode(tokenizer, text.ptr, text.len, flags, all + 1, n, &n, error);
-    if (status != SLM_OK) {
+    const slm_status status = slm_tokenizer_encode(tokenizer, text.ptr, text.len, flags, all, n, n_ids, error);
+    if (status == SLM_OK)
+        *ids = all;
+    else
         slm_release(all);
-        return status;
-    }
-    /* Most templates write BOS themselves; a second one would be noise. */
-    const bool add = wants_bos(tokenizer) && !(n > 0 && all[1] == slm_tokenizer_bos(tokenizer));
-    if (add) all[0] = slm_tokenizer_bos(tokenizer);
-    else memmove(all, all + 1, n * sizeof *all);
-    *ids = all;
-    *n_ids = n + add;
-    return SLM_OK;
+    return status;
 }
 
 slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,

@@ -6,8 +6,10 @@
  * brings in what is used.
  *
  * Deliberately not here: what a key or tensor means (model/, families/), text (tokenizer/), computing (session.c). */
+#include <stddef.h>
 #include "base/cpu.h"
 #include "base/os.h"
+#include "engine/model_hf.h"
 #include "families/families.h"
 #include "format/hf_folder.h"
 #include "model/model.h"
@@ -73,8 +75,12 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
     SLM_TRY(open_file(path, &model->gguf, error));
     SLM_TRY(copy_string(model, "general.architecture", "", &model->architecture, error));
     SLM_TRY(copy_string(model, "general.name", "", &model->name, error));
-    SLM_TRY(copy_string(model, "tokenizer.chat_template", NULL, &model->chat_template, error));
-    SLM_TRY(slm_tokenizer_from_gguf(model->gguf, &model->tokenizer, error));
+    if (slm_gguf_is_hf(model->gguf)) {
+        SLM_TRY(slm_model_read_hf_texts(model, path, error));
+    } else {
+        SLM_TRY(copy_string(model, "tokenizer.chat_template", NULL, &model->chat_template, error));
+        SLM_TRY(slm_tokenizer_from_gguf(model->gguf, &model->tokenizer, error));
+    }
     if (options->vocab_only) {
         if (model->tokenizer) return SLM_OK;
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "the file has no tokenizer");
@@ -155,31 +161,47 @@ struct slm_model_info slm_model_info(const struct slm_model *model)
     };
 }
 
-/* The file's own recommendation replaces a default when it is in the range the sampler allows. */
-static void recommend_f32(const struct slm_model *model, const char *key, double min, double max, float *value)
+/* The file's own recommendation replaces a default when it is in the range the sampler allows. Folders name it
+ * otherwise than files; no file has both names. */
+static void recommend_f32(const struct slm_model *model, const char *const keys[2], double min, double max,
+                          float *value)
 {
-    double found_value;
-    bool found = false;
-    if (slm_gguf_get_f64(model->gguf, key, min, max, &found_value, &found, NULL) == SLM_OK && found)
-        *value = (float)found_value;
+    for (int i = 0; i < 2; i++) {
+        double found_value;
+        bool found = false;
+        if (slm_gguf_get_f64(model->gguf, keys[i], min, max, &found_value, &found, NULL) == SLM_OK && found)
+            *value = (float)found_value;
+    }
 }
 
-/* The keys are llama.cpp's; what a file leaves out has the values slm.h states. */
+static void recommend_i32(const struct slm_model *model, const char *key, int64_t min, int32_t *value)
+{
+    int64_t found_value;
+    bool found = false;
+    if (slm_gguf_get_i64(model->gguf, key, min, INT32_MAX, &found_value, &found, NULL) == SLM_OK && found)
+        *value = (int32_t)found_value;
+}
+
+#define AT(field) offsetof(struct slm_sampler_params, field)
+
+/* The keys are llama.cpp's and transformers'; what a file leaves out has the values slm.h states. */
 struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model)
 {
     struct slm_sampler_params p = {.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f,
                                    .repeat_penalty = 1.0f, .penalty_last_n = 64};
-    recommend_f32(model, "general.sampling.temp", 0.0, 100.0, &p.temperature);
-    recommend_f32(model, "general.sampling.top_p", 0.0, 1.0, &p.top_p);
-    recommend_f32(model, "general.sampling.min_p", 0.0, 1.0, &p.min_p);
-    recommend_f32(model, "general.sampling.penalty_repeat", 0.01, 100.0, &p.repeat_penalty);
-    int64_t n;
-    bool found = false;
-    if (slm_gguf_get_i64(model->gguf, "general.sampling.top_k", 0, INT32_MAX, &n, &found, NULL) == SLM_OK && found)
-        p.top_k = (int32_t)n;
-    if (slm_gguf_get_i64(model->gguf, "general.sampling.penalty_last_n", -1, INT32_MAX, &n, &found, NULL) == SLM_OK &&
-        found)
-        p.penalty_last_n = (int32_t)n;
+    /* Keys of a GGUF file and of a folder, and what the sampler takes. */
+    static const struct { const char *keys[2]; double min, max; size_t at; } floats[] = {
+        {{"general.sampling.temp", "generation_config.temperature"}, 0.0, 100.0, AT(temperature)},
+        {{"general.sampling.top_p", "generation_config.top_p"}, 0.0, 1.0, AT(top_p)},
+        {{"general.sampling.min_p", "generation_config.min_p"}, 0.0, 1.0, AT(min_p)},
+        {{"general.sampling.penalty_repeat", "generation_config.repetition_penalty"}, 0.01, 100.0, AT(repeat_penalty)},
+    };
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
+        recommend_f32(model, floats[i].keys, floats[i].min, floats[i].max,
+                      (float *)(void *)((char *)&p + floats[i].at));
+    recommend_i32(model, "general.sampling.top_k", 0, &p.top_k);
+    recommend_i32(model, "generation_config.top_k", 0, &p.top_k);
+    recommend_i32(model, "general.sampling.penalty_last_n", -1, &p.penalty_last_n);
     return p;
 }
 

@@ -128,3 +128,18 @@ slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *mo
     slm_val logits = slm_plan_matmul(p, slm_plan_name(p, h, "output_norm"), &model->globals.output, NULL);
     return slm_plan_name(p, slm_plan_softcap(p, logits, (float)model->hparams.logit_softcap), "logits");
 }
+
+/* The table belongs to no layer: it is made once a step, and every layer that rotates reads it. Families whose layers
+ * differ among themselves (Gemma) write their own loop. */
+slm_val slm_block_decoder(struct slm_plan *p, const struct slm_model *model, const struct slm_rope *rope,
+                          slm_attention_fn attention)
+{
+    slm_val x = slm_plan_name(p, slm_plan_embed(p, &model->globals.token_embd), "embedding");
+    const slm_val table = slm_plan_rope_table(p, rope);
+    for (uint32_t l = 0; l < model->hparams.n_layer; l++) {
+        slm_plan_layer(p, (int32_t)l);
+        x = attention(p, model, &model->layers[l], x, table, rope);
+        x = slm_block_swiglu(p, x, &model->layers[l], (float)model->hparams.rms_eps);
+    }
+    return slm_block_head(p, x, model);
+}

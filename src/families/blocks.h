@@ -74,6 +74,12 @@ slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, cons
 slm_val slm_block_swiglu(struct slm_plan *p, slm_val x, const struct slm_layer *layer, float eps);
 /* x + norm(down(gelu(gate(norm x)) * up(norm x))): Gemma's, normalised on the way back too. */
 slm_val slm_block_geglu(struct slm_plan *p, slm_val x, const struct slm_layer *layer, float eps);
+/* A whole pre-norm decoder: embedding, then for each layer the family's attention (which returns the residual stream)
+ * and a SwiGLU feed-forward, then the head. */
+typedef slm_val (*slm_attention_fn)(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer,
+                                    slm_val x, slm_val table, const struct slm_rope *rope);
+slm_val slm_block_decoder(struct slm_plan *p, const struct slm_model *model, const struct slm_rope *rope,
+                          slm_attention_fn attention);
 /* Last norm, the rows whose logits are wanted, the head, the cap on logits where there is one. */
 slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *model);
 #endif

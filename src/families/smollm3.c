@@ -50,14 +50,7 @@ static slm_val attention(struct slm_plan *p, const struct slm_model *m, const st
 static slm_val build(struct slm_plan *p, const struct slm_model *m)
 {
     const struct slm_rope rope = slm_block_rope(m, slm_model_rope_style(m));
-    slm_val x = slm_plan_name(p, slm_plan_embed(p, &m->globals.token_embd), "embedding");
-    slm_val table = slm_plan_rope_table(p, &rope);
-    for (uint32_t l = 0; l < m->hparams.n_layer; l++) {
-        slm_plan_layer(p, (int32_t)l);
-        x = attention(p, m, &m->layers[l], x, table, &rope);
-        x = slm_block_swiglu(p, x, &m->layers[l], (float)m->hparams.rms_eps);
-    }
-    return slm_block_head(p, x, m);
+    return slm_block_decoder(p, m, &rope, attention);
 }
 
 static const char *const hf_architectures[] = {"SmolLM3ForCausalLM", NULL};

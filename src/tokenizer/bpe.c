@@ -21,6 +21,15 @@ static int byte_of_character(uint32_t cp)
     return k <= 0x20 ? k : k <= 0x42 ? k - 0x21 + 0x7f : 0xad;
 }
 
+int slm_bpe_spell_byte(unsigned char byte, char out[4])
+{
+    uint32_t cp = byte;
+    if (byte <= 0x20) cp = 0x100u + byte;
+    else if (byte >= 0x7f && byte <= 0xa0) cp = 0x121u + (byte - 0x7fu);
+    else if (byte == 0xad) cp = 0x143;
+    return slm_utf8_encode(cp, out);
+}
+
 /* A text with a character outside the alphabet (added tokens have them) stands for itself. */
 static size_t bpe_decode(struct slm_str text, char *out)
 {
@@ -54,8 +63,12 @@ static slm_status bpe_open(struct slm_tokenizer *t, const struct slm_tokenizer_s
         const int32_t id = slm_vocab_find(&t->vocab, (struct slm_str){&c, 1}, SLM_TYPES_TEXT);
         if (id >= 0) t->vocab.byte_id[byte] = id;
     }
+    t->nfc = source->nfc;
+    t->whole_words = source->whole_words == SLM_WHOLE_AS_PRE ? t->pre->ignore_merges
+                                                             : source->whole_words == SLM_WHOLE_ALWAYS;
     SLM_TRY(slm_pretokenizer_compile(t->pre, source->where, &t->pattern, error));
-    return slm_pairs_build(&t->pairs, source, &t->vocab, &t->arena, error);
+    if (source->ids_are_ranks) return SLM_OK;
+    return slm_pairs_build(&t->pairs, source, t->model, &t->vocab, &t->arena, error);
 }
 
 /* The matcher's own memory, made on the first text of a call. Its limits guard against patterns that blow up; ours
@@ -100,7 +113,9 @@ static slm_status bpe_encode(struct slm_encoder *e, struct slm_str text, bool fi
     SLM_TRY(prepare_match(e));
     while (text.len) {
         const size_t valid = slm_utf8_valid_prefix(text.ptr, text.len);
-        SLM_TRY(encode_valid(e, (struct slm_str){text.ptr, valid}));
+        struct slm_str normal = {text.ptr, valid};
+        if (e->tokenizer->nfc) SLM_TRY(slm_encoder_nfc(e, normal, &normal));
+        SLM_TRY(encode_valid(e, normal));
         if (valid < text.len) SLM_TRY(slm_encoder_byte(e, (unsigned char)text.ptr[valid]));
         const size_t used = valid + (valid < text.len);
         text = (struct slm_str){text.ptr + used, text.len - used};
@@ -110,7 +125,7 @@ static slm_status bpe_encode(struct slm_encoder *e, struct slm_str text, bool fi
 
 static int32_t bpe_whole(const struct slm_tokenizer *t, struct slm_str word)
 {
-    if (!t->pre->ignore_merges || word.len > t->vocab.longest) return -1;
+    if (!t->whole_words || word.len > t->vocab.longest) return -1;
     return slm_vocab_find(&t->vocab, word, SLM_TYPES_TEXT);
 }
 
@@ -126,8 +141,12 @@ static size_t bpe_split(const struct slm_tokenizer *t, struct slm_str word, stru
 static bool bpe_pair(const struct slm_tokenizer *t, struct slm_str pair, int32_t left, int32_t right,
                      uint32_t *priority, int32_t *id)
 {
-    (void)pair;
-    return slm_pairs_find(&t->pairs, left, right, priority, id);
+    if (t->pairs.slots) return slm_pairs_find(&t->pairs, left, right, priority, id);
+    /* No rules: tiktoken merges what is a token, by rank. */
+    if (pair.len > t->vocab.longest) return false;
+    *id = slm_vocab_find(&t->vocab, pair, SLM_TYPES_TEXT);
+    *priority = (uint32_t)*id;
+    return *id >= 0;
 }
 
 const struct slm_token_model slm_token_model_bpe = {

@@ -3,7 +3,7 @@
  *
  * The way text goes:  encode (tokenizer.c) cuts out special tokens (special.c) -> the model's row (spm.c | bpe.c) cuts
  * the rest into words (pretokenize.c for bpe) -> merge.c turns a word into ids with a heap -> sink.
- * The two models differ in four small functions only (struct slm_token_model); the expensive part is written once.
+ * The models differ in a few small functions only (struct slm_token_model); the expensive part is written once.
  *
  * One key form for everything: a token is looked up by its *piece*, the bytes it stands for in text. So spaces are
  * never escaped to U+2581 and bytes never spelled in the byte-level alphabet while encoding. */
@@ -44,6 +44,8 @@ struct slm_vocab {
     (SLM_TYPE_BIT(SLM_TOKEN_NORMAL) | SLM_TYPE_BIT(SLM_TOKEN_UNUSED) | SLM_TYPE_BIT(SLM_TOKEN_UNDEFINED))
 
 struct slm_token_model;
+/* "<0xNN>" with exactly two hex digits -> the byte; -1 for anything else. */
+int slm_vocab_byte_value(struct slm_str text);
 slm_status slm_vocab_build(struct slm_vocab *vocab, const struct slm_tokenizer_source *source,
                            const struct slm_token_model *model, struct slm_arena *arena, struct slm_error *error);
 /* First token with this piece whose type is in the set; -1 when none. */
@@ -73,13 +75,14 @@ struct slm_pairs {
     int32_t *merged;     /* [n_merges] by rank */
 };
 slm_status slm_pairs_build(struct slm_pairs *pairs, const struct slm_tokenizer_source *source,
-                           const struct slm_vocab *vocab, struct slm_arena *arena, struct slm_error *error);
+                           const struct slm_token_model *model, const struct slm_vocab *vocab,
+                           struct slm_arena *arena, struct slm_error *error);
 bool slm_pairs_find(const struct slm_pairs *pairs, int32_t left, int32_t right, uint32_t *rank, int32_t *merged);
 
 /* ---- special.c: special tokens in text, and which tokens end a generation ---- */
 struct slm_specials {
     int32_t *ids;         /* sorted by text; one id per text */
-    uint8_t *swallows;    /* [n] white space after it belongs to it */
+    uint8_t *strips;      /* [n] enum slm_token_strip bits */
     size_t n;
     uint32_t begin[257];  /* those whose text starts with byte b are ids[begin[b] .. begin[b + 1]) */
     bool starts[2][256];  /* [parse_special]: can a match start with this byte */
@@ -87,8 +90,8 @@ struct slm_specials {
 slm_status slm_specials_build(struct slm_specials *specials, const struct slm_vocab *vocab,
                               const struct slm_tokenizer_source *source, struct slm_arena *arena,
                               struct slm_error *error);
-/* The leftmost, then longest, special token of text[from, bytes). Returns its position (bytes when there is none),
- * its id, and in *end where text goes on. */
+/* The leftmost, then longest, special token of text[from, bytes). Returns its position (bytes when there is none), or
+ * that of the white space in front that belongs to it; its id; and in *end where text goes on. */
 size_t slm_specials_next(const struct slm_specials *specials, const struct slm_vocab *vocab, struct slm_str text,
                          size_t from, bool parse_special, int32_t *id, size_t *end);
 /* Gives well-known end-of-generation names the type CONTROL and sets their bits in eog [n_vocab / 8 + 1]. */
@@ -135,8 +138,10 @@ struct slm_encoder {
     struct slm_symbol *symbols; /* [cap_symbols] */
     struct slm_candidate *heap; /* [cap_heap] */
     size_t cap_symbols, cap_heap, n_heap;
-    char *text; /* [cap_text] normalised text (spm) */
+    char *text; /* [cap_text] normalised text */
     size_t cap_text;
+    int32_t *points; /* [cap_points] characters being normalised */
+    size_t cap_points;
     struct slm_word *words; /* [SLM_WORDS] or NULL for short texts */
     pcre2_match_data *match;
     pcre2_match_context *limits;
@@ -150,7 +155,11 @@ slm_status slm_encoder_word(struct slm_encoder *e, struct slm_str word);
 /* A byte that no other token covers: its byte token, the unknown token, or an error. */
 slm_status slm_encoder_byte(struct slm_encoder *e, unsigned char byte);
 
-/* ---- the two models ---- */
+/* ---- nfc.c: Unicode normal form C ---- */
+/* text is valid UTF-8. *out is text itself, or lies in e->text until the next call. */
+slm_status slm_encoder_nfc(struct slm_encoder *e, struct slm_str text, struct slm_str *out);
+
+/* ---- the models ---- */
 struct slm_token_model {
     const char *name;
     bool spelled_bytes; /* "<0xNN>" is a byte even in a file without token types */
@@ -168,7 +177,9 @@ struct slm_token_model {
     bool (*pair)(const struct slm_tokenizer *t, struct slm_str pair, int32_t left, int32_t right, uint32_t *priority,
                  int32_t *id);
 };
-extern const struct slm_token_model slm_token_model_spm, slm_token_model_bpe;
+/* The character that spells a byte in the byte-level alphabet, as UTF-8; returns its length. */
+int slm_bpe_spell_byte(unsigned char byte, char out[4]);
+extern const struct slm_token_model slm_token_model_spm, slm_token_model_merges, slm_token_model_bpe;
 
 struct slm_tokenizer {
     struct slm_arena arena;
@@ -177,13 +188,18 @@ struct slm_tokenizer {
     struct slm_specials specials;
     uint8_t *eog; /* bits, [n_vocab / 8 + 1] */
     int32_t bos, eos, unk;
-    bool add_bos, add_eos, add_space_prefix;
+    bool add_bos, add_eos, add_space_prefix, fuse_unk;
+    unsigned space_prefix; /* enum slm_space_prefix bits */
     /* spm */
     uint32_t *priority; /* [n_vocab] order of the scores: the best score has the least */
     bool words_at_spaces; /* no token has a space after another character: words can be encoded one by one */
+    bool each_space;      /* every space starts a word */
     /* bpe */
     const struct slm_pretokenizer *pre;
     pcre2_code *pattern;
+    bool nfc;
+    /* bpe and merges */
+    bool whole_words;
     struct slm_pairs pairs;
 };
 #endif

@@ -134,20 +134,38 @@ static slm_status merge_all(struct slm_encoder *e, struct slm_str word, uint32_t
     return SLM_OK;
 }
 
-/* Symbols -> ids; a symbol without a token is written byte by byte. A short result goes into memo, if there is one. */
+/* A symbol without a token: byte by byte where all its bytes have tokens, else the unknown token, which a vocabulary
+ * may want once for a whole run of such symbols. */
+static slm_status emit_unknown(struct slm_encoder *e, struct slm_str symbol, bool *after_unknown)
+{
+    const struct slm_tokenizer *t = e->tokenizer;
+    bool bytes = true;
+    for (size_t i = 0; i < symbol.len; i++) bytes = bytes && t->vocab.byte_id[(unsigned char)symbol.ptr[i]] >= 0;
+    if (bytes || t->unk < 0) {
+        for (size_t i = 0; i < symbol.len; i++) SLM_TRY(slm_encoder_byte(e, (unsigned char)symbol.ptr[i]));
+    } else if (!(*after_unknown && t->fuse_unk)) {
+        slm_encoder_push(e, t->unk);
+    }
+    *after_unknown = !bytes;
+    return SLM_OK;
+}
+
+/* Symbols -> ids. A short result goes into memo, if there is one. */
 static slm_status emit(struct slm_encoder *e, struct slm_str word, struct slm_word *memo)
 {
     uint32_t n_ids = 0;
     int32_t ids[SLM_WORD_IDS];
+    bool after_unknown = false;
     for (uint32_t i = 0; i != SLM_SYMBOL_NONE; i = e->symbols[i].next) {
         const int32_t id = e->symbols[i].id;
         if (id >= 0) {
             slm_encoder_push(e, id);
             if (n_ids < SLM_WORD_IDS) ids[n_ids] = id;
             n_ids++;
+            after_unknown = false;
         } else {
-            for (uint32_t at = e->symbols[i].start; at < end_of(e, word, i); at++)
-                SLM_TRY(slm_encoder_byte(e, (unsigned char)word.ptr[at]));
+            const uint32_t start = e->symbols[i].start;
+            SLM_TRY(emit_unknown(e, (struct slm_str){word.ptr + start, end_of(e, word, i) - start}, &after_unknown));
             memo = NULL;
         }
     }

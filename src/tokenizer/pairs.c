@@ -62,10 +62,13 @@ static slm_status bad_rule(const struct slm_tokenizer_source *source, size_t ran
 }
 
 /* A rule's text without its space; false when it has none, or a half is empty. */
-static bool cut_rule(struct slm_str rule, struct slm_str *left, struct slm_str *right)
+static bool cut_rule(const struct slm_tokenizer_source *source, size_t rank, struct slm_str *left,
+                     struct slm_str *right)
 {
+    const struct slm_str rule = source->merges[rank];
     /* From 1: a first character that is a space would be a token's. */
     const char *space = rule.len > 1 ? memchr(rule.ptr + 1, ' ', rule.len - 1) : NULL;
+    if (source->merge_cuts) space = source->merge_cuts[rank] ? rule.ptr + source->merge_cuts[rank] : NULL;
     if (!space || rule.len > 2 * SLM_TOKENIZER_MAX_TOKEN_BYTES) return false;
     *left = (struct slm_str){rule.ptr, (size_t)(space - rule.ptr)};
     *right = (struct slm_str){space + 1, rule.len - left->len - 1};
@@ -98,18 +101,18 @@ static void add_rule(struct slm_pairs *pairs, const struct slm_vocab *vocab, con
 }
 
 /* Reads rules from `rank` on until the block is full. */
-static slm_status read_block(struct block *block, const struct slm_tokenizer_source *source, size_t rank,
-                             struct slm_error *error)
+static slm_status read_block(struct block *block, const struct slm_tokenizer_source *source,
+                             const struct slm_token_model *model, size_t rank, struct slm_error *error)
 {
     block->used = block->n = 0;
     for (; block->n < BLOCK && rank < source->n_merges; rank++, block->n++) {
         struct slm_str *half = block->halves + 2 * block->n;
-        if (!cut_rule(source->merges[rank], &half[0], &half[1]))
+        if (!cut_rule(source, rank, &half[0], &half[1]))
             return bad_rule(source, rank, "; two tokens with one space between them are allowed", error);
         if (block->used + half[0].len + half[1].len > BLOCK_BYTES) break;
         char *at = block->bytes + block->used;
-        const size_t n_left = slm_token_model_bpe.decode(half[0], at),
-                     n_right = slm_token_model_bpe.decode(half[1], at + n_left);
+        const size_t n_left = model->decode(half[0], at),
+                     n_right = model->decode(half[1], at + n_left);
         block->pieces[3 * block->n] = (struct slm_str){at, n_left};
         block->pieces[3 * block->n + 1] = (struct slm_str){at + n_left, n_right};
         block->pieces[3 * block->n + 2] = (struct slm_str){at, n_left + n_right};
@@ -119,7 +122,8 @@ static slm_status read_block(struct block *block, const struct slm_tokenizer_sou
 }
 
 slm_status slm_pairs_build(struct slm_pairs *pairs, const struct slm_tokenizer_source *source,
-                           const struct slm_vocab *vocab, struct slm_arena *arena, struct slm_error *error)
+                           const struct slm_token_model *model, const struct slm_vocab *vocab,
+                           struct slm_arena *arena, struct slm_error *error)
 {
     size_t n_slots = 16;
     unsigned bits = 4;
@@ -134,7 +138,7 @@ slm_status slm_pairs_build(struct slm_pairs *pairs, const struct slm_tokenizer_s
     memset(pairs->slots, 0xff, n_slots * sizeof *pairs->slots);
     struct block block;
     for (size_t rank = 0; rank < source->n_merges; rank += block.n) {
-        SLM_TRY(read_block(&block, source, rank, error));
+        SLM_TRY(read_block(&block, source, model, rank, error));
         slm_vocab_find_many(vocab, block.pieces, 3 * block.n, SLM_TYPES_TEXT, block.ids);
         for (size_t i = 0; i < block.n; i++)
             add_rule(pairs, vocab, block.halves + 2 * i, block.ids + 3 * i, rank + i);

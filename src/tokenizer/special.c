@@ -31,17 +31,18 @@ static bool is_special(const struct slm_vocab *vocab, size_t i)
 
 /* Fills specials->ids from the sorted entries, one for each text. */
 static void index_entries(struct slm_specials *specials, const struct slm_vocab *vocab, const struct entry *entries,
-                          size_t n, bool swallow)
+                          size_t n, const struct slm_tokenizer_source *source)
 {
     static const char *const keep_space[] = {"<s>", "<unk>", "<|endoftext|>"};
     for (size_t i = 0; i < n; i++) {
         if (i && slm_str_equal(entries[i].text, entries[i - 1].text)) continue;
-        bool swallows = swallow;
+        bool swallows = source->specials_swallow_space;
         for (size_t k = 0; k < sizeof keep_space / sizeof *keep_space; k++)
             if (slm_str_is(entries[i].text, keep_space[k])) swallows = false;
         const unsigned char first = (unsigned char)entries[i].text.ptr[0];
         specials->ids[specials->n] = entries[i].id;
-        specials->swallows[specials->n] = swallows;
+        const unsigned own = source->strips ? source->strips[entries[i].id] : 0;
+        specials->strips[specials->n] = (uint8_t)(own | (swallows ? SLM_STRIP_RIGHT : 0));
         specials->n++;
         specials->begin[first + 1] = (uint32_t)specials->n;
         specials->starts[true][first] = true;
@@ -59,14 +60,14 @@ slm_status slm_specials_build(struct slm_specials *specials, const struct slm_vo
     for (size_t i = 0; i < vocab->n; i++) n += is_special(vocab, i);
     struct entry *entries = slm_alloc(n + 1, sizeof *entries, source->where, error);
     specials->ids = slm_arena_alloc(arena, n + 1, sizeof *specials->ids, source->where, error);
-    specials->swallows = slm_arena_alloc(arena, n + 1, 1, source->where, error);
-    const bool ok = entries && specials->ids && specials->swallows;
+    specials->strips = slm_arena_alloc(arena, n + 1, 1, source->where, error);
+    const bool ok = entries && specials->ids && specials->strips;
     if (ok) {
         n = 0;
         for (size_t i = 0; i < vocab->n; i++)
             if (is_special(vocab, i)) entries[n++] = (struct entry){slm_vocab_text(vocab, (int32_t)i), (int32_t)i};
         qsort(entries, n, sizeof *entries, by_text);
-        index_entries(specials, vocab, entries, n, source->specials_swallow_space);
+        index_entries(specials, vocab, entries, n, source);
     }
     slm_release(entries);
     return ok ? SLM_OK : SLM_ERR_MEMORY;
@@ -113,6 +114,19 @@ static bool is_white(uint32_t cp)
            cp == 0x3000;
 }
 
+/* Where the white space before text[at] begins; not before `from`. */
+static size_t white_before(struct slm_str text, size_t from, size_t at)
+{
+    while (at > from) {
+        size_t start = at - 1;
+        while (start > from && at - start < 4 && ((unsigned char)text.ptr[start] & 0xC0) == 0x80) start--;
+        uint32_t cp;
+        if (slm_utf8_decode(text.ptr + start, at - start, &cp) != (int)(at - start) || !is_white(cp)) break;
+        at = start;
+    }
+    return at;
+}
+
 size_t slm_specials_next(const struct slm_specials *specials, const struct slm_vocab *vocab, struct slm_str text,
                          size_t from, bool parse_special, int32_t *id, size_t *end)
 {
@@ -124,13 +138,13 @@ size_t slm_specials_next(const struct slm_specials *specials, const struct slm_v
         if (found < 0) continue;
         *id = specials->ids[found];
         *end = at + slm_vocab_text(vocab, *id).len;
-        while (specials->swallows[found] && *end < text.len) {
+        while (specials->strips[found] & SLM_STRIP_RIGHT && *end < text.len) {
             uint32_t cp;
             const int n = slm_utf8_decode(text.ptr + *end, text.len - *end, &cp);
             if (n <= 0 || !is_white(cp)) break;
             *end += (size_t)n;
         }
-        return at;
+        return specials->strips[found] & SLM_STRIP_LEFT ? white_before(text, from, at) : at;
     }
     return text.len;
 }
@@ -181,6 +195,7 @@ void slm_specials_mark_eog(struct slm_vocab *vocab, const struct slm_token_model
     }
     set_eog(eog, source->eos);
     set_eog(eog, source->eot);
+    for (size_t i = 0; i < source->n_eog; i++) set_eog(eog, source->eog[i]);
     /* gpt-oss and Solar use <|end|> between the parts of one answer. */
     static const char *const enders[2][2] = {{"<|return|>", "<|call|>"}, {"<|flush|>", "<|calls|>"}};
     for (int i = 0; i < 2; i++) {

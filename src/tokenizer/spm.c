@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * The "llama" model: SentencePiece BPE. Tokens have scores; of all neighbours whose concatenation is a token, the one
+ * The "llama" models: SentencePiece BPE. Tokens have scores; of all neighbours whose concatenation is a token, the one
  * with the best score merges first, leftmost among equals. Characters without a token become byte tokens.
+ *
+ * "llama-merges" is the same with merge rules in place of scores: what tokenizer.json files of such models hold. Only
+ * what a rule names merges there, so its tokens need not follow the order of any scores.
  *
  * Reference: SentencePiece's bpe_model and the reading of it in llama.cpp. SentencePiece writes a space as U+2581;
  * pieces here hold a plain space, and a U+2581 in the text becomes one, which comes to the same.
@@ -45,23 +48,39 @@ static bool space_after_other(struct slm_str piece)
     return false;
 }
 
+static bool words_end_at_spaces(const struct slm_vocab *vocab)
+{
+    for (size_t i = 0; i < vocab->n; i++) {
+        const bool is_text = SLM_TYPE_BIT(vocab->tokens[i].type) & SLM_TYPES_TEXT;
+        if (is_text && space_after_other(slm_vocab_piece(vocab, (int32_t)i))) return false;
+    }
+    return true;
+}
+
 static slm_status spm_open(struct slm_tokenizer *t, const struct slm_tokenizer_source *source, struct slm_error *error)
 {
     if (!source->scores)
         return slm_fail(error, SLM_ERR_FORMAT, source->where, "the token scores are missing; a 'llama' tokenizer needs "
                         "one for each of its %zu tokens", source->n_vocab);
+    t->words_at_spaces = words_end_at_spaces(&t->vocab);
     t->priority = slm_arena_alloc(&t->arena, t->vocab.n, sizeof *t->priority, source->where, error);
     if (!t->priority) return SLM_ERR_MEMORY;
-    t->words_at_spaces = true;
     for (size_t i = 0; i < t->vocab.n; i++) {
         if (source->scores[i] != source->scores[i])
             return slm_fail(error, SLM_ERR_FORMAT, source->where,
                             "the score of token %zu is NaN; numbers are allowed", i);
         t->priority[i] = priority_of(source->scores[i]);
-        const bool is_text = SLM_TYPE_BIT(t->vocab.tokens[i].type) & SLM_TYPES_TEXT;
-        if (is_text && space_after_other(slm_vocab_piece(&t->vocab, (int32_t)i))) t->words_at_spaces = false;
     }
     return SLM_OK;
+}
+
+static slm_status merges_open(struct slm_tokenizer *t, const struct slm_tokenizer_source *source,
+                              struct slm_error *error)
+{
+    t->each_space = source->each_space;
+    t->words_at_spaces = t->each_space || words_end_at_spaces(&t->vocab);
+    t->whole_words = source->whole_words == SLM_WHOLE_ALWAYS;
+    return slm_pairs_build(&t->pairs, source, t->model, &t->vocab, &t->arena, error);
 }
 
 /* The text as the vocabulary spells it: a space in front if the model wants one, U+2581 as space. */
@@ -81,11 +100,14 @@ static slm_status normalise(struct slm_encoder *e, struct slm_str text, bool pre
 static slm_status spm_encode(struct slm_encoder *e, struct slm_str text, bool first)
 {
     struct slm_str all;
-    SLM_TRY(normalise(e, text, first && e->tokenizer->add_space_prefix, &all));
-    if (!e->tokenizer->words_at_spaces) return slm_encoder_word(e, all);
+    const struct slm_tokenizer *t = e->tokenizer;
+    const bool spaced = (text.len && text.ptr[0] == ' ') || (text.len >= 3 && memcmp(text.ptr, MARK, 3) == 0);
+    const bool prefix = first && t->add_space_prefix && !(spaced && t->space_prefix & SLM_SPACE_UNLESS_SPACE);
+    SLM_TRY(normalise(e, text, prefix, &all));
+    if (!t->words_at_spaces) return slm_encoder_word(e, all);
     size_t begin = 0;
     for (size_t i = 1; i <= all.len; i++) {
-        if (i < all.len && !(all.ptr[i] == ' ' && all.ptr[i - 1] != ' ')) continue;
+        if (i < all.len && !(all.ptr[i] == ' ' && (t->each_space || all.ptr[i - 1] != ' '))) continue;
         SLM_TRY(slm_encoder_word(e, (struct slm_str){all.ptr + begin, i - begin}));
         begin = i;
     }
@@ -96,6 +118,12 @@ static int32_t spm_whole(const struct slm_tokenizer *t, struct slm_str word)
 {
     (void)t, (void)word;
     return -1; /* a token's text need not merge into that token */
+}
+
+static int32_t merges_whole(const struct slm_tokenizer *t, struct slm_str word)
+{
+    if (!t->whole_words || word.len > t->vocab.longest) return -1;
+    return slm_vocab_find(&t->vocab, word, SLM_TYPES_TEXT);
 }
 
 /* One symbol a character; a byte that is not UTF-8 is a symbol of its own. */
@@ -129,4 +157,16 @@ static bool spm_pair(const struct slm_tokenizer *t, struct slm_str pair, int32_t
 const struct slm_token_model slm_token_model_spm = {
     .name = "llama", .spelled_bytes = true, .decode = spm_decode, .open = spm_open, .encode = spm_encode,
     .whole = spm_whole, .split = spm_split, .pair = spm_pair,
+};
+
+static bool merges_pair(const struct slm_tokenizer *t, struct slm_str pair, int32_t left, int32_t right,
+                        uint32_t *priority, int32_t *id)
+{
+    (void)pair;
+    return slm_pairs_find(&t->pairs, left, right, priority, id);
+}
+
+const struct slm_token_model slm_token_model_merges = {
+    .name = "llama-merges", .spelled_bytes = true, .decode = spm_decode, .open = merges_open, .encode = spm_encode,
+    .whole = merges_whole, .split = spm_split, .pair = merges_pair,
 };

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * The tokenizer as others see it: opening, encoding around special tokens, decoding, and questions about tokens.
  *
- * What a model of tokenization does is in spm.c and bpe.c; where the data comes from is in from_gguf.c. */
+ * What a model of tokenization does is in spm.c and bpe.c; where the data comes from is in from_gguf.c and
+ * from_hf.c. */
 #include "base/os.h"
 #include "tokenizer/internal.h"
 
 /* By the names that GGUF files use. */
-static const struct slm_token_model *const models[] = {&slm_token_model_spm, &slm_token_model_bpe};
+static const struct slm_token_model *const models[] = {&slm_token_model_spm, &slm_token_model_merges,
+                                                      &slm_token_model_bpe};
 
 /* What does not depend on the model. Single tokens are checked where they are read. */
 static slm_status check_source(const struct slm_tokenizer_source *source, struct slm_error *error)
@@ -51,14 +53,16 @@ slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct s
         if (strcmp(models[i]->name, source->model) == 0) model = models[i];
     if (!model)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, source->where,
-                        "the tokenizer model '%.40s' is not known; known are llama and gpt2", source->model);
+                        "the tokenizer model '%.40s' is not known; known are llama, llama-merges and gpt2",
+                        source->model);
     SLM_TRY(check_source(source, error));
     struct slm_tokenizer *t = slm_alloc(1, sizeof *t, source->where, error);
     if (!t) return SLM_ERR_MEMORY;
     t->model = model;
     t->bos = source->bos, t->eos = source->eos, t->unk = source->unk;
     t->add_bos = source->add_bos, t->add_eos = source->add_eos;
-    t->add_space_prefix = source->add_space_prefix && model == &slm_token_model_spm;
+    t->add_space_prefix = source->add_space_prefix && model != &slm_token_model_bpe;
+    t->space_prefix = source->space_prefix, t->fuse_unk = source->fuse_unk;
     const slm_status status = open_parts(t, source, error);
     if (status != SLM_OK) {
         slm_tokenizer_free(t); /* knows how to free half an object */
@@ -108,7 +112,7 @@ static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigne
                                               &id, &end);
         /* What lies before the special token, or all that is left. */
         if (stop > at) SLM_TRY(encode_text(e, (struct slm_str){text.ptr + at, stop - at}, flags, first));
-        first = id >= 0;
+        first = id >= 0 && !(t->space_prefix & SLM_SPACE_ONCE);
         if (id >= 0) slm_encoder_push(e, id);
         at = id >= 0 ? end : text.len;
     }
@@ -136,6 +140,7 @@ slm_status slm_tokenizer_encode(const struct slm_tokenizer *t, const char *text,
     slm_release(e.symbols);
     slm_release(e.heap);
     slm_release(e.text);
+    slm_release(e.points);
     slm_release(e.words);
     pcre2_match_data_free(e.match);
     pcre2_match_context_free(e.limits);
@@ -167,7 +172,8 @@ slm_status slm_tokenizer_decode(const struct slm_tokenizer *t, const int32_t *id
         struct slm_str piece = slm_tokenizer_piece(t, ids[i], show_special);
         const bool special = SLM_TYPE_BIT(t->vocab.tokens[ids[i]].type) & SLM_TYPES_SPECIAL;
         if (strip && !special && piece.len && piece.ptr[0] == ' ') piece.ptr++, piece.len--;
-        strip = t->add_space_prefix && special;
+        /* Tokens before the text, such as BOS, do not use up the one space. */
+        strip = t->add_space_prefix && special && (strip || !(t->space_prefix & SLM_SPACE_ONCE));
         /* Past cap only the length counts: that is how a caller measures. */
         const size_t room = bytes < cap ? cap - bytes : 0, n_copy = piece.len < room ? piece.len : room;
         if (n_copy) memcpy(text + bytes, piece.ptr, n_copy);

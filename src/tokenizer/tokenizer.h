@@ -14,20 +14,41 @@ enum slm_token_type { /* numbers as in GGUF files */
     SLM_TOKEN_UNUSED, SLM_TOKEN_BYTE
 };
 
-/* What a tokenizer is made of, whatever file it came from (GGUF now; tokenizer.json, tokenizer.model next).
+/* White space beside a special token that belongs to it. */
+enum slm_token_strip { SLM_STRIP_LEFT = 1, SLM_STRIP_RIGHT = 2 };
+/* The space in front of text, where add_space_prefix asks for one. */
+enum slm_space_prefix {
+    SLM_SPACE_ONCE = 1,         /* at the start of the text only, not after every special token */
+    SLM_SPACE_UNLESS_SPACE = 2, /* not where the text starts with one */
+};
+/* Is a word that is itself a token taken whole, whatever the merges say? */
+enum slm_whole_words { SLM_WHOLE_AS_PRE /* as the pre-tokenizer's models do */, SLM_WHOLE_NEVER, SLM_WHOLE_ALWAYS };
+
+/* What a tokenizer is made of, whatever file it came from (GGUF, tokenizer.json, SentencePiece, tiktoken).
  * Everything is borrowed until slm_tokenizer_new returns. */
 struct slm_tokenizer_source {
     const char *where;             /* file name for messages */
-    const char *model;             /* "llama" (SentencePiece BPE) | "gpt2" (byte-level BPE) */
+    const char *model;             /* "llama" (SentencePiece BPE by scores) | "llama-merges" (the same by merge rules) |
+                                      "gpt2" (byte-level BPE) */
     const char *pre;               /* pre-tokenizer id as GGUF files name them: "gpt-2", "llama-bpe", "qwen2", ... */
     const struct slm_str *tokens;  /* [n_vocab] */
     const float *scores;           /* [n_vocab] or NULL */
     const uint8_t *types;          /* [n_vocab] enum slm_token_type, or NULL (all NORMAL) */
     size_t n_vocab;
-    const struct slm_str *merges;  /* "left right", in rank order; gpt2 only */
+    const struct slm_str *merges;  /* "left right", in rank order; gpt2 and llama-merges only */
+    const uint16_t *merge_cuts;    /* [n_merges] bytes of the left half, or NULL: it ends at the first space */
     size_t n_merges;
+    bool ids_are_ranks;            /* gpt2 without merges: any two neighbours merge, the least id first (tiktoken) */
+    enum slm_whole_words whole_words;
+    bool nfc;                      /* gpt2: text is brought into Unicode normal form C first */
+    bool each_space;               /* llama-merges: no token holds a space but in front */
+    bool fuse_unk;                 /* characters without a token that stand together are one unknown token */
     int32_t bos, eos, unk, pad, eot; /* -1 = none */
     bool add_bos, add_eos, add_space_prefix;
+    unsigned space_prefix;         /* enum slm_space_prefix bits */
+    const int32_t *eog;            /* [n_eog] further ids that end a generation */
+    size_t n_eog;
+    const uint8_t *strips;         /* [n_vocab] enum slm_token_strip bits, or NULL */
     bool specials_swallow_space; /* white space after a special token belongs to it (Phi-3); <s>, <unk> and
                                     <|endoftext|> excepted */
 };
@@ -39,6 +60,12 @@ slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct s
 /* Reads the tokenizer.ggml.* keys. SLM_ERR_UNSUPPORTED for a model or pre-tokenizer this build does not know (names
  * the known ones). A file without tokenizer.ggml.model gives *out = NULL and SLM_OK. */
 slm_status slm_tokenizer_from_gguf(const struct slm_gguf *gguf, struct slm_tokenizer **out, struct slm_error *error);
+/* Reads the tokenizer of a Hugging Face folder: tokenizer.json, else tokenizer.model (SentencePiece or tiktoken), with
+ * tokenizer_config.json and the ids in generation_config.json and config.json. n_vocab is the model's: ids below it
+ * without a token become unused ones "[PAD{id}]", added tokens beyond it are left out; 0 = as many as there are.
+ * SLM_ERR_UNSUPPORTED names what this build does not know. No tokenizer file gives *out = NULL and SLM_OK. */
+slm_status slm_tokenizer_from_hf(const char *folder, size_t n_vocab, struct slm_tokenizer **out,
+                                 struct slm_error *error);
 void slm_tokenizer_free(struct slm_tokenizer *tokenizer);
 
 /* A further flag of encode, for prompts made by templates: the noncharacter U+FDD0 (SLM_TOKENIZER_GUARD) in the text is
@@ -46,7 +73,7 @@ void slm_tokenizer_free(struct slm_tokenizer *tokenizer);
  * text from becoming one, and leaves no other trace. */
 #define SLM_TOKENIZE_GUARDED 4u
 #define SLM_TOKENIZER_GUARD "\xEF\xB7\x90"
-/* flags: enum slm_tokenize_flags of slm.h, and the one above. Same measuring rule as slm_tokenize; never more than 2
+/* flags: enum slm_tokenize_flags of slm.h, and the one above. Same measuring rule as slm_tokenize; never more than 3
  * * bytes + 3 ids. */
 slm_status slm_tokenizer_encode(const struct slm_tokenizer *tokenizer, const char *text, size_t bytes, unsigned flags,
                                 int32_t *ids, size_t cap, size_t *n_ids, struct slm_error *error);
@@ -65,7 +92,7 @@ int32_t slm_tokenizer_eos(const struct slm_tokenizer *tokenizer);
 int32_t slm_tokenizer_find(const struct slm_tokenizer *tokenizer, struct slm_str token); /* exact vocabulary text */
 bool slm_tokenizer_is_eog(const struct slm_tokenizer *tokenizer, int32_t id);
 enum slm_token_type slm_tokenizer_type(const struct slm_tokenizer *tokenizer, int32_t id);
-const char *slm_tokenizer_model(const struct slm_tokenizer *tokenizer); /* "llama" | "gpt2" */
+const char *slm_tokenizer_model(const struct slm_tokenizer *tokenizer); /* "llama" | "llama-merges" | "gpt2" */
 const char *slm_tokenizer_pre(const struct slm_tokenizer *tokenizer);
 
 /* Streaming, UTF-8 safe: holds back an incomplete character (at most 3 bytes) until it completes; bytes that can never

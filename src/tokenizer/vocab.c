@@ -12,8 +12,7 @@
 
 static_assert(SLM_TOKENIZER_MAX_TOKEN_BYTES <= UINT16_MAX, "lengths of tokens have 16 bits");
 
-/* "<0xNN>" with exactly two hex digits -> the byte; -1 for anything else. */
-static int byte_token_value(struct slm_str text)
+int slm_vocab_byte_value(struct slm_str text)
 {
     if (text.len != 6 || memcmp(text.ptr, "<0x", 3) != 0 || text.ptr[5] != '>') return -1;
     int value = 0;
@@ -107,7 +106,7 @@ int32_t slm_vocab_find_text(const struct slm_vocab *vocab, const struct slm_toke
     const size_t n = model->decode(text, piece);
     int32_t id = slm_vocab_find(vocab, text, SLM_TYPES_SPECIAL);
     id = earlier(id, slm_vocab_find(vocab, (struct slm_str){piece, n}, SLM_TYPES_TEXT));
-    const int byte = byte_token_value(text);
+    const int byte = slm_vocab_byte_value(text);
     if (byte >= 0) {
         piece[0] = (char)byte;
         id = earlier(id, slm_vocab_find(vocab, (struct slm_str){piece, 1}, SLM_TYPE_BIT(SLM_TOKEN_BYTE)));
@@ -156,7 +155,7 @@ static slm_status write_piece(struct slm_vocab *vocab, const struct slm_tokenize
     char *out = vocab->piece + vocab->tokens[i].piece_at;
     size_t n = text.len;
     if (type == SLM_TOKEN_BYTE) {
-        const int byte = byte_token_value(text);
+        const int byte = slm_vocab_byte_value(text);
         if (byte < 0)
             return slm_fail(error, SLM_ERR_FORMAT, source->where,
                             "token %zu has type byte but its text is '%.*s'; <0x00> to <0xFF> are allowed", i,
@@ -190,7 +189,7 @@ slm_status slm_vocab_build(struct slm_vocab *vocab, const struct slm_tokenizer_s
         if (type > SLM_TOKEN_BYTE)
             return slm_fail(error, SLM_ERR_FORMAT, source->where, "token %zu has type %u; 0 to %d are allowed", i, type,
                             SLM_TOKEN_BYTE);
-        if (!source->types && model->spelled_bytes && byte_token_value(text) >= 0) type = SLM_TOKEN_BYTE;
+        if (!source->types && model->spelled_bytes && slm_vocab_byte_value(text) >= 0) type = SLM_TOKEN_BYTE;
         vocab->tokens[i] = (struct slm_vocab_token){
             .text_at = text_bytes, .piece_at = piece_bytes, .text_bytes = (uint16_t)text.len, .type = (uint8_t)type};
         SLM_TRY(write_piece(vocab, source, model, i, error));

@@ -31,7 +31,7 @@ COUNT = int(os.environ.get("SLM_TOKENIZER_STRINGS") or
 BATCH = 10_000
 
 tokenizers = pytest.importorskip("tokenizers", reason="the package tokenizers (the oracle) is not installed")
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
 
 # ---- the patterns, as the models' tokenizer.json files have them -------------------------------------------------
 
@@ -305,3 +305,62 @@ def test_special_tokens_of_phi3():
     texts = ["".join(rng.choice(specials) if rng.random() < 0.4 else rng.choice(WORDS + BLANKS)
                      for _ in range(rng.randrange(1, 12))) for _ in range(min(COUNT, 20_000))]
     compare(oracle, Tool(gguf, "--parse-special"), texts)
+
+
+# ---- folders: the same tokenizer.json in both programs -------------------------------------------------------
+
+MODELS = SHARED / "data" / "models"
+FOLDERS = ("phi-3", "tinystories-656k", "gpt-2", "llama-bpe", "qwen2", "gpt-4o", "dbrx", "qwen35", "tekken", "smollm")
+# What normal form C composes, reorders, or leaves alone.
+MARKS_AND_LETTERS = ["e", "a", " ", "\u0301", "\u0323", "\u0308", "\u0344", "\u1100", "\u1161", "\u11a8", "\uac00",
+                     "\u212b", "\u1ec7", "\u0f73", "\u212a", "\uf900", "\u00e9", "\U0001d160",
+                     "\u0958", "\u3099", "\u304b"]
+
+
+@pytest.fixture(scope="module", params=FOLDERS)
+def folder(request, tmp_path_factory):
+    if not DATA.is_dir() or not TOOL.exists():
+        pytest.skip("no tokenizer data or test program")
+    ready = {"phi-3": DATA / "phi-3-mini", "tinystories-656k": MODELS / "tinystories-656k"}.get(request.param)
+    if ready:
+        return request.param, Tokenizer.from_file(str(ready / "tokenizer.json")), Tool(ready)
+    tmp = tmp_path_factory.mktemp("folder")
+    oracle, _ = CASES[request.param](tmp)
+    if request.param == "qwen2":
+        oracle.normalizer = normalizers.NFC()
+    oracle.save(str(tmp / "tokenizer.json"))
+    return request.param, oracle, Tool(tmp)
+
+
+def test_folder_random_strings(folder):
+    name, oracle, tool = folder
+    rng = random.Random(name)
+    for done in range(0, min(COUNT, 20_000), 2_000):
+        texts = [random_string(rng).replace("</s>", "</a>") for _ in range(1_000)]  # see test_random_strings
+        texts += ["".join(rng.choices(MARKS_AND_LETTERS, k=rng.randrange(1, 12))) for _ in range(1_000)]
+        compare(oracle, tool, texts)
+
+
+def test_folder_long_runs(folder):
+    """No step may cost more than linear time; marks in the wrong order are the worst case of a normal form."""
+    _, oracle, tool = folder
+    compare(oracle, tool, ["e" + "\u0301\u0323" * n for n in (1, 100, 5_000)])
+    tool.encode_batch(["e" + "\u0301\u0323" * 500_000])
+
+
+@pytest.mark.parametrize("name,file", [("llama-spm", "llama2"), ("llama-bpe", "llama3")])
+def test_folder_with_tokenizer_model(name, file, tmp_path):
+    """tokenizer.model alone gives the ids of the GGUF vocabulary and of its published vectors."""
+    if not DATA.is_dir() or not TOOL.exists():
+        pytest.skip("no tokenizer data or test program")
+    (tmp_path / "tokenizer.model").write_bytes((DATA / file / "tokenizer.model").read_bytes())
+    gguf = ready_made(name)
+    texts = gguf.with_name(gguf.name + ".inp").read_bytes().decode().split("\n__ggml_vocab_test__\n")
+    lines = gguf.with_name(gguf.name + ".out").read_text().splitlines()
+    tool, count = Tool(tmp_path), min(len(texts), len(lines))
+    assert count >= 40
+    for text, ours, line in zip(texts, tool.encode_batch(texts[:count]), lines):
+        assert ours == [int(i) for i in line.split()], repr(text)
+    rng = random.Random(name)
+    texts = [random_string(rng) for _ in range(min(COUNT, 20_000))]
+    assert tool.encode_batch(texts) == Tool(gguf).encode_batch(texts)

@@ -619,7 +619,7 @@ static void definitions_give_the_same_bits_everywhere(void **state)
     enum { ROWS = 5, N = 77 };
     const struct slm_kernels *k = &levels[0];
     struct checkkern ck = {.rng = {.seed = 12345}};
-    float w[ROWS * N], x[ROWS * N], out[ROWS * N] = {0}, max; /* attn_mix adds to what is there */
+    float w[ROWS * N], x[ROWS * N], out[ROWS * N] = {0}, max; /* zeros: attn_mix adds to what is there */
     uint16_t half[ROWS * N];
     checkkern_floats(&ck, w, ROWS * N, 1);
     checkkern_floats(&ck, x, ROWS * N, 4);

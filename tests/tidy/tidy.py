@@ -34,6 +34,7 @@ RANK_EXCEPTIONS = {
 }
 
 MAX_LINE = 120
+SENTENCES = r"tools/builtin/(chat|evaluate|generate|lexicon|schemas)\.py"  # full of them: a sentence is data
 MAX_LINE_TEST_CASE = 160 # a row of test data that quotes its input and what must come out is one thought
 MAX_FILE = 1000  # lines outside of tables
 MAX_FUNCTION = 70
@@ -250,6 +251,8 @@ def check_function_length(tree):
 def check_line_length(tree):
     """No line is longer than 120 characters."""
     for name, number, line in tree.lines(SOURCES):
+        if re.fullmatch(SENTENCES, name):
+            continue
         is_case = name.startswith("tests/") and re.search(r"[\"'].*[\"']", line)
         limit = MAX_LINE_TEST_CASE if is_case else MAX_LINE
         if len(line) > limit:

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * A tokenizer behind a pipe, for tests that compare it with others, and its stopwatch.
  *
- *   slm_test_tokenize FILE.gguf [--parse-special]   batches on stdin, answers on stdout, both little-endian:
+ * FILE may be the folder of a Hugging Face tokenizer, too.
+ *
+ *   slm_test_tokenize FILE [--parse-special] [--add-special]   batches on stdin, answers on stdout, both little-endian:
  *       in:  u32 number of texts, then for each u32 bytes and the text;   out: for each u32 count and i32 ids
  *   slm_test_tokenize FILE.gguf --bench TEXT        MB/s of encoding that file, and the time to open the vocabulary.
  *       Both in CPU time, so that a busy machine does not count against it. */
@@ -10,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/error.h"
 #include "base/os.h"
 #include "format/gguf.h"
 #include "tokenizer/tokenizer.h"
@@ -36,10 +39,10 @@ static int serve(const struct slm_tokenizer *t, unsigned flags)
         for (uint32_t i = 0; i < n_texts && rc == 0; i++) {
             if (fread(&bytes, sizeof bytes, 1, stdin) != 1) return 1;
             text = slm_realloc(text, (size_t)bytes + 1, 1, "tokenize", &error);
-            ids = slm_realloc(ids, 2 * (size_t)bytes + 3, sizeof *ids, "tokenize", &error);
+            ids = slm_realloc(ids, 3 * (size_t)bytes + 3, sizeof *ids, "tokenize", &error);
             size_t n = 0;
             if (!text || !ids || fread(text, 1, bytes, stdin) != bytes) return 1;
-            if (slm_tokenizer_encode(t, text, bytes, flags, ids, 2 * (size_t)bytes + 3, &n, &error) != SLM_OK)
+            if (slm_tokenizer_encode(t, text, bytes, flags, ids, 3 * (size_t)bytes + 3, &n, &error) != SLM_OK)
                 rc = complain(&error);
             const uint32_t count = (uint32_t)n;
             fwrite(&count, sizeof count, 1, stdout);
@@ -60,14 +63,14 @@ static int bench(const struct slm_tokenizer *t, const char *path, double open_s)
     if (slm_os()->open_read(path, &file, &info, &error) != SLM_OK) return complain(&error);
     const size_t bytes = (size_t)info.bytes;
     char *text = slm_alloc(bytes + 1, 1, "bench", &error);
-    int32_t *ids = slm_alloc(2 * bytes + 3, sizeof *ids, "bench", &error);
+    int32_t *ids = slm_alloc(3 * bytes + 3, sizeof *ids, "bench", &error);
     slm_status status = text && ids ? slm_os()->read_at(file, text, bytes, 0, &error) : SLM_ERR_MEMORY;
     (void)slm_os()->close(file, NULL);
     size_t n = 0;
     double best = 1e9;
     for (int i = 0; i < 7 && status == SLM_OK; i++) {
         const double begin = cpu_seconds();
-        status = slm_tokenizer_encode(t, text, bytes, 0, ids, 2 * bytes + 3, &n, &error);
+        status = slm_tokenizer_encode(t, text, bytes, 0, ids, 3 * bytes + 3, &n, &error);
         const double seconds = cpu_seconds() - begin;
         if (seconds < best) best = seconds;
     }
@@ -79,18 +82,35 @@ static int bench(const struct slm_tokenizer *t, const char *path, double open_s)
     return status == SLM_OK ? 0 : complain(&error);
 }
 
+static slm_status open_any(const char *path, struct slm_gguf **gguf, struct slm_tokenizer **t, struct slm_error *error)
+{
+    const size_t len = strlen(path);
+    if (len < 5 || strcmp(path + len - 5, ".gguf") != 0) return slm_tokenizer_from_hf(path, 0, t, error);
+    if (!*gguf) SLM_TRY(slm_gguf_open(path, NULL, gguf, error));
+    return slm_tokenizer_from_gguf(*gguf, t, error);
+}
+
+static unsigned flags_of(int argc, char **argv)
+{
+    unsigned flags = 0;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--parse-special") == 0) flags |= SLM_TOKENIZE_PARSE_SPECIAL;
+        if (strcmp(argv[i], "--add-special") == 0) flags |= SLM_TOKENIZE_ADD_SPECIAL;
+    }
+    return flags;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) return 2;
     struct slm_error error = {0};
     struct slm_gguf *gguf = NULL;
     struct slm_tokenizer *t = NULL;
-    if (slm_gguf_open(argv[1], NULL, &gguf, &error) != SLM_OK) return complain(&error);
     double open_s = 1e9;
     for (int i = 0; i < 5; i++) {
         slm_tokenizer_free(t);
         const double begin = cpu_seconds();
-        if (slm_tokenizer_from_gguf(gguf, &t, &error) != SLM_OK) return complain(&error);
+        if (open_any(argv[1], &gguf, &t, &error) != SLM_OK) return complain(&error);
         const double seconds = cpu_seconds() - begin;
         if (seconds < open_s) open_s = seconds;
         if (argc < 4) break;
@@ -98,7 +118,7 @@ int main(int argc, char **argv)
     if (!t) return 1;
     int rc;
     if (argc == 4 && strcmp(argv[2], "--bench") == 0) rc = bench(t, argv[3], open_s);
-    else rc = serve(t, argc == 3 && strcmp(argv[2], "--parse-special") == 0 ? SLM_TOKENIZE_PARSE_SPECIAL : 0);
+    else rc = serve(t, flags_of(argc, argv));
     slm_tokenizer_free(t);
     slm_gguf_close(gguf);
     return rc;
