@@ -37,6 +37,8 @@ LOGS = BUILD / "test-logs"
 WORKERS = max(1, len(os.sched_getaffinity(0)))
 # Under a sanitizer or an emulator everything is slower; the limits only have to tell slow from stuck.
 TIMEOUT_S = {"default": 300, "clang": 300, "asan": 900, "ubsan": 600, "tsan": 1200, "arm64": 1200}
+# How many times slower than an ordinary build; tests that measure time multiply their limits with it.
+SLOWDOWN = {"asan": 15, "ubsan": 5, "tsan": 30, "arm64": 100}
 SANITIZER_OPTIONS = {
     # gcc 12 aligns ASan's heap-allocated stack frames to 32 bytes, which AVX-512 code takes badly (GCC bug 110027).
     "ASAN_OPTIONS": "detect_stack_use_after_return=0:strict_string_checks=1:allocator_may_return_null=1",
@@ -154,7 +156,8 @@ def run_programs(tree, options, prefix=()):
     def one(program, round_):
         name, command, env, timeout, _ = program
         log = LOGS / tree / (name.replace("/", ".") + (f".{round_}" if round_ else "") + ".log")
-        env = {**SANITIZER_OPTIONS, **env, "CMOCKA_MESSAGE_OUTPUT": "TAP", "SLM_TEST_LEVEL": options.level}
+        env = {**SANITIZER_OPTIONS, **env, "CMOCKA_MESSAGE_OUTPUT": "TAP", "SLM_TEST_LEVEL": options.level,
+               "SLM_TEST_SLOWDOWN": str(SLOWDOWN.get(tree, 1))}
         code, output = run_logged([*prefix, *command], log, timeout or TIMEOUT_S[tree], env)
         return parse_tap(f"{tree}:{name}", code, output, log)
 
