@@ -10,14 +10,6 @@
 #include <time.h>
 #include "template/template.h"
 
-/* Sanitizers and emulators make some operations slower than others: there, tests of time only tell slow from endless.
- */
-#ifdef SLM_TEST_SLOW
-#define SLOWNESS 20.0
-#else
-#define SLOWNESS 1.0
-#endif
-
 #include <stdarg.h>
 #include <cmocka.h>
 
@@ -349,11 +341,17 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* In an emulator a limit on time measures the emulator, and takes minutes to do so (tests/run.py sets the factor). */
-static void skip_when_emulated(void)
+/* How much slower this build may be: sanitizers and emulators hit some operations harder (tests/run.py sets it). */
+static double slowdown(void)
 {
     const char *factor = getenv("SLM_TEST_SLOWDOWN");
-    if (!factor || strtod(factor, NULL) < 100) return;
+    return factor ? strtod(factor, NULL) : 1.0;
+}
+
+/* In an emulator a limit on time measures the emulator, and takes minutes to do so. */
+static void skip_when_emulated(void)
+{
+    if (slowdown() < 100) return;
     print_message("skipped: time measured in an emulator says nothing\n");
     skip();
 }
@@ -399,7 +397,7 @@ static void test_expensive_templates_are_stopped(void **state)
         if (o.status != SLM_ERR_LIMIT || took > 1.5)
             print_error("%s\n  %d in %.2f s: %s\n", sources[i], (int)o.status, took, o.error.message);
         assert_int_equal(o.status, SLM_ERR_LIMIT);
-        assert_true(took < 3.0 * SLOWNESS);
+        assert_true(took < 3.0 * slowdown());
         slm_buf_release(&o.out);
     }
 }
@@ -633,9 +631,9 @@ static void test_time_is_linear_in_the_input(void **state)
     skip_when_emulated();
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         double once = time_of(sources[i], "word é ", 20000), twice = time_of(sources[i], "word é ", 40000);
-        if (twice > 2.5 * once * SLOWNESS)
+        if (twice > 2.5 * once * slowdown())
             print_message("%s: %.2f ms, then %.2f ms\n", sources[i], once * 1e3, twice * 1e3);
-        assert_true(twice <= 2.5 * once * SLOWNESS + 0.002);
+        assert_true(twice <= 2.5 * once * slowdown() + 0.002);
     }
 }
 
