@@ -73,8 +73,8 @@ struct slm_model_info {
     int32_t bos_id, eos_id;   /* -1 when the model has none */
 };
 
-/* Opens a GGUF file (also the first part of a split one) or a Hugging Face folder. path NULL or "" opens the built-in model.
- * Borrows path and options; returns owned *out (slm_model_close). */
+/* Opens a GGUF file (also the first part of a split one) or a Hugging Face folder. path NULL or "" opens the
+ * built-in model. Borrows path and options; returns owned *out (slm_model_close). */
 slm_status slm_model_open(const char *path, const struct slm_model_options *options, struct slm_model **out,
                           struct slm_error *error);
 void slm_model_close(struct slm_model *model); /* NULL is fine; sessions must be closed first */
