@@ -24,6 +24,18 @@ struct slm_matmul_args {
     size_t n_row, n_tok, k, w_stride, x_stride, out_stride; /* in elements */
 };
 
+/* Products of packed weights with A8 rows (kernel/pack.h). For every row r and token t: acc = +0; then for each block of
+ * 32 elements in order (each half of it, where the type has scales for 16)
+ *   acc = fma((float)(sum of code * q - zero * z), d_w * d_a, acc), and where the type has a min acc = fma(m, s, acc). */
+struct slm_packed_args {
+    const unsigned char *w; /* panels, panel_bytes apart; row r is row r % 16 of panel r / 16 */
+    const unsigned char *x; /* [n_tok] A8 rows of k, x_stride bytes apart, 4-byte aligned */
+    float *out;             /* [n_tok, n_row] f32, row stride out_stride elements */
+    size_t n_row, n_tok, k; /* k a multiple of the type's block */
+    size_t panel_bytes, x_stride, out_stride;
+    void *scratch;          /* SLM_PACK_SCRATCH bytes, 64-byte aligned */
+};
+
 struct slm_kernels {
     const char *level; /* "scalar", "avx2", "avx512", "neon": the highest that filled a slot */
     uint64_t features; /* CPU features the table was built for */
@@ -33,6 +45,13 @@ struct slm_kernels {
 
     /* EXACT. */
     void (*matmul)(const struct slm_matmul_args *args);
+
+    /* Elements [first, first + n) of the A8 row of k elements at `row`, from x[0..n); first, n and k are multiples of 32.
+     * Of each block of 32: most = max |x|; d = most / 127, q = round(x * (127 / most)) to nearest even; z and s as
+     * pack.h says. A block with most < 2^-100 is zeros, one with an infinity or NaN has d = NaN and q = 0. EXACT. */
+    void (*quantize)(void *row, const float *x, size_t first, size_t n, size_t k);
+    /* NULL for types that are not packed. EXACT. */
+    void (*matmul_packed[SLM_DTYPE_COUNT])(const struct slm_packed_args *args);
 
     /* out[i] = x[i] * r * w[i], r = 1 / sqrt(DOT16(x, x) / n + eps) (division and sqrt in f32, one rounding each;
      * product order (x*r)*w); w NULL means no weight. out may be x. EXACT. */
@@ -85,6 +104,7 @@ struct slm_kernels {
 void slm_kernels_init(struct slm_kernels *table, uint64_t features);
 /* Per architecture, called by slm_kernels_init in rising order; each returns at the first missing feature. */
 void slm_kernels_init_ref(struct slm_kernels *table);
+void slm_kernels_init_ref_int8(struct slm_kernels *table); /* after init_ref */
 void slm_kernels_init_x86(struct slm_kernels *table, uint64_t features);
 void slm_kernels_init_arm(struct slm_kernels *table, uint64_t features);
 #endif
