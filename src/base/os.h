@@ -44,7 +44,7 @@ struct slm_os {
     slm_status (*remove)(const char *path, struct slm_error *error);
     slm_status (*map)(struct slm_file *file, struct slm_map *out, struct slm_error *error); /* outlives close */
     void (*unmap)(struct slm_map *map);
-    void (*map_drop)(const struct slm_map *map, size_t offset, size_t bytes); /* these pages will not be read again */
+    void (*map_drop)(const struct slm_map *map, size_t offset, size_t bytes); /* these pages may leave memory; reading brings them back */
 
     /* Time. */
     uint64_t (*now_ns)(void);  /* monotonic */
