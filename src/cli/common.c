@@ -35,7 +35,7 @@ const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
     {.name = "kv", .kind = SLM_OPTION_CHOICE, .offset = AT(kv_type), .arg = "TYPE", .choices = kv_names,
      .help = "precision of the KV cache: f16 (default) or f32"},
     {.name = "lora", .kind = SLM_OPTION_LIST, .offset = AT(lora), .arg = "PATH[=S]",
-     .help = "apply a LoRA adapter, a PEFT folder or a GGUF file, scaled by S (may be repeated; default: 1)"},
+     .help = "LoRA adapter to apply, a PEFT folder or a GGUF file, and how strongly (default: 1; may be repeated)"},
     {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
      .help = "CPU features to use, as the bits that 'slm doctor' lists; 0 = none, the scalar kernels "
              "(default: all)"},
@@ -74,7 +74,8 @@ static bool draw_progress(void *user, uint64_t done, uint64_t total)
 
 /* "PATH=SCALE" or "PATH". What stands behind the last "=" counts as a scale when it is a number, so that paths may hold
  * one. Writes the path's copy into *paths. */
-static slm_status parse_adapter(const char *text, struct slm_buf *path, struct slm_adapter *out, struct slm_error *error)
+static slm_status parse_adapter(const char *text, struct slm_buf *path, struct slm_adapter *out,
+                                struct slm_error *error)
 {
     const char *mark = strrchr(text, '=');
     char *end = NULL;
@@ -102,6 +103,7 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
         .progress = isatty(STDERR_FILENO) ? draw_progress : NULL,
         .progress_user = &progress,
     };
+    /* As many as the option may be given; the library says when that is too many. */
     struct slm_adapter adapters[sizeof choice->lora.items / sizeof *choice->lora.items];
     struct slm_buf paths[sizeof adapters / sizeof *adapters] = {{0}};
     slm_status status = SLM_OK;

@@ -290,6 +290,7 @@ static slm_status open_shard(struct slm_gguf_part *part, const char *folder, con
                                  &part->tensors, &part->n_tensors, error);
 }
 
+/* Anything else could lead out of the folder, or to what the system hides. */
 bool slm_hf_is_plain_name(struct slm_str name)
 {
     if (name.len == 0 || name.len > 200 || name.ptr[0] == '.') return false;
@@ -385,7 +386,8 @@ static slm_status open_model(struct slm_gguf *gguf, const char *folder, struct s
     return status;
 }
 
-/* A part of one: both files under the names given. */
+/* A part of one (an adapter, a layer behind a model): both files under the names given; the second may not be
+ * needed. */
 static slm_status open_module(struct slm_gguf *gguf, const char *folder, const char *config, const char *weights,
                               struct slm_error *error)
 {

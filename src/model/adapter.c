@@ -36,6 +36,7 @@ static const char *const known_keys[] = {
     "megatron_core", "megatron_config.", "loftq_config.", "eva_config.", "corda_config.", "lora_ga_config.",
     "qalora_group_size", "runtime_config.", "ensure_weight_tying"};
 
+/* Exact names, or all keys of an object. */
 static bool is_known(struct slm_str key)
 {
     for (size_t i = 0; i < sizeof known_keys / sizeof *known_keys; i++) {
@@ -69,6 +70,7 @@ static slm_status check_word(const struct slm_gguf *gguf, const char *key, const
                     (int)(value.len < 40 ? value.len : 40), value.ptr, list);
 }
 
+/* Whatever changes the result must be known; what is switched off may have any name. */
 static slm_status check_peft(const struct slm_gguf *gguf, struct slm_error *error)
 {
     static const char *const types[] = {"LORA", NULL}, *const biases[] = {"none", NULL};
@@ -90,6 +92,7 @@ static slm_status check_peft(const struct slm_gguf *gguf, struct slm_error *erro
     return check_word(gguf, "init_lora_weights", inits, "true, false, gaussian, eva and orthogonal", error);
 }
 
+/* llama.cpp's adapters. Other keys than its own come from the base model's card and mean nothing here. */
 static slm_status check_gguf(const struct slm_model *model, const struct slm_gguf *gguf, struct slm_error *error)
 {
     static const char *const kinds[] = {"adapter", NULL}, *const types[] = {"lora", NULL};
@@ -118,12 +121,14 @@ static slm_status check_gguf(const struct slm_model *model, const struct slm_ggu
  * use are plain names. */
 static bool pattern_names(struct slm_str pattern, struct slm_str module)
 {
-    if (pattern.len && pattern.ptr[0] == '^') return slm_str_equal((struct slm_str){pattern.ptr + 1, pattern.len - 1}, module);
+    if (pattern.len && pattern.ptr[0] == '^') /* the whole name */
+        return slm_str_equal((struct slm_str){pattern.ptr + 1, pattern.len - 1}, module);
     if (pattern.len > module.len) return false;
     const size_t front = module.len - pattern.len;
     return memcmp(module.ptr + front, pattern.ptr, pattern.len) == 0 && (front == 0 || module.ptr[front - 1] == '.');
 }
 
+/* Letters, digits, underscores; and dots, which a regular expression would let stand for anything. */
 static bool is_plain(struct slm_str pattern)
 {
     for (size_t i = pattern.len && pattern.ptr[0] == '^'; i < pattern.len; i++) {
@@ -183,6 +188,7 @@ static slm_status scale_of(const struct slm_adapter_part *part, struct slm_str m
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
 
+/* Anything else is taken for a GGUF file, whose reader says what is wrong with it. */
 static bool is_peft_folder(const char *path)
 {
     struct slm_map map;
@@ -239,6 +245,7 @@ struct target {
 /* Which tensors of an adapter have found their matrix; one byte each. */
 struct marks { unsigned char *used[SLM_MAX_ADAPTERS]; };
 
+/* A tensor by name, marked as used. */
 static const struct slm_gguf_tensor *find(const struct slm_adapter_part *part, struct marks *marks, size_t adapter,
                                           const char *name)
 {
@@ -446,14 +453,15 @@ static slm_status check_used(const struct slm_model *model, const struct marks *
             const struct slm_str name = slm_gguf_tensor_at(gguf, i)->name;
             if (marks->used[a][i]) continue;
             return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(gguf),
-                            "tensor '%.*s' adapts no matrix of this %s model (those of attention, feed-forward and head "
-                            "can be): it is for another base",
+                            "tensor '%.*s' adapts no matrix of this %s model (attention, feed-forward and head have "
+                            "some): it is for another base",
                             (int)(name.len < 120 ? name.len : 120), name.ptr, model->architecture);
         }
     }
     return SLM_OK;
 }
 
+/* Settings first: they explain better than a tensor that is not expected. */
 static slm_status bind_marked(struct slm_model *model, struct marks *marks, struct slm_error *error)
 {
     for (size_t i = 0; i < model->n_adapters; i++) {

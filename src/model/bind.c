@@ -62,6 +62,8 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
     return SLM_OK;
 }
 
+/* Products of two 32-bit numbers, and sums of a few such: no overflow,
+ * whatever the file says. */
 uint64_t slm_dim_size(const struct slm_hparams *hp, enum slm_dim dim)
 {
     const uint64_t sizes[] = {
@@ -81,6 +83,7 @@ uint64_t slm_dim_size(const struct slm_hparams *hp, enum slm_dim dim)
     return sizes[dim];
 }
 
+/* Cut off where it does not fit: then no tensor has that name. */
 void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
 {
     const char *mark = strchr(pattern, '#');
@@ -104,7 +107,8 @@ static slm_status check_shape(const struct slm_model *model, const struct slm_te
                               const struct slm_gguf_tensor *t, const char *name, struct slm_error *error)
 {
     const uint64_t want[SLM_GGUF_MAX_DIMS] = {
-        slm_dim_size(&model->hparams, row->n_in), slm_dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
+        slm_dim_size(&model->hparams, row->n_in),
+        slm_dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
     for (int i = 0; i < SLM_GGUF_MAX_DIMS; i++)
         if (t->dims[i] != want[i])
             return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
