@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * From the file's blocks to panels (pack.h): per type, where the codes of 32 elements and their scales are read; and one
  * place that puts them where kernels look for them. Runs once when a model is opened, on all threads, so it is plain C
- * that compilers vectorise well enough to be limited by memory. Deliberately not here: arithmetic on weights. */
+ * that compilers vectorise well enough to be limited by memory. And back: the scalar kernels and the embedding read single codes and rows. Deliberately not here:
+ * products. */
 #include "kernel/pack.h"
 
 #include <string.h>
@@ -289,5 +290,79 @@ void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_by
             }
         }
         panel = codes + n * code_bytes;
+    }
+}
+
+/* ---- reading back -------------------------------------------------------------------------------------------- */
+
+/* How codes share bytes, for element k of row r; pack.h draws the layout. */
+static int bit_at(const uint8_t *plane, size_t r, size_t k) { return plane[r * 4 + k % 4] >> (k / 4) & 1; }
+static int pair_at(const uint8_t *plane, size_t r, size_t k)
+{
+    return plane[k / 4 % 2 * 64 + r * 4 + k % 4] >> (k / 8 * 2) & 3;
+}
+static int nibble_at(const uint8_t *block, size_t r, size_t k)
+{
+    return block[k / 4 % 4 * 64 + r * 4 + k % 4] >> (k / 16 * 4) & 15;
+}
+
+int slm_pack_code_at(const struct slm_pack_type *t, const uint8_t *block, size_t r, size_t k)
+{
+    switch (t->codes) {
+    case SLM_CODES_8: return block[k / 4 * 64 + r * 4 + k % 4];
+    case SLM_CODES_6: return nibble_at(block, r, k) | pair_at(block + 4 * 64, r, k) << 4;
+    case SLM_CODES_5: return nibble_at(block, r, k) | bit_at(block + 4 * 64, r, k) << 4;
+    case SLM_CODES_4:
+        return t->iq4 ? slm_quant_iq4_values[nibble_at(block, r, k)] + 128 : nibble_at(block, r, k);
+    case SLM_CODES_3: return pair_at(block, r, k) | bit_at(block + 2 * 64, r, k) << 2;
+    case SLM_CODES_2: return pair_at(block, r, k);
+    case SLM_CODES_NONE: break;
+    }
+    return 0;
+}
+
+static float f16_at(const uint8_t *bytes, size_t i) { return slm_block_f16(bytes + 2 * i); }
+
+void slm_pack_scale_at(enum slm_pack_scales scales, const uint8_t *group, size_t n_blocks, size_t half, size_t r,
+                       float *d, float *m)
+{
+    const size_t at = half / 2 * ROWS + r, at_half = half * ROWS + r;
+    const uint8_t *behind = group + 256; /* the f16 fields of a group with sixteen or twice eight small scales */
+    *d = *m = 0.0f;
+    switch (scales) {
+    case SLM_SCALES_F16_MIN: *m = f16_at(group + n_blocks * 32, at); /* fall through */
+    case SLM_SCALES_F16: *d = f16_at(group, at); break;
+    case SLM_SCALES_GROUP: *d = f16_at(group, r); break;
+    case SLM_SCALES_I8: *d = f16_at(group + 128, r) * (float)(int8_t)group[at]; break;
+    case SLM_SCALES_U8_MIN:
+        *d = f16_at(behind, r) * (float)group[at];
+        *m = -f16_at(behind, 16 + r) * (float)group[128 + at];
+        break;
+    case SLM_SCALES_I8_HALF: *d = f16_at(behind, r) * (float)(int8_t)group[at_half]; break;
+    case SLM_SCALES_NIBBLE_HALF:
+        *d = f16_at(behind, r) * (float)(group[at_half] & 15);
+        *m = -f16_at(behind, 16 + r) * (float)(group[at_half] >> 4);
+        break;
+    case SLM_SCALES_COUNT: break;
+    }
+}
+
+void slm_pack_read_row(enum slm_dtype type, const unsigned char *panel, size_t r, size_t k, float *out)
+{
+    const struct slm_pack_type *t = &slm_pack_types[type];
+    const size_t code_bytes = slm_pack_code_bytes(t->codes);
+    for (size_t first = 0; first < k / SLM_BLOCK; first += BLOCKS) {
+        const size_t left = k / SLM_BLOCK - first, n = left < BLOCKS ? left : BLOCKS;
+        const unsigned char *codes = panel + slm_pack_scale_bytes(t->scales, n);
+        for (size_t b = 0; b < n; b++, codes += code_bytes)
+            for (size_t half = 0; half < 2; half++) {
+                float d, m;
+                slm_pack_scale_at(t->scales, panel, n, 2 * b + half, r, &d, &m);
+                for (size_t i = half * 16; i < half * 16 + 16; i++) {
+                    const float product = d * (float)(slm_pack_code_at(t, codes, r, i) - t->zero);
+                    *out++ = slm_pack_scales_have_min(t->scales) ? product + m : product;
+                }
+            }
+        panel = codes;
     }
 }

@@ -82,6 +82,14 @@ size_t slm_pack_panel_bytes(enum slm_dtype type, size_t k);
 void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_bytes, size_t n_rows, size_t k,
                     unsigned char *panel);
 
+/* Code of element k (0..31) of row r in a block of a panel. */
+int slm_pack_code_at(const struct slm_pack_type *type, const uint8_t *block, size_t r, size_t k);
+/* d and m of row r for half block `half` of a group of n_blocks blocks; m is 0 where the type has none. */
+void slm_pack_scale_at(enum slm_pack_scales scales, const uint8_t *group, size_t n_blocks, size_t half, size_t r,
+                       float *d, float *m);
+/* The k weights of row r of a panel: the same bits as decoding the row in the file. */
+void slm_pack_read_row(enum slm_dtype type, const unsigned char *panel, size_t r, size_t k, float *out);
+
 /* A8: a row of k activations (a multiple of 32), 60 bytes for each 32 of them. Code q stands for q * d of its block;
  * z are sums of codes, s the sums of what they stand for (d * z), of each block and each half block. */
 struct slm_a8 {

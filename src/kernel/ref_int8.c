@@ -53,65 +53,12 @@ static void quantize(void *row, const float *x, size_t first, size_t n, size_t k
 
 /* ---- packed weights ------------------------------------------------------------------------------------------ */
 
-/* How codes share bytes, for element k of row r; pack.h draws the layout. */
-static int bit_at(const uint8_t *plane, size_t r, size_t k) { return plane[r * 4 + k % 4] >> (k / 4) & 1; }
-static int pair_at(const uint8_t *plane, size_t r, size_t k)
-{
-    return plane[k / 4 % 2 * 64 + r * 4 + k % 4] >> (k / 8 * 2) & 3;
-}
-static int nibble_at(const uint8_t *block, size_t r, size_t k)
-{
-    return block[k / 4 % 4 * 64 + r * 4 + k % 4] >> (k / 16 * 4) & 15;
-}
-
-static int code_at(const struct slm_pack_type *t, const uint8_t *block, size_t r, size_t k)
-{
-    switch (t->codes) {
-    case SLM_CODES_8: return block[k / 4 * 64 + r * 4 + k % 4];
-    case SLM_CODES_6: return nibble_at(block, r, k) | pair_at(block + 4 * 64, r, k) << 4;
-    case SLM_CODES_5: return nibble_at(block, r, k) | bit_at(block + 4 * 64, r, k) << 4;
-    case SLM_CODES_4:
-        return t->iq4 ? slm_quant_iq4_values[nibble_at(block, r, k)] + 128 : nibble_at(block, r, k);
-    case SLM_CODES_3: return pair_at(block, r, k) | bit_at(block + 2 * 64, r, k) << 2;
-    case SLM_CODES_2: return pair_at(block, r, k);
-    case SLM_CODES_NONE: break;
-    }
-    return 0;
-}
-
-static float f16_at(const uint8_t *bytes, size_t i) { return slm_block_f16(bytes + 2 * i); }
-
-/* d and m of row r for half `half` of block b of a group of n_blocks. */
-static void scale_at(enum slm_pack_scales scales, const uint8_t *group, size_t n_blocks, size_t b, size_t half,
-                     size_t r, float *d, float *m)
-{
-    const size_t at = b * 16 + r, at_half = (2 * b + half) * 16 + r;
-    const uint8_t *behind = group + 256; /* the f16 fields of a group of 256 with sixteen or twice eight small scales */
-    *d = *m = 0.0f;
-    switch (scales) {
-    case SLM_SCALES_F16_MIN: *m = f16_at(group + n_blocks * 32, at); /* fall through */
-    case SLM_SCALES_F16: *d = f16_at(group, at); break;
-    case SLM_SCALES_GROUP: *d = f16_at(group, r); break;
-    case SLM_SCALES_I8: *d = f16_at(group + 128, r) * (float)(int8_t)group[at]; break;
-    case SLM_SCALES_U8_MIN:
-        *d = f16_at(behind, r) * (float)group[at];
-        *m = -f16_at(behind, 16 + r) * (float)group[128 + at];
-        break;
-    case SLM_SCALES_I8_HALF: *d = f16_at(behind, r) * (float)(int8_t)group[at_half]; break;
-    case SLM_SCALES_NIBBLE_HALF:
-        *d = f16_at(behind, r) * (float)(group[at_half] & 15);
-        *m = -f16_at(behind, 16 + r) * (float)(group[at_half] >> 4);
-        break;
-    case SLM_SCALES_COUNT: break;
-    }
-}
-
 /* Continues the chain of one output element over one half block, or a whole one where the scales are the same. */
 static float add_part(float acc, const struct slm_pack_type *t, const uint8_t *block, size_t r, const int8_t *q,
                       size_t first, size_t n, const float scale[2], float d, int32_t z, float s)
 {
     int32_t sum = -(int32_t)t->zero * z;
-    for (size_t k = first; k < first + n; k++) sum += code_at(t, block, r, k) * q[k];
+    for (size_t k = first; k < first + n; k++) sum += slm_pack_code_at(t, block, r, k) * q[k];
     acc = fmaf((float)sum, scale[0] * d, acc);
     return slm_pack_scales_have_min(t->scales) ? fmaf(scale[1], s, acc) : acc;
 }
@@ -129,7 +76,7 @@ static float row_dot(enum slm_dtype type, const uint8_t *panel, size_t r, const 
             const size_t at = first + b, parts = slm_pack_scales_half(t->scales) ? 2 : 1;
             for (size_t h = 0; h < parts; h++) {
                 float scale[2];
-                scale_at(t->scales, panel, n, b, h, r, &scale[0], &scale[1]);
+                slm_pack_scale_at(t->scales, panel, n, 2 * b + h, r, &scale[0], &scale[1]);
                 acc = add_part(acc, t, codes, r, q, h * HALF, BLOCK / parts, scale, a->d[at],
                                parts == 2 ? a->z16[2 * at + h] : a->z[at], parts == 2 ? a->s16[2 * at + h] : a->s[at]);
             }

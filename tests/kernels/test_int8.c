@@ -127,6 +127,28 @@ static void packed_products_are_those_of_the_file(void **state)
     }
 }
 
+static void rows_read_back_are_those_of_the_file(void **state)
+{
+    (void)state;
+    static float decoded[MOST_K], back[MOST_K];
+    struct checkkern ck = {.rng = {.seed = seed, .stream = 3}};
+    for (int i = 0; i < N_TYPES; i++)
+        for (int kind = 0; kind < CHECKKERN_N_BLOCK_KINDS; kind++) {
+            const struct slm_dtype_info *info = &slm_dtypes[types[i]];
+            const size_t k = info->block == 32 ? 352 : 768, row_bytes = k / info->block * info->block_bytes;
+            checkkern_blocks(&ck, blocks, 19 * k / info->block, info->block_bytes, kind);
+            const size_t panel_bytes = pack(types[i], 19, k, packed);
+            for (size_t r = 0; r < 19; r++) {
+                info->decode(blocks + r * row_bytes, decoded, k);
+                slm_pack_read_row(types[i], packed + r / 16 * panel_bytes, r % 16, k, back);
+                for (size_t e = 0; e < k; e++)
+                    if (!checkkern_equal_f32(decoded[e], back[e]))
+                        fail_msg("%s row %zu element %zu: %a, in the file %a", info->name, r, e, (double)back[e],
+                                 (double)decoded[e]);
+            }
+        }
+}
+
 /* Coded activations stand for the activations, to half a step; their sums are what they say. */
 static void activations_are_coded_to_half_a_step(void **state)
 {
@@ -329,11 +351,14 @@ static int run_benches(const char *only)
     return 0;
 }
 
+enum { N_PLAIN = 5 };
+
 int main(int argc, char **argv)
 {
     static struct job jobs[N_MASKS * (N_TYPES + 1)];
-    static struct CMUnitTest tests[N_MASKS * (N_TYPES + 1) + 4] = {
-        cmocka_unit_test(packed_products_are_those_of_the_file), cmocka_unit_test(activations_are_coded_to_half_a_step),
+    static struct CMUnitTest tests[N_MASKS * (N_TYPES + 1) + N_PLAIN] = {
+        cmocka_unit_test(packed_products_are_those_of_the_file), cmocka_unit_test(rows_read_back_are_those_of_the_file),
+        cmocka_unit_test(activations_are_coded_to_half_a_step),
         cmocka_unit_test(activations_beyond_coding), cmocka_unit_test(every_level_has_every_type)};
     const char *only = NULL;
     bool bench = false;
@@ -344,7 +369,7 @@ int main(int argc, char **argv)
     }
     find_levels();
     if (bench) return run_benches(only);
-    size_t n = 4, n_jobs = 0;
+    size_t n = N_PLAIN, n_jobs = 0;
     for (int level = 1; level < n_levels; level++)
         for (int i = -1; i < N_TYPES; i++) {
             struct job *job = &jobs[n_jobs++];

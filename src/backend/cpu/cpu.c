@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/fmath.h"
 #include "base/os.h"
+#include "kernel/pack.h"
 
 float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val)
 {
@@ -32,7 +33,14 @@ static const float *vector(const struct slm_weight *w) { return w ? (const float
 static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const struct slm_weight *w = op->w;
-    cpu->kernels.unpack[w->dtype](w->data + (size_t)cpu->batch->tokens[t] * w->row_bytes,
+    const unsigned char *panels = slm_cpu_weights_of(cpu->weights, (size_t)(op - cpu->plan->ops));
+    const size_t row = (size_t)cpu->batch->tokens[t];
+    if (panels) {
+        slm_pack_read_row(w->dtype, panels + row / SLM_PANEL_ROWS * slm_pack_panel_bytes(w->dtype, w->n_in),
+                          row % SLM_PANEL_ROWS, w->n_in, slm_cpu_rows(cpu, op->out) + t * w->n_in);
+        return;
+    }
+    cpu->kernels.unpack[w->dtype](w->data + row * w->row_bytes,
                                   slm_cpu_rows(cpu, op->out) + t * w->n_in, w->n_in);
 }
 

@@ -3,8 +3,8 @@
  * for a model, by all threads, and shared by its sessions. Rows that have been packed are given back to the file behind
  * them while the next are read, so that the matrices are in memory once.
  *
- * Deliberately not packed: float matrices, which are multiplied as they are; the embedding, of which a step reads a few
- * rows where they stand in the file, even when the same matrix serves as head. */
+ * Deliberately not packed: float matrices, which are multiplied as they are; an embedding that is not the head as well,
+ * of which a step reads a few rows where they stand in the file. */
 #include "backend/cpu/cpu.h"
 
 #include "base/checked.h"
@@ -17,7 +17,7 @@ enum { CLAIM_BYTES = 4 << 20 };
 
 struct slm_cpu_weights {
     const struct slm_plan *plan;
-    unsigned char **panels; /* [n_ops] of the op's weight, or NULL */
+    unsigned char **panels; /* [n_ops] of the op's weight, also when it is read as an embedding; or NULL */
     unsigned char *memory;
     size_t bytes;
 };
@@ -62,7 +62,7 @@ static void pack(void *arg, unsigned rank, unsigned n)
     const struct packing *p = arg;
     (void)rank, (void)n;
     for (size_t i = 0; i < p->weights->plan->n_ops; i++) {
-        if (!p->weights->panels[i] || first_use(p->weights->plan, i) != i) continue;
+        if (!can_pack(&p->weights->plan->ops[i]) || first_use(p->weights->plan, i) != i) continue;
         const struct slm_weight *w = p->weights->plan->ops[i].w;
         const size_t panel_bytes = slm_pack_panel_bytes(w->dtype, w->n_in), end = n_panels(w);
         const size_t claim = CLAIM_BYTES / (w->row_bytes * SLM_PANEL_ROWS) + 1;
@@ -94,6 +94,10 @@ static void place(struct slm_cpu_weights *weights)
         weights->panels[i] = first == i ? next : weights->panels[first];
         if (first == i) next += n_panels(op->w) * slm_pack_panel_bytes(op->w->dtype, op->w->n_in);
     }
+    for (size_t i = 0; i < weights->plan->n_ops; i++)
+        for (size_t j = 0; weights->plan->ops[i].kind == SLM_OP_EMBED && j < weights->plan->n_ops; j++)
+            if (can_pack(&weights->plan->ops[j]) && weights->plan->ops[j].w->data == weights->plan->ops[i].w->data)
+                weights->panels[i] = weights->panels[j];
 }
 
 slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cpu_source *source, unsigned n_threads,
