@@ -139,6 +139,7 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
 
 /* ---- reading a model --------------------------------------------------------------------------------------- */
 
+/* What sessions made of the weights first: it points into the plan. */
 void slm_model_close(struct slm_model *model)
 {
     if (!model) return;

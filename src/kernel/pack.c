@@ -28,11 +28,13 @@ static void nibbles(uint8_t code[32], const uint8_t *qs)
     }
 }
 
+/* Bit i of the four bytes is the fifth of element i. */
 static void fifth_bits(uint8_t code[32], const uint8_t qh[4])
 {
     for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((qh[i / 8] >> (i % 8) & 1) << 4);
 }
 
+/* Formats of 32: b counts their blocks. */
 static void codes_q4_0(uint8_t code[32], const void *row, size_t b)
 {
     nibbles(code, ((const struct slm_block_q4_0 *)row)[b].qs);
@@ -57,6 +59,7 @@ static void codes_q5_1(uint8_t code[32], const void *row, size_t b)
     nibbles(code, block->qs);
     fifth_bits(code, block->qh);
 }
+/* Signed bytes become unsigned ones with zero at 128. */
 static void codes_q8_0(uint8_t code[32], const void *row, size_t b)
 {
     const struct slm_block_q8_0 *block = (const struct slm_block_q8_0 *)row + b;
@@ -64,6 +67,7 @@ static void codes_q8_0(uint8_t code[32], const void *row, size_t b)
 }
 
 /* The formats of 256: b counts blocks of 32, so the superblock is b / 8. The bit orders are decode_superblock.c's. */
+/* Half the superblock is 32 bytes; every block of it has two bits of each. */
 static void two_bits(uint8_t code[32], const uint8_t qs[64], size_t b)
 {
     const size_t shift = b % 4 * 2;
@@ -77,12 +81,14 @@ static void codes_tq2_0(uint8_t code[32], const void *row, size_t b)
 {
     two_bits(code, ((const struct slm_block_tq2_0 *)row)[b / BLOCKS].qs, b % BLOCKS);
 }
+/* The third bit is in a plane of its own; in the file it spares the code a subtraction of 4, here 4 is the zero. */
 static void codes_q3_k(uint8_t code[32], const void *row, size_t b)
 {
     const struct slm_block_q3_k *block = (const struct slm_block_q3_k *)row + b / BLOCKS;
     two_bits(code, block->qs, b % BLOCKS);
     for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((block->hmask[i] >> (b % BLOCKS) & 1) << 2);
 }
+/* 32 bytes hold two blocks: low nibbles, then high ones. */
 static void nibble_rows(uint8_t code[32], const uint8_t qs[128], size_t b)
 {
     const size_t shift = b % 2 * 4;
@@ -92,12 +98,14 @@ static void codes_q4_k(uint8_t code[32], const void *row, size_t b)
 {
     nibble_rows(code, ((const struct slm_block_q4_k *)row)[b / BLOCKS].qs, b % BLOCKS);
 }
+/* And the fifth bits of all eight blocks in 32 bytes more. */
 static void codes_q5_k(uint8_t code[32], const void *row, size_t b)
 {
     const struct slm_block_q5_k *block = (const struct slm_block_q5_k *)row + b / BLOCKS;
     nibble_rows(code, block->qs, b % BLOCKS);
     for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((block->qh[i] >> (b % BLOCKS) & 1) << 4);
 }
+/* Four blocks share 64 bytes of nibbles and 32 of pairs. */
 static void codes_q6_k(uint8_t code[32], const void *row, size_t b)
 {
     const struct slm_block_q6_k *block = (const struct slm_block_q6_k *)row + b / BLOCKS;
@@ -127,6 +135,7 @@ static void codes_tq1_0(uint8_t code[32], const void *row, size_t b)
 
 /* ---- reading: scales of one group of one row, into column `r` of the panel's scales ---------------------------- */
 
+/* Halves are moved as they are. */
 static void put_f16(uint8_t *dst, size_t r, const uint8_t field[2]) { memcpy(dst + 2 * r, field, 2); }
 
 /* Formats of 32 elements: every block has its f16 d, at the front of the block, and perhaps its f16 m behind it. */
@@ -140,6 +149,7 @@ static void scales_f16_min(uint8_t *dst, size_t r, const uint8_t *blocks, size_t
     scales_f16(dst + n_blocks * 2 * ROWS, r, blocks + 2, n_blocks, block_bytes);
 }
 
+/* Superblocks: small scales of every block or half block, sixteen rows side by side, then the halves they multiply. */
 static void scales_q2_k(uint8_t *dst, size_t r, const void *superblock)
 {
     const struct slm_block_q2_k *block = superblock;
@@ -159,6 +169,7 @@ static void scales_q6_k(uint8_t *dst, size_t r, const void *superblock)
     for (size_t i = 0; i < 16; i++) dst[i * ROWS + r] = (uint8_t)block->scales[i];
     put_f16(dst + 16 * ROWS, r, block->d);
 }
+/* Scales and mins of six bits get a byte each: kernels widen bytes, and the panel grows by 3 %. */
 static void scales_q45_k(uint8_t *dst, size_t r, const uint8_t d[2], const uint8_t dmin[2], const uint8_t packed[12])
 {
     for (unsigned i = 0; i < BLOCKS; i++) {
@@ -219,11 +230,13 @@ static uint32_t unit_bits(const uint8_t code[32], unsigned j, unsigned shift, ui
     return unit >> shift & mask;
 }
 
+/* Word r of a vector. */
 static void put_word(uint8_t *vectors, size_t v, size_t r, uint32_t word)
 {
     memcpy(vectors + v * 64 + r * 4, &word, sizeof word);
 }
 
+/* The three ways codes share vectors, as pack.h draws them; `from` is the lowest bit of the code that goes in. */
 static void put_bytes(uint8_t *vectors, size_t r, const uint8_t code[32])
 {
     for (unsigned j = 0; j < 8; j++) put_word(vectors, j, r, unit_bits(code, j, 0, 0xffffffff));
@@ -259,6 +272,7 @@ static void put_codes(enum slm_pack_codes codes, uint8_t *dst, size_t r, const u
     if (codes == SLM_CODES_6) put_pairs(dst + 4 * 64, r, code, 4);
 }
 
+/* Full groups, and a shorter one at the end of rows that are no multiple of 256. */
 size_t slm_pack_panel_bytes(enum slm_dtype type, size_t k)
 {
     const struct slm_pack_type *t = &slm_pack_types[type];
@@ -268,6 +282,7 @@ size_t slm_pack_panel_bytes(enum slm_dtype type, size_t k)
     return bytes;
 }
 
+/* Group by group, so that the panel is written from its beginning to its end; rows inside, each read in order. */
 void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_bytes, size_t n_rows, size_t k,
                     unsigned char *panel)
 {
@@ -306,6 +321,8 @@ static int nibble_at(const uint8_t *block, size_t r, size_t k)
     return block[k / 4 % 4 * 64 + r * 4 + k % 4] >> (k / 16 * 4) & 15;
 }
 
+/* Narrow codes are put together from their parts; IQ4 ones are looked up here and not when packing, or they would take
+ * twice the room. */
 int slm_pack_code_at(const struct slm_pack_type *t, const uint8_t *block, size_t r, size_t k)
 {
     switch (t->codes) {
@@ -321,6 +338,7 @@ int slm_pack_code_at(const struct slm_pack_type *t, const uint8_t *block, size_t
     return 0;
 }
 
+/* Element i of an array of halves. */
 static float f16_at(const uint8_t *bytes, size_t i) { return slm_block_f16(bytes + 2 * i); }
 
 void slm_pack_scale_at(enum slm_pack_scales scales, const uint8_t *group, size_t n_blocks, size_t half, size_t r,
@@ -347,6 +365,7 @@ void slm_pack_scale_at(enum slm_pack_scales scales, const uint8_t *group, size_t
     }
 }
 
+/* The roundings are the decoder's: one for the scale, one for the product, one for the sum. */
 void slm_pack_read_row(enum slm_dtype type, const unsigned char *panel, size_t r, size_t k, float *out)
 {
     const struct slm_pack_type *t = &slm_pack_types[type];

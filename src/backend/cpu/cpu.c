@@ -275,6 +275,7 @@ slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout 
     return SLM_OK;
 }
 
+/* Also of one that was opened halfway. */
 void slm_cpu_close(struct slm_backend *cpu)
 {
     if (!cpu) return;

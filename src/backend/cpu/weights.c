@@ -29,8 +29,10 @@ struct packing {
     atomic_size_t *claims; /* [n_ops] next panel */
 };
 
+/* The last may be part empty. */
 static size_t n_panels(const struct slm_weight *w) { return (w->n_out + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS; }
 
+/* Float weights have no codes. */
 static bool can_pack(const struct slm_op *op) { return op->kind == SLM_OP_MATMUL && slm_pack_has(op->w->dtype); }
 
 /* The op before i that multiplies with the same matrix, or i itself. */
@@ -139,6 +141,7 @@ out:
     return status;
 }
 
+/* Also of one that was opened halfway. */
 void slm_cpu_weights_close(struct slm_cpu_weights *weights)
 {
     if (!weights) return;

@@ -2,7 +2,6 @@
  * The int8 kernels for Advanced SIMD without the dot product extension: products of 16 bits, added up in pairs twice.
  * Codes below 128 are signed as they stand; wide ones lose 128. */
 #include "kernel/arm/arm.h"
-#include "kernel/arm/vec_neon.h"
 #include "kernel/arm/int_neon.h"
 
 enum { TILE_TOKENS = 3, TILE_VECS = 2, DOT_SIGNED = 1 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What four int32, or sixteen bytes, in one register can do, in the words that simd_int8.h asks for; only the dot product
- * itself is the including file's, because instructions for it differ. Comes after vec_neon.h. Static only. */
+ * itself is the including file's, because instructions for it differ. Static only. */
+#include "kernel/arm/vec_neon.h"
+
 typedef uint8x16_t ivec;
 
 ALWAYS_INLINE ivec ivec_load(const void *p) { return vld1q_u8(p); }

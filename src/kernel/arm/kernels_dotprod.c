@@ -3,7 +3,6 @@
  * fours. Codes below 128 are signed as they stand; wide ones lose 128. Thirty-two registers: 8 rows x 4 tokens are 8 sums
  * of codes and 8 of floats, with 2 of weights and 1 of activations. */
 #include "kernel/arm/arm.h"
-#include "kernel/arm/vec_neon.h"
 #include "kernel/arm/int_neon.h"
 
 enum { TILE_TOKENS = 4, TILE_VECS = 2, DOT_SIGNED = 1 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What eight int32, or 32 bytes, in one register can do, in the words that simd_int8.h asks for; only the dot product
- * itself is the including file's, because instructions for it differ. Comes after vec256.h. Static only. */
+ * itself is the including file's, because instructions for it differ. Static only. */
+#include "kernel/x86/vec256.h"
+
 typedef __m256i ivec;
 
 ALWAYS_INLINE ivec ivec_load(const void *p) { return _mm256_loadu_si256(p); }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What sixteen int32, or 64 bytes, in one register can do, in the words that simd_int8.h asks for; only the dot product
- * itself is the including file's, because instructions for it differ. Comes after vec512.h. Static only. */
+ * itself is the including file's, because instructions for it differ. Static only. */
+#include "kernel/x86/vec512.h"
+
 typedef __m512i ivec;
 
 ALWAYS_INLINE ivec ivec_load(const void *p) { return _mm512_loadu_si512(p); }
