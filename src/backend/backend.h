@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a backend is: something that can run a plan for one step. The CPU backend is the definition; others come beside
- * it. Also here, because every backend must agree on it: how the KV cache lies in memory.
+ * What a backend is: something that can run a plan for one step. The CPU backend is the definition; others come
+ * beside it. Also here, because every backend must agree on it: how the KV cache lies in memory.
  *
  * A page holds PAGE_TOKENS consecutive positions of one sequence, for all layers: [layer][K, V][kv head][token][dim].
  * Positions p lives in slot p % PAGE_TOKENS of the sequence's page p / PAGE_TOKENS. */

@@ -65,7 +65,10 @@ static slm_status layout_of(const struct slm_model *model, const struct settings
 }
 
 /* Pages that hold n_ctx tokens; the last may be part empty. */
-static size_t n_pages_of(const struct settings *s) { return (s->n_ctx + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS; }
+static size_t n_pages_of(const struct settings *s)
+{
+    return (s->n_ctx + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS;
+}
 
 slm_status slm_session_predict(const struct slm_model *model, const struct slm_session_options *options,
                                uint64_t *kv_bytes, uint64_t *scratch_bytes, struct slm_error *error)
@@ -90,16 +93,17 @@ static slm_status check_memory(const struct slm_model *model, const struct slm_s
     SLM_TRY(slm_session_predict(model, options, &kv, &scratch, error));
     const uint64_t available = slm_os()->memory_available();
     const uint64_t weights = s->packed && !slm_prepared_ready(model) ? slm_cpu_weights_bytes(model->plan) : 0;
-    if (available == 0) return SLM_OK;
+    if (available == 0) return SLM_OK; /* the system does not tell */
     if (weights > available)
         return slm_fail(error, SLM_ERR_MEMORY, "session",
                         "the weights need %.0f MiB, %.0f MiB are available: use a smaller model or f32 activations, "
                         "which leave the weights in the file", (double)weights / 0x1p20, (double)available / 0x1p20);
     if (kv <= available - weights && scratch <= available - weights - kv) return SLM_OK;
-    return slm_fail(error, SLM_ERR_MEMORY, "session",
-                    "a context of %zu tokens needs %.0f MiB for its KV cache and %.0f MiB to compute in, %.0f MiB are "
-                    "available: ask for a smaller context",
-                    s->n_ctx, (double)kv / 0x1p20, (double)scratch / 0x1p20, (double)(available - weights) / 0x1p20);
+    return slm_fail(
+        error, SLM_ERR_MEMORY, "session",
+        "a context of %zu tokens needs %.0f MiB for its KV cache and %.0f MiB to compute in, %.0f MiB are "
+        "available: ask for a smaller context",
+        s->n_ctx, (double)kv / 0x1p20, (double)scratch / 0x1p20, (double)(available - weights) / 0x1p20);
 }
 
 /* Sizes the text buffer of generation, so that its loop never has to grow one. */
@@ -139,6 +143,7 @@ slm_status slm_session_open_tapped(const struct slm_model *model, const struct s
     SLM_TRY(layout_of(model, &s, &layout, error));
     SLM_TRY(check_memory(model, options, &s, error));
     const struct slm_cpu_weights *weights = NULL;
+    /* Before anything of the session's own: this is where most of the time goes. */
     if (s.packed) SLM_TRY(slm_prepared_get(model, s.n_threads, &weights, error));
     struct slm_session *session = slm_alloc(1, sizeof *session, "session", error);
     if (!session) return SLM_ERR_MEMORY;
@@ -192,8 +197,8 @@ void slm_session_close(struct slm_session *session)
 static slm_status check_ids(const struct slm_session *session, const int32_t *ids, size_t n, struct slm_error *error)
 {
     if (n > session->n_ctx - session->n_past)
-        return slm_fail(error, SLM_ERR_CONTEXT, "session",
-                        "%zu tokens do not fit: %zu of the context's %zu are used", n, session->n_past, session->n_ctx);
+        return slm_fail(error, SLM_ERR_CONTEXT, "session", "%zu tokens do not fit: %zu of the context's %zu are used",
+                        n, session->n_past, session->n_ctx);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= session->model->hparams.n_vocab)
             return slm_fail(error, SLM_ERR_ARGUMENT, "session", "token %zu is %d, allowed are 0 to %u", i, ids[i],

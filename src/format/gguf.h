@@ -72,8 +72,8 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 /* Hash lookups; NULL when absent. */
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key);
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name);
-/* These bytes of tensor data have been packed: their pages may leave memory, and come back from the file when read again.
- * No-op for memory files. Any thread. */
+/* These bytes of tensor data have been packed: their pages may leave memory, and come back from the file when read
+ * again. No-op for memory files. Any thread. */
 void slm_gguf_drop(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes);
 
 /* SLM_OK while the files are the ones that were opened: same device, inode, size and time of change. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * From the file's blocks to panels (pack.h): per type, where the codes of 32 elements and their scales are read; and one
- * place that puts them where kernels look for them. Runs once when a model is opened, on all threads, so it is plain C
- * that compilers vectorise well enough to be limited by memory. And back: the scalar kernels and the embedding read single codes and rows. Deliberately not here:
- * products. */
+ * From the file's blocks to panels (pack.h): per type, where the codes of 32 elements and their scales are read; and
+ * one place that puts them where kernels look for them. Runs once when a model is opened, on all threads, so it is
+ * plain C that compilers vectorise well enough to be limited by memory. And back: the scalar kernels and the
+ * embedding read single codes and rows. Deliberately not here: products. */
 #include "kernel/pack.h"
 
 #include <string.h>
@@ -115,6 +115,7 @@ static void codes_q6_k(uint8_t code[32], const void *row, size_t b)
     for (int i = 0; i < 32; i++)
         code[i] = (uint8_t)((low[i] >> shift_low & 15) | (high[i] >> shift_high & 3) << 4);
 }
+/* Sixteen bytes a block, as in IQ4_NL. */
 static void codes_iq4_xs(uint8_t code[32], const void *row, size_t b)
 {
     nibbles(code, ((const struct slm_block_iq4_xs *)row)[b / BLOCKS].qs + b % BLOCKS * 16);
@@ -149,7 +150,8 @@ static void scales_f16_min(uint8_t *dst, size_t r, const uint8_t *blocks, size_t
     scales_f16(dst + n_blocks * 2 * ROWS, r, blocks + 2, n_blocks, block_bytes);
 }
 
-/* Superblocks: small scales of every block or half block, sixteen rows side by side, then the halves they multiply. */
+/* Superblocks: small scales of every block or half block, sixteen rows side by side, then the halves they multiply.
+ */
 static void scales_q2_k(uint8_t *dst, size_t r, const void *superblock)
 {
     const struct slm_block_q2_k *block = superblock;
@@ -157,6 +159,7 @@ static void scales_q2_k(uint8_t *dst, size_t r, const void *superblock)
     put_f16(dst + 16 * ROWS, r, block->d);
     put_f16(dst + 18 * ROWS, r, block->dmin);
 }
+/* The packed six bits of Q3_K become a byte each. */
 static void scales_q3_k(uint8_t *dst, size_t r, const void *superblock)
 {
     const struct slm_block_q3_k *block = superblock;
@@ -191,12 +194,14 @@ static void scales_q5_k(uint8_t *dst, size_t r, const void *superblock)
     const struct slm_block_q5_k *block = superblock;
     scales_q45_k(dst, r, block->d, block->dmin, block->scales);
 }
+/* And so do those of IQ4_XS. */
 static void scales_iq4_xs(uint8_t *dst, size_t r, const void *superblock)
 {
     const struct slm_block_iq4_xs *block = superblock;
     for (unsigned i = 0; i < BLOCKS; i++) dst[i * ROWS + r] = (uint8_t)slm_block_scale_iq4_xs(block, i);
     put_f16(dst + BLOCKS * ROWS, r, block->d);
 }
+/* One scale for the whole superblock. */
 static void scales_tq1_0(uint8_t *dst, size_t r, const void *superblock)
 {
     put_f16(dst, r, ((const struct slm_block_tq1_0 *)superblock)->d);
@@ -246,6 +251,7 @@ static void put_nibbles(uint8_t *vectors, size_t r, const uint8_t code[32])
     for (unsigned j = 0; j < 4; j++)
         put_word(vectors, j, r, unit_bits(code, j, 0, 0x0f0f0f0f) | unit_bits(code, j + 4, 0, 0x0f0f0f0f) << 4);
 }
+/* Four units share a vector. */
 static void put_pairs(uint8_t *vectors, size_t r, const uint8_t code[32], unsigned from)
 {
     for (unsigned v = 0; v < 2; v++) {
@@ -254,6 +260,7 @@ static void put_pairs(uint8_t *vectors, size_t r, const uint8_t code[32], unsign
         put_word(vectors, v, r, word);
     }
 }
+/* All eight do. */
 static void put_bits(uint8_t *vector, size_t r, const uint8_t code[32], unsigned from)
 {
     uint32_t word = 0;
@@ -321,8 +328,8 @@ static int nibble_at(const uint8_t *block, size_t r, size_t k)
     return block[k / 4 % 4 * 64 + r * 4 + k % 4] >> (k / 16 * 4) & 15;
 }
 
-/* Narrow codes are put together from their parts; IQ4 ones are looked up here and not when packing, or they would take
- * twice the room. */
+/* Narrow codes are put together from their parts; IQ4 ones are looked up here and not when packing, or they would
+ * take twice the room. */
 int slm_pack_code_at(const struct slm_pack_type *t, const uint8_t *block, size_t r, size_t k)
 {
     switch (t->codes) {

@@ -2,16 +2,14 @@
  * How quantized weights lie in memory when int8 kernels read them (R16K4), and activations in int8 (A8). Layout only;
  * arithmetic is in the kernels, whose contracts refer to the words defined here.
  *
- * R16K4. Sixteen rows of a matrix make a panel. Along k a panel is a sequence of groups of 256 elements (the last may be
- * shorter, a multiple of 32): first the scales of the group, then the codes of its blocks of 32 elements. Codes are
- * unsigned and come in units of 64 bytes: unit j holds elements 4j .. 4j+3 of the block for all sixteen rows, four bytes
- * a row. That is one 512-bit register, two of 256 or four of 128, and what every int8 dot product instruction wants.
- * Narrow codes share bytes, always so that a unit comes out with shifts and masks of whole registers:
- *   C4  4 vectors: unit j in the low nibbles of vector j, unit j + 4 in the high ones
- *   C2  2 vectors: unit j in bits 2(j/2) .. of vector j % 2
- *   C8  8 vectors: unit j in vector j
- *   bit plane  1 vector: bit j belongs to unit j (after C4: fifth bit; after C2: third)
- *   pair plane 2 vectors: as C2 (after C4: bits five and six)
+ * R16K4. Sixteen rows of a matrix make a panel. Along k a panel is a sequence of groups of 256 elements (the last may
+ * be shorter, a multiple of 32): first the scales of the group, then the codes of its blocks of 32 elements. Codes
+ * are unsigned and come in units of 64 bytes: unit j holds elements 4j .. 4j+3 of the block for all sixteen rows,
+ * four bytes a row. That is one 512-bit register, two of 256 or four of 128, and what every int8 dot product
+ * instruction wants. Narrow codes share bytes, always so that a unit comes out with shifts and masks of whole
+ * registers: C4  4 vectors: unit j in the low nibbles of vector j, unit j + 4 in the high ones C2  2 vectors: unit j
+ * in bits 2(j/2) .. of vector j % 2 C8  8 vectors: unit j in vector j bit plane  1 vector: bit j belongs to unit j
+ * (after C4: fifth bit; after C2: third) pair plane 2 vectors: as C2 (after C4: bits five and six)
  *
  * What a code means: w = d * (code - zero) or w = d * code + m, with d and m for each 32 or each 16 elements.
  * Scales are the file's own numbers in another order, so nothing is lost; TQ1_0 alone grows (to two bits a code). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The scalar int8 kernels: activations to A8, and products of packed weights with them, one code at a time. They
- * define what the vector versions (simd_int8.h) must give, bit for bit: sums of codes are exact integers, and the float
- * chain of an output element is one, in the order of k, whatever the tiles. Deliberately not fast. */
+ * define what the vector versions (simd_int8.h) must give, bit for bit: sums of codes are exact integers, and the
+ * float chain of an output element is one, in the order of k, whatever the tiles. Deliberately not fast. */
 #include <math.h>
 #include <string.h>
 #include "base/fmath.h"
@@ -13,8 +13,8 @@ enum { BLOCK = SLM_BLOCK, HALF = SLM_BLOCK / 2, BLOCKS = SLM_GROUP / SLM_BLOCK }
 
 /* ---- activations ------------------------------------------------------------------------------------------- */
 
-/* Bits of |x| order as the numbers do, infinities above all finite ones and NaN above those: an integer maximum is exact
- * and finds the block that cannot be coded. */
+/* Bits of |x| order as the numbers do, infinities above all finite ones and NaN above those: an integer maximum is
+ * exact and finds the block that cannot be coded. */
 static uint32_t greatest_magnitude(const float *x)
 {
     uint32_t most = 0;
@@ -77,8 +77,9 @@ static float row_dot(enum slm_dtype type, const uint8_t *panel, size_t r, const 
             for (size_t h = 0; h < parts; h++) {
                 float scale[2];
                 slm_pack_scale_at(t->scales, panel, n, 2 * b + h, r, &scale[0], &scale[1]);
-                acc = add_part(acc, t, codes, r, q, h * HALF, BLOCK / parts, scale, a->d[at],
-                               parts == 2 ? a->z16[2 * at + h] : a->z[at], parts == 2 ? a->s16[2 * at + h] : a->s[at]);
+                acc =
+                    add_part(acc, t, codes, r, q, h * HALF, BLOCK / parts, scale, a->d[at],
+                             parts == 2 ? a->z16[2 * at + h] : a->z[at], parts == 2 ? a->s16[2 * at + h] : a->s[at]);
             }
         }
         panel = codes;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Products of packed weights (pack.h) with int8 activations, written once for every vector ISA. A file such as
- * x86/kernels_avx512vnni.c defines a few operations and includes this text; all functions are static, so each ISA gets
- * its own copy, built with its flags.
+ * x86/kernels_avx512vnni.c defines a few operations and includes this text; all functions are static, so each ISA
+ * gets its own copy, built with its flags.
  *
- * A register holds VEC_LANES rows of a panel: four codes of each as bytes, or one int32, or one float. So rows never mix,
- * and every lane follows the chain that ref_int8.c writes down: sums of codes exact, floats in the order of k.
+ * A register holds VEC_LANES rows of a panel: four codes of each as bytes, or one int32, or one float. So rows never
+ * mix, and every lane follows the chain that ref_int8.c writes down: sums of codes exact, floats in the order of k.
  *
- * There are two ways through a matrix. With one token (gemv) codes go from memory through registers into the products:
- * the memory is what limits. With several (gemm) two panels are opened up in scratch, a chunk of k that fits the L1 cache
- * at a time, and all tokens pass by: what limits is the dot product, TILE_TOKENS tokens x TILE_VECS registers of rows.
+ * There are two ways through a matrix. With one token (gemv) codes go from memory through registers into the
+ * products: the memory is what limits. With several (gemm) two panels are opened up in scratch, a chunk of k that
+ * fits the L1 cache at a time, and all tokens pass by: what limits is the dot product, TILE_TOKENS tokens x TILE_VECS
+ * registers of rows.
  *
  * The including file provides (vec, VEC_LANES, vec_*: see simd_float.h):
  *   ivec                                     the same register as bytes or int32
@@ -197,7 +198,8 @@ ALWAYS_INLINE vec gemv_block(const struct type t, const uint8_t *block, const fl
         const vec by = vec_mul(vec_load(d + s * SLM_PANEL_ROWS), vec_set1(a->d[b]));
         acc = vec_fma(vec_from_i32(sum[s]), by, acc);
         if (slm_pack_scales_have_min(t.scales))
-            acc = vec_fma(vec_load(m + s * SLM_PANEL_ROWS), vec_set1(half ? a->s16[2 * b + (size_t)s] : a->s[b]), acc);
+            acc =
+                vec_fma(vec_load(m + s * SLM_PANEL_ROWS), vec_set1(half ? a->s16[2 * b + (size_t)s] : a->s[b]), acc);
     }
     return acc;
 }
@@ -243,9 +245,9 @@ struct strip {
     float *out;         /* of the first row */
 };
 
-/* Blocks `first` to `first + n` of a group of n_group blocks, of panel `side` (0 or 1) of the strip. */
-ALWAYS_INLINE void open_group(const struct type t, const uint8_t *panel, size_t n, const struct strip *strip, size_t at,
-                              size_t side)
+/* A group of n blocks of panel `side` (0 or 1), from block `at` of the strip on. */
+ALWAYS_INLINE void open_group(const struct type t, const uint8_t *panel, size_t n, const struct strip *strip,
+                              size_t at, size_t side)
 {
     const size_t code_bytes = slm_pack_code_bytes(t.codes), scales = slm_pack_scales_half(t.scales) ? 2 : 1;
     const size_t to = at * scales * STRIP_ROWS + side * SLM_PANEL_ROWS;
@@ -301,7 +303,8 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, co
         rows[r] = strip->n_row > lane ? strip->n_row - lane : 0;
     }
     UNROLL for (int t = 0; t < tokens; t++) {
-        a[t] = slm_a8_row((unsigned char *)(uintptr_t)tile->args->x + (tile->tok + (size_t)t) * tile->args->x_stride, k);
+        const unsigned char *x = tile->args->x + (tile->tok + (size_t)t) * tile->args->x_stride;
+        a[t] = slm_a8_row((unsigned char *)(uintptr_t)x, k);
         UNROLL for (int r = 0; r < TILE_VECS; r++)
             acc[t][r] = first == 0 ? vec_set1(0.0f) : load_rows(out + (size_t)t * stride + r * VEC_LANES, rows[r]);
     }
@@ -313,7 +316,8 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, co
             UNROLL for (int t = 0; t < tokens; t++) {
                 ivec z = ivec_set1(0);
                 if (tile->zero)
-                    z = ivec_neg32(ivec_shl32(ivec_load1(form.half ? &a[t].z16[2 * b + (size_t)h] : &a[t].z[b]), shift));
+                    z = ivec_neg32(
+                        ivec_shl32(ivec_load1(form.half ? &a[t].z16[2 * b + (size_t)h] : &a[t].z[b]), shift));
                 UNROLL for (int r = 0; r < TILE_VECS; r++) sum[t][r] = z;
             }
             UNROLL for (int j = 0; j < n_unit; j++, codes += 128) {
@@ -342,10 +346,11 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, co
 typedef void (*tile_fn)(const struct tile *tile);
 
 /* A function for every form and number of tokens: the codes of a type stay out of it. */
-#define TILE(name, half, min, wide, tokens) \
-    static __attribute__((noinline)) void tile_##name##_##tokens(const struct tile *tile) \
-    { \
-        if (tokens <= TILE_TOKENS) gemm_tile(tile, (struct form){half, min, wide}, tokens <= TILE_TOKENS ? tokens : 1); \
+#define TILE(name, half, min, wide, tokens)                                                                          \
+    static __attribute__((noinline)) void tile_##name##_##tokens(const struct tile *tile)                            \
+    {                                                                                                                \
+        if (tokens <= TILE_TOKENS)                                                                                   \
+            gemm_tile(tile, (struct form){half, min, wide}, tokens <= TILE_TOKENS ? tokens : 1);                     \
     }
 #define TILES(name, half, min, wide) \
     TILE(name, half, min, wide, 1) TILE(name, half, min, wide, 2) TILE(name, half, min, wide, 3) \
@@ -391,7 +396,8 @@ ALWAYS_INLINE void gemm(const struct type t, const struct slm_packed_args *args)
             for (size_t side = 0; side * SLM_PANEL_ROWS < strip.n_row; side++)
                 for (size_t at = 0; at < strip.n_blocks; at += BLOCKS) {
                     const size_t left = strip.n_blocks - at, n = left < BLOCKS ? left : BLOCKS;
-                    open_group(t, panel + side * panel_bytes + (first + at) / BLOCKS * full_bytes, n, &strip, at, side);
+                    open_group(t, panel + side * panel_bytes + (first + at) / BLOCKS * full_bytes, n, &strip, at,
+                               side);
                 }
             gemm_strip(&strip, args, tiles_of(t), has_zero(t) ? t.zero : 0);
         }

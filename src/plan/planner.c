@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Turns recorded operations into something to run: every value gets a place in a scratch row (places are reused when a
- * value dies), and an operation gets a barrier exactly where another thread's work must be finished first.
+ * Turns recorded operations into something to run: every value gets a place in a scratch row (places are reused when
+ * a value dies), and an operation gets a barrier exactly where another thread's work must be finished first.
  *
  * Places are in elements per row; a backend multiplies by its largest number of rows. Values that live in the same
  * place with the same width are row-compatible: ops split by rows then touch only their own rows of both. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The int8 kernels: packing of every type against the file format's own decoder, the scalar definitions against
- * formulas in double, and every variant this CPU can run against the scalar definition, bit for bit: all numbers of tokens
- * from 0 to 40, partial panels, chunks of k with a rest, extreme blocks, scales that are infinite or NaN.
+ * formulas in double, and every variant this CPU can run against the scalar definition, bit for bit: all numbers of
+ * tokens from 0 to 40, partial panels, chunks of k with a rest, extreme blocks, scales that are infinite or NaN.
  *
  *   test_int8 [--seed N] [--bench [TYPE]]     --bench measures instead, operands in the cache */
 #include <math.h>
@@ -64,8 +64,9 @@ static size_t pack(enum slm_dtype type, size_t n_row, size_t k, unsigned char *d
     const struct slm_dtype_info *info = &slm_dtypes[type];
     const size_t row_bytes = k / info->block * info->block_bytes, panel_bytes = slm_pack_panel_bytes(type, k);
     for (size_t r = 0; r < n_row; r += SLM_PANEL_ROWS)
-        slm_pack_panel(type, blocks + r * row_bytes, row_bytes, n_row - r < SLM_PANEL_ROWS ? n_row - r : SLM_PANEL_ROWS,
-                       k, dst + r / SLM_PANEL_ROWS * panel_bytes);
+        slm_pack_panel(type, blocks + r * row_bytes, row_bytes,
+                       n_row - r < SLM_PANEL_ROWS ? n_row - r : SLM_PANEL_ROWS, k,
+                       dst + r / SLM_PANEL_ROWS * panel_bytes);
     return panel_bytes;
 }
 
@@ -357,9 +358,10 @@ int main(int argc, char **argv)
 {
     static struct job jobs[N_MASKS * (N_TYPES + 1)];
     static struct CMUnitTest tests[N_MASKS * (N_TYPES + 1) + N_PLAIN] = {
-        cmocka_unit_test(packed_products_are_those_of_the_file), cmocka_unit_test(rows_read_back_are_those_of_the_file),
-        cmocka_unit_test(activations_are_coded_to_half_a_step),
-        cmocka_unit_test(activations_beyond_coding), cmocka_unit_test(every_level_has_every_type)};
+        cmocka_unit_test(packed_products_are_those_of_the_file),
+        cmocka_unit_test(rows_read_back_are_those_of_the_file),
+        cmocka_unit_test(activations_are_coded_to_half_a_step), cmocka_unit_test(activations_beyond_coding),
+        cmocka_unit_test(every_level_has_every_type)};
     const char *only = NULL;
     bool bench = false;
     for (int i = 1; i < argc; i++) {
@@ -374,7 +376,8 @@ int main(int argc, char **argv)
         for (int i = -1; i < N_TYPES; i++) {
             struct job *job = &jobs[n_jobs++];
             *job = (struct job){.type = i < 0 ? SLM_DTYPE_NONE : types[i], .level = level};
-            snprintf(job->name, sizeof(job->name), "%s %s", names[level], i < 0 ? "quantize" : slm_dtypes[types[i]].name);
+            snprintf(job->name, sizeof(job->name), "%s %s", names[level],
+                     i < 0 ? "quantize" : slm_dtypes[types[i]].name);
             tests[n++] = (struct CMUnitTest){.name = job->name, .test_func = run_job, .initial_state = job};
         }
     return cmocka_run_group_tests_name("int8", tests, NULL, NULL);

@@ -33,6 +33,7 @@ static const float *vector(const struct slm_weight *w) { return w ? (const float
 static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const struct slm_weight *w = op->w;
+    /* A head that is the embedding as well: its rows in the file were given back. */
     const unsigned char *panels = slm_cpu_weights_of(cpu->weights, (size_t)(op - cpu->plan->ops));
     const size_t row = (size_t)cpu->batch->tokens[t];
     if (panels) {
@@ -73,8 +74,8 @@ static void op_scale(const struct slm_backend *cpu, const struct slm_op *op, siz
 static void op_softcap(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t width = cpu->plan->values[op->out].width;
-    cpu->kernels.softcap(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width, op->softcap,
-                         width);
+    cpu->kernels.softcap(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
+                         op->softcap, width);
 }
 
 /* The two gated activations: [n_ff] x [n_ff] -> [n_ff]. */
@@ -113,7 +114,8 @@ static void op_rope(const struct slm_backend *cpu, const struct slm_op *op, size
     float *out = slm_cpu_rows(cpu, op->out) + t * width;
     if (out != x) memcpy(out, x, width * sizeof *out);
     for (size_t h = 0; h < width; h += op->head_dim)
-        (op->rope_style == SLM_ROPE_NEOX ? cpu->kernels.rope_neox : cpu->kernels.rope_norm)(out + h, table, op->n_rot);
+        (op->rope_style == SLM_ROPE_NEOX ? cpu->kernels.rope_neox : cpu->kernels.rope_norm)(out + h, table,
+                                                                                            op->n_rot);
 }
 
 /* From token rows to output rows: the rest of the step is computed for these only. */
@@ -207,7 +209,8 @@ static size_t thread_elements(const struct slm_plan *plan, const struct slm_cpu_
 
 uint64_t slm_cpu_scratch_bytes(const struct slm_plan *plan, const struct slm_backend_options *options)
 {
-    /* As if nothing were packed, which takes the more scratch for threads; int8 rows are half as large as f32 ones. */
+    /* As if nothing were packed, which takes the more scratch for threads; int8 rows are half as large as f32 ones.
+     */
     return plan->row_elements * (uint64_t)options->max_tokens * 6 +
            thread_elements(plan, NULL) * (uint64_t)options->n_threads * sizeof(float);
 }
@@ -235,7 +238,8 @@ static slm_status allocate(struct slm_backend *cpu, unsigned n_threads, struct s
         !slm_mul_size(row_bytes, cpu->max_tokens, &cpu->scratch_bytes) ||
         !slm_mul_size(cpu->thread_elements, sizeof(float), &thread_bytes) ||
         !slm_mul_size(thread_bytes, n_threads, &cpu->thread_scratch_bytes))
-        return slm_fail(error, SLM_ERR_LIMIT, "cpu backend", "scratch memory for %zu tokens overflows", cpu->max_tokens);
+        return slm_fail(error, SLM_ERR_LIMIT, "cpu backend", "scratch memory for %zu tokens overflows",
+                        cpu->max_tokens);
     cpu->coded_bytes = cpu->weights ? cpu->scratch_bytes / 2 : 0;
     cpu->claims = slm_alloc(plan->n_ops, sizeof *cpu->claims, "cpu backend", error);
     cpu->coders = slm_alloc(plan->n_values, sizeof *cpu->coders, "cpu backend", error);
@@ -244,7 +248,8 @@ static slm_status allocate(struct slm_backend *cpu, unsigned n_threads, struct s
     cpu->thread_scratch = slm_os()->alloc_pages(cpu->thread_scratch_bytes);
     if (cpu->coded_bytes) cpu->coded = slm_os()->alloc_pages(cpu->coded_bytes);
     if (!cpu->scratch || !cpu->thread_scratch || (cpu->coded_bytes && !cpu->coded))
-        return slm_fail_memory(error, "cpu backend", cpu->scratch_bytes + cpu->coded_bytes + cpu->thread_scratch_bytes);
+        return slm_fail_memory(error, "cpu backend",
+                               cpu->scratch_bytes + cpu->coded_bytes + cpu->thread_scratch_bytes);
     return SLM_OK;
 }
 

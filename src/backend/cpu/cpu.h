@@ -6,8 +6,8 @@
 #include "base/pool.h"
 #include "kernel/kernel.h"
 
-/* Who makes the int8 form (kernel/pack.h) of a value that products with packed weights read: whoever makes a row of it,
- * or, where no thread makes whole blocks of 32 elements, the readers before they start. */
+/* Who makes the int8 form (kernel/pack.h) of a value that products with packed weights read: whoever makes a row of
+ * it, or, where no thread makes whole blocks of 32 elements, the readers before they start. */
 enum slm_coder { SLM_CODED_NOT, SLM_CODED_BY_MAKER, SLM_CODED_BY_READER };
 
 struct slm_backend {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * MATMUL on the CPU: threads claim runs of weight rows and multiply them with all tokens of the step. Weights in panels
- * meet activations in int8; others are unpacked to f32 a run at a time. Every output element is one chain (kernel.h),
- * whatever the run, batch or thread. */
+ * MATMUL on the CPU: threads claim runs of weight rows and multiply them with all tokens of the step. Weights in
+ * panels meet activations in int8; others are unpacked to f32 a run at a time. Every output element is one chain
+ * (kernel.h), whatever the run, batch or thread. */
 #include "backend/cpu/cpu.h"
 #include "kernel/pack.h"
 
@@ -38,10 +38,15 @@ static const float *panel_rows(const struct slm_worker *w, const struct slm_weig
 static void multiply(const struct slm_worker *w, const struct slm_op *op, size_t first, size_t n, size_t n_tok)
 {
     const struct slm_backend *cpu = w->cpu;
-    cpu->kernels.matmul(&(struct slm_matmul_args){
-        .w = panel_rows(w, op->w, first, n), .x = slm_cpu_rows(cpu, op->in[0]), .out = slm_cpu_rows(cpu, op->out) + first,
-        .n_row = n, .n_tok = n_tok, .k = op->w->n_in, .w_stride = op->w->n_in, .x_stride = op->w->n_in,
-        .out_stride = op->w->n_out});
+    cpu->kernels.matmul(&(struct slm_matmul_args){.w = panel_rows(w, op->w, first, n),
+                                                  .x = slm_cpu_rows(cpu, op->in[0]),
+                                                  .out = slm_cpu_rows(cpu, op->out) + first,
+                                                  .n_row = n,
+                                                  .n_tok = n_tok,
+                                                  .k = op->w->n_in,
+                                                  .w_stride = op->w->n_in,
+                                                  .x_stride = op->w->n_in,
+                                                  .out_stride = op->w->n_out});
 }
 
 static void multiply_packed(const struct slm_worker *w, const struct slm_op *op, const unsigned char *panels,

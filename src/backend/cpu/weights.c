@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * Weights as int8 kernels want them: every quantized matrix a plan multiplies with, in panels (kernel/pack.h). Made once
- * for a model, by all threads, and shared by its sessions. Rows that have been packed are given back to the file behind
- * them while the next are read, so that the matrices are in memory once.
+ * Weights as int8 kernels want them: every quantized matrix a plan multiplies with, in panels (kernel/pack.h). Made
+ * once for a model, by all threads, and shared by its sessions. Rows that have been packed are given back to the file
+ * behind them while the next are read, so that the matrices are in memory once.
  *
- * Deliberately not packed: float matrices, which are multiplied as they are; an embedding that is not the head as well,
- * of which a step reads a few rows where they stand in the file. */
+ * Deliberately not packed: float matrices, which are multiplied as they are; an embedding that is not the head as
+ * well, of which a step reads a few rows where they stand in the file. */
 #include "backend/cpu/cpu.h"
 
 #include "base/checked.h"
 #include "base/os.h"
 #include "kernel/pack.h"
 
-/* File bytes a thread claims at a time: the system maps pages in runs around the one that is read, so small pieces given
- * back beside pieces still being read would come right back. */
+/* File bytes a thread claims at a time: the system maps pages in runs around the one that is read, so small pieces
+ * given back beside pieces still being read would come right back. */
 enum { CLAIM_BYTES = 4 << 20 };
 
 struct slm_cpu_weights {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What four int32, or sixteen bytes, in one register can do, in the words that simd_int8.h asks for; only the dot product
- * itself is the including file's, because instructions for it differ. Static only. */
+ * What four int32, or sixteen bytes, in one register can do, in the words that simd_int8.h asks for; only the dot
+ * product itself is the including file's, because instructions for it differ. Static only. */
 #include "kernel/arm/vec_neon.h"
 
 typedef uint8x16_t ivec;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The int8 kernels for the dot product extension: sdot multiplies sixteen pairs of signed bytes and adds them up by
- * fours. Codes below 128 are signed as they stand; wide ones lose 128. Thirty-two registers: 8 rows x 4 tokens are 8 sums
- * of codes and 8 of floats, with 2 of weights and 1 of activations. */
+ * fours. Codes below 128 are signed as they stand; wide ones lose 128. Thirty-two registers: 8 rows x 4 tokens are 8
+ * sums of codes and 8 of floats, with 2 of weights and 1 of activations. */
 #include "kernel/arm/arm.h"
 #include "kernel/arm/int_neon.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What a vector of four floats can do (Advanced SIMD), in the words that simd_float.h asks for. The conversions to and
- * from half precision used here are part of the base architecture. Static only; part of the text of every kernel file
- * of this architecture. */
+ * What a vector of four floats can do (Advanced SIMD), in the words that simd_float.h asks for. The conversions to
+ * and from half precision used here are part of the base architecture. Static only; part of the text of every kernel
+ * file of this architecture. */
 #include <arm_neon.h>
 #include "kernel/simd.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * The int8 kernels for AVX2 without a dot product instruction: vpmaddubsw adds pairs of products to 16 bits, saturating,
- * vpmaddwd pairs of those to 32. Codes of at most 6 bits cannot saturate (2 * 63 * 127 < 2^15). Wide codes are taken as
- * signed instead: |w| <= 128 against x with w's sign gives at most 2 * 128 * 127 = 32512, which does not either. */
-#include "kernel/x86/int256.h"
+ * The int8 kernels for AVX2 without a dot product instruction: vpmaddubsw adds pairs of products to 16 bits,
+ * saturating, vpmaddwd pairs of those to 32. Codes of at most 6 bits cannot saturate (2 * 63 * 127 < 2^15). Wide
+ * codes are taken as signed instead: |w| <= 128 against x with w's sign gives at most 2 * 128 * 127 = 32512, which
+ * does not either. */
+#include "kernel/x86/int_avx2.h"
 #include "kernel/x86/x86.h"
 
 enum { TILE_TOKENS = 3, TILE_VECS = 2, DOT_SIGNED = 1 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The int8 kernels for AVX-512 without VNNI: the arithmetic of int8_avx2.c in registers twice as wide. There is no
  * vpsignb of that width; a masked subtraction does its work. */
-#include "kernel/x86/int512.h"
+#include "kernel/x86/int_avx512.h"
 #include "kernel/x86/x86.h"
 
 enum { TILE_TOKENS = 5, TILE_VECS = 2, DOT_SIGNED = 1 };

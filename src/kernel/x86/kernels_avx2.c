@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The kernels for AVX2 + FMA + F16C: what a vector of eight floats can do, in the words of simd_float.h and
  * simd_unpack.h, and nothing else. Sixteen registers, so a tile of 4 rows x 3 tokens: 12 sums, 3 tokens, 1 weight. */
-#include "kernel/x86/vec256.h"
+#include "kernel/x86/vec_avx2.h"
 #include "kernel/x86/x86.h"
 
 enum { TILE_TOKENS = 3 };

@@ -2,7 +2,7 @@
  * The kernels for AVX-512 F, BW, DQ and VL: what a vector of sixteen floats can do, in the words of
  * simd_float.h and simd_unpack.h, and nothing else. Thirty-two registers: a tile of 4 rows x 6 tokens is 24
  * sums, 6 tokens, 1 weight. */
-#include "kernel/x86/vec512.h"
+#include "kernel/x86/vec_avx512.h"
 #include "kernel/x86/x86.h"
 
 enum { TILE_TOKENS = 6 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The int8 kernels for AVX-512 VNNI: vpdpbusd multiplies 64 pairs of bytes and adds them up by fours. Thirty-two
  * registers: 32 rows x 6 tokens are 12 sums of codes and 12 of floats, with 2 of weights and 1 of activations. */
-#include "kernel/x86/int512.h"
+#include "kernel/x86/int_avx512.h"
 #include "kernel/x86/x86.h"
 
 enum { TILE_TOKENS = 6, TILE_VECS = 2, DOT_SIGNED = 0 };

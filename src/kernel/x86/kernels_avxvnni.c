@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The int8 kernels for AVX-VNNI: vpdpbusd in registers of 32 bytes, as CPUs without AVX-512 have it. Sixteen registers:
- * 16 rows x 2 tokens are 4 sums of codes and 4 of floats, with 2 of weights and 1 of activations. */
-#include "kernel/x86/int256.h"
+ * The int8 kernels for AVX-VNNI: vpdpbusd in registers of 32 bytes, as CPUs without AVX-512 have it. Sixteen
+ * registers: 16 rows x 2 tokens are 4 sums of codes and 4 of floats, with 2 of weights and 1 of activations. */
+#include "kernel/x86/int_avx2.h"
 #include "kernel/x86/x86.h"
 
 enum { TILE_TOKENS = 3, TILE_VECS = 2, DOT_SIGNED = 0 };

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * What eight int32, or 32 bytes, in one register can do, in the words that simd_int8.h asks for; only the dot product
  * itself is the including file's, because instructions for it differ. Static only. */
-#include "kernel/x86/vec256.h"
+#include "kernel/x86/vec_avx2.h"
 
 typedef __m256i ivec;
 
 ALWAYS_INLINE ivec ivec_load(const void *p) { return _mm256_loadu_si256(p); }
 ALWAYS_INLINE void ivec_store(void *p, ivec v) { _mm256_storeu_si256(p, v); }
 ALWAYS_INLINE ivec ivec_set1(int32_t i) { return _mm256_set1_epi32(i); }
-/* The form that reads memory, as in int512.h. */
+/* The form that reads memory, as in int_avx512.h. */
 ALWAYS_INLINE ivec ivec_load1(const void *p)
 {
     ivec v;

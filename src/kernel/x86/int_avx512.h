@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * What sixteen int32, or 64 bytes, in one register can do, in the words that simd_int8.h asks for; only the dot product
- * itself is the including file's, because instructions for it differ. Static only. */
-#include "kernel/x86/vec512.h"
+ * What sixteen int32, or 64 bytes, in one register can do, in the words that simd_int8.h asks for; only the dot
+ * product itself is the including file's, because instructions for it differ. Static only. */
+#include "kernel/x86/vec_avx512.h"
 
 typedef __m512i ivec;
 
 ALWAYS_INLINE ivec ivec_load(const void *p) { return _mm512_loadu_si512(p); }
 ALWAYS_INLINE void ivec_store(void *p, ivec v) { _mm512_storeu_si512(p, v); }
 ALWAYS_INLINE ivec ivec_set1(int32_t i) { return _mm512_set1_epi32(i); }
-/* The broadcast that reads memory costs a load; compilers like to load into a general register first and then need the
- * port that the dot products want. */
+/* The broadcast that reads memory costs a load; compilers like to load into a general register first and then need
+ * the port that the dot products want. */
 ALWAYS_INLINE ivec ivec_load1(const void *p)
 {
     ivec v;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a vector of eight floats can do (AVX2, FMA and F16C), in the words that simd_float.h asks for. Static only; part
- * of the text of every kernel file of that width. */
+ * What a vector of eight floats can do (AVX2, FMA and F16C), in the words that simd_float.h asks for. Static only;
+ * part of the text of every kernel file of that width. */
 #include <immintrin.h>
 #include "kernel/simd.h"
 
