@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Runs the tests of slm and counts them: tests/run.py STAGE... [--only FUZZER] [--seconds S] [--models N] [--seed S]
 
-A stage is one thing to build and run (units, tidy, e2e, asan, ubsan, tsan, clang, arm64, fuzz, oracle); `check`, `test`
-and `soak` are lists of stages with the depth at which they run. What is counted is the single test: every test function of
+A stage is one thing to build and run (units, tidy, e2e, asan, ubsan, tsan, clang, arm64, fuzz, oracle); `check`,
+`test` and `soak` are lists of stages with the depth at which they run. What is counted is the single test: every test function of
 every cmocka program (read from its TAP output), every pytest item, every style check, every fuzzer, every build.
 
 Each program's output goes to build/test-logs; only failures, the reasons of skips and tables (lines that begin with
-"report: ", of an ordinary build) are shown. The last line is always `N passed, N failed, N skipped`, and the exit code is 0 exactly when nothing failed. A program that dies half-way
-fails once for each test it did not get to report; a stage that breaks counts as a failure, never as silence.
+"report: ", of an ordinary build) are shown. The last line is always `N passed, N failed, N skipped`, and the exit code
+is 0 exactly when nothing failed. A program that dies half-way fails once for each test it did not get to report; a
+stage that breaks counts as a failure, never as silence.
 
 Deliberately not here: building rules (CMake), installing anything (tools/setup.sh), and any test of its own.
 """
