@@ -19,6 +19,7 @@ import concurrent.futures
 import json
 import os
 import platform
+import random
 import re
 import shutil
 import signal
@@ -242,8 +243,8 @@ def stage_e2e(options):
 
 
 def stage_oracle(options):
-    """Random models of every family against transformers: tests/oracle/oracle.py. Never skipped: who asks for it, asks
-    for an answer, and a machine without PyTorch has none."""
+    """Random models and adapters of every family against transformers and peft: tests/oracle. Never skipped: who asks
+    for it wants an answer, and a machine without PyTorch has none."""
     folder, results = build("default")
     if folder is None:
         return results
@@ -251,12 +252,13 @@ def stage_oracle(options):
     if not python.exists():
         detail = "build/oracle-venv is missing: tools/setup.sh oracle installs PyTorch and transformers into it"
         return results + [Result("oracle", "failed", detail)]
-    log = LOGS / "oracle.log"
-    command = [python, "tests/oracle/oracle.py", folder / "slm", "--models", options.models]
-    if options.seed is not None:
-        command += ["--seed", options.seed]
-    code, output = run_logged([str(part) for part in command], log, 60 + 20 * options.models)
-    return results + parse_tap("oracle", code, output, log)
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 1000000)
+    for name, models in (("oracle", options.models), ("adapters", options.models * 2 // 5)):
+        log = LOGS / f"{name}.log"
+        command = [python, f"tests/oracle/{name}.py", folder / "slm", "--models", models, "--seed", seed]
+        code, output = run_logged([str(part) for part in command], log, 120 + 20 * models)
+        results += parse_tap(name, code, output, log)
+    return results
 
 
 def stage_fuzz(options):
