@@ -3,8 +3,9 @@
 """Runs the tests of slm and counts them: tests/run.py STAGE... [--only FUZZER] [--seconds S] [--models N] [--seed S]
 
 A stage is one thing to build and run (units, tidy, e2e, asan, ubsan, tsan, clang, arm64, fuzz, oracle); `check`,
-`test` and `soak` are lists of stages with the depth at which they run. What is counted is the single test: every test function of
-every cmocka program (read from its TAP output), every pytest item, every style check, every fuzzer, every build.
+`test` and `soak` are lists of stages with the depth at which they run. What is counted is the single test: every test
+function of every cmocka program (read from its TAP output), every pytest item, every style check, every fuzzer, every
+build, every random model.
 
 Each program's output goes to build/test-logs; only failures, the reasons of skips and tables (lines that begin with
 "report: ", of an ordinary build) are shown. The last line is always `N passed, N failed, N skipped`, and the exit code
