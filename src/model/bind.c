@@ -39,27 +39,57 @@ static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_r
     return SLM_OK;
 }
 
+/* names ends with NULL; NULL itself is the empty list. */
+static bool is_one_of(struct slm_str name, const char *const *names)
+{
+    while (names && *names && !slm_str_is(name, *names)) names++;
+    return names && *names;
+}
+
+/* What is named here and computed otherwise would be a plausible wrong model. */
+static slm_status check_activation(const struct slm_model *model, struct slm_error *error)
+{
+    const char *key = model->family->hf_activation_key;
+    struct slm_str is = {0};
+    bool found = false;
+    if (!key || !slm_gguf_is_hf(model->gguf)) return SLM_OK;
+    SLM_TRY(slm_gguf_get_str(model->gguf, key, &is, &found, error));
+    if (!found || slm_str_is(is, model->family->hf_activation)) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                    "key '%s' is '%.*s', architecture '%s' is computed with '%s' only", key,
+                    (int)(is.len < 40 ? is.len : 40), is.ptr, model->architecture, model->family->hf_activation);
+}
+
 /* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that
  * knows them (its `complete`); the others are refused, not ignored. */
 static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
 {
-    static const char *const names[] = {"none", "default", "linear", "llama3", "longrope", "su"};
+    static const char *const plain[] = {"none", "default", "linear", NULL};
     char key[160] = "rope_scaling.rope_type";
     const bool hf = slm_gguf_is_hf(model->gguf);
     if (!hf) snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
+/* Objects are taken apart into keys of their own; what is left under the plain name is something else. */
+    static const char *const objects[] = {"rope_scaling", "rope_parameters"};
+    for (size_t i = 0; hf && i < sizeof objects / sizeof *objects; i++)
+        if (slm_gguf_find(model->gguf, objects[i]))
+            return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "key '%s' must be an object or null",
+                            objects[i]);
     struct slm_str type = slm_str("linear");
     bool found = false;
     SLM_TRY(slm_gguf_get_str(model->gguf, key, &type, &found, error));
-    size_t i = 0;
-    while (i < sizeof names / sizeof *names && !slm_str_is(type, names[i])) i++;
-    if (i == sizeof names / sizeof *names)
-        return slm_fail(
-            error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
-            "key '%s' is '%.*s', this build knows none, default, linear, llama3 and longrope for architecture '%s'",
-            key, (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+    const char *const *own = model->family->rope_types;
+    if (!is_one_of(type, plain) && !is_one_of(type, own))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "key '%s' is '%.*s', this build knows none, default, linear%s%s for architecture '%s'", key,
+                        (int)(type.len < 40 ? type.len : 40), type.ptr, own ? ", " : "", own ? *own : "",
+                        model->architecture);
 /* The factor belongs to the formula then, not to plain scaling. */
     if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
-    return SLM_OK;
+/* GGUF files may leave the factor out: 1 is its default there. */
+    if (!hf || !found || !slm_str_is(type, "linear")) return SLM_OK;
+    if (slm_gguf_find(model->gguf, "rope_scaling.factor")) return SLM_OK;
+    return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                    "key 'rope_scaling.factor' is missing, rope_type linear needs it");
 }
 
 /* Products of two 32-bit numbers, and sums of a few such: no overflow,
@@ -204,6 +234,40 @@ static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
     return SLM_OK;
 }
 
+/* Is this the name of a row, for any layer? */
+static bool has_row(const struct slm_model *model, struct slm_str name)
+{
+    for (size_t i = 0; i < model->family->n_tensors; i++) {
+        const struct slm_tensor_row *row = &model->family->tensors[i];
+        const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
+        size_t at = 0;
+/* A '#' stands for digits; everything else for itself. */
+        for (; pattern && *pattern && at < name.len; pattern++) {
+            if (*pattern == '#') while (at < name.len && name.ptr[at] >= '0' && name.ptr[at] <= '9') at++;
+            else if (name.ptr[at++] != *pattern) break;
+        }
+        if (pattern && !*pattern && at == name.len) return true;
+    }
+    return false;
+}
+
+/* A bias or norm that no row asks for belongs to a model that is not quite this family. Old folders repeat the
+ * rotation's frequencies in every layer; those are no weights. */
+static slm_status check_leftovers(const struct slm_model *model, struct slm_error *error)
+{
+    static const char frequencies[] = ".rotary_emb.inv_freq";
+    const size_t n = sizeof frequencies - 1;
+    for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++) {
+        const struct slm_gguf_tensor *t = slm_gguf_tensor_at(model->gguf, i);
+        if (t->n_dims != 1 || t->n_elements == 1 || has_row(model, t->name)) continue;
+        if (t->name.len > n && memcmp(t->name.ptr + t->name.len - n, frequencies, n) == 0) continue;
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "tensor '%.*s' has no place in architecture '%s': without it the answers would be wrong",
+                        (int)(t->name.len < 80 ? t->name.len : 80), t->name.ptr, model->architecture);
+    }
+    return SLM_OK;
+}
+
 /* In this order because shapes need hyper-parameters, completing needs tensors, and the plan needs both. */
 slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
 {
@@ -213,10 +277,12 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
         model->n_params += slm_gguf_tensor_at(model->gguf, i)->n_elements;
     for (size_t i = 0; i < family->n_hparams; i++) SLM_TRY(read_hparam(model, &family->hparams[i], error));
     for (size_t i = 0; i < family->n_more_hparams; i++) SLM_TRY(read_hparam(model, &family->more_hparams[i], error));
+    SLM_TRY(check_activation(model, error));
     SLM_TRY(read_rope_scaling(model, error));
     SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));
+    SLM_TRY(check_leftovers(model, error));
     if (family->complete) SLM_TRY(family->complete(model, error));
     SLM_TRY(slm_adapters_bind(model, error));
     SLM_TRY(slm_plan_new(&model->plan, error));
