@@ -23,6 +23,7 @@
  *                                            above 127 only if wide
  *   DOT_SIGNED                               dot4 takes wide codes as w - 128, so that no zero is left to subtract
  *   vec_from_i32(v), vec_load_i8(p), vec_load_u8(p)    integers as floats, exactly
+ *   vec_load_nibbles(p, low, high)           the halves of unsigned bytes
  *   ivec_from_vec(v)                         rounded to nearest even
  *   ivec_magnitude(v), ivec_max32(a, b), ivec_max_lanes(v), ivec_sum_lanes(v)    bits of |float|; unsigned maximum
  *   store_i8(p, v)                           the low bytes of the lanes
@@ -157,13 +158,10 @@ ALWAYS_INLINE void open_scales(const struct type t, const uint8_t *group, size_t
                 min_of = vec_mul(super_min, vec_load_u8(small + 128));
             }
             if (t.scales == SLM_SCALES_NIBBLE_HALF) {
-                uint8_t low[VEC_LANES], high[VEC_LANES];
-                UNROLL for (int l = 0; l < VEC_LANES; l++) {
-                    low[l] = small[l] & 15;
-                    high[l] = small[l] >> 4;
-                }
-                scale_of = vec_mul(super, vec_load_u8(low));
-                min_of = vec_mul(super_min, vec_load_u8(high));
+                vec low, high;
+                vec_load_nibbles(small, &low, &high);
+                scale_of = vec_mul(super, low);
+                min_of = vec_mul(super_min, high);
             }
             vec_store(d + i * stride + lane, scale_of);
             if (slm_pack_scales_have_min(t.scales)) vec_store(m + i * stride + lane, min_of);

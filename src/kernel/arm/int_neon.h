@@ -52,6 +52,14 @@ ALWAYS_INLINE vec vec_load_u8(const void *p)
     memcpy(&word, p, sizeof(word));
     return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(word))))));
 }
+ALWAYS_INLINE void vec_load_nibbles(const void *p, vec *low, vec *high)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof(word));
+    const uint8x8_t bytes = vreinterpret_u8_u32(vdup_n_u32(word));
+    *low = vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vand_u8(bytes, vdup_n_u8(15))))));
+    *high = vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vshr_n_u8(bytes, 4)))));
+}
 ALWAYS_INLINE void store_i8(int8_t *p, ivec v)
 {
     const int16x4_t words = vmovn_s32(vreinterpretq_s32_u8(v));

@@ -47,6 +47,12 @@ ALWAYS_INLINE ivec ivec_from_vec(vec v) { return _mm256_cvtps_epi32(v); }
 ALWAYS_INLINE vec vec_from_i32(ivec v) { return _mm256_cvtepi32_ps(v); }
 ALWAYS_INLINE vec vec_load_i8(const void *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p))); }
 ALWAYS_INLINE vec vec_load_u8(const void *p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p))); }
+ALWAYS_INLINE void vec_load_nibbles(const void *p, vec *low, vec *high)
+{
+    const ivec bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
+    *low = _mm256_cvtepi32_ps(_mm256_and_si256(bytes, _mm256_set1_epi32(15)));
+    *high = _mm256_cvtepi32_ps(_mm256_srli_epi32(bytes, 4));
+}
 ALWAYS_INLINE void store_i8(int8_t *p, ivec v)
 {
     __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));

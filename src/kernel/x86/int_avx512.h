@@ -38,6 +38,12 @@ ALWAYS_INLINE ivec ivec_from_vec(vec v) { return _mm512_cvtps_epi32(v); }
 ALWAYS_INLINE vec vec_from_i32(ivec v) { return _mm512_cvtepi32_ps(v); }
 ALWAYS_INLINE vec vec_load_i8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p))); }
 ALWAYS_INLINE vec vec_load_u8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p))); }
+ALWAYS_INLINE void vec_load_nibbles(const void *p, vec *low, vec *high)
+{
+    const ivec bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
+    *low = _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
+    *high = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
+}
 ALWAYS_INLINE void store_i8(int8_t *p, ivec v)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(v));
