@@ -27,6 +27,7 @@ struct slm_hf_tokenizer {
     uint16_t *cuts;
     size_t n_merges, cap_merges;
     struct slm_tokenizer_source source; /* all but the tables above */
+    int32_t first, last;                /* the tokens it then puts there; -1 = none */
     bool says_added;                    /* the file itself says what is put in front and behind */
 };
 
