@@ -17,7 +17,7 @@ struct embed_options {
     int pooling; /* enum slm_pooling */
     int32_t n_dims;
     bool no_normalize, json;
-    struct slm_model_choice model;
+    struct slm_model_choice model; /* n_ctx: tokens of the longest text */
 };
 
 static const char *const pooling_names[] = {"", "mean", "last", "cls", NULL}; /* enum slm_pooling */
@@ -71,6 +71,7 @@ static slm_status split_lines(struct work *w, struct slm_error *error)
     return SLM_OK;
 }
 
+/* A text that is not split, or ids. */
 static slm_status one_input(struct work *w, struct slm_embed_input input, struct slm_error *error)
 {
     w->inputs = slm_alloc(1, sizeof *w->inputs, "embed", error);
@@ -105,6 +106,7 @@ static void add_vector(struct slm_buf *out, const float *vector, size_t n, const
     }
 }
 
+/* JSON as one object on one line; else a vector a line. */
 static void print(const struct work *w, const struct slm_embedder *embedder, bool json, struct slm_buf *out)
 {
     const size_t n_dims = slm_embedder_n_dims(embedder);
@@ -123,6 +125,7 @@ static void print(const struct work *w, const struct slm_embedder *embedder, boo
     if (json) slm_buf_puts(out, "]}\n");
 }
 
+/* From options to printed vectors; everything on the way is released here. */
 static slm_status embed(const struct embed_options *o, const struct slm_model *model, const char *text,
                         struct slm_buf *out, struct slm_error *error)
 {

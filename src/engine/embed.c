@@ -6,8 +6,8 @@
  * unpacked for a step, long ones are cut into several. What a token computes depends on its own text and position only
  * (kernel.h says why), and pooling adds in the order of positions, so company and cuts do not change a bit of it.
  *
- * Models that attend to both sides must see a whole text in one step: its keys and values have to be in the cache before
- * the first token looks ahead. Their steps are as long as the context, and texts are never cut.
+ * Models that attend to both sides must see a whole text in one step: its keys and values have to be in the cache
+ * before the first token looks ahead. Their steps are as long as the context, and texts are never cut.
  *
  * Pooling and what follows it (dense layers, cutting to n_dims, normalising) is done here on one thread: it is a few
  * thousandths of the model's work. Deliberately not here: what the files say (embed_rules.c). */

@@ -50,6 +50,7 @@ static const struct { const char *word, *key; enum slm_pooling pooling; } modes[
 };
 enum { N_MODES = sizeof modes / sizeof *modes };
 
+/* Two at once would be two vectors behind each other; the library allows it, no model in use does it. */
 static slm_status read_mode(const struct slm_gguf *config, enum slm_pooling *pooling, struct slm_error *error)
 {
     const char *where = slm_gguf_name(config);
@@ -75,6 +76,7 @@ static slm_status read_mode(const struct slm_gguf *config, enum slm_pooling *poo
                     "supported", chosen < N_MODES ? modes[chosen].word : "?", n_named > 1 ? " among others" : "");
 }
 
+/* The step that makes one vector of many. Its width is stated again, under two names over the years. */
 static slm_status read_pooling(const struct slm_model *model, const struct slm_hf_module *module,
                                struct slm_embed_rules *rules, bool *include_prompt, struct slm_error *error)
 {
@@ -138,7 +140,8 @@ static slm_status check_dense(const struct slm_gguf *config, struct slm_error *e
     }
     SLM_TRY(slm_gguf_get_bool(config, "use_residual", &residual, &found, error));
     if (!residual) return SLM_OK;
-    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(config), "key 'use_residual' is true, supported is false");
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(config),
+                    "key 'use_residual' is true, supported is false");
 }
 
 /* Bias as f32, or none. */
@@ -157,6 +160,7 @@ static slm_status read_bias(const struct slm_gguf *file, struct slm_dense *dense
     return SLM_OK;
 }
 
+/* One Dense step, from its own folder. The file stays open: the matrix lies in it. */
 static slm_status read_dense(const struct slm_model *model, const struct slm_hf_module *module,
                              struct slm_embed_rules *rules, struct slm_error *error)
 {
@@ -247,6 +251,7 @@ static slm_status read_modules(const struct slm_model *model, const struct slm_h
     return SLM_OK;
 }
 
+/* A folder without modules.json says nothing, which is no error. */
 static slm_status read_folder(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
 {
     struct slm_map map;

@@ -54,7 +54,10 @@ slm_status slm_session_layout(const struct slm_model *model, const struct slm_se
 }
 
 /* Pages that hold n_ctx tokens; the last may be part empty. */
-static size_t n_pages_of(const struct slm_session_settings *s) { return (s->n_ctx + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS; }
+static size_t n_pages_of(const struct slm_session_settings *s)
+{
+    return (s->n_ctx + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS;
+}
 
 slm_status slm_session_predict(const struct slm_model *model, const struct slm_session_options *options,
                                uint64_t *kv_bytes, uint64_t *scratch_bytes, struct slm_error *error)

@@ -78,7 +78,8 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     return SLM_OK;
 }
 
-static const char *const hf_architectures[] = {"LlamaForCausalLM", "LlamaModel", "MistralForCausalLM", "MistralModel", NULL};
+static const char *const hf_architectures[] = {"LlamaForCausalLM", "LlamaModel", "MistralForCausalLM",
+                                               "MistralModel", NULL};
 
 const struct slm_family slm_family_llama = {
     .architecture = "llama",

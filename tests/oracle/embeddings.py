@@ -7,7 +7,7 @@ Usage: embeddings.py SLM_BINARY [--models N] [--seed S] [--family F]
 Each model (made as oracle.py makes them, and one family more: Gemma 3 with attention to both sides) is saved with or
 without its head. Token ids of several lengths are embedded with each pooling and compared with the last hidden states
 of transformers. Then it becomes a folder of sentence-transformers with a small tokenizer of its own that puts a token
-behind each text, a pooling, perhaps Dense layers, perhaps prompts, and texts are compared with SentenceTransformer.encode.
+behind each text, a pooling, perhaps Dense layers, perhaps prompts, and texts are compared with what that library makes.
 Both ways the cosine must be at least 1 - 1e-6 and no number differ by more than 1e-4 of the greatest.
 Prints one line a family and, last, 'N passed, N failed'.
 """

@@ -90,7 +90,7 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t t
     for (uint32_t g = 0; g < group; g++) state[g] = (struct online){-__builtin_inff(), 0.0f};
     size_t end = (size_t)cpu->batch->positions[token] + 1;
     size_t p = op->window && end > op->window ? end - op->window : 0;
-    if (op->bidirectional) {
+    if (op->bidirectional) { /* the last position is included on this side, too */
         const size_t filled = cpu->batch->kv[token]->n_tokens, reach = end - 1 + op->window;
         end = op->window && reach < filled ? reach : filled;
     }
