@@ -9,7 +9,7 @@ without its head. Token ids of several lengths are embedded with each pooling an
 of transformers. Then it becomes a folder of sentence-transformers with a small tokenizer of its own that puts a token
 behind each text, a pooling, perhaps Dense layers, perhaps prompts, and texts are compared with what that library makes.
 Both ways the cosine must be at least 1 - 1e-6 and no number differ by more than 1e-4 of the greatest.
-Prints one line a family and, last, 'N passed, N failed'.
+Output is TAP and a table, as oracle.py's.
 """
 import argparse
 import json
@@ -18,21 +18,24 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
 import oracle
+import sentence_transformers
 import tokenizers
 import torch
 import transformers
+from sentence_transformers import models as parts
 
 VOCAB = 320
 TEXTS = ["", "a", "Hello there", "The quick brown fox jumps over the lazy dog.", "  spaces  and\ttabs ",
          "Über den Wölken: 你好, мир! 🙂", "word " * 60, "x" * 90]
 
 
-def gemma_embedding(rng):
-    config = oracle.FAMILIES["gemma3"](rng)
+def gemma_embedding(rng, n):
+    config = oracle.FAMILIES["gemma3"](rng, n)
     values = config.to_dict()
     values.update(use_bidirectional_attention=True, sliding_window=rng.choice([4, 6, 40]))
     return transformers.Gemma3TextConfig(**values)
@@ -61,7 +64,7 @@ def slm_embed(binary, folder, *options, text=None):
     command = [binary, "embed", str(folder), "--json", *options]
     result = subprocess.run(command, input=text, capture_output=True, text=True, timeout=300)
     if result.returncode:
-        raise AssertionError(result.stderr.strip())
+        raise RuntimeError(result.stderr.strip())
     return torch.tensor(json.loads(result.stdout)["embeddings"], dtype=torch.float64)
 
 
@@ -70,7 +73,7 @@ def compare(mine, expected, what):
     cosine = torch.nn.functional.cosine_similarity(mine, expected, dim=-1).min().item()
     worst = ((mine - expected).abs().max() / expected.abs().max()).item()
     if not (cosine >= 1 - 1e-6 and worst <= 1e-4):
-        raise AssertionError(f"{what}: cosine {cosine}, difference {worst:.3g}")
+        raise oracle.Different(f"{what}: cosine {cosine}, difference {worst:.3g}")
     return worst
 
 
@@ -98,32 +101,32 @@ def check_ids(binary, rng, model, folder):
 
 
 def check_sentences(binary, rng, model, folder, place):
-    from sentence_transformers import SentenceTransformer, models
     make_tokenizer(rng).save_pretrained(folder)
-    transformer = models.Transformer(str(folder), model_kwargs=dict(attn_implementation="eager"))
-    steps = [transformer, models.Pooling(transformer.get_word_embedding_dimension(),
+    transformer = parts.Transformer(str(folder), model_kwargs=dict(attn_implementation="eager"))
+    steps = [transformer, parts.Pooling(transformer.get_word_embedding_dimension(),
                                          pooling_mode=rng.choice(["mean", "lasttoken", "cls"]))]
     width = transformer.get_word_embedding_dimension()
     for _ in range(rng.choice([0, 0, 1, 2])):
         new = rng.choice([5, 16, 40])
-        steps.append(models.Dense(width, new, bias=rng.random() < 0.5,
+        steps.append(parts.Dense(width, new, bias=rng.random() < 0.5,
                                   activation_function=rng.choice([torch.nn.Identity(), torch.nn.Tanh()])))
         width = new
     if rng.random() < 0.7:
-        steps.append(models.Normalize())
+        steps.append(parts.Normalize())
     prompts = dict(query="task: search | query: ", document="") if rng.random() < 0.5 else {}
     default = "query" if prompts and rng.random() < 0.4 else None
-    whole = SentenceTransformer(modules=steps, device="cpu", prompts=prompts, default_prompt_name=default)
+    whole = sentence_transformers.SentenceTransformer(modules=steps, device="cpu", prompts=prompts, default_prompt_name=default)
     whole.max_seq_length = 512
     target = Path(place) / "sentences"
     whole.save_pretrained(str(target))
     # LongRoPE is chosen by the context here and by the text there: keep on one side of the original length.
     longrope = model.config.rope_parameters.get("rope_type") == "longrope"
     lines = TEXTS[:5] if longrope else TEXTS
+    more_ctx = ["--ctx", str(model.config.original_max_position_embeddings)] if longrope else []
     worst = 0.0
     for name in [None, *prompts]:
         expected = torch.tensor(whole.encode(lines, prompt_name=name, normalize_embeddings=True))
-        more = (["--prompt", name] if name else []) + (["--ctx", "64"] if longrope else [])
+        more = (["--prompt", name] if name else []) + more_ctx
         mine = slm_embed(binary, target, *more, text="".join(t + "\n" for t in lines))
         worst = max(worst, compare(mine, expected, f"sentence-transformers, prompt {name}, {whole}"))
     return worst
@@ -133,7 +136,7 @@ def check(binary, family, seed):
     rng = random.Random(f"embedding {family} {seed}")
     torch.manual_seed(seed)
     oracle.VOCAB = VOCAB
-    config = FAMILIES[family](rng)
+    config = FAMILIES[family](rng, 100)
     config._attn_implementation = "eager"
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
@@ -159,20 +162,23 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     families = [args.family] if args.family else list(FAMILIES)
-    passed = failed = 0
+    n, tap, rows, begun = -(-args.models // len(families)), oracle.Tap(), [], time.monotonic()
+    print(f"1..{n * len(families)}", flush=True)
     for family in families:
         worst = 0.0
-        for i in range(-(-args.models // len(families))):
+        for i in range(n):
+            problem = None
             try:
                 worst = max(worst, check(args.slm, family, args.seed * 100000 + i))
-                passed += 1
-            except (AssertionError, subprocess.TimeoutExpired) as problem:
-                failed += 1
-                print(f"FAILED {family} --seed {args.seed} model {i}: {problem}", flush=True)
-        print(f"embeddings of {family}: worst |difference| / greatest {worst:.2e}", flush=True)
-    print(f"transformers {transformers.__version__}, seed {args.seed}")
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(failed != 0)
+            except (oracle.Different, RuntimeError, subprocess.TimeoutExpired) as found:
+                problem = str(found)
+            tap.say(f"embeddings of {family} seed {args.seed} model {i}", problem)
+        rows.append(f"{family:15} {n:4} models   worst {worst:.1e}")
+    print(f"report: live oracle of embeddings: sentence-transformers {sentence_transformers.__version__}, "
+          f"transformers {transformers.__version__}, seed {args.seed}, {time.monotonic() - begun:.0f} s")
+    for row in rows:
+        print(f"report:   {row}")
+    sys.exit(tap.failed != 0)
 
 
 if __name__ == "__main__":
