@@ -28,7 +28,7 @@ static slm_status open_module(const struct slm_model *model, const struct slm_hf
     return status;
 }
 
-/* A number that must be this one, if it is there. */
+/* Stated sizes are redundant: they follow from the model and the tensors. One that differs means a mixed-up folder. */
 static slm_status check_size(const struct slm_gguf *config, const char *key, int64_t want, struct slm_error *error)
 {
     int64_t value = want;
@@ -182,7 +182,53 @@ static slm_status read_dense(const struct slm_model *model, const struct slm_hf_
     return SLM_OK;
 }
 
-/* ---- prompts ------------------------------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------------------------------- */
+
+/* A file of settings that may be absent: *out = NULL then. */
+static slm_status open_optional(const struct slm_model *model, const char *name, struct slm_gguf **out,
+                                struct slm_error *error)
+{
+    struct slm_map map;
+    bool found = false;
+    *out = NULL;
+    if (model->folder) SLM_TRY(slm_hf_map(model->folder, name, &map, &found, error));
+    if (!found) return SLM_OK;
+    slm_os()->unmap(&map);
+    return slm_hf_open_module(model->folder, name, NULL, out, error);
+}
+
+/* Old models could ask for lower case outside of their tokenizer. Their max_seq_length is not kept to: too long a text
+ * is an error here, not cut. */
+static slm_status check_case(const struct slm_model *model, struct slm_error *error)
+{
+    struct slm_gguf *config;
+    bool lower = false, found;
+    SLM_TRY(open_optional(model, "sentence_bert_config.json", &config, error));
+    if (!config) return SLM_OK;
+    slm_status status = slm_gguf_get_bool(config, "do_lower_case", &lower, &found, error);
+    if (status == SLM_OK && lower)
+        status = slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(config),
+                          "key 'do_lower_case' is true, supported is false");
+    slm_gguf_close(config);
+    return status;
+}
+
+/* Says which ones there are. */
+static slm_status no_such_prompt(const struct slm_gguf *config, struct slm_str name, struct slm_error *error)
+{
+    const struct slm_str front = slm_str("prompts.");
+    struct slm_buf names = {.limit = 200};
+    for (size_t i = 0; i < slm_gguf_n_kv(config); i++) {
+        const struct slm_str key = slm_gguf_kv_at(config, i)->key;
+        if (slm_str_starts_with(key, front))
+            slm_buf_printf(&names, "%s%.*s", names.len ? ", " : "", (int)(key.len - front.len), key.ptr + front.len);
+    }
+    const slm_status status =
+        slm_fail(error, SLM_ERR_ARGUMENT, slm_gguf_name(config), "there is no prompt '%.*s'; there are: %s",
+                 (int)(name.len < 60 ? name.len : 60), name.ptr, names.len ? names.data : "none");
+    slm_buf_release(&names);
+    return status;
+}
 
 /* Texts that a model was trained to see in front of a query, a document .. */
 static slm_status read_prompt(const struct slm_model *model, const char *name, struct slm_embed_rules *rules,
@@ -190,23 +236,21 @@ static slm_status read_prompt(const struct slm_model *model, const char *name, s
 {
     static const char file[] = "config_sentence_transformers.json";
     struct slm_gguf *config = NULL;
-    struct slm_map map;
-    bool found = false;
-    if (model->folder) SLM_TRY(slm_hf_map(model->folder, file, &map, &found, error));
-    if (found) slm_os()->unmap(&map);
-    if (!found) {
+    bool found;
+    SLM_TRY(open_optional(model, file, &config, error));
+    if (!config) {
         if (!name) return SLM_OK;
         return slm_fail(error, SLM_ERR_ARGUMENT, slm_gguf_name(model->gguf),
                         "the model has no prompt '%.60s': it has no %s", name, file);
     }
-    SLM_TRY(slm_hf_open_module(model->folder, file, NULL, &config, error));
     struct slm_str chosen = name ? slm_str(name) : (struct slm_str){0}, text = {0};
     char key[256];
     slm_status status = SLM_OK;
     if (!name) status = slm_gguf_get_str(config, "default_prompt_name", &chosen, &found, error);
     if (status == SLM_OK && chosen.ptr) {
         snprintf(key, sizeof key, "prompts.%.*s", (int)(chosen.len < 200 ? chosen.len : 200), chosen.ptr);
-        status = slm_gguf_get_str(config, key, &text, NULL, error);
+        status = slm_gguf_get_str(config, key, &text, &found, error);
+        if (status == SLM_OK && !found) status = no_such_prompt(config, chosen, error);
     }
     if (status == SLM_OK && text.len) {
         rules->prompt = slm_alloc(text.len + 1, 1, "prompt", error);
@@ -226,7 +270,7 @@ static slm_status read_modules(const struct slm_model *model, const struct slm_h
     static const struct { const char *type; int stage; } known[] = {
         {"Transformer", 0}, {"Pooling", 1}, {"Dense", 2}, {"Normalize", 3}};
     int stage = -1; /* of the step before */
-    bool include_prompt = true;
+    bool include_prompt = true; /* is the prompt's part of the mean? */
     for (size_t i = 0; i < modules->n; i++) {
         const struct slm_hf_module *module = &modules->list[i];
         size_t k = 0;
@@ -266,6 +310,7 @@ static slm_status read_folder(const struct slm_model *model, struct slm_embed_ru
 }
 
 /* llama.cpp's key, and its names for the layers that EmbeddingGemma has behind the pooling. */
+/* Ranking models (type 4) score pairs of texts: another task. */
 static slm_status read_gguf(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
 {
     static const enum slm_pooling types[] = {SLM_POOLING_DEFAULT, SLM_POOLING_MEAN, SLM_POOLING_CLS, SLM_POOLING_LAST};
@@ -288,6 +333,7 @@ static slm_status read_gguf(const struct slm_model *model, struct slm_embed_rule
 slm_status slm_embed_rules_read(const struct slm_model *model, const char *prompt_name, struct slm_embed_rules *out,
                                 struct slm_error *error)
 {
+    SLM_TRY(check_case(model, error));
     SLM_TRY(read_prompt(model, prompt_name, out, error));
     SLM_TRY(model->folder ? read_folder(model, out, error) : read_gguf(model, out, error));
     /* Where nothing says: the last token has seen the whole text, unless all have. */
@@ -296,6 +342,7 @@ slm_status slm_embed_rules_read(const struct slm_model *model, const char *promp
     return SLM_OK;
 }
 
+/* Also of rules that were read only in part. */
 void slm_embed_rules_release(struct slm_embed_rules *rules)
 {
     for (size_t i = 0; i < SLM_MAX_DENSE; i++) {

@@ -27,7 +27,8 @@ import sentence_transformers
 import tokenizers
 import torch
 import transformers
-from sentence_transformers import models as parts
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 VOCAB = 320
 TEXTS = ["", "a", "Hello there", "The quick brown fox jumps over the lazy dog.", "  spaces  and\ttabs ",
@@ -102,17 +103,17 @@ def check_ids(binary, rng, model, folder):
 
 def check_sentences(binary, rng, model, folder, place):
     make_tokenizer(rng).save_pretrained(folder)
-    transformer = parts.Transformer(str(folder), model_kwargs=dict(attn_implementation="eager"))
-    steps = [transformer, parts.Pooling(transformer.get_word_embedding_dimension(),
+    transformer = Transformer(str(folder), model_kwargs=dict(attn_implementation="eager"))
+    steps = [transformer, Pooling(transformer.get_word_embedding_dimension(),
                                          pooling_mode=rng.choice(["mean", "lasttoken", "cls"]))]
     width = transformer.get_word_embedding_dimension()
     for _ in range(rng.choice([0, 0, 1, 2])):
         new = rng.choice([5, 16, 40])
-        steps.append(parts.Dense(width, new, bias=rng.random() < 0.5,
+        steps.append(Dense(width, new, bias=rng.random() < 0.5,
                                   activation_function=rng.choice([torch.nn.Identity(), torch.nn.Tanh()])))
         width = new
     if rng.random() < 0.7:
-        steps.append(parts.Normalize())
+        steps.append(Normalize())
     prompts = dict(query="task: search | query: ", document="") if rng.random() < 0.5 else {}
     default = "query" if prompts and rng.random() < 0.4 else None
     whole = sentence_transformers.SentenceTransformer(modules=steps, device="cpu", prompts=prompts, default_prompt_name=default)
