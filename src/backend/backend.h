@@ -29,10 +29,11 @@ static inline size_t slm_kv_offset(const struct slm_kv_layout *l, uint32_t layer
 struct slm_kv_view {
     unsigned char *const *pages;
     size_t n_pages;
+    size_t n_tokens; /* positions that are filled once this step has run: how far bidirectional attention sees */
 };
 
 /* One step: n_tok tokens of any number of sequences. A token's earlier positions must be in the cache or earlier in
- * this step. */
+ * this step; where attention is bidirectional, all of a sequence must be in one step. */
 struct slm_batch {
     size_t n_tok;
     const int32_t *tokens;              /* [n_tok] ids in [0, n_vocab) */
@@ -47,14 +48,15 @@ struct slm_batch {
 typedef void (*slm_tap_fn)(void *user, const struct slm_value *value, const float *data, size_t n_rows);
 
 /* Weights as the CPU backend multiplies with them fastest, quantized ones in panels for int8 activations. Immutable;
- * shared by any number of backends of the plan. */
+ * shared by any number of backends. */
 struct slm_cpu_weights;
 struct slm_cpu_source {
     /* Told on any thread, of rows that were packed: the file need not keep them in memory. May be NULL. */
     void (*packed)(void *user, const unsigned char *data, size_t bytes);
     void *user;
 };
-/* Borrows plan, whose weights must stay readable: embeddings and float matrices are read where they are. */
+/* For the products of a plan, and of other plans over the same weights, which are borrowed and must stay readable:
+ * embeddings and float matrices are read where they are. */
 slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cpu_source *source, unsigned n_threads,
                                 struct slm_cpu_weights **out, struct slm_error *error);
 void slm_cpu_weights_close(struct slm_cpu_weights *weights);

@@ -20,7 +20,7 @@
 
 static const char *const kv_names[] = {"", "f16", "f32", NULL}; /* enum slm_kv_type */
 
-static const char *const activation_names[] = {"int8", "f32", NULL};  /* enum slm_activations */
+static const char *const activation_names[] = {"", "int8", "f32", NULL}; /* enum slm_activations */
 
 #define AT(field) offsetof(struct slm_model_choice, field)
 const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {

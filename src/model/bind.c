@@ -92,6 +92,18 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
                     "key 'rope_scaling.factor' is missing, rope_type linear needs it");
 }
 
+/* Whether a token sees the ones behind it: the two kinds of file ask in opposite ways. */
+static slm_status read_direction(struct slm_model *model, struct slm_error *error)
+{
+    const bool hf = slm_gguf_is_hf(model->gguf);
+    char key[160] = "use_bidirectional_attention";
+    bool value = !hf, found;
+    if (!hf) snprintf(key, sizeof key, "%s.attention.causal", model->architecture);
+    SLM_TRY(slm_gguf_get_bool(model->gguf, key, &value, &found, error));
+    model->hparams.bidirectional = value == hf;
+    return SLM_OK;
+}
+
 /* Products of two 32-bit numbers, and sums of a few such: no overflow,
  * whatever the file says. */
 uint64_t slm_dim_size(const struct slm_hparams *hp, enum slm_dim dim)
@@ -123,12 +135,22 @@ void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
         snprintf(out, cap, "%s", pattern);
 }
 
-/* The tensor of a row; name is what the row expands to. Some folders store a tied matrix under the head's name only. */
+/* What "model.X" is called in a folder of the bare model: "X". NULL for other names. */
+static const char *without_model(const char *name)
+{
+    static const char front[] = "model.";
+    return name && strncmp(name, front, sizeof front - 1) == 0 ? name + sizeof front - 1 : NULL;
+}
+
+/* The tensor of a row; name is what the row expands to. Folders of a model without its head lack the first part of
+ * the name; some others store a tied matrix under the head's name only. */
 static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
                                                  const char *name)
 {
     const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(name));
-    const bool may_be_head = slm_gguf_is_hf(model->gguf) && row == &model->family->tensors[0];
+    if (t || !slm_gguf_is_hf(model->gguf)) return t;
+    if (without_model(name)) t = slm_gguf_find_tensor(model->gguf, slm_str(without_model(name)));
+    const bool may_be_head = row == &model->family->tensors[0];
     return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
@@ -234,19 +256,25 @@ static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
     return SLM_OK;
 }
 
+/* A '#' stands for digits; everything else for itself. */
+static bool names(const char *pattern, struct slm_str name)
+{
+    size_t at = 0;
+    for (; pattern && *pattern && at < name.len; pattern++) {
+        if (*pattern == '#') while (at < name.len && name.ptr[at] >= '0' && name.ptr[at] <= '9') at++;
+        else if (name.ptr[at++] != *pattern) break;
+    }
+    return pattern && !*pattern && at == name.len;
+}
+
 /* Is this the name of a row, for any layer? */
 static bool has_row(const struct slm_model *model, struct slm_str name)
 {
+    const bool hf = slm_gguf_is_hf(model->gguf);
     for (size_t i = 0; i < model->family->n_tensors; i++) {
         const struct slm_tensor_row *row = &model->family->tensors[i];
-        const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
-        size_t at = 0;
-/* A '#' stands for digits; everything else for itself. */
-        for (; pattern && *pattern && at < name.len; pattern++) {
-            if (*pattern == '#') while (at < name.len && name.ptr[at] >= '0' && name.ptr[at] <= '9') at++;
-            else if (name.ptr[at++] != *pattern) break;
-        }
-        if (pattern && !*pattern && at == name.len) return true;
+        const char *pattern = hf ? row->hf_name : row->gguf_name;
+        if (names(pattern, name) || (hf && names(without_model(pattern), name))) return true;
     }
     return false;
 }
@@ -279,6 +307,7 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
     for (size_t i = 0; i < family->n_more_hparams; i++) SLM_TRY(read_hparam(model, &family->more_hparams[i], error));
     SLM_TRY(check_activation(model, error));
     SLM_TRY(read_rope_scaling(model, error));
+    SLM_TRY(read_direction(model, error));
     SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));

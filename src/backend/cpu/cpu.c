@@ -34,7 +34,7 @@ static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, siz
 {
     const struct slm_weight *w = op->w;
     /* A head that is the embedding as well: its rows in the file were given back. */
-    const unsigned char *panels = slm_cpu_weights_of(cpu->weights, (size_t)(op - cpu->plan->ops));
+    const unsigned char *panels = cpu->panels[op - cpu->plan->ops];
     const size_t row = (size_t)cpu->batch->tokens[t];
     if (panels) {
         slm_pack_read_row(w->dtype, panels + row / SLM_PANEL_ROWS * slm_pack_panel_bytes(w->dtype, w->n_in),
@@ -201,7 +201,8 @@ static size_t thread_elements(const struct slm_plan *plan, const struct slm_cpu_
 {
     size_t most = 0;
     for (size_t i = 0; i < plan->n_ops; i++) {
-        const size_t need = slm_cpu_thread_elements(&plan->ops[i], slm_cpu_weights_of(weights, i) != NULL);
+        const bool packed = slm_cpu_weights_find(weights, plan->ops[i].w) != NULL;
+        const size_t need = slm_cpu_thread_elements(&plan->ops[i], packed);
         if (need > most) most = need;
     }
     return (most + 31) & ~(size_t)31; /* threads do not share cache lines */
@@ -220,7 +221,7 @@ static void assign_coders(struct slm_backend *cpu)
 {
     const struct slm_plan *plan = cpu->plan;
     for (size_t i = 0; i < plan->n_ops; i++)
-        if (slm_cpu_weights_of(cpu->weights, i)) cpu->coders[plan->ops[i].in[0]] = SLM_CODED_BY_READER;
+        if (plan->ops[i].kind == SLM_OP_MATMUL && cpu->panels[i]) cpu->coders[plan->ops[i].in[0]] = SLM_CODED_BY_READER;
     for (size_t i = 0; i < plan->n_ops; i++) {
         const struct slm_op *op = &plan->ops[i];
         if (op->out == SLM_NO_VAL || cpu->coders[op->out] == SLM_CODED_NOT) continue;
@@ -230,7 +231,8 @@ static void assign_coders(struct slm_backend *cpu)
 }
 
 /* Sizes, then memory. */
-static slm_status allocate(struct slm_backend *cpu, unsigned n_threads, struct slm_error *error)
+static slm_status allocate(struct slm_backend *cpu, const struct slm_cpu_weights *weights, unsigned n_threads,
+                           struct slm_error *error)
 {
     const struct slm_plan *plan = cpu->plan;
     size_t row_bytes, thread_bytes;
@@ -240,10 +242,12 @@ static slm_status allocate(struct slm_backend *cpu, unsigned n_threads, struct s
         !slm_mul_size(thread_bytes, n_threads, &cpu->thread_scratch_bytes))
         return slm_fail(error, SLM_ERR_LIMIT, "cpu backend", "scratch memory for %zu tokens overflows",
                         cpu->max_tokens);
-    cpu->coded_bytes = cpu->weights ? cpu->scratch_bytes / 2 : 0;
+    cpu->coded_bytes = weights ? cpu->scratch_bytes / 2 : 0;
     cpu->claims = slm_alloc(plan->n_ops, sizeof *cpu->claims, "cpu backend", error);
     cpu->coders = slm_alloc(plan->n_values, sizeof *cpu->coders, "cpu backend", error);
-    if (!cpu->claims || !cpu->coders) return SLM_ERR_MEMORY;
+    cpu->panels = slm_alloc(plan->n_ops, sizeof *cpu->panels, "cpu backend", error);
+    if (!cpu->claims || !cpu->coders || !cpu->panels) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < plan->n_ops; i++) cpu->panels[i] = slm_cpu_weights_find(weights, plan->ops[i].w);
     cpu->scratch = slm_os()->alloc_pages(cpu->scratch_bytes);
     cpu->thread_scratch = slm_os()->alloc_pages(cpu->thread_scratch_bytes);
     if (cpu->coded_bytes) cpu->coded = slm_os()->alloc_pages(cpu->coded_bytes);
@@ -264,10 +268,9 @@ slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout 
     cpu->n_ctx = options->n_ctx;
     cpu->tap = options->tap;
     cpu->tap_user = options->tap_user;
-    cpu->weights = options->weights;
-    cpu->thread_elements = thread_elements(plan, cpu->weights);
+    cpu->thread_elements = thread_elements(plan, options->weights);
     slm_kernels_init(&cpu->kernels, options->cpu_mask);
-    slm_status status = allocate(cpu, options->n_threads, error);
+    slm_status status = allocate(cpu, options->weights, options->n_threads, error);
     if (status == SLM_OK) {
         assign_coders(cpu);
         status = slm_pool_open(options->n_threads, &cpu->pool, error);
@@ -288,6 +291,7 @@ void slm_cpu_close(struct slm_backend *cpu)
     slm_os()->release_pages(cpu->scratch, cpu->scratch_bytes);
     slm_os()->release_pages(cpu->thread_scratch, cpu->thread_scratch_bytes);
     slm_os()->release_pages(cpu->coded, cpu->coded_bytes);
+    slm_release(cpu->panels);
     slm_release(cpu->coders);
     slm_release(cpu->claims);
     slm_release(cpu);

@@ -12,7 +12,7 @@ enum slm_coder { SLM_CODED_NOT, SLM_CODED_BY_MAKER, SLM_CODED_BY_READER };
 
 struct slm_backend {
     const struct slm_plan *plan;
-    const struct slm_cpu_weights *weights;
+    const unsigned char **panels; /* [n_ops] the op's weight in panels; NULL: as it is in the file */
     const struct slm_kv_layout *layout;
     const struct slm_batch *batch; /* the step being run */
     struct slm_kernels kernels;
@@ -40,8 +40,8 @@ struct slm_worker {
 float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val);
 /* The int8 row of row `row` of a value. */
 unsigned char *slm_cpu_coded_row(const struct slm_backend *cpu, slm_val val, size_t row);
-/* Panels of the op's weight, or NULL: then it is multiplied in its file format. */
-const unsigned char *slm_cpu_weights_of(const struct slm_cpu_weights *weights, size_t op_index);
+/* Panels of a weight, or NULL when it was not packed. */
+const unsigned char *slm_cpu_weights_find(const struct slm_cpu_weights *weights, const struct slm_weight *w);
 /* Weight rows unpacked at a time: enough to amortise, few enough to stay in the second-level cache. */
 size_t slm_cpu_panel_rows(size_t n_in);
 /* f32 elements of thread scratch the op needs; packed: its weight is in panels. */

@@ -76,7 +76,7 @@ void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
     const struct slm_backend *cpu = w->cpu;
     const struct slm_op *op = &cpu->plan->ops[op_index];
     const struct slm_weight *weight = op->w;
-    const unsigned char *panels = slm_cpu_weights_of(cpu->weights, op_index);
+    const unsigned char *panels = cpu->panels[op_index];
     const size_t n_rows = cpu->plan->values[op->out].rows == SLM_ROWS_OUTPUTS ? cpu->batch->n_out : cpu->batch->n_tok;
     const size_t run = panels ? PACKED_ROWS : slm_cpu_panel_rows(weight->n_in);
     if (n_rows == 0) return;
