@@ -49,15 +49,8 @@ bool slm_cli_is_model(const char *arg)
     return n > 0 && stat(arg, &info) == 0;
 }
 
-/* State of the progress bar. */
-struct progress {
-    double start, drawn; /* seconds; drawn 0 = nothing on screen yet */
-};
-
-/* Nothing for the first third of a second, then at most 20 times a second. */
-static bool draw_progress(void *user, uint64_t done, uint64_t total)
+bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uint64_t total)
 {
-    struct progress *progress = user;
     double now = slm_cli_seconds();
     if (now - progress->start < 0.3 || now - progress->drawn < 0.05 || total == 0) return true;
     progress->drawn = now;
@@ -65,10 +58,17 @@ static bool draw_progress(void *user, uint64_t done, uint64_t total)
     int full = (int)(30.0 * (double)done / (double)total);
     for (int i = 0; i < 30; i++) bar[i] = i < full ? '=' : ' ';
     bar[30] = '\0';
-    fprintf(stderr, "\rloading [%s] %3.0f%%", bar, 100.0 * (double)done / (double)total);
+    fprintf(stderr, "\r%s [%s] %3.0f%%", progress->label, bar, 100.0 * (double)done / (double)total);
     fflush(stderr);
     return true;
 }
+
+void slm_cli_clear_progress(const struct slm_cli_progress *progress)
+{
+    if (progress->drawn > 0) fputs("\r\033[K", stderr);
+}
+
+static bool draw_loading(void *user, uint64_t done, uint64_t total) { return slm_cli_draw_progress(user, done, total); }
 
 slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_only, struct slm_model **out,
                               struct slm_error *error)
@@ -76,15 +76,15 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
     /* The library reads mask 0 as "all"; a bit that no CPU has means "none of those that exist". */
     const uint64_t no_feature = UINT64_C(1) << 63;
     bool mask_given = choice->seen >> (SLM_MODEL_ROWS - 1) & 1;
-    struct progress progress = {.start = slm_cli_seconds()};
+    struct slm_cli_progress progress = {.label = "loading", .start = slm_cli_seconds()};
     struct slm_model_options options = {
         .vocab_only = vocab_only,
         .cpu_mask = mask_given && choice->cpu_mask == 0 ? no_feature : choice->cpu_mask,
-        .progress = isatty(STDERR_FILENO) ? draw_progress : NULL,
+        .progress = isatty(STDERR_FILENO) ? draw_loading : NULL,
         .progress_user = &progress,
     };
     slm_status status = slm_model_open(choice->path, &options, out, error);
-    if (progress.drawn > 0) fputs("\r\033[K", stderr);
+    slm_cli_clear_progress(&progress);
     return status;
 }
 

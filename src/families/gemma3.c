@@ -31,22 +31,29 @@ static const struct slm_hparam_row more_hparams[] = {
     {"rope.freq_base_swa", "rope_local_base_freq", SLM_HPARAM_F64, FIELD(rope_base_local), 10000.0, 1.0, 1e12, 0},
     {"final_logit_softcapping", "final_logit_softcapping", SLM_HPARAM_F64, FIELD(logit_softcap), 0, 0, 1e6, 0},
     {NULL, "attn_logit_softcapping", SLM_HPARAM_F64, FIELD(attn_softcap), 0, 0, 1e6, 0},
-    {NULL, "query_pre_attn_scalar", SLM_HPARAM_F64, FIELD(attn_scale_base), 0, 1e-3, 1e6, 0},
+    {NULL, "query_pre_attn_scalar", SLM_HPARAM_F64, FIELD(attn_scale_base), 0, 1e-3, 1e6, SLM_HPARAM_ELSEWHERE},
 };
+
+enum { INTERVAL = 6 };
+
+/* What readers of GGUF files take it for; 0: the head size. */
+static double gguf_scale_base(const struct slm_hparams *hp)
+{
+    return hp->n_layer == 62 ? (double)hp->n_embd / hp->n_head : 0;
+}
 
 static slm_status complete(struct slm_model *m, struct slm_error *error)
 {
-    struct slm_hparams *hp = &m->hparams;
-    int64_t pattern = 6;
-    bool found = false;
-    if (slm_gguf_is_hf(m->gguf)) {
-        SLM_TRY(slm_gguf_get_i64(m->gguf, "sliding_window_pattern", 1, 512, &pattern, &found, error));
-        SLM_TRY(slm_read_layer_types(m, &found, error));
-    }
-    for (uint32_t l = 0; !found && l < hp->n_layer; l++)
-        if ((l + 1) % (uint32_t)pattern != 0) slm_set_layer_bit(hp->layer_slides, l);
-    if (hp->attn_scale_base == 0 && hp->n_layer == 62) hp->attn_scale_base = (double)hp->n_embd / hp->n_head;
-    return SLM_OK;
+    if (m->hparams.attn_scale_base == 0) m->hparams.attn_scale_base = gguf_scale_base(&m->hparams);
+    return slm_read_sliding(m, INTERVAL, error);
+}
+
+/* Other divisors of scores move into the norm of the queries: before it they would be normalised away. */
+static slm_status export(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
+{
+    out->gain_field = SLM_LAYER(attn_q_norm);
+    out->gain = slm_block_score_gain(&m->hparams, gguf_scale_base(&m->hparams));
+    return slm_write_sliding(m, INTERVAL, out, error);
 }
 
 static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t l, slm_val x, slm_val table,
@@ -98,5 +105,6 @@ const struct slm_family slm_family_gemma3 = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .complete = complete,
+    .export = export,
     .build = build,
 };

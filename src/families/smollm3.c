@@ -33,6 +33,18 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     return SLM_OK;
 }
 
+/* There is no key for it: readers of GGUF files take every fourth. */
+static slm_status export(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
+{
+    (void)out;
+    for (uint32_t l = 0; l < m->hparams.n_layer; l++)
+        if (slm_layer_bit(m->hparams.layer_norope, l) != (l % 4 == 3))
+            return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(m->gguf), "key 'no_rope_layers': layer %u %s, but"
+                            " in a GGUF file every fourth layer does not, and only those", l,
+                            l % 4 == 3 ? "rotates" : "does not rotate");
+    return SLM_OK;
+}
+
 static slm_val attention(struct slm_plan *p, const struct slm_model *m, const struct slm_layer *layer, slm_val x,
                          slm_val table, const struct slm_rope *rope)
 {
@@ -64,5 +76,6 @@ const struct slm_family slm_family_smollm3 = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .complete = complete,
+    .export = export,
     .build = build,
 };

@@ -81,16 +81,6 @@ static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
     return sizes[dim];
 }
 
-/* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
-static void expand_name(char *out, size_t cap, const char *pattern, uint32_t layer)
-{
-    const char *mark = strchr(pattern, '#');
-    if (mark)
-        snprintf(out, cap, "%.*s%u%s", (int)(mark - pattern), pattern, layer, mark + 1);
-    else
-        snprintf(out, cap, "%s", pattern);
-}
-
 /* The tensor of a row; name is what the row expands to. Some folders store a tied matrix under the head's name only. */
 static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
                                                  const char *name)
@@ -143,7 +133,7 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
     char name[256];
     const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
     if (!pattern) return SLM_OK; /* this kind of file has no such tensor */
-    expand_name(name, sizeof name, pattern, layer);
+    slm_tensor_name(name, sizeof name, pattern, layer);
     struct slm_weight *out = (struct slm_weight *)(void *)((unsigned char *)owner + row->field);
     const struct slm_gguf_tensor *t = find_tensor(model, row, name);
     if (!t) {

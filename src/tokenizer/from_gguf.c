@@ -3,7 +3,8 @@
  *
  * Every key is read with its type and range checked, every array must have one entry for each token: tokenizer arrays
  * with the wrong element type or length were read out of bounds by several programs. What a file does not say gets the
- * value that llama.cpp gives it, because that is what the writers of files test against. */
+ * value that llama.cpp gives it, because that is what the writers of files test against. Files that slm converted may
+ * say more, in keys of our own (to_gguf.c). */
 #include "base/os.h"
 #include "format/gguf.h"
 #include "tokenizer/internal.h"
@@ -137,6 +138,65 @@ static slm_status read_special(struct reader *r)
     return slm_gguf_get_bool(r->gguf, KEY "add_space_prefix", &s->add_space_prefix, &found, r->error);
 }
 
+/* Keys of our own. A rule that this build does not know would be read wrongly if it were passed over. */
+static slm_status read_rules(struct reader *r, bool rules[SLM_RULE_COUNT])
+{
+    const struct slm_gguf_kv *kv = NULL;
+    bool found = false;
+    struct slm_str name;
+    SLM_TRY(slm_gguf_get_array(r->gguf, SLM_TOKENIZER_RULES_KEY, SLM_GGUF_STRING, &kv, &found, r->error));
+    for (size_t cursor = 0; found && slm_gguf_next_string(kv, &cursor, &name);) {
+        int i = 0;
+        while (i < SLM_RULE_COUNT && !slm_str_is(name, slm_tokenizer_rule_names[i])) i++;
+        if (i == SLM_RULE_COUNT)
+            return slm_fail(r->error, SLM_ERR_UNSUPPORTED, r->where, "key '" SLM_TOKENIZER_RULES_KEY "' has '%.*s', "
+                            "which this build does not know", (int)(name.len < 40 ? name.len : 40), name.ptr);
+        rules[i] = true;
+    }
+    return SLM_OK;
+}
+
+static void apply_rules(struct slm_tokenizer_source *s, const bool rules[SLM_RULE_COUNT])
+{
+    const bool gpt2 = strcmp(s->model, "gpt2") == 0;
+    if (rules[SLM_RULE_MERGES] && !gpt2) s->model = "llama-merges";
+    s->ids_are_ranks = rules[SLM_RULE_RANKS] && gpt2;
+    s->nfc = rules[SLM_RULE_NFC];
+    s->each_space = rules[SLM_RULE_EACH_SPACE];
+    s->fuse_unk = rules[SLM_RULE_FUSE_UNK];
+    s->space_prefix = (rules[SLM_RULE_SPACE_ONCE] ? SLM_SPACE_ONCE : 0u) |
+                      (rules[SLM_RULE_SPACE_UNLESS_SPACE] ? SLM_SPACE_UNLESS_SPACE : 0u);
+    if (rules[SLM_RULE_WHOLE_WORDS]) s->whole_words = SLM_WHOLE_ALWAYS;
+    if (rules[SLM_RULE_NO_WHOLE_WORDS]) s->whole_words = SLM_WHOLE_NEVER;
+}
+
+/* White space beside special tokens, and further ends of a generation. */
+static slm_status read_extras(struct reader *r)
+{
+    struct slm_tokenizer_source *s = &r->source;
+    const struct slm_gguf_kv *kv = NULL;
+    bool found = false;
+    SLM_TRY(read_per_token(r, SLM_TOKENIZER_STRIPS_KEY, SLM_GGUF_U8, &kv));
+    if (kv) {
+        s->strips = kv->data;
+        s->specials_swallow_space = false; /* said token by token */
+    }
+    SLM_TRY(slm_gguf_get_array(r->gguf, SLM_TOKENIZER_EOG_KEY, SLM_GGUF_I32, &kv, &found, r->error));
+    if (!found) return SLM_OK;
+    int32_t *eog = slm_arena_alloc(&r->arena, (size_t)kv->n, sizeof *eog, r->where, r->error);
+    if (!eog) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < kv->n; i++) {
+        const int64_t id = slm_gguf_i64_at(kv, i);
+        if (id < 0 || id >= (int64_t)s->n_vocab)
+            return slm_fail(r->error, SLM_ERR_FORMAT, r->where, "key '" SLM_TOKENIZER_EOG_KEY "': entry %zu is %lld; "
+                            "0 to %zu are allowed", i, (long long)id, s->n_vocab - 1);
+        eog[i] = (int32_t)id;
+    }
+    s->eog = eog;
+    s->n_eog = (size_t)kv->n;
+    return SLM_OK;
+}
+
 /* NUL-terminated text of a key, or `otherwise`. */
 static slm_status read_name(struct reader *r, const char *key, const char *otherwise, const char **out)
 {
@@ -152,6 +212,7 @@ static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
 {
     struct slm_tokenizer_source *s = &r->source;
     const char *architecture = NULL;
+    bool rules[SLM_RULE_COUNT] = {0};
     SLM_TRY(read_name(r, KEY "model", "none", &s->model));
     if (strcmp(s->model, "none") == 0 || strcmp(s->model, "no_vocab") == 0) return SLM_OK;
     SLM_TRY(read_name(r, KEY "pre", "default", &s->pre));
@@ -160,9 +221,13 @@ static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
     SLM_TRY(read_scores(r));
     SLM_TRY(read_types(r));
     SLM_TRY(read_special(r));
-    if (strcmp(s->model, "gpt2") == 0) SLM_TRY(read_strings(r, KEY "merges", &s->merges, &s->n_merges));
     /* Files do not say this of their tokens. The Phi-3 models with Llama's vocabulary were trained that way. */
     s->specials_swallow_space = strcmp(architecture, "phi3") == 0 && strcmp(s->model, "llama") == 0;
+    SLM_TRY(read_rules(r, rules));
+    apply_rules(s, rules);
+    if (strcmp(s->model, "llama") != 0 && !s->ids_are_ranks)
+        SLM_TRY(read_strings(r, KEY "merges", &s->merges, &s->n_merges));
+    SLM_TRY(read_extras(r));
     return slm_tokenizer_new(s, out, r->error);
 }
 
