@@ -148,7 +148,8 @@ static slm_status choose_types(struct slm_conversion *c, struct slm_error *error
     fall_back(c);
     warn_of_requantizing(c);
     for (size_t i = 0; i < c->n_tensors; i++) c->quantized = c->quantized || slm_dtypes[c->tensors[i].to].block > 1;
-    c->file_type = slm_file_type(o->type ? type : main_type(c));
+    if (o->type) c->file_type = slm_file_type(type);
+    else if (c->model) c->file_type = slm_file_type(main_type(c));
     return SLM_OK;
 }
 

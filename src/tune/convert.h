@@ -14,7 +14,7 @@ struct slm_conversion {
     struct slm_model *model;   /* folders only: it owns gguf then */
     struct slm_stream_tensor *tensors; /* [n_tensors], in arena; `to` is first what the source would write unasked */
     size_t n_tensors;
-    uint32_t file_type;        /* general.file_type; SLM_FILE_TYPE_NONE = not known */
+    uint32_t file_type;        /* general.file_type to write; SLM_FILE_TYPE_NONE = the source knows better */
     bool quantized;            /* a tensor is of a block format */
 };
 #define SLM_FILE_TYPE_NONE UINT32_MAX

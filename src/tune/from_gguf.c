@@ -48,23 +48,23 @@ static slm_status list(struct slm_conversion *c, struct slm_error *error)
     return SLM_OK;
 }
 
-/* Keys that would no longer be true. */
-static bool is_stale(const struct slm_conversion *c, struct slm_str key)
-{
-    return slm_str_starts_with(key, slm_str("split.")) || slm_str_is(key, "general.alignment") ||
-           (c->file_type != SLM_FILE_TYPE_NONE && slm_str_is(key, "general.file_type")) ||
-           (c->quantized && slm_str_is(key, "general.quantization_version"));
-}
+static const char FILE_TYPE[] = "general.file_type", VERSION[] = "general.quantization_version";
 
+/* In the order of the file; what the types decide keeps its place, so that splitting and merging give the same bytes. */
 static slm_status write_keys(struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error)
 {
     for (size_t i = 0; i < slm_gguf_n_kv(c->gguf); i++) {
         const struct slm_gguf_kv *kv = slm_gguf_kv_at(c->gguf, i);
-        if (!is_stale(c, kv->key)) SLM_TRY(slm_gguf_write_kv(w, kv, error));
+        const bool dropped = slm_str_starts_with(kv->key, slm_str("split.")) || slm_str_is(kv->key, "general.alignment");
+        if (slm_str_is(kv->key, FILE_TYPE) && c->file_type != SLM_FILE_TYPE_NONE)
+            SLM_TRY(slm_gguf_write_i64(w, FILE_TYPE, SLM_GGUF_U32, c->file_type, error));
+        else if (!dropped)
+            SLM_TRY(slm_gguf_write_kv(w, kv, error));
     }
-    if (c->file_type != SLM_FILE_TYPE_NONE)
-        SLM_TRY(slm_gguf_write_i64(w, "general.file_type", SLM_GGUF_U32, c->file_type, error));
-    return c->quantized ? slm_gguf_write_i64(w, "general.quantization_version", SLM_GGUF_U32, 2, error) : SLM_OK;
+    if (c->file_type != SLM_FILE_TYPE_NONE && !slm_gguf_find(c->gguf, FILE_TYPE))
+        SLM_TRY(slm_gguf_write_i64(w, FILE_TYPE, SLM_GGUF_U32, c->file_type, error));
+    return c->quantized && !slm_gguf_find(c->gguf, VERSION)
+               ? slm_gguf_write_i64(w, VERSION, SLM_GGUF_U32, 2, error) : SLM_OK;
 }
 
 const struct slm_convert_source slm_convert_gguf = {.list = list, .write_keys = write_keys};

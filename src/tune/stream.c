@@ -24,7 +24,8 @@ struct stream {
     const struct slm_stream_tensor *tensor;
     uint64_t n_elements, row;          /* of the tensor; of one of its rows */
     uint64_t chunk_begin, n_units;     /* first element, units of the chunk being encoded */
-    unsigned char *chunks[2];          /* [CHUNK_UNITS * UNIT] elements of the largest type */
+    uint64_t chunk_units;              /* most units a chunk: fewer than CHUNK_UNITS when all tensors are small */
+    unsigned char *chunks[2];          /* [chunk_units * UNIT] elements of the largest type */
     unsigned current;                  /* the one being encoded; the other is being written */
     const unsigned char *pending;      /* what is to be written, NULL = nothing */
     uint64_t pending_bytes;
@@ -165,9 +166,9 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     for (uint32_t i = 0; i < t->n_dims; i++) s->n_elements *= t->dims[i];
     for (unsigned i = 0; i < t->n_parts; i++) n_rows += t->parts[i].n_rows;
     s->row = s->n_elements / n_rows;
-    for (s->chunk_begin = 0; s->chunk_begin < s->n_elements; s->chunk_begin += (uint64_t)CHUNK_UNITS * UNIT) {
+    for (s->chunk_begin = 0; s->chunk_begin < s->n_elements; s->chunk_begin += s->chunk_units * UNIT) {
         const uint64_t left = s->n_elements - s->chunk_begin, units = (left + UNIT - 1) / UNIT;
-        s->n_units = units < CHUNK_UNITS ? units : CHUNK_UNITS;
+        s->n_units = units < s->chunk_units ? units : s->chunk_units;
         SLM_TRY(turn(s, pool));
         drop(s, source, s->chunk_begin, s->chunk_begin + (left < s->n_units * UNIT ? left : s->n_units * UNIT));
         options->done += s->pending_bytes;
@@ -179,12 +180,26 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     return SLM_OK;
 }
 
+/* Units of the largest chunk there will be. */
+static uint64_t most_units(const struct slm_stream_tensor *tensors, size_t n)
+{
+    uint64_t most = 1;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t elements = 1;
+        for (uint32_t d = 0; d < tensors[i].n_dims; d++) elements *= tensors[i].dims[d];
+        if (elements > most) most = elements;
+    }
+    most = (most + UNIT - 1) / UNIT;
+    return most < CHUNK_UNITS ? most : CHUNK_UNITS;
+}
+
 slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_stream_tensor *tensors, size_t n,
                             const struct slm_gguf *source, struct slm_stream_options *options,
                             struct slm_error *error)
 {
-    const size_t chunk_bytes = (size_t)CHUNK_UNITS * UNIT * sizeof(float); /* F32 is the largest type */
-    struct stream s = {.writer = writer, .bad_element = UINT64_MAX, .error = error};
+    struct stream s = {.writer = writer, .chunk_units = most_units(tensors, n), .bad_element = UINT64_MAX,
+                       .error = error};
+    const size_t chunk_bytes = (size_t)s.chunk_units * UNIT * sizeof(float); /* F32 is the largest type */
     struct slm_pool *pool = NULL;
     slm_status status = slm_pool_open(options->n_threads, &pool, error);
     if (status == SLM_OK) {
