@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "base/os.h"
+#include "model/adapter.h"
 #include "model/family.h"
 
 /* One row: found and in range, or its fallback; a required one that is missing is an error that names the key. */
@@ -38,31 +39,38 @@ static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_r
     return SLM_OK;
 }
 
+/* names ends with NULL; NULL itself is the empty list. */
+static bool is_one_of(struct slm_str name, const char *const *names)
+{
+    while (names && *names && !slm_str_is(name, *names)) names++;
+    return names && *names;
+}
+
 /* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that
  * knows them (its `complete`); the others are refused, not ignored. */
 static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
 {
-    static const char *const names[] = {"none", "default", "linear", "llama3", "longrope", "su"};
+    static const char *const plain[] = {"none", "default", "linear", NULL};
     char key[160] = "rope_scaling.rope_type";
     const bool hf = slm_gguf_is_hf(model->gguf);
     if (!hf) snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
     struct slm_str type = slm_str("linear");
     bool found = false;
     SLM_TRY(slm_gguf_get_str(model->gguf, key, &type, &found, error));
-    size_t i = 0;
-    while (i < sizeof names / sizeof *names && !slm_str_is(type, names[i])) i++;
-    if (i == sizeof names / sizeof *names)
-        return slm_fail(
-            error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
-            "key '%s' is '%.*s', this build knows none, default, linear, llama3 and longrope for architecture '%s'",
-            key, (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+    const char *const *own = model->family->rope_types;
+    if (!is_one_of(type, plain) && !is_one_of(type, own))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "key '%s' is '%.*s', this build knows none, default, linear%s%s for architecture '%s'", key,
+                        (int)(type.len < 40 ? type.len : 40), type.ptr, own ? ", " : "", own ? *own : "",
+                        model->architecture);
 /* The factor belongs to the formula then, not to plain scaling. */
     if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
     return SLM_OK;
 }
 
-/* What a symbolic dimension is for this model. */
-static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
+/* Products of two 32-bit numbers, and sums of a few such: no overflow,
+ * whatever the file says. */
+uint64_t slm_dim_size(const struct slm_hparams *hp, enum slm_dim dim)
 {
     const uint64_t sizes[] = {
         [SLM_DIM_ZERO] = 0,
@@ -81,6 +89,16 @@ static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
     return sizes[dim];
 }
 
+/* Cut off where it does not fit: then no tensor has that name. */
+void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
+{
+    const char *mark = strchr(pattern, '#');
+    if (mark)
+        snprintf(out, cap, "%.*s%u%s", (int)(mark - pattern), pattern, layer, mark + 1);
+    else
+        snprintf(out, cap, "%s", pattern);
+}
+
 /* The tensor of a row; name is what the row expands to. Some folders store a tied matrix under the head's name only. */
 static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
                                                  const char *name)
@@ -95,7 +113,8 @@ static slm_status check_shape(const struct slm_model *model, const struct slm_te
                               const struct slm_gguf_tensor *t, const char *name, struct slm_error *error)
 {
     const uint64_t want[SLM_GGUF_MAX_DIMS] = {
-        dim_size(&model->hparams, row->n_in), dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
+        slm_dim_size(&model->hparams, row->n_in),
+        slm_dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
     for (int i = 0; i < SLM_GGUF_MAX_DIMS; i++)
         if (t->dims[i] != want[i])
             return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
@@ -147,10 +166,10 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
     out->n_in = (uint32_t)t->dims[0];
     out->n_out = (uint32_t)t->dims[1];
     if (row->flags & SLM_TENSOR_VECTOR) return bind_vector(model, row, t, name, out, error);
-    out->n_out = (uint32_t)dim_size(&model->hparams, row->n_out);
+    out->n_out = (uint32_t)slm_dim_size(&model->hparams, row->n_out);
     out->dtype = t->dtype;
     out->row_bytes = t->bytes / t->dims[1];
-    out->data = t->data + dim_size(&model->hparams, row->first) * out->row_bytes;
+    out->data = t->data + slm_dim_size(&model->hparams, row->first) * out->row_bytes;
     return SLM_OK;
 }
 
@@ -205,6 +224,7 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));
     if (family->complete) SLM_TRY(family->complete(model, error));
+    SLM_TRY(slm_adapters_bind(model, error));
     SLM_TRY(slm_plan_new(&model->plan, error));
     return slm_plan_finish(model->plan, family->build(model->plan, model), error);
 }
@@ -214,6 +234,7 @@ void slm_model_free(struct slm_model *model)
     if (!model) return;
     slm_plan_free(model->plan);
     slm_tokenizer_free(model->tokenizer);
+    slm_adapters_close(model);
     slm_gguf_close(model->gguf);
     slm_arena_release(&model->arena);
     slm_release(model);

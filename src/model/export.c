@@ -15,15 +15,6 @@ const char *slm_model_key(const struct slm_model *model, const char *name, char 
     return key;
 }
 
-void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
-{
-    const char *mark = strchr(pattern, '#');
-    if (mark)
-        snprintf(out, cap, "%.*s%u%s", (int)(mark - pattern), pattern, layer, mark + 1);
-    else
-        snprintf(out, cap, "%s", pattern);
-}
-
 /* A family's own row replaces the shared one of the same key. */
 static bool is_replaced(const struct slm_family *family, const struct slm_hparam_row *row)
 {

@@ -66,6 +66,11 @@ struct slm_export {
     double gain;
 };
 
+/* What a symbolic dimension is for this model. */
+uint64_t slm_dim_size(const struct slm_hparams *hparams, enum slm_dim dim);
+/* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
+void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer);
+
 struct slm_family {
     const char *architecture;           /* general.architecture in GGUF */
     const char *const *hf_architectures; /* "architectures" in config.json, NULL-terminated */
@@ -79,6 +84,9 @@ struct slm_family {
     slm_status (*complete)(struct slm_model *model, struct slm_error *error);
     /* May be NULL: writes the keys that no row can, and refuses what GGUF cannot hold. */
     slm_status (*export)(const struct slm_model *model, struct slm_export *out, struct slm_error *error);
+    /* The rotation formula that `complete` knows, as rope_type names it (NULL-terminated, may be NULL); the plain ones
+     * need no family. Every other is refused. */
+    const char *const *rope_types;
     /* Records the plan of one step. Errors are sticky in the plan. Returns the logits. */
     slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
     const char *chat_template; /* for files that bring none; NULL = plain continuation */
@@ -89,6 +97,4 @@ slm_status slm_model_export(const struct slm_model *model, struct slm_export *ou
 /* "ARCHITECTURE.name" in key, which is returned. */
 enum { SLM_MODEL_KEY_BYTES = 160 };
 const char *slm_model_key(const struct slm_model *model, const char *name, char key[SLM_MODEL_KEY_BYTES]);
-/* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
-void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer);
 #endif

@@ -225,7 +225,8 @@ static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
     s->specials_swallow_space = strcmp(architecture, "phi3") == 0 && strcmp(s->model, "llama") == 0;
     SLM_TRY(read_rules(r, rules));
     apply_rules(s, rules);
-    if (strcmp(s->model, "llama") != 0 && !s->ids_are_ranks)
+    const bool ruled = strcmp(s->model, "llama-merges") == 0 || strcmp(s->model, "gpt2") == 0;
+    if (ruled && !s->ids_are_ranks) /* those of ranks follow from the ids */
         SLM_TRY(read_strings(r, KEY "merges", &s->merges, &s->n_merges));
     SLM_TRY(read_extras(r));
     return slm_tokenizer_new(s, out, r->error);
