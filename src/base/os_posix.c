@@ -265,6 +265,7 @@ static slm_status posix_remove(const char *path, struct slm_error *error)
     return unlink(path) == 0 ? SLM_OK : fail_errno(error, path, "remove", errno);
 }
 
+/* What counts as free is what is left for ordinary users: root may have some more, and quotas may leave less. */
 static slm_status posix_look_at(const char *path, struct slm_path_info *out, struct slm_error *error)
 {
     char folder[PATH_MAX];

@@ -51,6 +51,7 @@ bool slm_cli_is_model(const char *arg)
     return n > 0 && stat(arg, &info) == 0;
 }
 
+/* Written over itself with a carriage return; what stands there is taken away by the next. */
 bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uint64_t total)
 {
     double now = slm_cli_seconds();
@@ -65,11 +66,13 @@ bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uin
     return true;
 }
 
+/* The line is empty again for whatever is printed next. */
 void slm_cli_clear_progress(const struct slm_cli_progress *progress)
 {
     if (progress->drawn > 0) fputs("\r\033[K", stderr);
 }
 
+/* In the form the library calls. */
 static bool draw_loading(void *user, uint64_t done, uint64_t total) { return slm_cli_draw_progress(user, done, total); }
 
 /* "PATH=SCALE" or "PATH". What stands behind the last "=" counts as a scale when it is a number, so that paths may hold

@@ -26,7 +26,7 @@ static const struct slm_option convert_rows[] = {
     {.name = "type", .kind = SLM_OPTION_TEXT, .offset = AT(type), .arg = "TYPE",
      .help = "type of the matrices: f32, f16, bf16, q8_0 and others (default: as they are stored)"},
     {.name = "tensor", .kind = SLM_OPTION_LIST, .offset = AT(tensors), .arg = "NAME=TYPE",
-     .help = "another type for these tensors; * in NAME stands for any text (may be repeated, the last one counts)"},
+     .help = "another type for these tensors; * in NAME is any text (may be repeated, the last one counts)"},
     {.name = "split-max-size", .kind = SLM_OPTION_TEXT, .offset = AT(split_size), .arg = "SIZE",
      .help = "begin a new file before this many bytes of tensors, as in 2G or 500M"},
     {.name = "split-max-tensors", .kind = SLM_OPTION_INT, .offset = AT(split_tensors), .arg = "N", .min = 1,
@@ -41,6 +41,7 @@ static const struct slm_option_group convert_groups[] = {
     {"Options", convert_rows, sizeof convert_rows / sizeof convert_rows[0], 0},
 };
 
+/* Only noted in the handler; the conversion asks from time to time. */
 static volatile sig_atomic_t interrupted; /* the signal, 0 = none */
 static void on_signal(int number) { interrupted = number; }
 
@@ -50,6 +51,7 @@ struct state {
     bool show_bar, quiet;
 };
 
+/* Also called when nothing is drawn, because this is where an interrupt is noticed: every few million weights. */
 static bool on_progress(void *user, uint64_t done, uint64_t total)
 {
     struct state *state = user;
@@ -57,13 +59,15 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
     return interrupted == 0;
 }
 
+/* Said on stderr like an error, but the conversion goes on. */
 static void on_note(void *user, const char *sentence)
 {
     const struct state *state = user;
     if (!state->quiet) fprintf(stderr, "slm: convert: %s\n", sentence);
 }
 
-/* "2G", "500M", "64K", plain bytes: powers of 1000, as llama.cpp's splitter has them. False when it is none of these. */
+/* "2G", "500M", "64K", plain bytes: powers of 1000, as llama.cpp's splitter has them. False when it is none of these.
+ */
 static bool parse_size(const char *text, uint64_t *out)
 {
     static const struct { const char *unit; double factor; } units[] = {{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}};
@@ -80,7 +84,8 @@ static bool parse_size(const char *text, uint64_t *out)
     return false;
 }
 
-/* "NAME=TYPE" cut at the last "=", in place: arguments are ours to write to. */
+/* "NAME=TYPE" cut at the last "=": types have none. The names are copied, owned by the caller; false when a rule is
+ * not of this form. */
 static bool parse_rules(const struct slm_text_list *list, struct slm_convert_rule *rules, char **copies)
 {
     for (size_t i = 0; i < list->n; i++) {
@@ -96,6 +101,7 @@ static bool parse_rules(const struct slm_text_list *list, struct slm_convert_rul
     return true;
 }
 
+/* One line, on stderr: there is no data for stdout. */
 static int report(const struct slm_convert_result *result, const char *out, double seconds)
 {
     char size[16], speed[16];
@@ -106,6 +112,7 @@ static int report(const struct slm_convert_result *result, const char *out, doub
     return SLM_EXIT_OK;
 }
 
+/* The handlers stay: this is the last thing the command does. A cancelled conversion has taken its files away. */
 static int convert(const struct convert_options *options, const char *in, const char *out,
                    const struct slm_convert_options *what, struct state *state)
 {
@@ -121,6 +128,7 @@ static int convert(const struct convert_options *options, const char *in, const 
     return options->quiet ? SLM_EXIT_OK : report(&result, out, slm_cli_seconds() - state->bar.start);
 }
 
+/* What was typed is judged before anything is opened. */
 static int convert_main(void *opaque, int n_args, char **args)
 {
     const struct convert_options *options = opaque;

@@ -69,6 +69,7 @@ static slm_status read_layer_types(struct slm_model *model, bool *found, struct 
     return SLM_OK;
 }
 
+/* As llama.cpp names it, an interval or a list. */
 static const char PATTERN[] = "attention.sliding_window_pattern";
 
 /* GGUF's list, one truth a layer; not *found when the key is an interval or absent. */
@@ -92,17 +93,22 @@ slm_status slm_read_sliding(struct slm_model *model, uint32_t interval, struct s
 {
     char key[SLM_MODEL_KEY_BYTES] = "sliding_window_pattern";
     const bool hf = slm_gguf_is_hf(model->gguf);
+    struct slm_hparams *hp = &model->hparams;
     int64_t every = interval;
     bool listed = false, found = false;
     if (!hf) slm_model_key(model, PATTERN, key);
     SLM_TRY(hf ? read_layer_types(model, &listed, error) : read_layer_bits(model, key, &listed, error));
-    if (listed) return SLM_OK;
-    SLM_TRY(slm_gguf_get_i64(model->gguf, key, 1, 512, &every, &found, error));
-    for (uint32_t l = 0; l < model->hparams.n_layer; l++)
-        if ((l + 1) % (uint32_t)every != 0) slm_set_layer_bit(model->hparams.layer_slides, l);
+    if (!listed) SLM_TRY(slm_gguf_get_i64(model->gguf, key, 1, 512, &every, &found, error));
+    for (uint32_t l = 0; l < hp->n_layer && !listed; l++)
+        if ((l + 1) % (uint32_t)every != 0) slm_set_layer_bit(hp->layer_slides, l);
+    /* A window that no layer has is none; other programs insist on that. */
+    bool any = false;
+    for (uint32_t l = 0; l < hp->n_layer; l++) any = any || slm_layer_bit(hp->layer_slides, l);
+    if (!any) hp->window = 0;
     return SLM_OK;
 }
 
+/* What every reader assumes is not written: files of the released models are then as others write them. */
 slm_status slm_write_sliding(const struct slm_model *model, uint32_t interval, struct slm_export *out,
                              struct slm_error *error)
 {
@@ -129,6 +135,7 @@ struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_styl
                              .gain = hp->rope_gain > 0 ? (float)hp->rope_gain : 1.0f};
 }
 
+/* q . k / sqrt(base) with q multiplied by this is q . k / sqrt(own). Exactly 1 where both are the same. */
 double slm_block_score_gain(const struct slm_hparams *hp, double base)
 {
     const double own = hp->attn_scale_base > 0 ? hp->attn_scale_base : (double)hp->head_dim;

@@ -89,6 +89,7 @@ static bool split_suffix(const char *path, unsigned *number, unsigned *count)
            memcmp(s + 15, ".gguf", 5) == 0;
 }
 
+/* For writers: such a name promises other files. */
 bool slm_gguf_is_split_name(const char *path)
 {
     unsigned number, count;
@@ -357,6 +358,7 @@ void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_ten
         slm_os()->map_drop(&part->map, (size_t)tensor->offset, (size_t)tensor->bytes);
 }
 
+/* Maps are few, so they are looked through. */
 void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes)
 {
     for (size_t i = 0; i < gguf->n_parts; i++) {
@@ -369,6 +371,7 @@ void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data,
     }
 }
 
+/* By device and inode: links and other spellings of a path lead to the same file. */
 slm_status slm_gguf_reads_file(const struct slm_gguf *gguf, const char *path, bool *out, struct slm_error *error)
 {
     struct slm_path_info at, part;

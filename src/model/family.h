@@ -64,6 +64,7 @@ struct slm_export {
      * leaves a factor to the reader that this model does not have. */
     size_t gain_field;
     double gain;
+    const char *note; /* what other readers of the file will do differently; NULL = nothing */
 };
 
 /* What a symbolic dimension is for this model. */

@@ -156,6 +156,7 @@ static slm_status read_rules(struct reader *r, bool rules[SLM_RULE_COUNT])
     return SLM_OK;
 }
 
+/* Onto what the ordinary keys said. A rule of the other model has no effect. */
 static void apply_rules(struct slm_tokenizer_source *s, const bool rules[SLM_RULE_COUNT])
 {
     const bool gpt2 = strcmp(s->model, "gpt2") == 0;
@@ -170,7 +171,8 @@ static void apply_rules(struct slm_tokenizer_source *s, const bool rules[SLM_RUL
     if (rules[SLM_RULE_NO_WHOLE_WORDS]) s->whole_words = SLM_WHOLE_NEVER;
 }
 
-/* White space beside special tokens, and further ends of a generation. */
+/* White space beside special tokens, and further ends of a generation: per token and per id, so they are lists and not
+ * rules. */
 static slm_status read_extras(struct reader *r)
 {
     struct slm_tokenizer_source *s = &r->source;
@@ -190,7 +192,7 @@ static slm_status read_extras(struct reader *r)
         if (id < 0 || id >= (int64_t)s->n_vocab)
             return slm_fail(r->error, SLM_ERR_FORMAT, r->where, "key '" SLM_TOKENIZER_EOG_KEY "': entry %zu is %lld; "
                             "0 to %zu are allowed", i, (long long)id, s->n_vocab - 1);
-        eog[i] = (int32_t)id;
+        eog[i] = (int32_t)id; /* repetitions do no harm */
     }
     s->eog = eog;
     s->n_eog = (size_t)kv->n;

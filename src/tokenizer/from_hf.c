@@ -340,6 +340,7 @@ slm_status slm_tokenizer_read_hf(const char *folder, size_t n_vocab, slm_tokeniz
     return status;
 }
 
+/* The usual use of a source. */
 static slm_status make(void *user, const struct slm_tokenizer_source *source, struct slm_error *error)
 {
     struct slm_tokenizer **out = user;

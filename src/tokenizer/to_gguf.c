@@ -29,10 +29,11 @@ const char *const slm_tokenizer_rule_names[SLM_RULE_COUNT] = {
     [SLM_RULE_NO_WHOLE_WORDS] = "no-whole-words",
 };
 
+/* One call of slm_tokenizer_write_gguf. */
 struct export {
     const struct slm_tokenizer_source *s;
     struct slm_gguf_writer *w;
-    struct slm_arena arena;
+    struct slm_arena arena;  /* what is computed for a key, until it is written */
     struct slm_error *error;
 };
 
@@ -52,6 +53,7 @@ static slm_status check_cuts(const struct export *x)
     return SLM_OK;
 }
 
+/* Other readers stop at a file whose tokens have equal texts, so such a one is not written. */
 static slm_status index_tokens(const struct export *x, struct slm_name_index *index)
 {
     size_t bad = 0;
@@ -194,6 +196,7 @@ static bool lacks_bytes(const struct slm_tokenizer_source *s)
     return n < 256;
 }
 
+/* Each rule only where the ordinary keys would leave the reader with another tokenizer. */
 static slm_status write_rules(struct export *x, bool gpt2, bool says_whole)
 {
     const struct slm_tokenizer_source *s = x->s;
@@ -216,6 +219,7 @@ static slm_status write_rules(struct export *x, bool gpt2, bool says_whole)
     return n ? slm_gguf_write_strings(x->w, SLM_TOKENIZER_RULES_KEY, names, n, x->error) : SLM_OK;
 }
 
+/* White space that belongs to special tokens; most vocabularies have none. */
 static slm_status write_strips(struct export *x)
 {
     bool any = false;
@@ -227,6 +231,7 @@ static slm_status write_strips(struct export *x)
 
 /* ---- keys -------------------------------------------------------------------------------------------------------- */
 
+/* INT32 in files, a byte here. */
 static slm_status write_types(struct export *x)
 {
     const struct slm_tokenizer_source *s = x->s;
@@ -257,6 +262,7 @@ static slm_status write_ids(struct export *x)
                   : SLM_OK;
 }
 
+/* In the order in which llama.cpp's converter has them. */
 static slm_status write_all(struct export *x)
 {
     const struct slm_tokenizer_source *s = x->s;

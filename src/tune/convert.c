@@ -71,6 +71,7 @@ static slm_status parse_type(const char *name, enum slm_dtype *out, struct slm_e
     return status;
 }
 
+/* Notes are for people; nothing depends on them. */
 static void note(const struct slm_conversion *c, const char *sentence)
 {
     if (c->options->note) c->options->note(c->options->user, sentence);
@@ -137,6 +138,7 @@ static enum slm_dtype main_type(const struct slm_conversion *c)
     return most;
 }
 
+/* The type for all, then the rules in turn, then what cannot be. */
 static slm_status choose_types(struct slm_conversion *c, struct slm_error *error)
 {
     const struct slm_convert_options *o = c->options;
@@ -155,6 +157,7 @@ static slm_status choose_types(struct slm_conversion *c, struct slm_error *error
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
+/* The suffix of a split file goes in front of ".gguf". */
 static bool ends_in(const char *path, const char *end)
 {
     const size_t n = strlen(path), m = strlen(end);
@@ -215,7 +218,8 @@ static slm_status check_target(const struct slm_conversion *c, const struct outp
         status = part_path(out, i, &path, error);
         if (status == SLM_OK) status = slm_os()->look_at(path.data, &info, error);
         if (status == SLM_OK && info.exists && !info.is_regular)
-            status = slm_fail(error, SLM_ERR_ARGUMENT, path.data, "is no regular file; the model cannot take its place");
+            status = slm_fail(error, SLM_ERR_ARGUMENT, path.data,
+                              "is no regular file; the model cannot take its place");
         if (status == SLM_OK) status = slm_gguf_reads_file(c->gguf, path.data, &same, error);
         if (same)
             status = slm_fail(error, SLM_ERR_ARGUMENT, path.data, "is the model that is read; another name is needed");
@@ -278,6 +282,7 @@ static slm_status rename_parts(struct output *out, struct slm_error *error)
     return status;
 }
 
+/* All headers first: whatever is wrong with them shows before gigabytes are written. */
 static slm_status write_parts(struct slm_conversion *c, const struct slm_convert_source *source, struct output *out,
                               struct slm_error *error)
 {
@@ -298,6 +303,7 @@ static slm_status write_parts(struct slm_conversion *c, const struct slm_convert
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
+/* Nothing is written before write_parts. */
 static slm_status run(struct slm_conversion *c, const struct slm_convert_source *source, struct output *out,
                       struct slm_error *error)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * A Hugging Face folder as the source of a conversion. The model is opened as for running, so everything has been
- * checked; then the family's rows are walked over the bound weights: the row has the GGUF name, the weight its shape and
- * where its rows lie. Nothing here knows a family.
+ * checked; then the family's rows are walked over the bound weights: the row has the GGUF name, the weight its shape
+ * and where its rows lie. Nothing here knows a family.
  *
- * Rows with the same GGUF name are parts of one matrix, in the order of the table. Vectors are taken as they were bound:
- * f32, transforms done, computed ones (rotary factors) included. */
+ * Rows with the same GGUF name are parts of one matrix, in the order of the table. Vectors are taken as they were
+ * bound: f32, transforms done, computed ones (rotary factors) included. */
 #include "engine/model_hf.h"
 #include "families/families.h"
 #include "tune/convert.h"
@@ -31,7 +31,8 @@ static slm_status add_tensor(struct slm_conversion *c, const struct slm_tensor_r
 {
     char text[256];
     /* Absent, or a head that is the embedding: GGUF says that by leaving it out. */
-    if (!w->data || (w != &c->model->globals.token_embd && w->data == c->model->globals.token_embd.data)) return SLM_OK;
+    const struct slm_weight *embd = &c->model->globals.token_embd;
+    if (!w->data || (w != embd && w->data == embd->data)) return SLM_OK;
     slm_tensor_name(text, sizeof text, row->gguf_name, layer);
     const char *name = slm_arena_copy(&c->arena, text, strlen(text), error);
     if (!name) return SLM_ERR_MEMORY;
@@ -99,6 +100,7 @@ static slm_status write_keys(struct slm_conversion *c, struct slm_gguf_writer *w
     SLM_TRY(slm_convert_write_general(c, w, error));
     SLM_TRY(slm_model_export(m, &e, error));
     apply_gain(c, &e);
+    if (e.note && c->options->note) c->options->note(c->options->user, e.note);
     if (!m->tokenizer) return slm_gguf_write_str(w, "tokenizer.ggml.model", slm_str("none"), error);
     SLM_TRY(slm_tokenizer_read_hf(c->in, m->hparams.n_vocab, write_tokenizer, w, error));
     const bool own_template = m->chat_template && m->chat_template != m->family->chat_template;

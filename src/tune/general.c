@@ -11,6 +11,7 @@
 #include "model/model.h"
 #include "tune/convert.h"
 
+/* Of a K-quant, the number of the usual mixture. */
 uint32_t slm_file_type(enum slm_dtype dtype)
 {
     static const struct { enum slm_dtype dtype; uint32_t number; } rows[] = {
@@ -24,6 +25,7 @@ uint32_t slm_file_type(enum slm_dtype dtype)
     return SLM_FILE_TYPE_NONE;
 }
 
+/* Two digits at least, as gguf-py rounds: 0.6B does not become 1B. */
 void slm_size_label(char out[16], uint64_t n_params)
 {
     static const struct { double unit; char letter; } units[] = {{1e12, 'T'}, {1e9, 'B'}, {1e6, 'M'}, {1e3, 'K'}};
@@ -56,6 +58,7 @@ static struct slm_str trim(struct slm_str s)
     return s;
 }
 
+/* The first line of that key counts; nested keys are indented and do not match. */
 struct slm_str slm_card_value(struct slm_str card, const char *key)
 {
     const struct slm_str none = {0};
@@ -126,6 +129,7 @@ static slm_status write_sampling(const struct slm_conversion *c, struct slm_gguf
     return slm_gguf_write_i64(w, "general.sampling.top_k", SLM_GGUF_I32, top_k, error);
 }
 
+/* In the order in which llama.cpp's converter has them. */
 slm_status slm_convert_write_general(struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error)
 {
     char label[16];

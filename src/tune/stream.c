@@ -70,7 +70,8 @@ static const unsigned char *locate(const struct stream *s, uint64_t at, uint64_t
     return part->data + bytes_of(t->from, row * s->row + column);
 }
 
-/* F16 overflows far below the others, and a block has one scale: a single infinity or NaN would spoil its neighbours. */
+/* F16 overflows far below the others, and a block has one scale: a single infinity or NaN would spoil its neighbours.
+ */
 static void check_range(struct stream *s, const float *x, uint64_t begin, uint64_t n)
 {
     const enum slm_dtype to = s->tensor->to;

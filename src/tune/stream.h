@@ -22,8 +22,8 @@ struct slm_stream_tensor {
     bool fixed;                       /* its type is not the user's to choose: norms, biases, tables */
     struct slm_stream_part parts[SLM_STREAM_MAX_PARTS]; /* the rows, in this order */
     unsigned n_parts;
-    uint32_t pair_rows;               /* rows of a head whose halves (i, i + n/2) become neighbours (2i, 2i + 1); 0: none.
-                                       * With one part only. */
+    uint32_t pair_rows;               /* rows of a head whose halves (i, i + n/2) become neighbours (2i, 2i + 1);
+                                       * 0: none. With one part only. */
     float gain;                       /* values are multiplied by it; 1 */
 };
 

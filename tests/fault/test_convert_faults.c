@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Conversions on a system that fails: every allocation, every call for a file or a thread, once and for good; a disk
- * that is full, known before and found out in the middle; the power going off. Whatever happens there is an error with a
- * sentence, nothing leaks, no temporary file stays, and under the final names is the whole model or what was there. */
+ * that is full, known before and found out in the middle; the power going off. Whatever happens there is an error with
+ * a sentence, nothing leaks, no temporary file stays, and under the final names is the whole model or what was there.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

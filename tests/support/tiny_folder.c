@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * See tiny_folder.h. The header of the safetensors file is made in the order of its data, so offsets are a running sum. */
+ * See tiny_folder.h. The header of the safetensors file is made in the order of its data, so offsets are a running
+ * sum. */
 #include "tiny_folder.h"
 
 #include <setjmp.h>
@@ -22,7 +23,8 @@ static void save(const char *folder, const char *name, const struct slm_buf *tex
     char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, "wb");
-    if (!file || fwrite(text->data, 1, text->len, file) != text->len || fclose(file) != 0) fail_msg("cannot write %s", path);
+    if (!file || fwrite(text->data, 1, text->len, file) != text->len || fclose(file) != 0)
+        fail_msg("cannot write %s", path);
 }
 
 static const char CONFIG[] =

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A small random Hugging Face folder, made on the spot: LlamaForCausalLM with biases, Llama 3's rotary scaling, a head of
- * its own and a byte-level tokenizer. For tests of what reads folders. */
+ * A small random Hugging Face folder, made on the spot: LlamaForCausalLM with biases, Llama 3's rotary scaling, a head
+ * of its own and a byte-level tokenizer. For tests of what reads folders. */
 #ifndef SLM_TEST_TINY_FOLDER_H
 #define SLM_TEST_TINY_FOLDER_H
 #include "quant/quant.h"

@@ -88,7 +88,7 @@ static struct slm_gguf *open_gguf(const char *path)
     return gguf;
 }
 
-/* ---- types --------------------------------------------------------------------------------------------------------- */
+/* ---- types ----------------------------------------------------------------------------------------------------- */
 
 /* Every tensor is what the encoder of its type makes of the original. */
 static void assert_encoded(const char *path, const char *original)
@@ -187,7 +187,7 @@ static void without_a_type_all_stays(void **state)
     assert_string_equal(notes, "");
 }
 
-/* ---- splitting ----------------------------------------------------------------------------------------------------- */
+/* ---- splitting ------------------------------------------------------------------------------------------------- */
 
 static void split_and_merged_is_the_same(void **state)
 {
@@ -233,7 +233,7 @@ static void threads_do_not_change_bytes(void **state)
     }
 }
 
-/* ---- what is refused ------------------------------------------------------------------------------------------------ */
+/* ---- what is refused ------------------------------------------------------------------------------------------- */
 
 static void refused(const char *from, const char *to, struct slm_convert_options options, slm_status status,
                     const char *part)
@@ -295,7 +295,7 @@ static void cancelling_leaves_nothing(void **state)
     assert_false(exists(target));
 }
 
-/* ---- streaming ------------------------------------------------------------------------------------------------------ */
+/* ---- streaming ------------------------------------------------------------------------------------------------- */
 
 static uint16_t value_at(uint64_t i) { return (uint16_t)(slm_rng_uniform(3, i, 0) * 0x7bff); } /* finite as F16 */
 
@@ -385,7 +385,7 @@ static void rows_of_heads_are_paired(void **state)
     free(values);
 }
 
-/* ---- folders -------------------------------------------------------------------------------------------------------- */
+/* ---- folders --------------------------------------------------------------------------------------------------- */
 
 /* A model says the same before and after; q and k are reordered, so sums of theirs may round otherwise. */
 static void folders_say_the_same_as_files(void **state)
@@ -419,8 +419,8 @@ static void folders_say_the_same_as_files(void **state)
         slm_model_close(model);
     }
     for (int i = 0; i < TINY_FOLDER_VOCAB; i++)
-        if (!(fabsf(logits[0][i] - logits[1][i]) <= 1e-4f)) fail_msg("logit %d: %g, %g", i, (double)logits[0][i],
-                                                                      (double)logits[1][i]);
+        if (!(fabsf(logits[0][i] - logits[1][i]) <= 1e-4f))
+            fail_msg("logit %d: %g, %g", i, (double)logits[0][i], (double)logits[1][i]);
 }
 
 static void model_cards_and_labels(void **state)
