@@ -21,16 +21,24 @@ const char *const slm_tokenizer_rule_names[SLM_RULE_COUNT] = {
     [SLM_RULE_MERGES] = "merges",
     [SLM_RULE_RANKS] = "ranks",
     [SLM_RULE_NFC] = "nfc",
+    [SLM_RULE_CLUSTERS] = "charsmap-clusters",
     [SLM_RULE_EACH_SPACE] = "each-space",
+    [SLM_RULE_SPLIT_WHITE] = "split-white",
     [SLM_RULE_FUSE_UNK] = "fuse-unknown",
+    [SLM_RULE_SPACE_ALWAYS] = "space-always",
     [SLM_RULE_SPACE_ONCE] = "space-once",
     [SLM_RULE_SPACE_UNLESS_SPACE] = "space-unless-space",
+    [SLM_RULE_SPACE_SENTENCE] = "space-sentence",
     [SLM_RULE_WHOLE_WORDS] = "whole-words",
     [SLM_RULE_NO_WHOLE_WORDS] = "no-whole-words",
 };
 
+enum model { LLAMA, GPT2, T5 }; /* as GGUF names them: merge rules over U+2581 are "llama", too */
+static const char *const model_names[] = {[LLAMA] = "llama", [GPT2] = "gpt2", [T5] = "t5"};
+
 /* One call of slm_tokenizer_write_gguf. */
 struct export {
+    enum model model;
     const struct slm_tokenizer_source *s;
     struct slm_gguf_writer *w;
     struct slm_arena arena;  /* what is computed for a key, until it is written */
@@ -197,18 +205,23 @@ static bool lacks_bytes(const struct slm_tokenizer_source *s)
 }
 
 /* Each rule only where the ordinary keys would leave the reader with another tokenizer. */
-static slm_status write_rules(struct export *x, bool gpt2, bool says_whole)
+static slm_status write_rules(struct export *x, bool says_whole)
 {
     const struct slm_tokenizer_source *s = x->s;
-    const bool always = s->whole_words == SLM_WHOLE_ALWAYS;
+    const bool always = s->whole_words == SLM_WHOLE_ALWAYS, gpt2 = x->model == GPT2, t5 = x->model == T5;
+    const bool usual = s->space_prefix == (t5 ? (unsigned)SLM_SPACE_SENTENCE : 0u);
     const bool on[SLM_RULE_COUNT] = {
-        [SLM_RULE_MERGES] = !gpt2 && s->n_merges > 0,
+        [SLM_RULE_MERGES] = x->model == LLAMA && s->n_merges > 0,
         [SLM_RULE_RANKS] = s->ids_are_ranks,
-        [SLM_RULE_NFC] = s->nfc,
+        [SLM_RULE_NFC] = gpt2 && s->n_steps > 0,
+        [SLM_RULE_CLUSTERS] = t5 && s->n_steps > 0 && s->steps[0].kind == SLM_NORMAL_CHARSMAP_CLUSTERS,
         [SLM_RULE_EACH_SPACE] = s->each_space,
-        [SLM_RULE_FUSE_UNK] = !gpt2 && s->fuse_unk && lacks_bytes(s),
-        [SLM_RULE_SPACE_ONCE] = s->space_prefix & SLM_SPACE_ONCE,
-        [SLM_RULE_SPACE_UNLESS_SPACE] = s->space_prefix & SLM_SPACE_UNLESS_SPACE,
+        [SLM_RULE_SPLIT_WHITE] = s->split_white,
+        [SLM_RULE_FUSE_UNK] = x->model == LLAMA && s->fuse_unk && lacks_bytes(s),
+        [SLM_RULE_SPACE_ALWAYS] = !usual && s->space_prefix == 0,
+        [SLM_RULE_SPACE_ONCE] = !usual && s->space_prefix & SLM_SPACE_ONCE,
+        [SLM_RULE_SPACE_UNLESS_SPACE] = !usual && s->space_prefix & SLM_SPACE_UNLESS_SPACE,
+        [SLM_RULE_SPACE_SENTENCE] = !usual && s->space_prefix & SLM_SPACE_SENTENCE,
         [SLM_RULE_WHOLE_WORDS] = always && (!gpt2 || !says_whole),
         [SLM_RULE_NO_WHOLE_WORDS] = gpt2 && !says_whole && !always,
     };
@@ -262,36 +275,71 @@ static slm_status write_ids(struct export *x)
                   : SLM_OK;
 }
 
+/* GGUF has keys for SentencePiece's two steps, in their order; NFC is a rule of ours. What else a tokenizer does to text
+ * no key says. */
+static slm_status write_steps(struct export *x)
+{
+    const struct slm_tokenizer_source *s = x->s;
+    size_t i = 0;
+    if (x->model == GPT2 && s->n_steps == 1 && s->steps[0].kind == SLM_NORMAL_NFC) return SLM_OK;
+    if (x->model == T5 && i < s->n_steps &&
+        (s->steps[i].kind == SLM_NORMAL_CHARSMAP || s->steps[i].kind == SLM_NORMAL_CHARSMAP_CLUSTERS)) {
+        const struct slm_str table = s->steps[i++].find;
+        /* Bytes of a compiled table, as the file of the model has them. */
+        SLM_TRY(slm_gguf_write_array(x->w, KEY "precompiled_charsmap", SLM_GGUF_U8, table.ptr, table.len,
+                                     x->error));
+    }
+    if (x->model == T5 && i < s->n_steps && s->steps[i].kind == SLM_NORMAL_SQUEEZE) {
+        i++;
+        SLM_TRY(slm_gguf_write_bool(x->w, KEY "remove_extra_whitespaces", true, x->error));
+    }
+    if (i == s->n_steps) return SLM_OK;
+    return slm_fail(x->error, SLM_ERR_UNSUPPORTED, s->where,
+                    "the tokenizer changes text before it is cut, in a way that GGUF files cannot state");
+}
+
+/* The better of the two, rounded: sums of log probabilities that differ by less are ties. */
+static slm_status write_scores(struct export *x)
+{
+    const struct slm_tokenizer_source *s = x->s;
+    if (x->model == LLAMA && !s->scores) return write_scores_of_rules(x);
+    float *scores = slm_arena_alloc(&x->arena, s->n_vocab, sizeof *scores, s->where, x->error);
+    if (!scores) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < s->n_vocab; i++) scores[i] = s->log_probs ? (float)s->log_probs[i] : s->scores[i];
+    return slm_gguf_write_array(x->w, KEY "scores", SLM_GGUF_F32, scores, s->n_vocab, x->error);
+}
+
 /* In the order in which llama.cpp's converter has them. */
 static slm_status write_all(struct export *x)
 {
     const struct slm_tokenizer_source *s = x->s;
     struct slm_error *error = x->error;
-    const bool gpt2 = strcmp(s->model, "gpt2") == 0;
+    const bool gpt2 = x->model == GPT2;
     bool says_whole = true;
     const struct slm_pretokenizer *pre = gpt2 ? choose_pre(s, &says_whole) : NULL;
     SLM_TRY(check_cuts(x));
-    SLM_TRY(slm_gguf_write_str(x->w, KEY "model", slm_str(gpt2 ? "gpt2" : "llama"), error));
+    SLM_TRY(slm_gguf_write_str(x->w, KEY "model", slm_str(model_names[x->model]), error));
     SLM_TRY(slm_gguf_write_str(x->w, KEY "pre", slm_str(pre ? pre->names[0] : "default"), error));
     SLM_TRY(slm_gguf_write_strings(x->w, KEY "tokens", s->tokens, s->n_vocab, error));
     SLM_TRY(write_types(x));
-    if (!gpt2 && s->scores) SLM_TRY(slm_gguf_write_array(x->w, KEY "scores", SLM_GGUF_F32, s->scores, s->n_vocab,
-                                                         error));
-    if (!gpt2 && !s->scores) SLM_TRY(write_scores_of_rules(x));
+    if (!gpt2) SLM_TRY(write_scores(x));
     if (s->ids_are_ranks) SLM_TRY(write_ranked(x));
     else if (gpt2 || s->n_merges) SLM_TRY(slm_gguf_write_strings(x->w, KEY "merges", s->merges, s->n_merges, error));
     SLM_TRY(write_ids(x));
     SLM_TRY(slm_gguf_write_bool(x->w, KEY "add_bos_token", s->add_bos, error));
     SLM_TRY(slm_gguf_write_bool(x->w, KEY "add_eos_token", s->add_eos, error));
     if (!gpt2) SLM_TRY(slm_gguf_write_bool(x->w, KEY "add_space_prefix", s->add_space_prefix, error));
-    SLM_TRY(write_rules(x, gpt2, says_whole));
+    SLM_TRY(write_steps(x));
+    SLM_TRY(write_rules(x, says_whole));
     return write_strips(x);
 }
 
 slm_status slm_tokenizer_write_gguf(const struct slm_tokenizer_source *source, struct slm_gguf_writer *w,
                                     struct slm_error *error)
 {
-    struct export x = {.s = source, .w = w, .error = error};
+    struct export x = {.s = source, .w = w, .error = error, .model = LLAMA};
+    if (strcmp(source->model, "gpt2") == 0) x.model = GPT2;
+    if (strcmp(source->model, "t5") == 0) x.model = T5;
     const slm_status status = write_all(&x);
     slm_arena_release(&x.arena);
     return status;

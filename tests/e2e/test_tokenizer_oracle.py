@@ -237,16 +237,28 @@ class Tool:
     def __init__(self, gguf, *flags):
         self.command = [TOOL, gguf, *flags]
 
-    def encode_batch(self, texts):
+    def ask(self, texts, *flags):
         datas = [text.encode() for text in texts]
         sent = b"".join(struct.pack("<I", len(data)) + data for data in datas)
-        answer = subprocess.run(self.command, input=struct.pack("<I", len(datas)) + sent, stdout=subprocess.PIPE,
-                                check=True, timeout=300).stdout
-        at, answers = 0, []
-        for _ in datas:
+        return subprocess.run([*self.command, *flags], input=struct.pack("<I", len(datas)) + sent, check=True,
+                              stdout=subprocess.PIPE, timeout=300).stdout
+
+    def encode_batch(self, texts):
+        answer, at, answers = self.ask(texts), 0, []
+        for _ in texts:
             (n,) = struct.unpack_from("<I", answer, at)
             answers.append(list(struct.unpack_from(f"<{n}i", answer, at + 4)))
             at += 4 + 4 * n
+        assert at == len(answer)
+        return answers
+
+    def back_batch(self, texts):
+        """The texts encoded and decoded again, as a stream."""
+        answer, at, answers = self.ask(texts, "--back"), 0, []
+        for _ in texts:
+            (n,) = struct.unpack_from("<I", answer, at)
+            answers.append(answer[at + 4:at + 4 + n].decode())
+            at += 4 + n
         assert at == len(answer)
         return answers
 
