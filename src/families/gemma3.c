@@ -7,6 +7,9 @@
  *  - five sliding layers, then one that sees everything: layers 5, 11, 17, ..;
  *  - two rotations: sliding layers use base 10000 unscaled, the others rope.freq_base (1e6), scaled by 8 from 4B on.
  *
+ * EmbeddingGemma is the same without a head and with attention to both sides (use_bidirectional_attention; GGUF gives
+ * it an architecture of its own, gemma-embedding): the second family below.
+ *
  * Traps: 27B divides scores by sqrt(n_embd / n_head) and GGUF does not say so (62 layers tell). Rotary pairs are
  * (i, i + n/2) in both kinds of file. */
 #include "families/blocks.h"
@@ -70,7 +73,9 @@ static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t 
     k = slm_plan_name(p, slm_plan_rms_norm(p, k, &layer->attn_k_norm, eps), "k_norm");
     q = slm_plan_rope(p, q, table, rope, hp->head_dim);
     k = slm_plan_rope(p, k, table, rope, hp->head_dim);
-    slm_val out = slm_block_attend(p, m, layer, q, k, v, slm_layer_bit(hp->layer_slides, l) ? hp->window : 0);
+    /* Stated is the whole window: where attention sees both sides, each has half of it, and the token itself. */
+    const uint32_t window = hp->bidirectional && hp->window ? hp->window / 2 + 1 : hp->window;
+    slm_val out = slm_block_attend(p, m, layer, q, k, v, slm_layer_bit(hp->layer_slides, l) ? window : 0);
     x = slm_plan_name(p, slm_plan_add(p, x, slm_plan_rms_norm(p, out, &layer->attn_post_norm, eps)), "attn_residual");
     return slm_block_geglu(p, x, layer, eps);
 }
@@ -93,10 +98,28 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
 }
 
 static const char *const hf_architectures[] = {"Gemma3ForCausalLM", NULL};
+static const char *const hf_embedding_architectures[] = {"Gemma3TextModel", NULL};
 
 const struct slm_family slm_family_gemma3 = {
     .architecture = "gemma3",
     .hf_architectures = hf_architectures,
+    .hf_activation_key = "hidden_activation",
+    .hf_activation = "gelu_pytorch_tanh",
+    .hparams = slm_decoder_hparams,
+    .n_hparams = SLM_N_DECODER_HPARAMS,
+    .more_hparams = more_hparams,
+    .n_more_hparams = sizeof more_hparams / sizeof *more_hparams,
+    .tensors = tensors,
+    .n_tensors = sizeof tensors / sizeof *tensors,
+    .derive = slm_decoder_derive,
+    .complete = complete,
+    .export = export,
+    .build = build,
+};
+
+const struct slm_family slm_family_gemma_embedding = {
+    .architecture = "gemma-embedding",
+    .hf_architectures = hf_embedding_architectures,
     .hparams = slm_decoder_hparams,
     .n_hparams = SLM_N_DECODER_HPARAMS,
     .more_hparams = more_hparams,

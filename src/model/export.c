@@ -58,6 +58,8 @@ slm_status slm_model_export(const struct slm_model *model, struct slm_export *ou
                                error));
     SLM_TRY(slm_gguf_write_i64(w, slm_model_key(model, "attention.value_length", key), SLM_GGUF_U32,
                                model->hparams.head_dim, error));
+    if (model->hparams.bidirectional)
+        SLM_TRY(slm_gguf_write_bool(w, slm_model_key(model, "attention.causal", key), false, error));
     if (model->hparams.rope_linear_scale != 1.0)
         SLM_TRY(slm_gguf_write_str(w, slm_model_key(model, "rope.scaling.type", key), slm_str("linear"), error));
     return family->export ? family->export(model, out, error) : SLM_OK;

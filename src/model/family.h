@@ -85,6 +85,8 @@ struct slm_family {
     slm_status (*complete)(struct slm_model *model, struct slm_error *error);
     /* May be NULL: writes the keys that no row can, and refuses what GGUF cannot hold. */
     slm_status (*export)(const struct slm_model *model, struct slm_export *out, struct slm_error *error);
+    /* config.json's key for the activation of the feed-forward, and the one that is computed. NULL: not asked for. */
+    const char *hf_activation_key, *hf_activation;
     /* The rotation formula that `complete` knows, as rope_type names it (NULL-terminated, may be NULL); the plain ones
      * need no family. Every other is refused. */
     const char *const *rope_types;

@@ -275,8 +275,8 @@ static slm_status write_ids(struct export *x)
                   : SLM_OK;
 }
 
-/* GGUF has keys for SentencePiece's two steps, in their order; NFC is a rule of ours. What else a tokenizer does to text
- * no key says. */
+/* GGUF has keys for SentencePiece's two steps, in their order; NFC is a rule of ours. What else a tokenizer does to
+ * text no key says. */
 static slm_status write_steps(struct export *x)
 {
     const struct slm_tokenizer_source *s = x->s;

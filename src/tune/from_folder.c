@@ -5,8 +5,10 @@
  *
  * Rows with the same GGUF name are parts of one matrix, in the order of the table. Vectors are taken as they were
  * bound: f32, transforms done, computed ones (rotary factors) included. */
+#include "engine/embed_rules.h"
 #include "engine/model_hf.h"
 #include "families/families.h"
+#include "format/hf_folder.h"
 #include "tune/convert.h"
 
 /* Rotated in the order of the file, so rows are reordered where GGUF has another. */
@@ -51,6 +53,7 @@ static slm_status add_tensor(struct slm_conversion *c, const struct slm_tensor_r
     return SLM_OK;
 }
 
+/* Room for every row of every layer; some rows are parts of one tensor, and some are absent. */
 static slm_status list_tensors(struct slm_conversion *c, struct slm_error *error)
 {
     struct slm_model *m = c->model;
@@ -88,6 +91,29 @@ static void apply_gain(struct slm_conversion *c, const struct slm_export *e)
         }
 }
 
+/* Folders of embedding models say how the hidden states become one vector; GGUF has a key for most of it. */
+static slm_status write_pooling(const struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error)
+{
+    static const int64_t types[] = {[SLM_POOLING_MEAN] = 1, [SLM_POOLING_CLS] = 2, [SLM_POOLING_LAST] = 3};
+    struct slm_embed_rules rules = {0};
+    struct slm_map map;
+    char key[SLM_MODEL_KEY_BYTES];
+    bool found = false;
+    SLM_TRY(slm_hf_map(c->in, "modules.json", &map, &found, error));
+    if (!found) return SLM_OK;
+    slm_os()->unmap(&map);
+    slm_status status = slm_embed_rules_read(c->model, NULL, &rules, error);
+    if (status == SLM_OK && rules.n_dense > 0)
+        status = slm_fail(error, SLM_ERR_UNSUPPORTED, c->in,
+                          "modules.json names layers behind the pooling, which this build does not convert");
+    if (status == SLM_OK)
+        status = slm_gguf_write_i64(w, slm_model_key(c->model, "pooling_type", key), SLM_GGUF_U32, types[rules.pooling],
+                                    error);
+    slm_embed_rules_release(&rules);
+    return status;
+}
+
+/* The shape in which the tokenizer's reader hands over what it read. */
 static slm_status write_tokenizer(void *user, const struct slm_tokenizer_source *source, struct slm_error *error)
 {
     return slm_tokenizer_write_gguf(source, user, error);
@@ -100,6 +126,7 @@ static slm_status write_keys(struct slm_conversion *c, struct slm_gguf_writer *w
     SLM_TRY(slm_convert_write_general(c, w, error));
     SLM_TRY(slm_model_export(m, &e, error));
     apply_gain(c, &e);
+    SLM_TRY(write_pooling(c, w, error));
     if (e.note && c->options->note) c->options->note(c->options->user, e.note);
     if (!m->tokenizer) return slm_gguf_write_str(w, "tokenizer.ggml.model", slm_str("none"), error);
     SLM_TRY(slm_tokenizer_read_hf(c->in, m->hparams.n_vocab, write_tokenizer, w, error));
