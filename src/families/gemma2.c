@@ -74,7 +74,7 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_head(p, x, m);
 }
 
-static const char *const hf_architectures[] = {"Gemma2ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"Gemma2ForCausalLM", "Gemma2Model", NULL};
 
 const struct slm_family slm_family_gemma2 = {
     .architecture = "gemma2",

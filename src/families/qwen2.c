@@ -40,7 +40,7 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_decoder(p, m, &rope, attention);
 }
 
-static const char *const hf_architectures[] = {"Qwen2ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"Qwen2ForCausalLM", "Qwen2Model", NULL};
 
 const struct slm_family slm_family_qwen2 = {
     .architecture = "qwen2",

@@ -37,7 +37,7 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_decoder(p, m, &rope, attention);
 }
 
-static const char *const hf_architectures[] = {"Qwen3ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"Qwen3ForCausalLM", "Qwen3Model", NULL};
 
 const struct slm_family slm_family_qwen3 = {
     .architecture = "qwen3",

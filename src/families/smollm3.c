@@ -53,7 +53,7 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_decoder(p, m, &rope, attention);
 }
 
-static const char *const hf_architectures[] = {"SmolLM3ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"SmolLM3ForCausalLM", "SmolLM3Model", NULL};
 
 const struct slm_family slm_family_smollm3 = {
     .architecture = "smollm3",

@@ -92,6 +92,18 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
                     "key 'rope_scaling.factor' is missing, rope_type linear needs it");
 }
 
+/* Whether a token sees the ones behind it: the two kinds of file ask in opposite ways. */
+static slm_status read_direction(struct slm_model *model, struct slm_error *error)
+{
+    const bool hf = slm_gguf_is_hf(model->gguf);
+    char key[160] = "use_bidirectional_attention";
+    bool value = !hf, found;
+    if (!hf) snprintf(key, sizeof key, "%s.attention.causal", model->architecture);
+    SLM_TRY(slm_gguf_get_bool(model->gguf, key, &value, &found, error));
+    model->hparams.bidirectional = value == hf;
+    return SLM_OK;
+}
+
 /* Products of two 32-bit numbers, and sums of a few such: no overflow,
  * whatever the file says. */
 uint64_t slm_dim_size(const struct slm_hparams *hp, enum slm_dim dim)
@@ -123,12 +135,17 @@ void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
         snprintf(out, cap, "%s", pattern);
 }
 
-/* The tensor of a row; name is what the row expands to. Some folders store a tied matrix under the head's name only. */
+/* The tensor of a row; name is what the row expands to. Folders of a model without its head lack the first part of
+ * the name; some others store a tied matrix under the head's name only. */
 static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
                                                  const char *name)
 {
+    static const char front[] = "model.";
     const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(name));
-    const bool may_be_head = slm_gguf_is_hf(model->gguf) && row == &model->family->tensors[0];
+    if (t || !slm_gguf_is_hf(model->gguf)) return t;
+    if (strncmp(name, front, sizeof front - 1) == 0)
+        t = slm_gguf_find_tensor(model->gguf, slm_str(name + sizeof front - 1));
+    const bool may_be_head = row == &model->family->tensors[0];
     return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
@@ -279,6 +296,7 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
     for (size_t i = 0; i < family->n_more_hparams; i++) SLM_TRY(read_hparam(model, &family->more_hparams[i], error));
     SLM_TRY(check_activation(model, error));
     SLM_TRY(read_rope_scaling(model, error));
+    SLM_TRY(read_direction(model, error));
     SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));
