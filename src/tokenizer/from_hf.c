@@ -273,6 +273,9 @@ static slm_status name_specials(struct folder *f)
     }
     s->add_bos = s->add_bos && s->bos >= 0;
     s->add_eos = s->add_eos && s->eos >= 0;
+    /* What stands behind a text need not be what ends a generation: Qwen3-Embedding has two tokens for the two. */
+    if (t->says_added && s->add_bos) s->first = &t->first;
+    if (t->says_added && s->add_eos) s->last = &t->last;
     /* Generation must end somewhere, even if no file names an end. */
     if (s->eos < 0 && f->n_eog) s->eos = f->eog[0];
     s->eog = f->eog;

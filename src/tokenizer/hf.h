@@ -30,7 +30,8 @@ struct slm_hf_tokenizer {
     size_t n_merges, cap_merges;
     struct slm_tokenizer_source source; /* all but the tables above */
     struct slm_normal_step steps[SLM_HF_MAX_STEPS];
-    bool says_added;                    /* the file itself says what is put in front and behind */
+    bool says_added;                    /* the file itself says what is put in front and behind: */
+    int32_t first, last;                /* these, where source.add_bos and add_eos are set */
 };
 
 /* Puts a token in its place. Text is borrowed. An id that is negative, too large, or another token's is an error. */

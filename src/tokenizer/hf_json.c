@@ -305,10 +305,12 @@ static slm_status settle_post(struct file *f)
         return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where,
                         "the post-processor puts %zu tokens in front and %zu behind; one each is supported", f->n_front,
                         f->n_behind);
-    if (f->n_front) SLM_TRY(find_named(t, f->front, "first", &t->source.bos));
-    if (f->n_behind) SLM_TRY(find_named(t, f->behind, "last", &t->source.eos));
+    if (f->n_front) SLM_TRY(find_named(t, f->front, "first", &t->first));
+    if (f->n_behind) SLM_TRY(find_named(t, f->behind, "last", &t->last));
     t->source.add_bos = f->n_front > 0;
     t->source.add_eos = f->n_behind > 0;
+    if (f->n_front) t->source.bos = t->first; /* unless a configuration names another */
+    if (f->n_behind) t->source.eos = t->last;
     return SLM_OK;
 }
 

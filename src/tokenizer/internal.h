@@ -229,6 +229,7 @@ struct slm_tokenizer {
     struct slm_specials specials;
     uint8_t *eog; /* bits, [n_vocab / 8 + 1] */
     int32_t bos, eos, unk;
+    int32_t first, last; /* added in front of a text and behind it */
     bool add_bos, add_eos, add_space_prefix, fuse_unk;
     unsigned space_prefix; /* enum slm_space_prefix bits */
     struct slm_normal_step *steps; /* [n_steps] */

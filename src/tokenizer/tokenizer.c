@@ -61,6 +61,7 @@ slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct s
     if (!t) return SLM_ERR_MEMORY;
     t->model = model;
     t->bos = source->bos, t->eos = source->eos, t->unk = source->unk;
+    t->first = source->first ? *source->first : t->bos, t->last = source->last ? *source->last : t->eos;
     t->add_bos = source->add_bos, t->add_eos = source->add_eos;
     t->add_space_prefix = source->add_space_prefix && model != &slm_token_model_bpe;
     t->space_prefix = source->space_prefix, t->fuse_unk = source->fuse_unk;
@@ -120,7 +121,7 @@ static bool ends_sentence(const struct slm_tokenizer *t, int32_t id)
 static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigned flags)
 {
     const struct slm_tokenizer *t = e->tokenizer;
-    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_bos) slm_encoder_push(e, t->bos);
+    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_bos) slm_encoder_push(e, t->first);
     struct slm_span span = {.first = true}; /* after a special token, too: SentencePiece models put a space there */
     for (size_t at = 0; at < text.len;) {
         int32_t id = -1;
@@ -137,7 +138,7 @@ static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigne
         if (id >= 0) slm_encoder_push(e, id);
         at = id >= 0 ? end : text.len;
     }
-    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_eos) slm_encoder_push(e, t->eos);
+    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_eos) slm_encoder_push(e, t->last);
     return SLM_OK;
 }
 

@@ -70,6 +70,7 @@ struct slm_tokenizer_source {
     bool split_white;              /* llama-merges, t5: white space only separates words, each with a space in front */
     bool fuse_unk;                 /* characters without a token that stand together are one unknown token */
     int32_t bos, eos, unk, pad, eot; /* -1 = none */
+    const int32_t *first, *last;   /* what add_bos and add_eos add where it is not bos or eos; NULL = those */
     bool add_bos, add_eos, add_space_prefix;
     unsigned space_prefix;         /* enum slm_space_prefix bits */
     const int32_t *eog;            /* [n_eog] further ids that end a generation */
