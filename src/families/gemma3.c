@@ -7,8 +7,8 @@
  *  - five sliding layers, then one that sees everything: layers 5, 11, 17, ..;
  *  - two rotations: sliding layers use base 10000 unscaled, the others rope.freq_base (1e6), scaled by 8 from 4B on.
  *
- * EmbeddingGemma is the same without a head and with attention to both sides (use_bidirectional_attention; GGUF gives
- * it an architecture of its own, gemma-embedding): the second family below.
+ * EmbeddingGemma is the same without a head and with attention to both sides: the second family below. Folders say so
+ * (use_bidirectional_attention); GGUF gives it an architecture of its own, gemma-embedding, and no key.
  *
  * Traps: 27B divides scores by sqrt(n_embd / n_head) and GGUF does not say so (62 layers tell). Rotary pairs are
  * (i, i + n/2) in both kinds of file. */
@@ -57,6 +57,21 @@ static slm_status export(const struct slm_model *m, struct slm_export *out, stru
     out->gain_field = SLM_LAYER(attn_q_norm);
     out->gain = slm_block_score_gain(&m->hparams, gguf_scale_base(&m->hparams));
     return slm_write_sliding(m, INTERVAL, out, error);
+}
+
+/* As GGUF files of this architecture mean it, unless they say otherwise. */
+static slm_status complete_embedding(struct slm_model *m, struct slm_error *error)
+{
+    if (!slm_gguf_is_hf(m->gguf) && !slm_gguf_find(m->gguf, "gemma-embedding.attention.causal"))
+        m->hparams.bidirectional = true;
+    return complete(m, error);
+}
+
+static slm_status export_embedding(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
+{
+    if (!m->hparams.bidirectional)
+        SLM_TRY(slm_gguf_write_bool(out->writer, "gemma-embedding.attention.causal", true, error));
+    return export(m, out, error);
 }
 
 static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t l, slm_val x, slm_val table,
@@ -127,7 +142,7 @@ const struct slm_family slm_family_gemma_embedding = {
     .tensors = tensors,
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
-    .complete = complete,
-    .export = export,
+    .complete = complete_embedding,
+    .export = export_embedding,
     .build = build,
 };
