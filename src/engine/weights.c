@@ -33,7 +33,7 @@ void slm_prepared_close(struct slm_prepared *prepared)
 
 static void leave_to_file(void *user, const unsigned char *data, size_t bytes)
 {
-    slm_gguf_drop(user, data, bytes);
+    slm_gguf_drop_bytes(user, data, bytes);
 }
 
 slm_status slm_prepared_get(const struct slm_model *model, unsigned n_threads, const struct slm_cpu_weights **out,
