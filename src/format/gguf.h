@@ -72,8 +72,8 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 /* Hash lookups; NULL when absent. */
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key);
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name);
-/* These bytes have been read: their pages may leave memory, and come back from the file when read again. No-op for bytes
- * in no map (memory files). Any thread. */
+/* These bytes have been read: their pages may leave memory, and come back from the file when read again. No-op for
+ * bytes in no map (memory files). Any thread. */
 void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes);
 /* Does the name end in -00001-of-00003.gguf or the like? */
 bool slm_gguf_is_split_name(const char *path);
