@@ -27,8 +27,9 @@ FAMILIES = {
     "Qwen3ForCausalLM": ({**SEPARATE, **GATED, **HEAD_NORMS}, PRE, {}),
     "SmolLM3ForCausalLM": ({**SEPARATE, **GATED}, PRE, {"no_rope_layers": [0]}),
     "Phi3ForCausalLM": ({"self_attn.qkv_proj.weight": (3 * HEADS * HEAD, WIDTH),
-                         "mlp.gate_up_proj.weight": (2 * FF, WIDTH)}, PRE, {"original_max_position_embeddings": 4, "rope_scaling": {
-                             "type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}}),
+                         "mlp.gate_up_proj.weight": (2 * FF, WIDTH)}, PRE, {
+                             "original_max_position_embeddings": 4, "rope_scaling": {
+                                 "type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}}),
     "Gemma2ForCausalLM": ({**SEPARATE, **GATED}, PRE + ["pre_feedforward_layernorm", "post_feedforward_layernorm"],
                           {"sliding_window": 1, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0,
                            "query_pre_attn_scalar": 2}),
