@@ -39,7 +39,7 @@ FAMILIES = {
 }
 
 
-def safetensors(shapes, dtype, size):
+def safetensors(shapes, dtype, size, odd):
     header, at = {}, 0
     for name, shape in shapes.items():
         n = size
@@ -48,11 +48,12 @@ def safetensors(shapes, dtype, size):
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + n]}
         at += n
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-len(text) % 8 + odd)
     return struct.pack("<Q", len(text)) + text + bytes((17 * i) % 61 for i in range(at))  # small positive numbers
 
 
-def seed(name, index=b""):
+def seed(name, index=b"", odd=0):
+    """odd: bytes by which the weights miss their alignment."""
     layer, norms, more = FAMILIES[name]
     config = {"architectures": [name], "num_hidden_layers": 1, "max_position_embeddings": 16, "hidden_size": WIDTH,
               "intermediate_size": FF, "num_attention_heads": HEADS, "num_key_value_heads": HEADS, "head_dim": HEAD,
@@ -62,11 +63,12 @@ def seed(name, index=b""):
                        "self_attn.o_proj.weight": (WIDTH, HEADS * HEAD)}.items():
         shapes[f"model.layers.0.{key}"] = shape
     dtype, size = ("BF16", 2) if index else ("F32", 4)
-    return json.dumps(config, separators=(",", ":")).encode() + b"\0" + index + b"\0" + safetensors(shapes, dtype, size)
+    return json.dumps(config, separators=(",", ":")).encode() + b"\0" + index + b"\0" + safetensors(shapes, dtype, size, odd)
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     for family in FAMILIES:
         (FOLDER / family.removesuffix("ForCausalLM").lower()).write_bytes(seed(family))
+    (FOLDER / "unaligned").write_bytes(seed("LlamaForCausalLM", odd=1))
     (FOLDER / "index").write_bytes(seed("LlamaForCausalLM", b'{"weight_map":{"a":"b.safetensors"}}'))
