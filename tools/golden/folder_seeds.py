@@ -63,7 +63,8 @@ def seed(name, index=b"", odd=0):
                        "self_attn.o_proj.weight": (WIDTH, HEADS * HEAD)}.items():
         shapes[f"model.layers.0.{key}"] = shape
     dtype, size = ("BF16", 2) if index else ("F32", 4)
-    return json.dumps(config, separators=(",", ":")).encode() + b"\0" + index + b"\0" + safetensors(shapes, dtype, size, odd)
+    text = json.dumps(config, separators=(",", ":")).encode()
+    return text + b"\0" + index + b"\0" + safetensors(shapes, dtype, size, odd)
 
 
 if __name__ == "__main__":
