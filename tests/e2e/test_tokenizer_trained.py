@@ -24,7 +24,8 @@ from tokenizers import (Regex, Tokenizer, decoders, models, normalizers, pre_tok
 
 TEXTS = DATA.parent / "text"
 VOCAB = 800
-pytestmark = pytest.mark.skipif(not TEXTS.is_dir() or not TOOL.exists(), reason="no test texts or test program")
+pytestmark = [pytest.mark.slow,  # training takes its time
+              pytest.mark.skipif(not TEXTS.is_dir() or not TOOL.exists(), reason="no test texts or test program")]
 
 
 def sentences(limit=100_000, n_random=1_000):
