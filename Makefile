@@ -55,6 +55,7 @@ oracle: all ## random models of every family against Hugging Face transformers (
 	@test -x build/oracle-venv/bin/python || python3 -m venv build/oracle-venv
 	@build/oracle-venv/bin/pip install -q -r tests/oracle/requirements.txt
 	@build/oracle-venv/bin/python tests/oracle/oracle.py build/slm --models $(or $(N),200) --seed $(or $(SEED),1)
+	@build/oracle-venv/bin/python tests/oracle/adapters.py build/slm --models $(or $(N),80) --seed $(or $(SEED),1)
 
 bench: all ## measure speed with the built-in model, or M=model.gguf
 	@build/slm bench $(M)

@@ -56,11 +56,20 @@ struct slm_model; /* immutable after open; safe to share between threads */
 /* Progress of a slow call: `done` of `total` bytes. Return false to cancel. */
 typedef bool (*slm_progress_fn)(void *user, uint64_t done, uint64_t total);
 
+/* A LoRA adapter: a folder as PEFT writes it (adapter_config.json, adapter_model.safetensors) or a GGUF file of type
+ * adapter. Model and adapter may come from different kinds of file. */
+struct slm_adapter {
+    const char *path;
+    float scale; /* multiplies what the adapter adds: 1 = as it was trained, 0 = nothing */
+};
+
 struct slm_model_options {
     slm_progress_fn progress; /* NULL: pages are read when first used; else all are read now, and reported */
     void *progress_user;
     bool vocab_only;          /* tokenizer and metadata only: files without tensors open too */
     uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present */
+    const struct slm_adapter *adapters; /* [n_adapters] at most 32, all applied, their additions summed; borrowed */
+    size_t n_adapters;
 };
 
 struct slm_model_info {

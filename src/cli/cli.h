@@ -51,10 +51,11 @@ struct slm_model_choice {
     const char *path; /* -m; NULL = built in */
     int32_t n_threads, n_ctx, n_batch;
     int kv_type; /* enum slm_kv_type */
+    struct slm_text_list lora;
     uint64_t cpu_mask;
 };
 extern const struct slm_option slm_model_rows[];
-enum { SLM_MODEL_ROWS = 6 };
+enum { SLM_MODEL_ROWS = 7 };
 #define SLM_MODEL_GROUP(type, member) {"Model", slm_model_rows, SLM_MODEL_ROWS, offsetof(type, member)}
 
 struct slm_sampling {

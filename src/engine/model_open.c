@@ -12,7 +12,7 @@
 #include "engine/model_hf.h"
 #include "families/families.h"
 #include "format/hf_folder.h"
-#include "model/model.h"
+#include "model/adapter.h"
 
 extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
 
@@ -88,6 +88,7 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
     SLM_TRY(find_family(model, error));
 /* A family knows how its models were trained to chat when a file forgot to say. */
     if (!model->chat_template && model->tokenizer) model->chat_template = model->family->chat_template;
+    SLM_TRY(slm_adapters_open(model, options->adapters, options->n_adapters, error));
     return slm_model_bind(model, error);
 }
 

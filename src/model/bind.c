@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "base/os.h"
+#include "model/adapter.h"
 #include "model/family.h"
 #include "model/ternary.h"
 
@@ -63,8 +64,9 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
     return SLM_OK;
 }
 
-/* What a symbolic dimension is for this model. */
-static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
+/* Products of two 32-bit numbers, and sums of a few such: no overflow,
+ * whatever the file says. */
+uint64_t slm_dim_size(const struct slm_hparams *hp, enum slm_dim dim)
 {
     const uint64_t sizes[] = {
         [SLM_DIM_ZERO] = 0,
@@ -83,8 +85,8 @@ static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
     return sizes[dim];
 }
 
-/* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
-static void expand_name(char *out, size_t cap, const char *pattern, uint32_t layer)
+/* Cut off where it does not fit: then no tensor has that name. */
+void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
 {
     const char *mark = strchr(pattern, '#');
     if (mark)
@@ -107,7 +109,8 @@ static slm_status check_shape(const struct slm_model *model, const struct slm_te
                               const struct slm_gguf_tensor *t, const char *name, struct slm_error *error)
 {
     const uint64_t want[SLM_GGUF_MAX_DIMS] = {
-        dim_size(&model->hparams, row->n_in), dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
+        slm_dim_size(&model->hparams, row->n_in),
+        slm_dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
     for (int i = 0; i < SLM_GGUF_MAX_DIMS; i++)
         if (t->dims[i] != want[i])
             return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
@@ -144,12 +147,12 @@ static slm_status bind_matrix(const struct slm_model *model, const struct slm_te
                               const struct slm_gguf_tensor *t, struct slm_weight *out, struct slm_error *error)
 {
     const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
-    const uint64_t first = dim_size(&model->hparams, row->first);
+    const uint64_t first = slm_dim_size(&model->hparams, row->first);
     if (t->group == 0 && (t->dtype >= SLM_DTYPE_I2_S || t->scales))
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                         "tensor '%s' is quantized in a way that architecture '%s' is not known to use", out->name,
                         model->architecture);
-    out->n_out = (uint32_t)dim_size(&model->hparams, row->n_out);
+    out->n_out = (uint32_t)slm_dim_size(&model->hparams, row->n_out);
     out->dtype = t->dtype;
     out->row_bytes = t->dims[0] / info->block * info->block_bytes;
     out->data = t->data + first * out->row_bytes;
@@ -170,7 +173,7 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
     char name[256];
     const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
     if (!pattern) return SLM_OK; /* this kind of file has no such tensor */
-    expand_name(name, sizeof name, pattern, layer);
+    slm_tensor_name(name, sizeof name, pattern, layer);
     struct slm_weight *out = (struct slm_weight *)(void *)((unsigned char *)owner + row->field);
     const struct slm_gguf_tensor *t = find_tensor(model, row, name);
     if (!t) {
@@ -252,6 +255,7 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));
     if (family->complete) SLM_TRY(family->complete(model, error));
+    SLM_TRY(slm_adapters_bind(model, error));
     SLM_TRY(slm_plan_new(&model->plan, error));
     return slm_plan_finish(model->plan, family->build(model->plan, model), error);
 }
@@ -261,6 +265,7 @@ void slm_model_free(struct slm_model *model)
     if (!model) return;
     slm_plan_free(model->plan);
     slm_tokenizer_free(model->tokenizer);
+    slm_adapters_close(model);
     slm_gguf_close(model->gguf);
     slm_arena_release(&model->arena);
     slm_release(model);

@@ -57,6 +57,11 @@ struct slm_tensor_row {
     enum slm_dim stored, first; /* rows [first, first + n_out) of a matrix of `stored` rows; ZERO: all of it */
 };
 
+/* What a symbolic dimension is for this model. */
+uint64_t slm_dim_size(const struct slm_hparams *hparams, enum slm_dim dim);
+/* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
+void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer);
+
 struct slm_family {
     const char *architecture;           /* general.architecture in GGUF */
     const char *const *more_architectures; /* other names of it, NULL-terminated; may be NULL */

@@ -50,6 +50,8 @@ struct slm_globals {
 
 struct slm_model {
     struct slm_gguf *gguf;           /* owned */
+    struct slm_adapter_part *adapters; /* [n_adapters] opened and owned (adapter.h); empty once they are bound */
+    size_t n_adapters;
     const struct slm_family *family; /* NULL when opened for the vocabulary only */
     struct slm_hparams hparams;
     struct slm_globals globals;

@@ -42,6 +42,8 @@ struct slm_op_info {
 };
 extern const struct slm_op_info slm_op_infos[SLM_OP_COUNT];
 
+struct slm_low_rank;
+
 /* One weight matrix (or vector: n_out 1) in its file format. Row r starts at data + r * row_bytes. */
 struct slm_weight {
     const char *name;          /* as in the file */
@@ -56,6 +58,12 @@ struct slm_weight {
     /* Ternary weights: data holds -1, 0 and 1, all to be multiplied with this; 0 for all others. They multiply
      * quantized values only: products of integers, so sums are exact in any order. */
     float ternary_scale;
+    const struct slm_low_rank *low_rank; /* what adapters add to it, or NULL */
+};
+
+/* An addition to a matrix, kept as two thin ones: W becomes W + up . down without being touched. */
+struct slm_low_rank {
+    struct slm_weight down, up; /* [rank, n_in], [n_out, rank]; f32 */
 };
 /* Elements from one row to the next when rows are unpacked whole. */
 static inline size_t slm_weight_stride(const struct slm_weight *w)

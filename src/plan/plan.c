@@ -136,7 +136,8 @@ slm_val slm_plan_quantize(struct slm_plan *plan, slm_val x)
 enum { MAX_QUANTIZED = (1 << 24) / 128 };
 
 /* [rows, n_in] x [n_out, n_in]^T -> [rows, n_out]. */
-slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w, const struct slm_weight *bias)
+static slm_val record_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w,
+                             const struct slm_weight *bias)
 {
     if (!usable(plan, x)) return SLM_NO_VAL;
     const bool quantized = plan->values[x].quantized;
@@ -161,6 +162,18 @@ static slm_val record_pair(struct slm_plan *plan, enum slm_op_kind kind, slm_val
     SLM_ASSERT(plan->values[a].rows == plan->values[b].rows);
     if (!widths_agree(plan, kind, plan->values[b].width, width)) return SLM_NO_VAL;
     return record(plan, (struct slm_op){.kind = kind, .in = {a, b}}, width, plan->values[a].rows);
+}
+
+/* Adapters go beside the weight, not into it: quantized weights stay as they are, and where the file has them. */
+slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w, const struct slm_weight *bias)
+{
+    const slm_val out = record_matmul(plan, x, w, bias);
+    if (!w->low_rank || !usable(plan, x)) return out;
+    const struct slm_value *v = &plan->values[x]; /* adapters are floats: they read what was quantized */
+    const slm_val floats = v->quantized ? plan->ops[v->first].in[0] : x;
+    const slm_val low = slm_plan_name(plan, record_matmul(plan, floats, &w->low_rank->down, NULL), "lora_down");
+    const slm_val up = slm_plan_name(plan, record_matmul(plan, low, &w->low_rank->up, NULL), "lora_up");
+    return slm_plan_add(plan, out, up);
 }
 
 slm_val slm_plan_add(struct slm_plan *plan, slm_val a, slm_val b) { return record_pair(plan, SLM_OP_ADD, a, b); }

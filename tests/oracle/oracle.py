@@ -126,8 +126,8 @@ def randomise(model, seed):
                 p.add_(torch.empty(p.shape).uniform_(-0.3, 0.3, generator=generator))
 
 
-def slm_logits(binary, folder, ids, every):
-    command = [binary, "logits", str(folder), "--ids", " ".join(map(str, ids)), "--json", "--kv", "f32"]
+def slm_logits(binary, folder, ids, every, *options):
+    command = [binary, "logits", str(folder), "--ids", " ".join(map(str, ids)), "--json", "--kv", "f32", *options]
     result = subprocess.run(command + (["--all"] if every else []), capture_output=True, text=True, timeout=300)
     if result.returncode:
         raise AssertionError(result.stderr.strip())
