@@ -78,6 +78,7 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     return SLM_OK;
 }
 
+static const char *const rope_types[] = {"llama3", NULL};
 static const char *const hf_architectures[] = {"LlamaForCausalLM", "MistralForCausalLM", NULL};
 
 const struct slm_family slm_family_llama = {
@@ -91,5 +92,6 @@ const struct slm_family slm_family_llama = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .complete = complete,
+    .rope_types = rope_types,
     .build = build,
 };

@@ -41,24 +41,30 @@ static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_r
     return SLM_OK;
 }
 
+/* names ends with NULL; NULL itself is the empty list. */
+static bool is_one_of(struct slm_str name, const char *const *names)
+{
+    while (names && *names && !slm_str_is(name, *names)) names++;
+    return names && *names;
+}
+
 /* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that
  * knows them (its `complete`); the others are refused, not ignored. */
 static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
 {
-    static const char *const names[] = {"none", "default", "linear", "llama3", "longrope", "su"};
+    static const char *const plain[] = {"none", "default", "linear", NULL};
     char key[160] = "rope_scaling.rope_type";
     const bool hf = slm_gguf_is_hf(model->gguf);
     if (!hf) snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
     struct slm_str type = slm_str("linear");
     bool found = false;
     SLM_TRY(slm_gguf_get_str(model->gguf, key, &type, &found, error));
-    size_t i = 0;
-    while (i < sizeof names / sizeof *names && !slm_str_is(type, names[i])) i++;
-    if (i == sizeof names / sizeof *names)
-        return slm_fail(
-            error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
-            "key '%s' is '%.*s', this build knows none, default, linear, llama3 and longrope for architecture '%s'",
-            key, (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+    const char *const *own = model->family->rope_types;
+    if (!is_one_of(type, plain) && !is_one_of(type, own))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "key '%s' is '%.*s', this build knows none, default, linear%s%s for architecture '%s'", key,
+                        (int)(type.len < 40 ? type.len : 40), type.ptr, own ? ", " : "", own ? *own : "",
+                        model->architecture);
 /* The factor belongs to the formula then, not to plain scaling. */
     if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
     return SLM_OK;

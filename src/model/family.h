@@ -74,6 +74,9 @@ struct slm_family {
     slm_status (*derive)(struct slm_hparams *hparams, const char *where, struct slm_error *error);
     /* May be NULL: reads what no row can (rope scaling formulas, lists) once hyper-parameters and tensors are there. */
     slm_status (*complete)(struct slm_model *model, struct slm_error *error);
+    /* The rotation formula that `complete` knows, as rope_type names it (NULL-terminated, may be NULL); the plain ones
+     * need no family. Every other is refused. */
+    const char *const *rope_types;
     /* Records the plan of one step. Errors are sticky in the plan. Returns the logits. */
     slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
     const char *chat_template; /* for files that bring none; NULL = plain continuation */

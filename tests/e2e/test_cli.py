@@ -308,6 +308,20 @@ def test_logits_match_the_reference():
     assert [int(line.split("\t")[1]) for line in top] == best
 
 
+def test_logits_of_a_greedy_continuation():
+    """What is added one by one is what the whole text would have got, and each is the likeliest."""
+    model = need(TINY_QWEN3)
+    ids = [1, 2, 3, 4, 5]
+    answer = json.loads(slm("logits", model, "--ids", "1 2 3 4 5", "--json", "--all", "--greedy", "6").stdout)
+    assert len(answer["greedy"]) == 6 and len(answer["logits"]) == 11
+    assert answer["greedy"] == [row.index(max(row)) for row in answer["logits"][4:10]]
+    whole = " ".join(map(str, ids + answer["greedy"]))
+    assert json.loads(slm("logits", model, "--ids", whole, "--json", "--all").stdout)["logits"] == answer["logits"]
+    last = json.loads(slm("logits", model, "--ids", "1 2 3 4 5", "--json", "--greedy", "6").stdout)
+    assert last["logits"] == answer["logits"][-1:]
+    assert slm("logits", model, "--ids", "1 2", "--greedy", "2", "--top", "1").stdout.count("greedy\t") == 1
+
+
 def test_template(tmp_path):
     jinja, messages = tmp_path / "t.jinja", tmp_path / "m.json"
     jinja.write_text("{{ bos_token }}" + CHAT_TEMPLATE + "{{ eos_token }}")

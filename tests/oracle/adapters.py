@@ -8,13 +8,15 @@ Each model (made as oracle.py makes them) gets two adapters on linear layers cho
 rank and alpha patterns and rank-stabilised scaling at random, saved by peft and applied by slm with different scales.
 The logits must be those of peft in f64: max |difference| <= 1e-5 * max |logit|, or, where a random model blows rounding
 up, four times what peft in f32 differs by.
-Prints one line a family and, last, 'N passed, N failed'.
+Output is TAP and a table, as oracle.py's.
 """
 import argparse
+import json
 import random
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -76,17 +78,20 @@ def add_adapters(rng, model, seed, folder):
 
 def slm_logits(binary, folder, ids, adapters):
     more = [f"--lora={path}={scale}" for path, scale in adapters]
-    return oracle.slm_logits(binary, folder, ids, True, *more)
+    answer = oracle.run([binary, "logits", folder, "--ids", " ".join(map(str, ids)), "--json", "--all", "--kv", "f32",
+                         *more])
+    return torch.tensor(json.loads(answer)["logits"])
 
 
 def check(binary, family, seed):
+    """Worst difference relative to the largest logit, or oracle.Different."""
     rng = random.Random(f"adapter {family} {seed}")
     torch.manual_seed(seed)
-    config = oracle.FAMILIES[family](rng)
+    ids = [rng.randrange(oracle.VOCAB) for _ in range(rng.choice([2, 7, 33, 100]))]
+    config = oracle.FAMILIES[family](rng, len(ids))
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     oracle.randomise(model, seed)
-    ids = [rng.randrange(oracle.VOCAB) for _ in range(rng.choice([1, 7, 33, 100]))]
     with tempfile.TemporaryDirectory() as place, torch.no_grad():
         base = Path(place) / "base"
         model.save_pretrained(base)
@@ -98,9 +103,10 @@ def check(binary, family, seed):
     scale = expected.abs().max().item()
     moved, worst, rounding = ((x - expected).abs().max().item() / scale for x in (plain, mine, single))
     if moved < 1e-3:
-        raise AssertionError(f"the adapters change nothing ({moved:.2g}): the comparison says nothing")
+        raise oracle.Different(f"the adapters change nothing ({moved:.2g}): the comparison says nothing")
     if not worst <= max(TOLERANCE, 4 * rounding):
-        raise AssertionError(f"logits differ by {worst:.3g}, f32 rounding by {rounding:.3g}; {len(ids)} tokens, {config}")
+        raise oracle.Different(f"logits differ by {worst:.3g}, f32 rounding by {rounding:.3g}; {len(ids)} tokens, "
+                               f"{config}")
     return worst
 
 
@@ -116,20 +122,23 @@ def main():
     transformers.logging.disable_progress_bar()
     warnings.simplefilter("ignore")  # peft's about embeddings that are saved along: that they are is tested here
     families = [args.family] if args.family else list(oracle.FAMILIES)
-    passed = failed = 0
+    n, tap, rows, begun = -(-args.models // len(families)), oracle.Tap(), [], time.monotonic()
+    print(f"1..{n * len(families)}", flush=True)
     for family in families:
         worst = 0.0
-        for i in range(-(-args.models // len(families))):
+        for i in range(n):
+            problem = None
             try:
                 worst = max(worst, check(args.slm, family, args.seed * 100000 + i))
-                passed += 1
-            except (AssertionError, subprocess.TimeoutExpired) as problem:
-                failed += 1
-                print(f"FAILED {family} --seed {args.seed} model {i}: {problem}", flush=True)
-        print(f"adapters on {family}: worst |difference| / max |logit| {worst:.2e}", flush=True)
-    print(f"peft {peft.__version__}, transformers {transformers.__version__}, seed {args.seed}")
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(failed != 0)
+            except (oracle.Different, RuntimeError, subprocess.TimeoutExpired) as found:
+                problem = str(found)
+            tap.say(f"adapters on {family} seed {args.seed} model {i}", problem)
+        rows.append(f"{family:10} {n:4} models   worst {worst:.1e}")
+    print(f"report: live oracle of adapters: peft {peft.__version__}, transformers {transformers.__version__}, "
+          f"seed {args.seed}, {time.monotonic() - begun:.0f} s")
+    for row in rows:
+        print(f"report:   {row}")
+    sys.exit(tap.failed != 0)
 
 
 if __name__ == "__main__":
