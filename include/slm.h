@@ -162,6 +162,50 @@ slm_status slm_session_truncate(struct slm_session *session, size_t n, struct sl
 slm_status slm_session_save(const struct slm_session *session, const char *path, struct slm_error *error);
 slm_status slm_session_restore(struct slm_session *session, const char *path, struct slm_error *error);
 
+/* ---- embeddings -------------------------------------------------------------------------------------------- */
+
+/* How the hidden states of a text's tokens (after the last norm) become one vector: their mean, that of the last token,
+ * or that of the first. DEFAULT: what the model's files say (GGUF pooling_type, sentence-transformers' modules), else
+ * the last token of models that see only what came before, the mean of those that see the whole text. */
+enum slm_pooling { SLM_POOLING_DEFAULT = 0, SLM_POOLING_MEAN, SLM_POOLING_LAST, SLM_POOLING_CLS };
+
+struct slm_embedder; /* memory and threads to embed with; used by one thread at a time */
+
+struct slm_embedder_options {
+    /* n_ctx: tokens of the longest text; n_batch: tokens computed at once, of as many texts as fit (models that see the
+     * whole text compute n_ctx at once). kv_type: default f32 here. The result depends on kv_type only. */
+    struct slm_session_options session;
+    enum slm_pooling pooling;
+    int32_t n_dims;          /* keep the first n_dims numbers (Matryoshka), before normalising; 0 = all */
+    bool no_normalize;       /* do not bring vectors to length 1 */
+    const char *prompt_name; /* put this prompt of config_sentence_transformers.json in front of each text; NULL: its
+                                default_prompt_name, if any */
+};
+
+/* Borrows options; the model must outlive *out. Returns owned *out (slm_embedder_close). Layers behind the pooling
+ * (sentence-transformers' Dense, dense_2 and dense_3 of GGUF) are opened and applied; what else a folder asks for is
+ * SLM_ERR_UNSUPPORTED, naming the file. */
+slm_status slm_embedder_open(const struct slm_model *model, const struct slm_embedder_options *options,
+                             struct slm_embedder **out, struct slm_error *error);
+void slm_embedder_close(struct slm_embedder *embedder);
+size_t slm_embedder_n_dims(const struct slm_embedder *embedder);           /* numbers of one vector */
+enum slm_pooling slm_embedder_pooling(const struct slm_embedder *embedder); /* never DEFAULT */
+
+/* A text (any bytes), encoded as the model's tokenizer encodes texts, special tokens around it included; or the ids
+ * themselves, taken as they are, when ids is not NULL. */
+struct slm_embed_input {
+    const char *text;
+    size_t text_bytes;
+    const int32_t *ids;
+    size_t n_ids;
+};
+/* Writes out [n, n_dims] f32. A vector is the same, bit for bit, alone or among others, for any number of threads and
+ * any n_batch. A text without tokens (an empty one, where the model adds none) is SLM_ERR_ARGUMENT, one longer than
+ * n_ctx SLM_ERR_CONTEXT; messages name the text by its place. On error the contents of out are undefined. Borrows
+ * inputs. */
+slm_status slm_embed(struct slm_embedder *embedder, const struct slm_embed_input *inputs, size_t n, float *out,
+                     struct slm_error *error);
+
 /* ---- sampling ---------------------------------------------------------------------------------------------- */
 
 struct slm_logit_bias { int32_t id; float bias; };

@@ -244,8 +244,9 @@ def stage_e2e(options):
 
 
 def stage_oracle(options):
-    """Random models and adapters of every family against transformers and peft: tests/oracle. Never skipped: who asks
-    for it wants an answer, and a machine without PyTorch has none."""
+    """Random models of every family, with adapters and as embedders, against transformers, peft and
+    sentence-transformers: tests/oracle. Never skipped: who asks for it wants an answer, and a machine without PyTorch
+    has none."""
     folder, results = build("default")
     if folder is None:
         return results
@@ -254,7 +255,8 @@ def stage_oracle(options):
         detail = "build/oracle-venv is missing: tools/setup.sh oracle installs PyTorch and transformers into it"
         return results + [Result("oracle", "failed", detail)]
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 1000000)
-    for name, models in (("oracle", options.models), ("adapters", options.models * 2 // 5)):
+    for name, models in (("oracle", options.models), ("adapters", options.models * 2 // 5),
+                         ("embeddings", options.models // 4)):
         log = LOGS / f"{name}.log"
         command = [python, f"tests/oracle/{name}.py", folder / "slm", "--models", models, "--seed", seed]
         code, output = run_logged([str(part) for part in command], log, 120 + 20 * models)

@@ -48,6 +48,20 @@ static bool is_one_of(struct slm_str name, const char *const *names)
     return names && *names;
 }
 
+/* What is named here and computed otherwise would be a plausible wrong model. */
+static slm_status check_activation(const struct slm_model *model, struct slm_error *error)
+{
+    const char *key = model->family->hf_activation_key;
+    struct slm_str is = {0};
+    bool found = false;
+    if (!key || !slm_gguf_is_hf(model->gguf)) return SLM_OK;
+    SLM_TRY(slm_gguf_get_str(model->gguf, key, &is, &found, error));
+    if (!found || slm_str_is(is, model->family->hf_activation)) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                    "key '%s' is '%.*s', architecture '%s' is computed with '%s' only", key,
+                    (int)(is.len < 40 ? is.len : 40), is.ptr, model->architecture, model->family->hf_activation);
+}
+
 /* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that
  * knows them (its `complete`); the others are refused, not ignored. */
 static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
@@ -56,6 +70,12 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
     char key[160] = "rope_scaling.rope_type";
     const bool hf = slm_gguf_is_hf(model->gguf);
     if (!hf) snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
+/* Objects are taken apart into keys of their own; what is left under the plain name is something else. */
+    static const char *const objects[] = {"rope_scaling", "rope_parameters"};
+    for (size_t i = 0; hf && i < sizeof objects / sizeof *objects; i++)
+        if (slm_gguf_find(model->gguf, objects[i]))
+            return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "key '%s' must be an object or null",
+                            objects[i]);
     struct slm_str type = slm_str("linear");
     bool found = false;
     SLM_TRY(slm_gguf_get_str(model->gguf, key, &type, &found, error));
@@ -67,6 +87,22 @@ static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *e
                         model->architecture);
 /* The factor belongs to the formula then, not to plain scaling. */
     if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
+/* GGUF files may leave the factor out: 1 is its default there. */
+    if (!hf || !found || !slm_str_is(type, "linear")) return SLM_OK;
+    if (slm_gguf_find(model->gguf, "rope_scaling.factor")) return SLM_OK;
+    return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                    "key 'rope_scaling.factor' is missing, rope_type linear needs it");
+}
+
+/* Whether a token sees the ones behind it: the two kinds of file ask in opposite ways. */
+static slm_status read_direction(struct slm_model *model, struct slm_error *error)
+{
+    const bool hf = slm_gguf_is_hf(model->gguf);
+    char key[160] = "use_bidirectional_attention";
+    bool value = !hf, found;
+    if (!hf) snprintf(key, sizeof key, "%s.attention.causal", model->architecture);
+    SLM_TRY(slm_gguf_get_bool(model->gguf, key, &value, &found, error));
+    model->hparams.bidirectional = value == hf;
     return SLM_OK;
 }
 
@@ -101,12 +137,17 @@ void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
         snprintf(out, cap, "%s", pattern);
 }
 
-/* The tensor of a row; name is what the row expands to. Some folders store a tied matrix under the head's name only. */
+/* The tensor of a row; name is what the row expands to. Folders of a model without its head lack the first part of
+ * the name; some others store a tied matrix under the head's name only. */
 static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
                                                  const char *name)
 {
+    static const char front[] = "model.";
     const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(name));
-    const bool may_be_head = slm_gguf_is_hf(model->gguf) && row == &model->family->tensors[0];
+    if (t || !slm_gguf_is_hf(model->gguf)) return t;
+    if (strncmp(name, front, sizeof front - 1) == 0)
+        t = slm_gguf_find_tensor(model->gguf, slm_str(name + sizeof front - 1));
+    const bool may_be_head = row == &model->family->tensors[0];
     return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
@@ -234,6 +275,40 @@ static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
     return SLM_OK;
 }
 
+/* Is this the name of a row, for any layer? */
+static bool has_row(const struct slm_model *model, struct slm_str name)
+{
+    for (size_t i = 0; i < model->family->n_tensors; i++) {
+        const struct slm_tensor_row *row = &model->family->tensors[i];
+        const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
+        size_t at = 0;
+/* A '#' stands for digits; everything else for itself. */
+        for (; pattern && *pattern && at < name.len; pattern++) {
+            if (*pattern == '#') while (at < name.len && name.ptr[at] >= '0' && name.ptr[at] <= '9') at++;
+            else if (name.ptr[at++] != *pattern) break;
+        }
+        if (pattern && !*pattern && at == name.len) return true;
+    }
+    return false;
+}
+
+/* A bias or norm that no row asks for belongs to a model that is not quite this family. Old folders repeat the
+ * rotation's frequencies in every layer; those are no weights. */
+static slm_status check_leftovers(const struct slm_model *model, struct slm_error *error)
+{
+    static const char frequencies[] = ".rotary_emb.inv_freq";
+    const size_t n = sizeof frequencies - 1;
+    for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++) {
+        const struct slm_gguf_tensor *t = slm_gguf_tensor_at(model->gguf, i);
+        if (t->n_dims != 1 || t->n_elements == 1 || t->side || has_row(model, t->name)) continue;
+        if (t->name.len > n && memcmp(t->name.ptr + t->name.len - n, frequencies, n) == 0) continue;
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "tensor '%.*s' has no place in architecture '%s': without it the answers would be wrong",
+                        (int)(t->name.len < 80 ? t->name.len : 80), t->name.ptr, model->architecture);
+    }
+    return SLM_OK;
+}
+
 /* What the file holds, tied or not: a tied head that is stored all the same counts once, and scales are no weights. */
 static slm_status count_params(struct slm_model *model, struct slm_error *error)
 {
@@ -256,10 +331,13 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
     SLM_TRY(count_params(model, error));
     for (size_t i = 0; i < family->n_hparams; i++) SLM_TRY(read_hparam(model, &family->hparams[i], error));
     for (size_t i = 0; i < family->n_more_hparams; i++) SLM_TRY(read_hparam(model, &family->more_hparams[i], error));
+    SLM_TRY(check_activation(model, error));
     SLM_TRY(read_rope_scaling(model, error));
+    SLM_TRY(read_direction(model, error));
     SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));
+    SLM_TRY(check_leftovers(model, error));
     if (family->complete) SLM_TRY(family->complete(model, error));
     SLM_TRY(slm_adapters_bind(model, error));
     SLM_TRY(slm_plan_new(&model->plan, error));

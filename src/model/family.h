@@ -74,6 +74,8 @@ struct slm_family {
     slm_status (*derive)(struct slm_hparams *hparams, const char *where, struct slm_error *error);
     /* May be NULL: reads what no row can (rope scaling formulas, lists) once hyper-parameters and tensors are there. */
     slm_status (*complete)(struct slm_model *model, struct slm_error *error);
+    /* config.json's key for the activation of the feed-forward, and the one that is computed. NULL: not asked for. */
+    const char *hf_activation_key, *hf_activation;
     /* The rotation formula that `complete` knows, as rope_type names it (NULL-terminated, may be NULL); the plain ones
      * need no family. Every other is refused. */
     const char *const *rope_types;

@@ -104,5 +104,6 @@ struct slm_op {
     enum slm_rope_style rope_style; /* ROPE */
     uint32_t n_head, n_head_kv, head_dim, n_rot; /* ROPE, KV_APPEND, ATTENTION */
     uint32_t window;                /* ATTENTION: a token sees this many positions back, itself included; 0 = all */
+    bool bidirectional;             /* ATTENTION: and as many onward, as far as the sequence is filled by this step */
 };
 #endif

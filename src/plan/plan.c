@@ -265,7 +265,7 @@ slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val 
     /* The two ops share their shape; only what they read and make differs. */
     struct slm_op op = {.kind = SLM_OP_KV_APPEND, .in = {k, v}, .n_head = a->n_head, .n_head_kv = a->n_head_kv,
                         .head_dim = a->head_dim, .window = a->window, .scale = a->scale,
-                        .softcap = a->softcap};
+                        .softcap = a->softcap, .bidirectional = a->bidirectional};
     record(plan, op, 0, SLM_ROWS_TOKENS);
     op.kind = SLM_OP_ATTENTION;
     op.in[0] = q;

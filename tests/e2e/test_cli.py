@@ -11,7 +11,7 @@ import pytest
 from support import CHAT_TEMPLATE, ERROR_LINE, ROOT, SHARED, SLM, STORIES, TINY_QWEN3, has_builtin_model, need, slm, \
     with_template
 
-COMMANDS = ["run", "chat", "inspect", "tokenize", "template", "logits", "bench", "doctor"]
+COMMANDS = ["run", "chat", "inspect", "tokenize", "template", "logits", "embed", "bench", "doctor"]
 
 
 def assert_error(done, code, *words):

@@ -10,7 +10,8 @@ or several. It is saved as a folder; `slm logits` evaluates a random text and go
 random number of threads and random chunks; then the same from the F32 GGUF that `slm convert` makes of the folder.
 transformers, in f64, evaluates the same text in one pass. Asked for:
 
-  - max |difference| <= 1e-4 * max |logit|, over every token (what was measured is about 1e-6);
+  - max |difference| <= 1e-4 * max |logit|, over every token (most models show about 1e-6). A few random models
+    multiply rounding: there it is four times what transformers' own f32 differs by from its f64, at most 2e-3;
   - each greedy token is the one transformers finds likeliest. Where it is not, its logit there may lie below the
     greatest by no more than twice the difference measured on this model: a tie that rounding decides. Such ties are
     counted, and more than one token in a hundred is a failure;
@@ -22,6 +23,7 @@ another. The seed decides everything; `make oracle` draws a new one unless it is
 import argparse
 import collections
 import concurrent.futures
+import copy
 import json
 import os
 import random
@@ -40,7 +42,7 @@ import transformers  # noqa: E402
 import ternary  # noqa: E402
 
 VOCAB = 97
-TOLERANCE = 1e-4
+TOLERANCE, MOST = 1e-4, 2e-3  # for any model; for one that multiplies rounding
 GREEDY = 64
 MAX_TIES = 0.01
 
@@ -213,6 +215,11 @@ class Case:
         with torch.no_grad():
             return self.model(torch.tensor([ids]), use_cache=False).logits[0]
 
+    def rounded(self, ids):
+        """The same in f32."""
+        with torch.no_grad():
+            return copy.deepcopy(self.model).float()(torch.tensor([ids]), use_cache=False).logits[0]
+
     def close(self):
         self.folder.cleanup()
 
@@ -255,7 +262,9 @@ def judge(case, mine, greedy):
     scale = expected.abs().max().item()
     difference = (mine - expected).abs().max().item()
     if not difference <= TOLERANCE * scale:
-        raise Different(f"logits differ by {difference:.3g} of {scale:.3g}")
+        rounding = 0.0 if case.ties else (case.rounded(case.ids + greedy) - expected).abs().max().item()
+        if not difference <= min(4 * rounding, MOST * scale):
+            raise Different(f"logits differ by {difference:.3g} of {scale:.3g}, f32 rounding by {rounding:.3g}")
     ties = 0
     for i, token in enumerate(greedy):
         row = expected[len(case.ids) - 1 + i]
