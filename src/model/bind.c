@@ -137,16 +137,21 @@ void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
         snprintf(out, cap, "%s", pattern);
 }
 
+/* What "model.X" is called in a folder of the bare model: "X". NULL for other names. */
+static const char *without_model(const char *name)
+{
+    static const char front[] = "model.";
+    return name && strncmp(name, front, sizeof front - 1) == 0 ? name + sizeof front - 1 : NULL;
+}
+
 /* The tensor of a row; name is what the row expands to. Folders of a model without its head lack the first part of
  * the name; some others store a tied matrix under the head's name only. */
 static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
                                                  const char *name)
 {
-    static const char front[] = "model.";
     const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(name));
     if (t || !slm_gguf_is_hf(model->gguf)) return t;
-    if (strncmp(name, front, sizeof front - 1) == 0)
-        t = slm_gguf_find_tensor(model->gguf, slm_str(name + sizeof front - 1));
+    if (without_model(name)) t = slm_gguf_find_tensor(model->gguf, slm_str(without_model(name)));
     const bool may_be_head = row == &model->family->tensors[0];
     return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
@@ -275,19 +280,25 @@ static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
     return SLM_OK;
 }
 
+/* A '#' stands for digits; everything else for itself. */
+static bool names(const char *pattern, struct slm_str name)
+{
+    size_t at = 0;
+    for (; pattern && *pattern && at < name.len; pattern++) {
+        if (*pattern == '#') while (at < name.len && name.ptr[at] >= '0' && name.ptr[at] <= '9') at++;
+        else if (name.ptr[at++] != *pattern) break;
+    }
+    return pattern && !*pattern && at == name.len;
+}
+
 /* Is this the name of a row, for any layer? */
 static bool has_row(const struct slm_model *model, struct slm_str name)
 {
+    const bool hf = slm_gguf_is_hf(model->gguf);
     for (size_t i = 0; i < model->family->n_tensors; i++) {
         const struct slm_tensor_row *row = &model->family->tensors[i];
-        const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
-        size_t at = 0;
-/* A '#' stands for digits; everything else for itself. */
-        for (; pattern && *pattern && at < name.len; pattern++) {
-            if (*pattern == '#') while (at < name.len && name.ptr[at] >= '0' && name.ptr[at] <= '9') at++;
-            else if (name.ptr[at++] != *pattern) break;
-        }
-        if (pattern && !*pattern && at == name.len) return true;
+        const char *pattern = hf ? row->hf_name : row->gguf_name;
+        if (names(pattern, name) || (hf && names(without_model(pattern), name))) return true;
     }
     return false;
 }
