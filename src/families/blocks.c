@@ -100,6 +100,7 @@ slm_val slm_block_mix(struct slm_plan *p, const struct slm_model *model, slm_val
 slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
                          slm_val k, slm_val v, uint32_t window)
 {
+/* What the heads mixed goes back into the residual stream. */
     const slm_val mixed = slm_block_mix(p, model, q, k, v, window);
     return slm_plan_name(p, slm_plan_matmul(p, mixed, &layer->attn_out, slm_weight_or_null(&layer->attn_out_bias)),
                          "attn_out");

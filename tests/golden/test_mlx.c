@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Models quantized by mlx: tests/golden/mlx, written by tools/golden/mlx_groups.py. Weights must be what mlx dequantizes, and
- * logits what transformers computes with those weights; and what config.json says about them must be believed or
- * refused, never ignored. */
+ * Models quantized by mlx: tests/golden/mlx, written by tools/golden/mlx_groups.py. Weights must be what mlx
+ * dequantizes, and logits what transformers computes with those weights; and what config.json says about them must be
+ * believed or refused, never ignored. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

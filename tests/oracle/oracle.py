@@ -152,6 +152,21 @@ def gemma3(rng, n):
                                          query_pre_attn_scalar=rng.choice([8, 16, 256]))
 
 
+def gemma3_vision(rng, n):
+    """The same language model inside one that sees; the text goes past the tower."""
+    eyes = dict(hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=28,
+                patch_size=14, model_type="siglip_vision_model")
+    return transformers.Gemma3Config(text_config=gemma3(rng, n).to_dict(), vision_config=eyes, mm_tokens_per_image=4,
+                                     image_token_index=VOCAB + 5)
+
+
+def mistral3_vision(rng, n):
+    eyes = dict(hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=28,
+                patch_size=14, head_dim=4, model_type="pixtral")
+    return transformers.Mistral3Config(text_config=mistral(rng, n).to_dict(), vision_config=eyes,
+                                       image_token_index=VOCAB + 5)
+
+
 def bitnet(rng, n):
     c = common(rng)
     del c["head_dim"]
@@ -164,7 +179,7 @@ def bitnet(rng, n):
 
 # family -> how to draw a configuration, given the random source and the length of the prompt
 FAMILIES = dict(llama=llama, mistral=mistral, qwen2=qwen2, qwen3=qwen3, smollm3=smollm3, phi3=phi3, gemma2=gemma2,
-                gemma3=gemma3, bitnet=bitnet)
+                gemma3=gemma3, gemma3_vision=gemma3_vision, mistral3_vision=mistral3_vision, bitnet=bitnet)
 TERNARY = ["bitnet"]
 
 
@@ -189,7 +204,9 @@ class Case:
         config._attn_implementation = "eager"
         self.dtype = rng.choice([torch.float32, torch.float32, torch.bfloat16, torch.float16])
         self.flags = ["--threads", str(rng.choice([1, 2, 3])), "--batch-size", str(rng.choice([1, 7, 64, 256]))]
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+        auto = transformers.AutoModelForImageTextToText if hasattr(config, "vision_config") else \
+            transformers.AutoModelForCausalLM
+        model = auto.from_config(config, dtype=torch.float32).eval()
         randomise(model, seed)
         self.folder = tempfile.TemporaryDirectory()
         for p in model.parameters():  # not model.to(): that would round the rotation's frequencies too
@@ -317,7 +334,7 @@ def changed_models_are_noticed(binary, family, seed):
     try:
         path = Path(case.folder.name) / "config.json"
         config = json.loads(path.read_text())
-        config["rms_norm_eps"] = 0.05
+        config.get("text_config", config)["rms_norm_eps"] = 0.05
         path.write_text(json.dumps(config))
         judge(case, *logits(binary, case.folder.name, case))
         return "another rms_norm_eps makes no difference"

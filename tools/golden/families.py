@@ -77,8 +77,8 @@ MODELS = {
         **shape(18, 2, 1, 26, 7, 16), rms_norm_eps=0.01, sliding_window=7, query_pre_attn_scalar=10,
         rope_parameters=dict(full_attention=dict(rope_type="linear", rope_theta=10000.0, factor=8.0),
                              sliding_attention=dict(rope_type="default", rope_theta=100.0))), LONG),
-    "bitnet": (lambda: hf.BitNetConfig(**shape(32, 4, 2, 44, 3, tied=True), rms_norm_eps=0.01, hidden_act="relu2",
-                                       **rope(1000.0)), LONG),
+    "bitnet": (lambda: hf.BitNetConfig(**shape(32, 4, 2, 44, 2, tied=True), rms_norm_eps=0.01, hidden_act="relu2",
+                                       **rope(100.0)), [(20, 8)]),
 }
 TERNARY = {"bitnet": ("autobitlinear", "offline")}  # how the folder says it
 
