@@ -114,15 +114,23 @@ struct slm_chat_message {
     const char *role;    /* "system", "user", "assistant" */
     const char *content; /* UTF-8 */
 };
-/* Renders messages with the model's chat template (or its family's default). Returns owned *out, NUL-terminated
- * (slm_free). */
+struct slm_chat_options {        /* all borrowed; zeroed is the default */
+    bool no_generation_prompt;   /* leave out the beginning of the model's answer */
+    const char *tools_json;      /* JSON array of tools that the model may call, or NULL */
+    const char *variables_json;  /* JSON object of further variables of the template, or NULL:
+                                    {"enable_thinking": false} */
+};
+/* Renders messages with the model's chat template (or its family's default). options may be NULL. Tools for a template
+ * that has no place for them are SLM_ERR_UNSUPPORTED. Returns owned *out, NUL-terminated (slm_free). */
 slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error);
+                           const struct slm_chat_options *options, char **out, size_t *out_bytes,
+                           struct slm_error *error);
 /* Renders and encodes: the template's own marks become special tokens, while text of special tokens inside a message
  * stays text, so that no user can forge a turn. BOS is there when the template writes it. Returns owned *ids
  * (slm_free). */
 slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           bool add_generation_prompt, int32_t **ids, size_t *n_ids, struct slm_error *error);
+                           const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
+                           struct slm_error *error);
 void slm_free(void *memory);
 
 /* ---- session ----------------------------------------------------------------------------------------------- */
@@ -246,6 +254,8 @@ struct slm_generate_params {
     const char *const *stop;        /* stop strings: not printed, never partly; borrowed */
     size_t n_stop;
     bool ignore_eog;
+    const int32_t *show;            /* control tokens whose text is part of the answer all the same; borrowed */
+    size_t n_show;
     slm_text_fn on_text;            /* may be NULL */
     void *user;
 };
@@ -259,6 +269,39 @@ struct slm_generate_result {
 slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size_t n_prompt,
                         const struct slm_generate_params *params, struct slm_generate_result *result,
                         struct slm_error *error);
+
+/* ---- parts of an answer: thinking, content, calls of tools ------------------------------------------------------ */
+
+enum slm_part_kind { SLM_PART_CONTENT, SLM_PART_THINKING, SLM_PART_TOOL_CALL };
+/* Nothing is NUL-terminated but name and, of a call, text; all of it lives until the callback returns. */
+struct slm_part {
+    enum slm_part_kind kind;
+    const char *text; /* further text of that kind, without marks; of a call: its arguments, a JSON object */
+    size_t text_bytes;
+    const char *name; /* of a call: the function's name; else NULL */
+    const char *raw;  /* the generated text that this is, marks included; of a list of calls the first has it */
+    size_t raw_bytes;
+};
+/* Return false to stop. */
+typedef bool (*slm_part_fn)(void *user, const struct slm_part *part);
+
+struct slm_parts; /* splits one answer; used by one thread at a time */
+
+/* The style of thinking and calls follows from the model's chat template and special tokens, and from the prompt's
+ * last tokens whether the answer begins inside of thinking (prompt may be NULL with 0). tools: some were offered, so
+ * JSON without a mark of its own may be a call. Returns owned *out (slm_parts_close). */
+slm_status slm_parts_open(const struct slm_model *model, const int32_t *prompt, size_t n_prompt, bool tools,
+                          struct slm_parts **out, struct slm_error *error);
+void slm_parts_close(struct slm_parts *parts);
+/* Control tokens that are marks of this style: pass them to slm_generate as `show`. Valid until close. */
+const int32_t *slm_parts_marks(const struct slm_parts *parts, size_t *n);
+/* Further text. Calls on_part for what is certain: never with a part of a mark, never with half a call. The raw texts
+ * of all parts, one after the other, are the text that was fed. What looks like a call but is none (its JSON is
+ * damaged) is content. SLM_ERR_CANCELLED when on_part returned false. */
+slm_status slm_parts_feed(struct slm_parts *parts, const char *text, size_t n_bytes, slm_part_fn on_part, void *user,
+                          struct slm_error *error);
+/* The answer is over: passes on what was held back. */
+slm_status slm_parts_finish(struct slm_parts *parts, slm_part_fn on_part, void *user, struct slm_error *error);
 
 #ifdef __cplusplus
 }

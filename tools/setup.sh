@@ -8,7 +8,8 @@
 # One table says what each group needs and how to tell that it is there; what is missing is installed with apt-get
 # (as root, or through sudo), nothing else is touched. With everything present this takes a few hundredths of a
 # second, so the Makefile calls it every time. Without apt-get, or the right to install, it lists what is missing.
-# With --optional a group that cannot be had is reported but is no error: the tests that need it then skip.
+# With --optional a group that cannot be had is reported but is no error: the tests that need it then skip (the live
+# oracle fails).
 # Deliberately not here: anything that changes the system beyond installing packages.
 set -eu
 cd "$(dirname "$0")/.."
@@ -60,7 +61,7 @@ missing_packages() {
 give_up() {
     echo "setup: $1" >&2
     if [ "$optional" = 1 ]; then
-        echo "setup: going on without; the tests that need it will be skipped" >&2
+        echo "setup: going on without; the tests that need it will say so" >&2
         exit 0
     fi
     exit 1

@@ -109,11 +109,12 @@ static slm_status encode_text(struct slm_encoder *e, struct slm_str text, unsign
     return status;
 }
 
-/* Does encoding put a space behind it? The unknown token may stand for any text, and user-defined ones are text. */
+/* Does encoding put a space behind it? In SentencePiece user-defined tokens are text as any other. */
 static bool ends_sentence(const struct slm_tokenizer *t, int32_t id)
 {
     const enum slm_token_type type = slm_tokenizer_type(t, id);
-    return type == SLM_TOKEN_CONTROL || (type == SLM_TOKEN_USER_DEFINED && !(t->space_prefix & SLM_SPACE_SENTENCE));
+    return SLM_TYPE_BIT(type) & SLM_TYPES_SPECIAL &&
+           !(type == SLM_TOKEN_USER_DEFINED && t->space_prefix & SLM_SPACE_SENTENCE);
 }
 
 /* Text between special tokens goes to the model; special tokens go straight out. */
@@ -195,7 +196,9 @@ slm_status slm_tokenizer_decode(const struct slm_tokenizer *t, const int32_t *id
             return slm_fail(error, SLM_ERR_ARGUMENT, "detokenize", "token %zu is %d; 0 to %zu are allowed", i, ids[i],
                             t->vocab.n - 1);
         struct slm_str piece = slm_tokenizer_piece(t, ids[i], show_special);
-        const bool special = ends_sentence(t, ids[i]);
+        /* An unknown token that is not shown stands for text that was in the middle of some. */
+        const bool unknown = slm_tokenizer_type(t, ids[i]) == SLM_TOKEN_UNKNOWN;
+        const bool special = ends_sentence(t, ids[i]) && (show_special || !unknown);
         if (strip && !special && piece.len && piece.ptr[0] == ' ') piece.ptr++, piece.len--;
         /* Tokens before the text, such as BOS, do not use up the one space. */
         strip = t->add_space_prefix && special && (strip || !(t->space_prefix & SLM_SPACE_ONCE));

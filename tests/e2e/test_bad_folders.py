@@ -37,12 +37,18 @@ def folder(tmp_path):
     return target
 
 
-def run(*args):
-    """(exit code, stderr, seconds, peak memory in MB). An address space of 4 GB turns runaway memory into an error."""
+def limits():
+    """An address space that turns runaway memory into an error, and a stack that no recursion on input survives."""
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    resource.setrlimit(resource.RLIMIT_STACK, (512 << 10, 512 << 10))
+
+
+def run(*args, stdin=os.devnull):
+    """(exit code, stderr, seconds, peak memory in MB)."""
     started = time.monotonic()
-    with subprocess.Popen([str(SLM), *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))) as process:
+    with open(stdin, "rb") as source, subprocess.Popen([str(SLM), *map(str, args)], stdin=source,
+                                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                                       preexec_fn=limits) as process:
         message = process.stderr.read().decode()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -282,6 +288,7 @@ def test_tokenizer(folder, name):
     refuses(folder, "token", *words)
 
 
+@pytest.mark.slow
 def test_ten_million_tokens(folder):
     """T06: over the limit, and said before memory is spent on it."""
     with open(folder / "tokenizer.json", "w") as out:
@@ -301,6 +308,39 @@ def test_odd_tokenizers_that_work(folder):
     (folder / "tokenizer.json").write_text(changed(None, added_tokens=[
         {"id": 58, "content": "<a>"}, {"id": 59, "content": "<a><b>"}, {"id": 60, "content": "<b><a>"}]))
     assert run("logits", folder, "--ids", "1 2")[0] == 0
+
+
+# ---- T01, T07: long texts, impossible ids -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["Z", " ", "1", "\n", "é", "🦙", "ab", "\u200d"])
+def test_eight_million_bytes_of_one_thing(tmp_path, unit):
+    """T01, T09: linear time and a small stack, whatever the text repeats."""
+    (tmp_path / "text").write_text(unit * (8_000_000 // len(unit.encode())))
+    code, message, seconds, rss = run("tokenize", "--ids", stdin=tmp_path / "text")  # the built-in model
+    assert code == 0 and seconds < 60 and rss < 2000, (code, message, seconds, rss)
+
+
+@pytest.mark.parametrize("ids,words", [("-1", ["-1"]), ("61", ["61", "0 to 60"]), ("2147483648", ["2147483648"]),
+                                       ("9" * 40, ["999"]), ("1 2 x", ["'x'"])])
+def test_impossible_ids(folder, tmp_path, ids, words):
+    """T07"""
+    refuses(folder, *words, command=("logits", "--ids", ids))
+    (tmp_path / "ids").write_text(ids)
+    code, message, _, _ = run("tokenize", folder, "--decode", stdin=tmp_path / "ids")
+    assert code == 1 and ERROR_LINE.match(message) and all(word in message for word in words), message
+
+
+@pytest.mark.slow
+def test_ten_million_ids(folder, tmp_path):
+    """T07: a long list is no problem, and the last one is looked at too."""
+    (tmp_path / "ids").write_text("7 " * 10_000_000)
+    code, message, seconds, rss = run("tokenize", folder, "--decode", stdin=tmp_path / "ids")
+    assert code == 0 and seconds < 60 and rss < 1000, (code, message, seconds, rss)
+    (tmp_path / "ids").write_text("7 " * 9_999_999 + "77777")
+    code, message, _, _ = run("tokenize", folder, "--decode", stdin=tmp_path / "ids")
+    assert code == 1 and "77777" in message and ERROR_LINE.match(message)
 
 
 # ---- J08, J12: the chat template --------------------------------------------------------------------------------
