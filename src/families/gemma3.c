@@ -7,8 +7,8 @@
  *  - five sliding layers, then one that sees everything: layers 5, 11, 17, ..;
  *  - two rotations: sliding layers use base 10000 unscaled, the others rope.freq_base (1e6), scaled by 8 from 4B on.
  *
- * EmbeddingGemma is the same without a head and with attention to both sides (use_bidirectional_attention; GGUF gives
- * it an architecture of its own, gemma-embedding): the second family below.
+ * EmbeddingGemma is the same without a head and with attention to both sides: the second family below. Folders say so
+ * (use_bidirectional_attention); GGUF gives it an architecture of its own, gemma-embedding, and no key.
  *
  * Traps: 27B divides scores by sqrt(n_embd / n_head) and GGUF does not say so (62 layers tell). Rotary pairs are
  * (i, i + n/2) in both kinds of file. */
@@ -52,6 +52,14 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     if (hp->bidirectional) hp->window = hp->window / 2 + 1;
     if (hp->attn_scale_base == 0 && hp->n_layer == 62) hp->attn_scale_base = (double)hp->n_embd / hp->n_head;
     return SLM_OK;
+}
+
+/* As GGUF files of this architecture mean it, unless they say otherwise. */
+static slm_status complete_embedding(struct slm_model *m, struct slm_error *error)
+{
+    if (!slm_gguf_is_hf(m->gguf) && !slm_gguf_find(m->gguf, "gemma-embedding.attention.causal"))
+        m->hparams.bidirectional = true;
+    return complete(m, error);
 }
 
 static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t l, slm_val x, slm_val table,
@@ -119,6 +127,6 @@ const struct slm_family slm_family_gemma_embedding = {
     .tensors = tensors,
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
-    .complete = complete,
+    .complete = complete_embedding,
     .build = build,
 };

@@ -59,14 +59,18 @@ def random_weights(model, seed):
                 p.copy_(torch.empty(p.shape).uniform_(-0.15, 0.15, generator=generator))
 
 
-def add_adapters(rng, model, seed, folder):
-    """Two adapters saved below folder; returns the model with both active, and their names and scales."""
+def add_adapters(rng, model, seed, folder, base):
+    """Two adapters saved below folder; returns the model of the folder base with both active, read back as peft reads
+    them (patterns that overlap count in the order of the file), and their names and scales."""
     adapters = [("one", rng.choice([1.0, 0.5, -1.25])), ("two", rng.choice([1.0, 2.0, 0.3]))]
     names = linear_names(model)
     tuned = peft.get_peft_model(model, random_config(rng, names), adapter_name="one")
     tuned.add_adapter("two", random_config(rng, names))
     random_weights(tuned, seed)
     tuned.save_pretrained(folder)
+    fresh = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
+    tuned = peft.PeftModel.from_pretrained(fresh, folder / "one", adapter_name="one")
+    tuned.load_adapter(folder / "two", "two")
     for layer in tuned.modules():
         if isinstance(layer, peft.tuners.lora.LoraLayer):
             for name, scale in adapters:
@@ -96,7 +100,7 @@ def check(binary, family, seed):
         base = Path(place) / "base"
         model.save_pretrained(base)
         plain = model(torch.tensor([ids])).logits[0]
-        tuned, adapters = add_adapters(rng, model, seed, Path(place))
+        tuned, adapters = add_adapters(rng, model, seed, Path(place), base)
         mine = slm_logits(binary, base, ids, [(Path(place) / name, scale) for name, scale in adapters])
         single = tuned(torch.tensor([ids])).logits[0]
         expected = tuned.double()(torch.tensor([ids])).logits[0]

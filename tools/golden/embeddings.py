@@ -81,7 +81,6 @@ def write_gguf(path, model, window, dense):
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
     w.add_rope_freq_base(1000000.0)
     w.add_sliding_window(window)
-    w.add_causal_attention(False)
     w.add_pooling_type(gguf.PoolingType.MEAN)
     for name, tensor in model.state_dict().items():
         new = gguf_name(name)
