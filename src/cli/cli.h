@@ -114,6 +114,14 @@ slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, s
                              struct slm_error *error);
 const char *slm_cli_stop_name(enum slm_stop_reason reason);
 
+/* A bar on stderr: nothing for the first third of a second, then at most 20 times a second. */
+struct slm_cli_progress {
+    const char *label;
+    double start, drawn; /* seconds; drawn 0 = nothing on screen yet */
+};
+bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uint64_t total); /* true */
+void slm_cli_clear_progress(const struct slm_cli_progress *progress);
+
 double slm_cli_seconds(void);                    /* monotonic clock */
 uint64_t slm_cli_rss(bool peak);                 /* resident memory of this process in bytes; 0 = unknown */
 double slm_cli_median(double *values, size_t n); /* sorts them; n >= 1 */

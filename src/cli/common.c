@@ -51,15 +51,9 @@ bool slm_cli_is_model(const char *arg)
     return n > 0 && stat(arg, &info) == 0;
 }
 
-/* State of the progress bar. */
-struct progress {
-    double start, drawn; /* seconds; drawn 0 = nothing on screen yet */
-};
-
-/* Nothing for the first third of a second, then at most 20 times a second. */
-static bool draw_progress(void *user, uint64_t done, uint64_t total)
+/* Written over itself with a carriage return; what stands there is taken away by the next. */
+bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uint64_t total)
 {
-    struct progress *progress = user;
     double now = slm_cli_seconds();
     if (now - progress->start < 0.3 || now - progress->drawn < 0.05 || total == 0) return true;
     progress->drawn = now;
@@ -67,10 +61,19 @@ static bool draw_progress(void *user, uint64_t done, uint64_t total)
     int full = (int)(30.0 * (double)done / (double)total);
     for (int i = 0; i < 30; i++) bar[i] = i < full ? '=' : ' ';
     bar[30] = '\0';
-    fprintf(stderr, "\rloading [%s] %3.0f%%", bar, 100.0 * (double)done / (double)total);
+    fprintf(stderr, "\r%s [%s] %3.0f%%", progress->label, bar, 100.0 * (double)done / (double)total);
     fflush(stderr);
     return true;
 }
+
+/* The line is empty again for whatever is printed next. */
+void slm_cli_clear_progress(const struct slm_cli_progress *progress)
+{
+    if (progress->drawn > 0) fputs("\r\033[K", stderr);
+}
+
+/* In the form the library calls. */
+static bool draw_loading(void *user, uint64_t done, uint64_t total) { return slm_cli_draw_progress(user, done, total); }
 
 /* "PATH=SCALE" or "PATH". What stands behind the last "=" counts as a scale when it is a number, so that paths may hold
  * one. Writes the path's copy into *paths. */
@@ -96,11 +99,11 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
     /* The library reads mask 0 as "all"; a bit that no CPU has means "none of those that exist". */
     const uint64_t no_feature = UINT64_C(1) << 63;
     bool mask_given = choice->seen >> (SLM_MODEL_ROWS - 1) & 1;
-    struct progress progress = {.start = slm_cli_seconds()};
+    struct slm_cli_progress progress = {.label = "loading", .start = slm_cli_seconds()};
     struct slm_model_options options = {
         .vocab_only = vocab_only,
         .cpu_mask = mask_given && choice->cpu_mask == 0 ? no_feature : choice->cpu_mask,
-        .progress = isatty(STDERR_FILENO) ? draw_progress : NULL,
+        .progress = isatty(STDERR_FILENO) ? draw_loading : NULL,
         .progress_user = &progress,
     };
     /* As many as the option may be given; the library says when that is too many. */
@@ -113,7 +116,7 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
     options.n_adapters = choice->lora.n;
     if (status == SLM_OK) status = slm_model_open(choice->path, &options, out, error);
     for (size_t i = 0; i < choice->lora.n; i++) slm_buf_release(&paths[i]);
-    if (progress.drawn > 0) fputs("\r\033[K", stderr);
+    slm_cli_clear_progress(&progress);
     return status;
 }
 

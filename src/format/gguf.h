@@ -85,6 +85,12 @@ void slm_tensor_read_rows(const struct slm_gguf_tensor *tensor, uint64_t first, 
 float slm_tensor_scale(const struct slm_gguf_tensor *tensor);
 /* The pages behind this tensor will not be read again (it has been repacked). No-op for memory files. */
 void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor);
+/* The same for bytes that lie in one of the maps; no-op for others. */
+void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes);
+/* Does the name end in -00001-of-00003.gguf or the like? */
+bool slm_gguf_is_split_name(const char *path);
+/* Is there a file at path, and is it one of those this model is read from? */
+slm_status slm_gguf_reads_file(const struct slm_gguf *gguf, const char *path, bool *out, struct slm_error *error);
 
 /* SLM_OK while the files are the ones that were opened: same device, inode, size and time of change. */
 slm_status slm_gguf_unchanged(const struct slm_gguf *gguf, struct slm_error *error);
@@ -130,7 +136,12 @@ slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str nam
                                    const uint64_t *dims, uint32_t n_dims, struct slm_error *error);
 /* Appends bytes of the tensors in declared order, in chunks of any size; padding is inserted. */
 slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size_t bytes, struct slm_error *error);
-/* All declared bytes must have been written. Renames into place. Frees the writer on success and on failure. */
+/* What the whole file will have, by what is declared so far. */
+uint64_t slm_gguf_writer_bytes(const struct slm_gguf_writer *w);
+/* All declared bytes must have been written: they are on the disk after it, and the file is closed, still under its
+ * temporary name. For models of several files, which should appear together. */
+slm_status slm_gguf_writer_seal(struct slm_gguf_writer *w, struct slm_error *error);
+/* Seals if that was not done, and renames into place. Frees the writer on success and on failure. */
 slm_status slm_gguf_writer_finish(struct slm_gguf_writer *w, struct slm_error *error);
 void slm_gguf_writer_abandon(struct slm_gguf_writer *w); /* removes the temp file; NULL is fine */
 #endif
