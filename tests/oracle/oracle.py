@@ -256,14 +256,11 @@ def logits(binary, model, case):
     return torch.tensor(answer["logits"], dtype=torch.float64), answer["greedy"]
 
 
-def slm_side(binary, case, convert):
+def slm_side(binary, case):
     """Name of the form -> what slm says."""
-    answers = {"folder": logits(binary, case.folder.name, case)}
-    if convert:
-        gguf = Path(case.folder.name) / "converted.gguf"
-        run([binary, "convert", case.folder.name, gguf, "--type", "f32"])
-        answers["gguf"] = logits(binary, gguf, case)
-    return answers
+    gguf = Path(case.folder.name) / "converted.gguf"
+    run([binary, "convert", case.folder.name, gguf, "--type", "f32", "--quiet"])
+    return {"folder": logits(binary, case.folder.name, case), "gguf": logits(binary, gguf, case)}
 
 
 class Different(Exception):
@@ -344,7 +341,7 @@ def changed_models_are_noticed(binary, family, seed):
         case.close()
 
 
-def check_family(args, family, numbers, pool, convert, tap):
+def check_family(args, family, numbers, pool, tap):
     """Models are made ahead of slm by a few, and judged in order."""
     totals, waiting = Totals(), collections.deque()
 
@@ -355,7 +352,7 @@ def check_family(args, family, numbers, pool, convert, tap):
 
     for number in numbers:
         case = Case(family, args.seed * 100000 + number)
-        waiting.append((number, case, pool.submit(slm_side, args.slm, case, convert)))
+        waiting.append((number, case, pool.submit(slm_side, args.slm, case)))
         if len(waiting) > 3:
             finish()
     while waiting:
@@ -380,13 +377,12 @@ def main():
     transformers.logging.disable_progress_bar()
     families = [args.family] if args.family else list(FAMILIES)
     numbers = range(-(-args.models // len(families))) if args.only is None else [args.only]
-    convert = subprocess.run([args.slm, "convert", "--help"], capture_output=True).returncode == 0
     print(f"# transformers {transformers.__version__}, torch {torch.__version__}, --seed {args.seed}")
     print(f"1..{len(families) * (len(numbers) + 2)}", flush=True)
     tap, rows, begun = Tap(), [], time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         for family in families:
-            rows.append(check_family(args, family, numbers, pool, convert, tap).row(family))
+            rows.append(check_family(args, family, numbers, pool, tap).row(family))
     print(f"report: live oracle: transformers {transformers.__version__}, seed {args.seed}, "
           f"{time.monotonic() - begun:.0f} s")
     for row in rows:
