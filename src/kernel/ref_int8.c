@@ -25,7 +25,7 @@ static uint32_t greatest_magnitude(const float *x)
     return most;
 }
 
-static void quantize_block(const struct slm_a8 *row, size_t b, const float *x)
+static void encode_block(const struct slm_a8 *row, size_t b, const float *x)
 {
     const uint32_t most = greatest_magnitude(x);
     const float scale = most < SLM_A8_LEAST || most >= SLM_F32_INF_BITS ? 0.0f : 127.0f / slm_bits_f32(most);
@@ -45,10 +45,10 @@ static void quantize_block(const struct slm_a8 *row, size_t b, const float *x)
     }
 }
 
-static void quantize(void *row, const float *x, size_t first, size_t n, size_t k)
+static void encode_a8(void *row, const float *x, size_t first, size_t n, size_t k)
 {
     const struct slm_a8 a = slm_a8_row(row, k);
-    for (size_t b = 0; b < n / BLOCK; b++) quantize_block(&a, first / BLOCK + b, x + b * BLOCK);
+    for (size_t b = 0; b < n / BLOCK; b++) encode_block(&a, first / BLOCK + b, x + b * BLOCK);
 }
 
 /* ---- packed weights ------------------------------------------------------------------------------------------ */
@@ -104,7 +104,7 @@ SLM_PACK_TYPES(X)
 
 void slm_kernels_init_ref_int8(struct slm_kernels *table)
 {
-    table->quantize = quantize;
+    table->encode_a8 = encode_a8;
 #define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;
     SLM_PACK_TYPES(X)
 #undef X

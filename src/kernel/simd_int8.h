@@ -42,7 +42,7 @@ enum {
 
 /* --- Activations ---------------------------------------------------------------------------------------------- */
 
-ALWAYS_INLINE void quantize_block(const struct slm_a8 *row, size_t b, const float *x)
+ALWAYS_INLINE void encode_block(const struct slm_a8 *row, size_t b, const float *x)
 {
     enum { N = BLOCK / VEC_LANES };
     vec v[N];
@@ -68,10 +68,10 @@ ALWAYS_INLINE void quantize_block(const struct slm_a8 *row, size_t b, const floa
     }
 }
 
-static void quantize(void *row, const float *x, size_t first, size_t n, size_t k)
+static void encode_a8(void *row, const float *x, size_t first, size_t n, size_t k)
 {
     const struct slm_a8 a = slm_a8_row(row, k);
-    for (size_t b = 0; b < n / BLOCK; b++) quantize_block(&a, first / BLOCK + b, x + b * BLOCK);
+    for (size_t b = 0; b < n / BLOCK; b++) encode_block(&a, first / BLOCK + b, x + b * BLOCK);
 }
 
 /* --- Opening weights ------------------------------------------------------------------------------------------ */
@@ -424,7 +424,7 @@ SLM_PACK_TYPES(X)
 
 static void fill_int8(struct slm_kernels *table)
 {
-    table->quantize = quantize;
+    table->encode_a8 = encode_a8;
 #define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;
     SLM_PACK_TYPES(X)
 #undef X

@@ -107,7 +107,7 @@ static void packed_products_are_those_of_the_file(void **state)
         const size_t panel_bytes = pack(type, n_row, k, packed), stride = slm_a8_row_bytes(k);
         static unsigned char a8[2 * MOST_K * 2] __attribute__((aligned(4)));
         checkkern_floats(&ck, activations, n_tok * k, 0);
-        for (size_t t = 0; t < n_tok; t++) levels[0].quantize(a8 + t * stride, activations + t * k, 0, k, k);
+        for (size_t t = 0; t < n_tok; t++) levels[0].encode_a8(a8 + t * stride, activations + t * k, 0, k, k);
         levels[0].matmul_packed[type](&(struct slm_packed_args){
             .w = packed, .x = a8, .out = want, .n_row = n_row, .n_tok = n_tok, .k = k, .panel_bytes = panel_bytes,
             .x_stride = stride, .out_stride = n_row, .scratch = scratch});
@@ -160,7 +160,7 @@ static void activations_are_coded_to_half_a_step(void **state)
     float x[K];
     double error = 0, size = 0;
     checkkern_floats(&ck, x, K, 0);
-    levels[0].quantize(row, x, 0, K, K);
+    levels[0].encode_a8(row, x, 0, K, K);
     const struct slm_a8 a = slm_a8_row(row, K);
     for (size_t b = 0; b < K / 32; b++) {
         float most = 0;
@@ -189,13 +189,13 @@ static void activations_beyond_coding(void **state)
     float x[96];
     for (int i = 0; i < 96; i++) x[i] = i < 32 ? 1e-38f : i < 64 ? 3.0e38f : 1.0f;
     x[70] = NAN;
-    levels[0].quantize(row, x, 0, 96, 96);
+    levels[0].encode_a8(row, x, 0, 96, 96);
     const struct slm_a8 a = slm_a8_row(row, 96);
     assert_true(a.d[0] == 0.0f && a.q[0] == 0 && a.z[0] == 0);
     assert_true(a.q[40] == 127 && a.z[1] == 32 * 127);
     assert_true(isnan(a.d[2]) && a.q[64] == 0 && isnan(a.s[2]));
     x[70] = -INFINITY;
-    levels[0].quantize(row, x, 0, 96, 96);
+    levels[0].encode_a8(row, x, 0, 96, 96);
     assert_true(isnan(a.d[2]) && a.z[2] == 0);
 }
 
@@ -207,7 +207,7 @@ struct job {
     char name[48];
 };
 
-static void check_quantize(struct checkkern *ck)
+static void check_encode_a8(struct checkkern *ck)
 {
     for (size_t i = 0; i < 40; i++)
         for (int kind = 0; kind < CHECKKERN_N_KINDS; kind++) {
@@ -218,8 +218,8 @@ static void check_quantize(struct checkkern *ck)
             unsigned char *got = checkkern_buffer(ck, 1, slm_a8_row_bytes(k));
             memset(packed, 0x5a, slm_a8_row_bytes(k));
             memset(got, 0x5a, slm_a8_row_bytes(k));
-            ck->ref->quantize(packed, x, first, n, k);
-            ck->test->quantize(got, x, first, n, k);
+            ck->ref->encode_a8(packed, x, first, n, k);
+            ck->test->encode_a8(got, x, first, n, k);
             const struct slm_a8 a = slm_a8_row(packed, k), b = slm_a8_row(got, k);
             assert_memory_equal(a.q, b.q, k);
             assert_memory_equal(a.z, b.z, k / 32 * sizeof(int32_t));
@@ -247,7 +247,7 @@ static void packed_case(struct checkkern *ck, size_t n_row, size_t n_tok, size_t
     pack(ck->type, n_row, k, w);
     unsigned char *x = checkkern_buffer(ck, 1, n_tok * stride);
     checkkern_floats(ck, activations, n_tok * k, kind < CHECKKERN_N_KINDS ? kind : 0);
-    for (size_t t = 0; t < n_tok; t++) ck->ref->quantize(x + t * stride, activations + t * k, 0, k, k);
+    for (size_t t = 0; t < n_tok; t++) ck->ref->encode_a8(x + t * stride, activations + t * k, 0, k, k);
     const size_t gap = checkkern_below(ck, 3) * 5, out_stride = n_row + gap;
     struct slm_packed_args args = {.w = w, .x = x, .out = want, .n_row = n_row, .n_tok = n_tok, .k = k,
                                    .panel_bytes = panel_bytes, .x_stride = stride, .out_stride = n_row,
@@ -281,7 +281,7 @@ static void run_job(void **state)
     const struct job *job = *state;
     struct checkkern ck = {.ref = &levels[0], .test = &levels[job->level], .slot = job->name, .type = job->type,
                            .rng = {.seed = seed, .stream = (uint64_t)job->type + 10}};
-    if (job->type == SLM_DTYPE_NONE) check_quantize(&ck);
+    if (job->type == SLM_DTYPE_NONE) check_encode_a8(&ck);
     else check_packed(&ck);
 }
 
@@ -317,10 +317,10 @@ static void call_bench(void *arg)
         .out_stride = BENCH_ROWS, .scratch = scratch});
 }
 
-static void call_quantize(void *arg)
+static void call_encode_a8(void *arg)
 {
     const struct bench *b = arg;
-    b->kernels->quantize(bench_a8, activations, 0, BENCH_K, BENCH_K);
+    b->kernels->encode_a8(bench_a8, activations, 0, BENCH_K, BENCH_K);
 }
 
 static int run_benches(const char *only)
@@ -328,7 +328,7 @@ static int run_benches(const char *only)
     struct checkkern ck = {.rng = {.seed = seed}};
     checkkern_floats(&ck, activations, BENCH_K, 0);
     for (size_t t = 0; t < BENCH_TOKENS; t++)
-        levels[0].quantize(bench_a8 + t * slm_a8_row_bytes(BENCH_K), activations, 0, BENCH_K, BENCH_K);
+        levels[0].encode_a8(bench_a8 + t * slm_a8_row_bytes(BENCH_K), activations, 0, BENCH_K, BENCH_K);
     printf("%s, one thread, %d rows, k %d; best of 60 rounds\n", slm_cpu_model(), BENCH_ROWS, BENCH_K);
     for (int i = 0; i < N_TYPES; i++) {
         if (only && strcmp(only, slm_dtypes[types[i]].name) != 0) continue;
@@ -344,10 +344,10 @@ static int run_benches(const char *only)
         }
         printf("\n");
     }
-    printf("quantize");
+    printf("encode_a8");
     for (int level = 0; level < n_levels; level++)
         printf("  %s %.2f G elements/s", names[level],
-               BENCH_K / checkkern_time_ns(call_quantize, &(struct bench){&levels[level], SLM_DTYPE_NONE, 1}));
+               BENCH_K / checkkern_time_ns(call_encode_a8, &(struct bench){&levels[level], SLM_DTYPE_NONE, 1}));
     printf("\n");
     return 0;
 }
@@ -377,7 +377,7 @@ int main(int argc, char **argv)
             struct job *job = &jobs[n_jobs++];
             *job = (struct job){.type = i < 0 ? SLM_DTYPE_NONE : types[i], .level = level};
             snprintf(job->name, sizeof(job->name), "%s %s", names[level],
-                     i < 0 ? "quantize" : slm_dtypes[types[i]].name);
+                     i < 0 ? "encode_a8" : slm_dtypes[types[i]].name);
             tests[n++] = (struct CMUnitTest){.name = job->name, .test_func = run_job, .initial_state = job};
         }
     return cmocka_run_group_tests_name("int8", tests, NULL, NULL);

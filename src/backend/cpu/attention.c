@@ -106,7 +106,7 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t t
     for (uint32_t g = 0; g < group; g++)
         cpu->kernels.scale(out + g * dim, it.mix + g * dim, 1.0f / state[g].sum, dim);
     if (cpu->coders[op->out] == SLM_CODED_BY_MAKER)
-        cpu->kernels.quantize(slm_cpu_coded_row(cpu, op->out, token), out, head * group * dim, group * dim, width);
+        cpu->kernels.encode_a8(slm_cpu_coded_row(cpu, op->out, token), out, head * group * dim, group * dim, width);
 }
 
 void slm_cpu_attention(const struct slm_worker *w, size_t op_index)

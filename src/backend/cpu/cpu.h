@@ -42,8 +42,10 @@ float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val);
 unsigned char *slm_cpu_coded_row(const struct slm_backend *cpu, slm_val val, size_t row);
 /* Panels of a weight, or NULL when it was not packed. */
 const unsigned char *slm_cpu_weights_find(const struct slm_cpu_weights *weights, const struct slm_weight *w);
+/* Rows [first, first + n) of a weight as f32, slm_weight_stride elements each. */
+void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight *w, size_t first, size_t n, float *dst);
 /* Weight rows unpacked at a time: enough to amortise, few enough to stay in the second-level cache. */
-size_t slm_cpu_panel_rows(size_t n_in);
+size_t slm_cpu_panel_rows(size_t stride);
 /* f32 elements of thread scratch the op needs; packed: its weight is in panels. */
 size_t slm_cpu_thread_elements(const struct slm_op *op, bool packed);
 

@@ -42,8 +42,13 @@ static size_t panels_bytes(const struct slm_weight *w)
     return n_panels(w) * slm_pack_panel_bytes(w->dtype, w->n_in);
 }
 
-/* Float weights have no codes. */
-static bool can_pack(const struct slm_op *op) { return op->kind == SLM_OP_MATMUL && slm_pack_has(op->w->dtype); }
+/* Float weights have no codes; ternary ones meet activations that are integers already; rows padded to a whole block,
+ * and groups whose scales lie elsewhere, stay in the file's form. */
+static bool can_pack(const struct slm_op *op)
+{
+    return op->kind == SLM_OP_MATMUL && slm_pack_has(op->w->dtype) && op->w->ternary_scale == 0 && !op->w->scales &&
+           slm_weight_stride(op->w) == op->w->n_in;
+}
 
 /* Whether op i is the first to multiply with its matrix. */
 static bool is_first_use(const struct slm_plan *plan, size_t i)
