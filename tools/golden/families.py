@@ -15,17 +15,16 @@ The reference is computed in f64 from the f32 weights, as far as transformers al
 so that what differs is slm's rounding. Hyper-parameters are chosen, not drawn: every rule of a family must be visible
 in 40 tokens, which the C test proves by changing each one. Run again, the files must come out the same.
 """
+import copy
 import json
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is to be fetched
 os.environ["TORCHDYNAMO_DISABLE"] = "1"  # BitNet's layers would start a compiler
-sys.path.append(str(ROOT / "tests" / "oracle"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "oracle"))
 
 import torch  # noqa: E402
 import transformers as hf  # noqa: E402
@@ -33,7 +32,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 import ternary  # noqa: E402
 
-FOLDER = ROOT / "tests" / "golden" / "families"
+FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden" / "families"
 VOCAB, PROMPT, GREEDY = 61, 40, 24
 LONG = [(PROMPT, GREEDY)]  # (tokens of the prompt, greedy tokens) of each run
 
@@ -78,10 +77,10 @@ MODELS = {
         **shape(18, 2, 1, 26, 7, 16), rms_norm_eps=0.01, sliding_window=7, query_pre_attn_scalar=10,
         rope_parameters=dict(full_attention=dict(rope_type="linear", rope_theta=10000.0, factor=8.0),
                              sliding_attention=dict(rope_type="default", rope_theta=100.0))), LONG),
-    # Packed ternary matrices; no activation of the text lies where rounding decides (tests/oracle/ternary.py).
-    "bitnet": (lambda: hf.BitNetConfig(**shape(32, 2, 1, 36, 2), rms_norm_eps=0.01, hidden_act="relu2",
-                                       **rope(1000.0)), LONG),
+    "bitnet": (lambda: hf.BitNetConfig(**shape(32, 4, 2, 44, 2, tied=True), rms_norm_eps=0.01, hidden_act="relu2",
+                                       **rope(100.0)), [(20, 8)]),
 }
+TERNARY = {"bitnet": ("autobitlinear", "offline")}  # how the folder says it
 
 
 def random_weights(model, seed):
@@ -116,11 +115,9 @@ def forward(model, ids):
     return {name: value.detach()[0].float().contiguous() for name, value in taps.items()}
 
 
-def run(model, ties, generator, n_prompt, n_greedy):
+def run(model, generator, n_prompt, n_greedy):
     """None when two tokens are nearly equal somewhere: then rounding decides which is next, and nobody is to blame."""
     ids = torch.randint(0, VOCAB, (n_prompt,), generator=generator).tolist()
-    if ties:
-        ids = ties.free_prompt(ids, lambda: torch.randint(0, VOCAB, (1,), generator=generator).item())
     text = list(ids)
     for _ in range(n_greedy):
         row = forward(model, text)["logits"][-1]
@@ -128,46 +125,42 @@ def run(model, ties, generator, n_prompt, n_greedy):
         if best[0] - best[1] <= 1e-3 * row.abs().max():
             return None
         text.append(row.argmax().item())
-    if ties and (len(ids) < n_prompt or ties.find(text) is not None):
-        return None
     return {"ids": torch.tensor(ids).float(), "greedy": torch.tensor(text[n_prompt:]).float(), **forward(model, ids)}
 
 
 def make(name, seed, folder):
-    """Saves a model and returns its runs; None when the seed gives a dull or doubtful continuation."""
+    """The runs of a model that is then in the folder; None when the seed gives a dull or doubtful continuation."""
     config, runs = MODELS[name][0](), MODELS[name][1]
     config._attn_implementation = "eager"
     model = hf.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     random_weights(model, seed)
+    shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
-    exact, ties = model.double(), None
-    if name == "bitnet":
-        ternary.pack(folder, "autobitlinear", "offline")
-        ties = ternary.Ties(ternary.load(folder))
-        exact = ties.exact
-    generator, tensors = torch.Generator().manual_seed(seed), {}
+    if name in TERNARY:
+        ternary.pack(folder, *TERNARY[name])
+        model = ternary.load(folder)
+    generator, exact, tensors = torch.Generator().manual_seed(seed), copy.deepcopy(model).double(), {}
     for i, (n_prompt, n_greedy) in enumerate(runs):
-        result = run(exact, ties, generator, n_prompt, n_greedy)
+        result = run(exact, generator, n_prompt, n_greedy)
         if result is None or len(set(result["greedy"].tolist())) < n_greedy // 3:
+            return None
+        text = result["ids"].tolist() + result["greedy"].tolist()
+        if name in TERNARY and ternary.Ties(model).find([int(token) for token in text]) is not None:
             return None
         tensors.update({f"run{i}.{k}": v for k, v in result.items()})
     return tensors
 
 
 def write(name):
-    seed, tensors = 0, None
-    with tempfile.TemporaryDirectory() as place:
-        while tensors is None:
-            seed += 1
-            tensors = make(name, seed, place)
-        config = json.loads((Path(place) / "config.json").read_text())
-        target = FOLDER / name
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        shutil.copy(Path(place) / "model.safetensors", target)
-    (target / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
-    save_file(tensors, target / "expected.safetensors")
-    size = sum(file.stat().st_size for file in target.iterdir())
+    seed, tensors, folder = 0, None, FOLDER / name
+    while tensors is None:
+        seed += 1
+        tensors = make(name, seed, folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    text = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(text, indent=1, sort_keys=True) + "\n")
+    save_file(tensors, folder / "expected.safetensors")
+    size = sum(file.stat().st_size for file in folder.iterdir())
     assert size <= 256 * 1024, f"{name} takes {size} bytes"
     print(f"{name}: seed {seed}, {size} bytes")
 
