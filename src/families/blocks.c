@@ -143,8 +143,8 @@ double slm_block_score_gain(const struct slm_hparams *hp, double base)
 }
 
 /* Scores are divided by the square root of the head size unless the model says of what else. */
-slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
-                         slm_val k, slm_val v, uint32_t window)
+slm_val slm_block_mix(struct slm_plan *p, const struct slm_model *model, slm_val q, slm_val k, slm_val v,
+                      uint32_t window)
 {
     const struct slm_hparams *hp = &model->hparams;
     /* The product of both roots would round twice; the scale is one number, rounded once. */
@@ -157,7 +157,14 @@ slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, cons
     slm_plan_name(p, q, "q");
     slm_plan_name(p, k, "k");
     slm_plan_name(p, v, "v");
-    slm_val mixed = slm_plan_name(p, slm_plan_attention(p, q, k, v, &shape), "attn_mix");
+    return slm_plan_name(p, slm_plan_attention(p, q, k, v, &shape), "attn_mix");
+}
+
+slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
+                         slm_val k, slm_val v, uint32_t window)
+{
+/* What the heads mixed goes back into the residual stream. */
+    const slm_val mixed = slm_block_mix(p, model, q, k, v, window);
     return slm_plan_name(p, slm_plan_matmul(p, mixed, &layer->attn_out, slm_weight_or_null(&layer->attn_out_bias)),
                          "attn_out");
 }

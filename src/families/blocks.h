@@ -71,7 +71,10 @@ slm_status slm_write_sliding(const struct slm_model *model, uint32_t interval, s
 
 /* The rotation the hyper-parameters state, in this style; factors from rope_freqs and rope_long when they are there. */
 struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_style style);
-/* q, k, v -> the output projection of attention. window 0: the whole past. */
+/* q, k, v -> values mixed by attention. window 0: the whole past. */
+slm_val slm_block_mix(struct slm_plan *p, const struct slm_model *model, slm_val q, slm_val k, slm_val v,
+                      uint32_t window);
+/* The same and the output projection. */
 slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
                          slm_val k, slm_val v, uint32_t window);
 /* What q must be multiplied by where scores will be divided by the root of `base` (0: the head size) instead of by the

@@ -343,7 +343,15 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key)
 {
-    return slm_name_index_find(&gguf->parts[0].keys, slm_str(key));
+    const struct slm_name_index *keys = &gguf->parts[0].keys;
+    /* A folder's model inside a model first: both may have a key of this name. */
+    char inner[SLM_HF_MAX_KEY + sizeof SLM_HF_INNER];
+    const struct slm_gguf_kv *kv = NULL;
+    if (gguf->from_hf && strlen(key) < SLM_HF_MAX_KEY) {
+        (void)snprintf(inner, sizeof inner, SLM_HF_INNER "%s", key);
+        kv = slm_name_index_find(keys, slm_str(inner));
+    }
+    return kv != NULL ? kv : slm_name_index_find(keys, slm_str(key));
 }
 
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name)

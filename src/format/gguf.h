@@ -33,6 +33,13 @@ struct slm_gguf_tensor {
     const unsigned char *data;         /* NULL when opened without tensor data */
     uint16_t part;                     /* which file of a split model */
     uint64_t offset;                   /* absolute, in that file */
+    /* Folders keep scales in tensors of their own, which are marked side and count as no parameters of the model.
+     * dtype and dims say what the codes are; slm_tensor_read_rows is what puts both together. */
+    const struct slm_gguf_tensor *scales, *biases; /* group > 0: [dims[0] / group, dims[1]]; group 0: one scale */
+    uint32_t group;                    /* elements of a row that share a scale and a bias */
+    bool scale_divides;                /* the one scale is a divisor */
+    bool planes;                       /* U2: stored row s holds rows s, s + m, s + 2m, s + 3m, m = dims[1] / 4 */
+    bool side;
 };
 
 /* What a file may claim; a value over a limit is SLM_ERR_LIMIT. Zero fields mean the default beside them. */
@@ -72,6 +79,10 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 /* Hash lookups; NULL when absent. */
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key);
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name);
+/* Rows [first, first + n) as f32, every scale applied: dst [n, dims[0]]. The tensor has data. */
+void slm_tensor_read_rows(const struct slm_gguf_tensor *tensor, uint64_t first, uint64_t n, float *dst);
+/* What every element is multiplied with beside the scales of blocks and groups: 1 for most tensors. */
+float slm_tensor_scale(const struct slm_gguf_tensor *tensor);
 /* The pages behind this tensor will not be read again (it has been repacked). No-op for memory files. */
 void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor);
 /* The same for bytes that lie in one of the maps; no-op for others. */

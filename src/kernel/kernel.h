@@ -48,6 +48,13 @@ struct slm_kernels {
     /* out[i] = gelu(gate[i]) * up[i], the tanh form: gelu(x) = (0.5x) * (1 + tanh(c * (x + 0.044715 * x^3))),
      * c = sqrt(2 / pi), evaluated as t = (x * x) * x, fma(0.044715, t, x). EXACT. */
     void (*geglu)(float *out, const float *gate, const float *up, size_t n);
+    /* out[i] = r * r * up[i], r = max(gate[i], 0); out may be gate or up. EXACT. */
+    void (*relu2glu)(float *out, const float *gate, const float *up, size_t n);
+    /* codes[i] = x[i] * s rounded to the nearest integer, ties to even, s = 127 / max(|x[0]|, .. |x[n - 1]|, 1e-5): so
+     * -127..127 for finite x. Returns s. NaN is left out of the maximum and stays NaN. codes may be x. EXACT. */
+    float (*quantize)(float *codes, const float *x, size_t n);
+    /* x[i] = fma(x[i], scales[i / group], biases[i / group]) for i < n_group * group, in place. EXACT. */
+    void (*affine)(float *x, const float *scales, const float *biases, size_t n_group, size_t group);
     /* out[i] = cap * tanh(x[i] / cap); out may be x. EXACT. */
     void (*softcap)(float *out, const float *x, float cap, size_t n);
 

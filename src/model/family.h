@@ -39,6 +39,7 @@ enum slm_dim {
 #define SLM_TENSOR_OPTIONAL 1u
 #define SLM_TENSOR_LAYER 2u  /* one a layer: '#' in the names is its number; field is in struct slm_layer */
 #define SLM_TENSOR_VECTOR 4u /* kept as f32: norms, biases, factors */
+#define SLM_TENSOR_TERNARY 8u /* trained with three values: see ternary.c */
 
 /* How Hugging Face stores what GGUF stores otherwise. ROPE_PAIRS is not undone when a folder is opened: the plan
  * rotates in the order the rows are in (slm_model_rope_style); converting reorders them. */
@@ -74,6 +75,7 @@ void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
 
 struct slm_family {
     const char *architecture;           /* general.architecture in GGUF */
+    const char *const *more_architectures; /* other names of it, NULL-terminated; may be NULL */
     const char *const *hf_architectures; /* "architectures" in config.json, NULL-terminated */
     const struct slm_hparam_row *hparams, *more_hparams; /* shared rows, and those of this family; more may be NULL */
     size_t n_hparams, n_more_hparams;

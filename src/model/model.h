@@ -25,6 +25,7 @@ struct slm_hparams {
     uint32_t window;          /* positions a sliding layer sees, itself included; 0 = no layer slides */
     double attn_softcap, logit_softcap; /* 0 = none */
     double attn_scale_base;   /* scores are divided by its square root; 0 = head_dim */
+    bool ffn_relu2;           /* the gate is squared ReLU, where a family has a choice */
     bool bidirectional;       /* attention sees the whole text: embeds it, cannot continue it */
     uint64_t layer_slides[8]; /* bit l: layer l has the sliding window */
     uint64_t layer_norope[8]; /* bit l: layer l does not rotate */
@@ -37,6 +38,7 @@ struct slm_layer {
     struct slm_weight attn_q_norm, attn_k_norm;                    /* [head_dim] */
     struct slm_weight attn_post_norm, ffn_post_norm;               /* on the way back into the residual stream */
     struct slm_weight ffn_norm, ffn_gate, ffn_up, ffn_down;
+    struct slm_weight attn_sub_norm, ffn_sub_norm;                 /* inside, before the matrix that leads back */
 };
 
 struct slm_globals {

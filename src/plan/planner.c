@@ -19,7 +19,7 @@ static bool can_overwrite(const struct slm_plan *plan, const struct slm_op *op)
 {
     static const bool in_place[SLM_OP_COUNT] = {
         [SLM_OP_ADD] = true,    [SLM_OP_SCALE] = true, [SLM_OP_SOFTCAP] = true,  [SLM_OP_SWIGLU] = true,
-        [SLM_OP_GEGLU] = true,  [SLM_OP_ROPE] = true,  [SLM_OP_RMS_NORM] = true,
+        [SLM_OP_GEGLU] = true,  [SLM_OP_RELU2GLU] = true, [SLM_OP_ROPE] = true,  [SLM_OP_RMS_NORM] = true,
     };
     if (!in_place[op->kind]) return false;
     return plan->values[op->in[0]].last == plan->values[op->out].first;

@@ -35,6 +35,9 @@ static slm_status add_tensor(struct slm_conversion *c, const struct slm_tensor_r
     /* Absent, or a head that is the embedding: GGUF says that by leaving it out. */
     const struct slm_weight *embd = &c->model->globals.token_embd;
     if (!w->data || (w != embd && w->data == embd->data)) return SLM_OK;
+    if (w->scales || w->ternary_scale != 0)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, c->in, "tensor '%s' is quantized; only floats can be converted",
+                        w->name);
     slm_tensor_name(text, sizeof text, row->gguf_name, layer);
     const char *name = slm_arena_copy(&c->arena, text, strlen(text), error);
     if (!name) return SLM_ERR_MEMORY;

@@ -25,9 +25,7 @@ static const float *vector(const struct slm_weight *w) { return w ? (const float
 /* One row of the embedding, unpacked: [n_embd] f32. */
 static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
-    const struct slm_weight *w = op->w;
-    cpu->kernels.unpack[w->dtype](w->data + (size_t)cpu->batch->tokens[t] * w->row_bytes,
-                                  slm_cpu_rows(cpu, op->out) + t * w->n_in, w->n_in);
+    slm_cpu_unpack_rows(cpu, op->w, (size_t)cpu->batch->tokens[t], 1, slm_cpu_rows(cpu, op->out) + t * op->w->n_in);
 }
 
 /* The weight is as wide as a group: a whole row, or one head of q or k. */
@@ -63,12 +61,27 @@ static void op_softcap(const struct slm_backend *cpu, const struct slm_op *op, s
                          width);
 }
 
-/* The two gated activations: [n_ff] x [n_ff] -> [n_ff]. */
+/* The gated activations: [n_ff] x [n_ff] -> [n_ff]. */
 static void op_geglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t width = cpu->plan->values[op->out].width;
     cpu->kernels.geglu(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
                        slm_cpu_rows(cpu, op->in[1]) + t * width, width);
+}
+
+static void op_relu2glu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.relu2glu(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
+                          slm_cpu_rows(cpu, op->in[1]) + t * width, width);
+}
+
+/* [n] -> [n + 1]: codes, then their scale. */
+static void op_quantize(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t n = cpu->plan->values[op->in[0]].width;
+    float *out = slm_cpu_rows(cpu, op->out) + t * (n + 1);
+    out[n] = cpu->kernels.quantize(out, slm_cpu_rows(cpu, op->in[0]) + t * n, n);
 }
 
 static void op_swiglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
@@ -115,7 +128,8 @@ static void op_select(const struct slm_backend *cpu, const struct slm_op *op, si
 static void (*const row_ops[SLM_OP_COUNT])(const struct slm_backend *cpu, const struct slm_op *op, size_t row) = {
     [SLM_OP_EMBED] = op_embed,           [SLM_OP_RMS_NORM] = op_rms_norm, [SLM_OP_ADD] = op_add,
     [SLM_OP_SCALE] = op_scale,           [SLM_OP_SOFTCAP] = op_softcap,
-    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_GEGLU] = op_geglu,
+    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_GEGLU] = op_geglu,    [SLM_OP_RELU2GLU] = op_relu2glu,
+    [SLM_OP_QUANTIZE] = op_quantize,
     [SLM_OP_ROPE_TABLE] = op_rope_table,
     [SLM_OP_ROPE] = op_rope,             [SLM_OP_KV_APPEND] = slm_cpu_kv_append,
     [SLM_OP_SELECT] = op_select,

@@ -31,8 +31,10 @@ struct slm_worker {
 
 /* Rows of a value: row t at slm_rows_of(..) + t * width. */
 float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val);
+/* Rows [first, first + n) of a weight as f32, slm_weight_stride elements each. */
+void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight *w, size_t first, size_t n, float *dst);
 /* Weight rows unpacked at a time: enough to amortise, few enough to stay in the second-level cache. */
-size_t slm_cpu_panel_rows(size_t n_in);
+size_t slm_cpu_panel_rows(size_t stride);
 /* f32 elements of thread scratch the op needs. */
 size_t slm_cpu_thread_elements(const struct slm_op *op);
 
