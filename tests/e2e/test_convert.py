@@ -4,6 +4,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -94,20 +95,57 @@ def test_refusals_are_one_line(tmp_path):
 
 # ---- a model of full size --------------------------------------------------------------------------------------------
 
-LAYERS, EMBD, FF, HEADS, KV, HEAD, VOCAB = 28, 1024, 3072, 16, 8, 128, 151936  # Qwen3-0.6B
+SHAPE = dict(num_hidden_layers=28, hidden_size=1024, intermediate_size=3072, num_attention_heads=16,
+             num_key_value_heads=8, head_dim=128, vocab_size=151936)  # Qwen3-0.6B
 
 
-def tensors():
-    yield "model.embed_tokens.weight", [VOCAB, EMBD]
-    yield "model.norm.weight", [EMBD]
-    for layer in range(LAYERS):
-        for name, shape in (("input_layernorm", [EMBD]), ("post_attention_layernorm", [EMBD]),
-                            ("self_attn.q_norm", [HEAD]), ("self_attn.k_norm", [HEAD]),
-                            ("self_attn.q_proj", [HEADS * HEAD, EMBD]), ("self_attn.k_proj", [KV * HEAD, EMBD]),
-                            ("self_attn.v_proj", [KV * HEAD, EMBD]), ("self_attn.o_proj", [EMBD, HEADS * HEAD]),
-                            ("mlp.gate_proj", [FF, EMBD]), ("mlp.up_proj", [FF, EMBD]),
-                            ("mlp.down_proj", [EMBD, FF])):
+def tensors(c):
+    embd, ff, head = c["hidden_size"], c["intermediate_size"], c["head_dim"]
+    q, kv = c["num_attention_heads"] * head, c["num_key_value_heads"] * head
+    yield "model.embed_tokens.weight", [c["vocab_size"], embd]
+    yield "model.norm.weight", [embd]
+    for layer in range(c["num_hidden_layers"]):
+        for name, shape in (("input_layernorm", [embd]), ("post_attention_layernorm", [embd]),
+                            ("self_attn.q_norm", [head]), ("self_attn.k_norm", [head]),
+                            ("self_attn.q_proj", [q, embd]), ("self_attn.k_proj", [kv, embd]),
+                            ("self_attn.v_proj", [kv, embd]), ("self_attn.o_proj", [embd, q]),
+                            ("mlp.gate_proj", [ff, embd]), ("mlp.up_proj", [ff, embd]),
+                            ("mlp.down_proj", [embd, ff])):
             yield f"model.layers.{layer}.{name}.weight", shape
+
+
+def write_zeros(folder, shape):
+    """A Qwen3 of this shape in F32; its weights are zeros that take no room on the disk."""
+    header, at = {}, 0
+    for name, dims in tensors(shape):
+        size = 4 * dims[0] * (dims[1] if len(dims) > 1 else 1)
+        header[name] = {"dtype": "F32", "shape": dims, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + at)
+    (folder / "config.json").write_text(json.dumps(dict(
+        architectures=["Qwen3ForCausalLM"], rms_norm_eps=1e-6, max_position_embeddings=40960, rope_theta=1000000,
+        tie_word_embeddings=True, **shape)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("files, vocab", [
+    (["phi-3-mini/tokenizer.json", "phi-3-mini/tokenizer_config.json"], 32064),
+    (["llama2/tokenizer.model"], 32000), (["llama3/tokenizer.model"], 128256)])
+def test_real_tokenizers_give_the_same_ids(tmp_path, files, vocab):
+    for name in files:
+        shutil.copy(need(SHARED / "data/tokenizers" / name), tmp_path)
+    write_zeros(tmp_path, dict(num_hidden_layers=1, hidden_size=8, intermediate_size=8, num_attention_heads=1,
+                               num_key_value_heads=1, head_dim=8, vocab_size=vocab))
+    out = tmp_path / "out.gguf"
+    converted(tmp_path, out)
+    for text in ((SHARED / "data/text/wiki.test.raw").read_text()[:200000],
+                 " \n\t====  a\u0301 \u00a0\U0001f600 <|assistant|> x <s>" + "=" * 100 + " " * 77):
+        for more in ([], ["--special"]):
+            ids = [slm("tokenize", model, "--ids", "--bos", *more, stdin=text).stdout for model in (tmp_path, out)]
+            assert ids[0] == ids[1] and len(ids[0].split()) > 20
 
 
 def byte_level_tokenizer():
@@ -117,7 +155,7 @@ def byte_level_tokenizer():
     tokens, merges = list(letters), []
     rng = random.Random(1)
     known = set(tokens)
-    while len(tokens) < VOCAB - 300:
+    while len(tokens) < SHAPE["vocab_size"] - 300:
         left, right = rng.choice(tokens), rng.choice(letters)
         if left + right not in known and len(left) < 12:
             known.add(left + right)
@@ -129,21 +167,9 @@ def byte_level_tokenizer():
 
 @pytest.fixture(scope="module")
 def full_size(tmp_path_factory):
-    """A folder with the shapes of Qwen3-0.6B in F32 (3 GB); its weights are zeros that take no room on the disk."""
+    """A folder with the shapes of Qwen3-0.6B and a vocabulary of its size: 2.4 GB that take no room on the disk."""
     folder = tmp_path_factory.mktemp("full")
-    header, at = {}, 0
-    for name, shape in tensors():
-        size = 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + at)
-    (folder / "config.json").write_text(json.dumps(dict(
-        architectures=["Qwen3ForCausalLM"], num_hidden_layers=LAYERS, hidden_size=EMBD, intermediate_size=FF,
-        num_attention_heads=HEADS, num_key_value_heads=KV, head_dim=HEAD, vocab_size=VOCAB, rms_norm_eps=1e-6,
-        max_position_embeddings=40960, rope_theta=1000000, tie_word_embeddings=True)))
+    write_zeros(folder, SHAPE)
     (folder / "tokenizer.json").write_text(json.dumps(byte_level_tokenizer()))
     yield folder
     (folder / "model.safetensors").unlink()
