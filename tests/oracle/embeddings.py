@@ -42,7 +42,10 @@ def gemma_embedding(rng, n):
     return transformers.Gemma3TextConfig(**values)
 
 
-FAMILIES = dict(oracle.FAMILIES, gemma_embedding=gemma_embedding)
+# Nobody embeds with ternary models, and models that see are saved with their eyes.
+FAMILIES = {name: draw for name, draw in oracle.FAMILIES.items()
+            if name not in oracle.TERNARY and not name.endswith("_vision")}
+FAMILIES["gemma_embedding"] = gemma_embedding
 
 
 def make_tokenizer(rng):
