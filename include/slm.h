@@ -139,11 +139,18 @@ struct slm_session; /* one timeline of tokens; used by one thread at a time */
 
 enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32 };
 
+/* How products with quantized weights are computed. INT8: activations are rounded to 8 bits with a scale for every 32,
+ * and weights are packed in memory for it when the first such session of a model opens (fast). F32: activations as
+ * they are, weights unpacked from the file whenever they are needed (slow; no memory of their own). Products with
+ * float weights are computed in f32 either way. */
+enum slm_activations { SLM_ACTIVATIONS_DEFAULT, SLM_ACTIVATIONS_INT8, SLM_ACTIVATIONS_F32 };
+
 struct slm_session_options {
     int32_t n_ctx;     /* tokens the KV cache holds; 0 = min(what the model was trained for, 4096) */
     int32_t n_threads; /* 0 = all CPUs this process may use */
     int32_t n_batch;   /* most tokens computed at once (prefill chunk); 0 = 256 */
     enum slm_kv_type kv_type; /* default f16 */
+    enum slm_activations activations; /* default int8 */
 };
 
 slm_status slm_session_open(const struct slm_model *model, const struct slm_session_options *options,
@@ -181,7 +188,8 @@ struct slm_embedder; /* memory and threads to embed with; used by one thread at 
 
 struct slm_embedder_options {
     /* n_ctx: tokens of the longest text; n_batch: tokens computed at once, of as many texts as fit (models that see the
-     * whole text compute n_ctx at once). kv_type: default f32 here. The result depends on kv_type only. */
+     * whole text compute n_ctx at once). kv_type: default f32 here. The result depends on kv_type and
+     * activations only. */
     struct slm_session_options session;
     enum slm_pooling pooling;
     int32_t n_dims;          /* keep the first n_dims numbers (Matryoshka), before normalising; 0 = all */

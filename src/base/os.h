@@ -52,7 +52,8 @@ struct slm_os {
     slm_status (*look_at)(const char *path, struct slm_path_info *out, struct slm_error *error);
     slm_status (*map)(struct slm_file *file, struct slm_map *out, struct slm_error *error); /* outlives close */
     void (*unmap)(struct slm_map *map);
-    void (*map_drop)(const struct slm_map *map, size_t offset, size_t bytes); /* these pages will not be read again */
+    /* These pages may leave memory; reading brings them back from the file. */
+    void (*map_drop)(const struct slm_map *map, size_t offset, size_t bytes);
 
     /* Time. */
     uint64_t (*now_ns)(void);  /* monotonic */

@@ -50,12 +50,13 @@ struct slm_model_choice {
     uint64_t seen;
     const char *path; /* -m; NULL = built in */
     int32_t n_threads, n_ctx, n_batch;
-    int kv_type; /* enum slm_kv_type */
+    int kv_type;     /* enum slm_kv_type */
+    int activations; /* enum slm_activations */
     struct slm_text_list lora;
     uint64_t cpu_mask;
 };
 extern const struct slm_option slm_model_rows[];
-enum { SLM_MODEL_ROWS = 7 };
+enum { SLM_MODEL_ROWS = 8 };
 #define SLM_MODEL_GROUP(type, member) {"Model", slm_model_rows, SLM_MODEL_ROWS, offsetof(type, member)}
 
 struct slm_sampling {

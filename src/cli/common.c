@@ -20,6 +20,8 @@
 
 static const char *const kv_names[] = {"", "f16", "f32", NULL}; /* enum slm_kv_type */
 
+static const char *const activation_names[] = {"", "int8", "f32", NULL}; /* enum slm_activations */
+
 #define AT(field) offsetof(struct slm_model_choice, field)
 const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
     {.name = "model", .letter = 'm', .kind = SLM_OPTION_TEXT, .offset = AT(path), .arg = "MODEL",
@@ -34,6 +36,9 @@ const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
      .help = "most prompt tokens computed at once (default: 256)"},
     {.name = "kv", .kind = SLM_OPTION_CHOICE, .offset = AT(kv_type), .arg = "TYPE", .choices = kv_names,
      .help = "precision of the KV cache: f16 (default) or f32"},
+    {.name = "activations", .kind = SLM_OPTION_CHOICE, .offset = AT(activations), .arg = "TYPE",
+     .choices = activation_names,
+     .help = "what meets quantized weights: int8 (default, fast) or f32 (exact, slow)"},
     {.name = "lora", .kind = SLM_OPTION_LIST, .offset = AT(lora), .arg = "PATH[=S]",
      .help = "LoRA adapter to apply, a PEFT folder or a GGUF file, and how strongly (default: 1; may be repeated)"},
     {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
@@ -129,6 +134,7 @@ slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_
         .n_threads = choice->n_threads,
         .n_batch = choice->n_batch,
         .kv_type = (enum slm_kv_type)choice->kv_type,
+        .activations = (enum slm_activations)choice->activations,
     };
     return slm_session_open(model, &options, out, error);
 }

@@ -359,14 +359,6 @@ const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, 
     return slm_name_index_find(&gguf->tensor_index, name);
 }
 
-void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor)
-{
-    const struct slm_gguf_part *part = &gguf->parts[tensor->part];
-    if (part->map.data != NULL && tensor->data != NULL)
-        slm_os()->map_drop(&part->map, (size_t)tensor->offset, (size_t)tensor->bytes);
-}
-
-/* Maps are few, so they are looked through. */
 void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes)
 {
     for (size_t i = 0; i < gguf->n_parts; i++) {

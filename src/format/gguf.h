@@ -83,9 +83,8 @@ const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, 
 void slm_tensor_read_rows(const struct slm_gguf_tensor *tensor, uint64_t first, uint64_t n, float *dst);
 /* What every element is multiplied with beside the scales of blocks and groups: 1 for most tensors. */
 float slm_tensor_scale(const struct slm_gguf_tensor *tensor);
-/* The pages behind this tensor will not be read again (it has been repacked). No-op for memory files. */
-void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor);
-/* The same for bytes that lie in one of the maps; no-op for others. */
+/* These bytes have been read: their pages may leave memory, and come back from the file when read again. No-op for
+ * bytes in no map (memory files). Any thread. */
 void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes);
 /* Does the name end in -00001-of-00003.gguf or the like? */
 bool slm_gguf_is_split_name(const char *path);

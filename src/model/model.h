@@ -10,6 +10,7 @@
 #include "tokenizer/tokenizer.h"
 
 struct slm_family;
+struct slm_prepared;
 
 /* Filled by the family's hyper-parameter rows; 0 means the file did not say and the family has no use for it. */
 struct slm_hparams {
@@ -58,6 +59,7 @@ struct slm_model {
     struct slm_globals globals;
     struct slm_layer *layers;         /* [n_layer] */
     struct slm_plan *plan;            /* owned; NULL when vocabulary only */
+    struct slm_prepared *prepared;   /* owned by the engine: weights as sessions compute with them */
     struct slm_tokenizer *tokenizer;  /* owned; NULL when the file has none */
     const char *name, *architecture;  /* in arena */
     const char *folder;               /* in arena; NULL when the model is a GGUF file */

@@ -134,7 +134,7 @@ static slm_status repack(struct slm_model *model, const struct slm_gguf_tensor *
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
                         "tensor '%s' must hold one finite magnitude and zeros: these weights are ternary", out->name);
     if (out->ternary_scale == 0) out->ternary_scale = 1.0f; /* all weights are zero: any scale does */
-    slm_gguf_drop_tensor(model->gguf, t);
+    slm_gguf_drop_bytes(model->gguf, t->data, (size_t)t->bytes);
     out->data = data;
     out->dtype = SLM_DTYPE_TQ2_0;
     out->row_bytes = n_blocks * BLOCK_BYTES;

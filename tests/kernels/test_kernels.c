@@ -412,8 +412,10 @@ static const struct slot slots[] = {
 #undef X
 };
 enum { N_SLOTS = sizeof(slots) / sizeof(slots[0]) };
-/* A new slot of the table must come here too: the table is two words and the slots. */
-_Static_assert(sizeof(struct slm_kernels) == sizeof(char *) + sizeof(uint64_t) + N_SLOTS * sizeof(void (*)(void)),
+/* A new slot of the table must come here too: the table is two words and the slots. Those of int8 are test_int8.c's. */
+enum { N_INT8_SLOTS = 1 + SLM_DTYPE_COUNT };
+_Static_assert(sizeof(struct slm_kernels) ==
+                   sizeof(char *) + sizeof(uint64_t) + (N_SLOTS + N_INT8_SLOTS) * sizeof(void (*)(void)),
                "every slot is tested");
 
 /* The masks that make a difference, rising; each that this CPU can run becomes a level. */

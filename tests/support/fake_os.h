@@ -58,9 +58,8 @@ struct fake_os_plan {
     uint64_t file_ends_at; /* read files are cut short here behind the reader's back: open_read still tells the old
                             * length, read_at beyond it fails after filling the part that exists,
                             * map gives the shorter view; 0 = no */
-    bool heap_maps;        /* map() gives an exact-size heap copy, so that ASan sees a byte read past the end, and
-                            * map_drop() overwrites the range, so that a later read is wrong instead
-                            * of merely slow */
+    bool heap_maps;        /* map() gives an exact-size heap copy, so that ASan sees a byte read past the end; nothing
+                            * is dropped from it */
 
     unsigned n_cpus;           /* what n_cpus() answers; 0 = the truth */
     uint64_t memory_available; /* what memory_available() answers; 0 = the truth */
