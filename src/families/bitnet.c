@@ -68,6 +68,13 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
                     "key 'attention_bias' is true, this build runs the architecture without biases");
 }
 
+static slm_status export(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
+{
+    char key[SLM_MODEL_KEY_BYTES];
+    return slm_gguf_write_str(out->writer, slm_model_key(m, "hidden_activation", key),
+                              slm_str(m->hparams.ffn_relu2 ? "relu2" : "silu"), error);
+}
+
 /* x [.., n_in] -> [.., n_out]; xq is x quantized, made once for all matrices that read it. */
 static slm_val quantize(struct slm_plan *p, slm_val x, const struct slm_weight *w)
 {
@@ -131,5 +138,6 @@ const struct slm_family slm_family_bitnet = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = derive,
     .complete = complete,
+    .export = export,
     .build = build,
 };

@@ -41,7 +41,8 @@ slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out,
     if (!path) return SLM_ERR_MEMORY;
     struct slm_file *file;
     struct slm_file_info info;
-    slm_status status = slm_os()->open_read(path, &file, &info, found ? NULL : error);
+    struct slm_error own = {0};
+    slm_status status = slm_os()->open_read(path, &file, &info, found ? &own : error);
     if (found) *found = status == SLM_OK;
     if (status == SLM_OK) {
         status = slm_os()->map(file, out, error);
@@ -50,8 +51,10 @@ slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out,
             slm_os()->unmap(out);
             status = closed;
         }
-    } else if (found) {
-        status = SLM_OK;
+    } else if (found && status == SLM_ERR_IO) {
+        status = SLM_OK; /* it is not there */
+    } else if (found && error) {
+        *error = own; /* out of memory, say: nothing is known about the file */
     }
     slm_release(path);
     return status;

@@ -195,6 +195,12 @@ static inline void slm_encoder_push(struct slm_encoder *e, int32_t id)
     if (e->n_ids < e->cap) e->ids[e->n_ids] = id;
     e->n_ids++;
 }
+/* What comes is a sentence, or a word, of its own. */
+static inline void slm_encoder_begin(struct slm_encoder *e)
+{
+    e->carry = 0;
+    e->after_unknown = false;
+}
 slm_status slm_encoder_word(struct slm_encoder *e, struct slm_str word);
 /* A byte that no other token covers: its byte token, the unknown token, or an error. */
 slm_status slm_encoder_byte(struct slm_encoder *e, unsigned char byte);
@@ -240,6 +246,8 @@ struct slm_token_model {
 int slm_bpe_spell_byte(unsigned char byte, char out[4]);
 extern const struct slm_token_model slm_token_model_spm, slm_token_model_merges, slm_token_model_bpe,
     slm_token_model_unigram;
+/* unigram.c: a user-defined token in the middle of a sentence; bytes: its length. */
+void slm_unigram_pass_symbol(struct slm_encoder *e, size_t bytes);
 /* spm.c: what all models share whose spaces are spelled U+2581. */
 size_t slm_spm_decode(struct slm_str text, char *out);
 slm_status slm_spm_encode(struct slm_encoder *e, struct slm_str text, bool first);
@@ -261,7 +269,7 @@ struct slm_tokenizer {
     /* unigram */
     struct slm_trie trie;
     double *log_probs; /* [n_vocab] */
-    double unk_score;
+    double unk_score, best_score;
     bool single;       /* sums are rounded to float, as SentencePiece has them */
     /* spm, unigram */
     uint32_t *priority; /* [n_vocab] order of the scores: the best score has the least */

@@ -107,14 +107,12 @@ static slm_status encode_stretch(struct slm_encoder *e, struct slm_str text, boo
     const bool spaced = (text.len && text.ptr[0] == ' ') || (text.len >= 3 && memcmp(text.ptr, MARK, 3) == 0);
     const bool prefix = first && t->add_space_prefix && !(spaced && t->space_prefix & SLM_SPACE_UNLESS_SPACE);
     SLM_TRY(normalise(e, text, prefix, &all));
-    e->carry = 0;
-    e->after_unknown = false;
     if (!t->words_at_spaces) return t->model->word(e, all);
     size_t begin = 0;
     for (size_t i = 1; i <= all.len; i++) {
         if (i < all.len && !(all.ptr[i] == ' ' && (t->each_space || all.ptr[i - 1] != ' '))) continue;
         SLM_TRY(t->model->word(e, (struct slm_str){all.ptr + begin, i - begin}));
-        if (t->each_space) e->carry = 0, e->after_unknown = false;
+        if (t->each_space) slm_encoder_begin(e);
         begin = i;
     }
     return SLM_OK;
@@ -132,6 +130,7 @@ slm_status slm_spm_encode(struct slm_encoder *e, struct slm_str text, bool first
             if (n > 0 && slm_is_white(cp)) break;
             end += n > 0 ? (size_t)n : 1;
         }
+        slm_encoder_begin(e);
         SLM_TRY(encode_stretch(e, (struct slm_str){text.ptr + at, end - at}, once ? first && at == 0 : true));
         at = slm_white_after(text, end);
     }

@@ -131,11 +131,13 @@ static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigne
         /* A sentence may go on across user-defined tokens, and begin with one. */
         const bool joins = id >= 0 && t->vocab.tokens[id].type == SLM_TOKEN_USER_DEFINED && !ends_sentence(t, id);
         span.last = !joins;
+        if (span.first || !(t->space_prefix & SLM_SPACE_SENTENCE)) slm_encoder_begin(e);
         /* What lies before the special token, or all that is left. */
         if (stop > at || (joins && span.first))
             SLM_TRY(encode_text(e, (struct slm_str){text.ptr + at, stop - at}, flags, span));
         span.first = id >= 0 && !joins && !(t->space_prefix & SLM_SPACE_ONCE);
         if (id >= 0) slm_encoder_push(e, id);
+        if (joins) slm_unigram_pass_symbol(e, slm_vocab_text(&t->vocab, id).len);
         at = id >= 0 ? end : text.len;
     }
     if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_eos) slm_encoder_push(e, t->last);

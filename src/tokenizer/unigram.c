@@ -114,7 +114,7 @@ static slm_status unigram_open(struct slm_tokenizer *t, const struct slm_tokeniz
     t->words_at_spaces = t->each_space || slm_spm_words_end_at_spaces(&t->vocab);
     t->log_probs = slm_arena_alloc(&t->arena, t->vocab.n, sizeof *t->log_probs, source->where, error);
     if (!t->log_probs) return SLM_ERR_MEMORY;
-    double least = 0;
+    double least = 0, most = 0;
     bool any = false;
     for (size_t i = 0; i < t->vocab.n; i++) {
         const double score = t->single ? (double)source->scores[i] : source->log_probs[i];
@@ -122,8 +122,12 @@ static slm_status unigram_open(struct slm_tokenizer *t, const struct slm_tokeniz
             return slm_fail(error, SLM_ERR_FORMAT, source->where, "the score of token %zu is %g; finite numbers are "
                             "allowed", i, score);
         t->log_probs[i] = score;
-        if (is_piece(&t->vocab, i) && (!any || score < least)) least = score, any = true;
+        if (!is_piece(&t->vocab, i)) continue;
+        if (!any || score < least) least = score;
+        if (!any || score > most) most = score;
+        any = true;
     }
+    t->best_score = most;
     t->unk_score = t->single ? (double)(float)(least - UNKNOWN_PENALTY) : least - UNKNOWN_PENALTY;
     return build_trie(t, source->where, error);
 }
@@ -155,6 +159,14 @@ static void find_paths(const struct slm_tokenizer *t, struct slm_str word, struc
         }
         if (!alone) offer(paths, at, at + bytes, t->unk_score, -1, t->single);
     }
+}
+
+/* SentencePiece has it as a piece that is better than any path: the sum goes on behind it. */
+void slm_unigram_pass_symbol(struct slm_encoder *e, size_t bytes)
+{
+    const double score = (double)((float)bytes * (float)e->tokenizer->best_score) - 0.1;
+    e->carry = (double)(float)(e->carry + score);
+    e->after_unknown = false;
 }
 
 static slm_status unigram_word(struct slm_encoder *e, struct slm_str word)

@@ -18,12 +18,13 @@ static uint32_t pair_rows(const struct slm_conversion *c, const struct slm_tenso
 }
 
 /* The same matrix as the row before: one more part of it. */
-static bool add_part(struct slm_conversion *c, const struct slm_tensor_row *row, const struct slm_weight *w)
+static bool add_part(struct slm_conversion *c, const struct slm_tensor_row *row, const struct slm_weight *w,
+                     const struct slm_weight *codes)
 {
     struct slm_stream_tensor *last = c->n_tensors ? &c->tensors[c->n_tensors - 1] : NULL;
     if (!row->stored || !last || !slm_str_is(last->name, w->name)) return false;
     SLM_ASSERT(last->n_parts < SLM_STREAM_MAX_PARTS);
-    last->parts[last->n_parts++] = (struct slm_stream_part){w->data, w->n_out};
+    last->parts[last->n_parts++] = (struct slm_stream_part){w->data, w->n_out, codes};
     last->dims[1] += w->n_out;
     return true;
 }
@@ -35,18 +36,17 @@ static slm_status add_tensor(struct slm_conversion *c, const struct slm_tensor_r
     /* Absent, or a head that is the embedding: GGUF says that by leaving it out. */
     const struct slm_weight *embd = &c->model->globals.token_embd;
     if (!w->data || (w != embd && w->data == embd->data)) return SLM_OK;
-    if (w->scales || w->ternary_scale != 0)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, c->in, "tensor '%s' is quantized; only floats can be converted",
-                        w->name);
+    const struct slm_weight *codes = w->scales || w->ternary_scale != 0 ? w : NULL; /* F16 unless asked otherwise */
+    const enum slm_dtype from = codes ? SLM_DTYPE_F32 : w->dtype, to = codes ? SLM_DTYPE_F16 : w->dtype;
     slm_tensor_name(text, sizeof text, row->gguf_name, layer);
     const char *name = slm_arena_copy(&c->arena, text, strlen(text), error);
     if (!name) return SLM_ERR_MEMORY;
     struct slm_weight named = *w;
     named.name = name;
-    if (add_part(c, row, &named)) return SLM_OK;
+    if (add_part(c, row, &named, codes)) return SLM_OK;
     struct slm_stream_tensor *t = &c->tensors[c->n_tensors++];
     *t = (struct slm_stream_tensor){.name = slm_str(name), .dims = {w->n_in, w->n_out, 1, 1}, .n_dims = 2,
-                                    .from = w->dtype, .to = w->dtype, .parts = {{w->data, w->n_out}}, .n_parts = 1,
+                                    .from = from, .to = to, .parts = {{w->data, w->n_out, codes}}, .n_parts = 1,
                                     .pair_rows = pair_rows(c, row), .gain = 1.0f};
     if (!(row->flags & SLM_TENSOR_VECTOR)) return SLM_OK;
     t->fixed = true;

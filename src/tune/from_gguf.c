@@ -45,7 +45,7 @@ static slm_status list(struct slm_conversion *c, struct slm_error *error)
                             (int)(t->name.len < 80 ? t->name.len : 80), t->name.ptr);
         *out = (struct slm_stream_tensor){.name = t->name, .n_dims = t->n_dims, .from = t->dtype, .to = t->dtype,
                                           .fixed = is_fixed(t), .n_parts = 1, .gain = 1.0f,
-                                          .parts = {{t->data, t->n_elements / t->dims[0]}}};
+                                          .parts = {{t->data, t->n_elements / t->dims[0], NULL}}};
         memcpy(out->dims, t->dims, sizeof out->dims);
     }
     return SLM_OK;

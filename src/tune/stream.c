@@ -59,15 +59,48 @@ static uint64_t source_row(const struct slm_stream_tensor *t, uint64_t row)
 }
 
 /* Where elements [at, ..) of the output lie in the source, and how many of `wanted` follow there without a gap. */
-static const unsigned char *locate(const struct stream *s, uint64_t at, uint64_t wanted, uint64_t *n)
+struct place { const struct slm_stream_part *part; uint64_t row, column, n; };
+
+static struct place locate(const struct stream *s, uint64_t at, uint64_t wanted)
 {
     const struct slm_stream_tensor *t = s->tensor;
-    uint64_t row = source_row(t, at / s->row), column = at % s->row;
-    const struct slm_stream_part *part = t->parts;
-    while (row >= part->n_rows) row -= part++->n_rows;
-    const uint64_t rest = (t->pair_rows ? s->row : (part->n_rows - row) * s->row) - column;
-    *n = wanted < rest ? wanted : rest;
-    return part->data + bytes_of(t->from, row * s->row + column);
+    struct place p = {t->parts, source_row(t, at / s->row), at % s->row, wanted};
+    while (p.row >= p.part->n_rows) p.row -= p.part++->n_rows;
+    const bool by_row = t->pair_rows || p.part->weight;
+    const uint64_t rest = (by_row ? s->row : (p.part->n_rows - p.row) * s->row) - p.column;
+    if (p.n > rest) p.n = rest;
+    return p;
+}
+
+/* In the file, for parts that are one type. */
+static const unsigned char *bytes_at(const struct stream *s, const struct place *p)
+{
+    return p->part->data + bytes_of(s->tensor->from, p->row * s->row + p->column);
+}
+
+/* Scale or bias of a group of a row. */
+static float group_value(const struct slm_weight *w, const unsigned char *values, uint64_t row, uint64_t column)
+{
+    const uint64_t at = row * (w->n_in / w->group) + column / w->group;
+    float value;
+    slm_dtypes[w->scale_dtype].decode(values + at * slm_dtypes[w->scale_dtype].block_bytes, &value, 1);
+    return value;
+}
+
+/* Elements [column, column + n) of a row of codes, scaled. Whole blocks are decoded, of which the ends may be cut
+ * off. */
+static void read_codes(const struct slm_weight *w, uint64_t row, uint64_t column, uint64_t n, float *dst)
+{
+    const struct slm_dtype_info *info = &slm_dtypes[w->dtype];
+    const uint64_t size = info->block == 1 ? 32 : info->block; /* no group is cut by 32 */
+    float block[256];
+    for (uint64_t end = column + n; column < end;) {
+        const uint64_t first = column - column % size;
+        info->decode(w->data + row * w->row_bytes + first / info->block * info->block_bytes, block, size);
+        const float scale = w->scales ? group_value(w, w->scales, row, column) : w->ternary_scale;
+        const float bias = w->scales ? group_value(w, w->biases, row, column) : 0;
+        for (; column < end && column < first + size; column++) *dst++ = fmaf(block[column - first], scale, bias);
+    }
 }
 
 /* F16 overflows far below the others, and a block has one scale: a single infinity or NaN would spoil its neighbours.
@@ -90,12 +123,13 @@ static void encode_unit(struct stream *s, uint64_t begin, uint64_t n, float *flo
 {
     const struct slm_stream_tensor *t = s->tensor;
     unsigned char *out = s->chunks[s->current] + bytes_of(t->to, begin - s->chunk_begin);
-    const bool copy = t->from == t->to && t->gain == 1.0f;
-    uint64_t run;
-    for (uint64_t i = 0; i < n; i += run) {
-        const unsigned char *in = locate(s, begin + i, n - i, &run);
-        if (copy) memcpy(out + bytes_of(t->to, i), in, (size_t)bytes_of(t->from, run));
-        else slm_dtypes[t->from].decode(in, floats + i, (size_t)run);
+    const bool copy = t->from == t->to && t->gain == 1.0f && !t->parts[0].weight;
+    struct place p;
+    for (uint64_t i = 0; i < n; i += p.n) {
+        p = locate(s, begin + i, n - i);
+        if (p.part->weight) read_codes(p.part->weight, p.row, p.column, p.n, floats + i);
+        else if (copy) memcpy(out + bytes_of(t->to, i), bytes_at(s, &p), (size_t)bytes_of(t->from, p.n));
+        else slm_dtypes[t->from].decode(bytes_at(s, &p), floats + i, (size_t)p.n);
     }
     if (copy) return;
     for (uint64_t i = 0; t->gain != 1.0f && i < n; i++) floats[i] *= t->gain;
@@ -143,7 +177,7 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
 static void drop(const struct stream *s, const struct slm_gguf *source, uint64_t begin, uint64_t end)
 {
     const struct slm_stream_tensor *t = s->tensor;
-    if (!source) return;
+    if (!source || t->parts[0].weight) return; /* codes are few: they go when the tensor is done */
     if (t->pair_rows) {
         const uint64_t head = t->pair_rows * s->row;
         begin -= begin % head;
@@ -152,9 +186,9 @@ static void drop(const struct stream *s, const struct slm_gguf *source, uint64_t
                             (size_t)bytes_of(t->from, end - begin));
         return;
     }
-    for (uint64_t n; begin < end; begin += n) {
-        const unsigned char *data = locate(s, begin, end - begin, &n);
-        slm_gguf_drop_bytes(source, data, (size_t)bytes_of(t->from, n));
+    for (struct place p; begin < end; begin += p.n) {
+        p = locate(s, begin, end - begin);
+        slm_gguf_drop_bytes(source, bytes_at(s, &p), (size_t)bytes_of(t->from, p.n));
     }
 }
 
@@ -176,8 +210,12 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
         if (options->progress && !options->progress(options->user, options->done, options->total))
             return slm_fail(s->error, SLM_ERR_CANCELLED, "convert", "was cancelled");
     }
-    for (unsigned i = 0; source && i < t->n_parts; i++)
-        slm_gguf_drop_bytes(source, t->parts[i].data, (size_t)bytes_of(t->from, t->parts[i].n_rows * s->row));
+    for (unsigned i = 0; source && i < t->n_parts; i++) {
+        const struct slm_weight *w = t->parts[i].weight;
+        const uint64_t rows = t->parts[i].n_rows;
+        slm_gguf_drop_bytes(source, t->parts[i].data,
+                            (size_t)(w ? rows * w->row_bytes : bytes_of(t->from, rows * s->row)));
+    }
     return SLM_OK;
 }
 

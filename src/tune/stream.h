@@ -5,12 +5,14 @@
 #ifndef SLM_TUNE_STREAM_H
 #define SLM_TUNE_STREAM_H
 #include "format/gguf.h"
+#include "plan/op.h"
 
 /* Rows that lie one after the other. Usually those of dims[0] elements; a vector whose elements are to be reordered has
  * rows of one. */
 struct slm_stream_part {
     const unsigned char *data;
     uint64_t n_rows;
+    const struct slm_weight *weight; /* codes whose scales stand elsewhere: read through this, whatever `from` says */
 };
 
 #define SLM_STREAM_MAX_PARTS 4

@@ -430,7 +430,9 @@ static void tiktoken(void **state)
 static slm_status open_and_close(void *folder, struct slm_error *error)
 {
     struct slm_tokenizer *t = NULL;
-    const slm_status status = slm_tokenizer_from_hf(folder, 0, &t, error);
+    slm_status status = slm_tokenizer_from_hf(folder, 0, &t, error);
+    size_t n;
+    if (status == SLM_OK) status = slm_tokenizer_encode(t, " ab\xc3\xa9 b", 7, 0, NULL, 0, &n, error);
     slm_tokenizer_free(t);
     return status;
 }
@@ -444,6 +446,10 @@ static void memory_runs_out(void **state)
     fake_os_every_failure(NULL, FAKE_MEMORY, false, open_and_close, (void *)(uintptr_t)folder);
     put_text(folder, "tokenizer.json",
              UNIGRAM_FILE("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"BAAAAAAAAAAA\"},", ""));
+    fake_os_every_failure(NULL, FAKE_MEMORY, false, open_and_close, (void *)(uintptr_t)folder);
+    put_text(folder, "tokenizer.json",
+             UNIGRAM_FILE("\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKD\"},{\"type\":\"Lowercase\"},"
+                          "{\"type\":\"NFC\"}]},", ""));
     fake_os_every_failure(NULL, FAKE_MEMORY, false, open_and_close, (void *)(uintptr_t)folder);
 }
 
