@@ -254,19 +254,22 @@ static slm_status write_types(struct export *x)
     return slm_gguf_write_array(x->w, KEY "token_type", SLM_GGUF_I32, types, s->n_vocab, x->error);
 }
 
-/* GGUF has one id for the end and one for the end of a turn; what is left is ours to remember. */
+/* GGUF has one id for the end and one for the end of a turn; what is left is ours to remember. Its first and last id
+ * are also what stands around a text: where a text ends otherwise than a generation, that is the end of a turn. */
 static slm_status write_ids(struct export *x)
 {
     const struct slm_tokenizer_source *s = x->s;
-    int32_t eot = s->eot;
+    const int32_t bos = s->add_bos && s->first ? *s->first : s->bos;
+    const int32_t eos = s->add_eos && s->last ? *s->last : s->eos;
+    int32_t eot = s->eot < 0 && eos != s->eos ? s->eos : s->eot;
     size_t n_left = 0;
     for (size_t i = 0; i < s->n_eog; i++) {
-        if (s->eog[i] == s->eos) continue;
+        if (s->eog[i] == eos) continue;
         if (eot < 0) eot = s->eog[i];
         n_left += s->eog[i] != eot;
     }
     const struct { const char *key; int32_t id; } ids[] = {
-        {KEY "bos_token_id", s->bos}, {KEY "eos_token_id", s->eos}, {KEY "unknown_token_id", s->unk},
+        {KEY "bos_token_id", bos}, {KEY "eos_token_id", eos}, {KEY "unknown_token_id", s->unk},
         {KEY "padding_token_id", s->pad}, {KEY "eot_token_id", eot},
     };
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)

@@ -27,6 +27,9 @@ import torch
 import transformers
 
 TOLERANCE = 1e-5
+# Adapters of models that see reach into their eyes; ternary models are compared tie by tie (oracle.py), not by logits.
+FAMILIES = {name: draw for name, draw in oracle.FAMILIES.items()
+            if name not in oracle.TERNARY and not name.endswith("_vision")}
 
 
 def linear_names(model):
@@ -104,7 +107,7 @@ def check(binary, family, seed, convert):
     rng = random.Random(f"adapter {family} {seed}")
     torch.manual_seed(seed)
     ids = [rng.randrange(oracle.VOCAB) for _ in range(rng.choice([2, 7, 33, 100]))]
-    config = oracle.FAMILIES[family](rng, len(ids))
+    config = FAMILIES[family](rng, len(ids))
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     oracle.randomise(model, seed)
@@ -133,14 +136,14 @@ def main():
     parser.add_argument("slm")
     parser.add_argument("--models", type=int, default=80, help="in all families together")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--family", choices=sorted(oracle.FAMILIES))
+    parser.add_argument("--family", choices=sorted(FAMILIES))
     args = parser.parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.simplefilter("ignore")  # peft's about embeddings that are saved along: that they are is tested here
     convert = subprocess.run([args.slm, "convert", "--help"], capture_output=True).returncode == 0
-    families = [args.family] if args.family else list(oracle.FAMILIES)
+    families = [args.family] if args.family else list(FAMILIES)
     n, tap, rows, begun = -(-args.models // len(families)), oracle.Tap(), [], time.monotonic()
     print(f"1..{n * len(families)}", flush=True)
     for family in families:
