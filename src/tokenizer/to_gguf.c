@@ -254,8 +254,8 @@ static slm_status write_types(struct export *x)
     return slm_gguf_write_array(x->w, KEY "token_type", SLM_GGUF_I32, types, s->n_vocab, x->error);
 }
 
-/* GGUF has one id for the end and one for the end of a turn; what is left is ours to remember. Its first and last id are
- * also what stands around a text: where a text ends otherwise than a generation, the latter is the end of a turn. */
+/* GGUF has one id for the end and one for the end of a turn; what is left is ours to remember. Its first and last id
+ * are also what stands around a text: where a text ends otherwise than a generation, that is the end of a turn. */
 static slm_status write_ids(struct export *x)
 {
     const struct slm_tokenizer_source *s = x->s;

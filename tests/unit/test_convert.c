@@ -16,6 +16,7 @@
 
 #include "base/rng.h"
 #include "fake_os.h"
+#include "format/hf_folder.h"
 #include "tiny_folder.h"
 #include "tiny_model.h"
 #include "tune/convert.h"
@@ -423,6 +424,42 @@ static void folders_say_the_same_as_files(void **state)
             fail_msg("logit %d: %g, %g", i, (double)logits[0][i], (double)logits[1][i]);
 }
 
+/* Codes with scales in tensors of their own, as mlx writes them: what they stand for is written, rows in GGUF's order.
+ */
+static void groups_become_floats(void **state)
+{
+    (void)state;
+    struct slm_gguf *from, *to;
+    struct slm_error error = {0};
+    const struct fake_os_plan plan = {.heap_maps = true};
+    fake_os_start(&plan);
+    convert(SLM_SOURCE_DIR "/tests/golden/mlx", out, (struct slm_convert_options){.type = "f32", .n_threads = 2});
+    fake_os_stop();
+    if (slm_hf_open(SLM_SOURCE_DIR "/tests/golden/mlx", &from, &error) != SLM_OK) fail_msg("%s", error.message);
+    to = open_gguf(out);
+    int64_t heads = 0;
+    assert_int_equal(slm_gguf_get_i64(from, "num_attention_heads", 1, 64, &heads, NULL, &error), SLM_OK);
+    static const struct { const char *hf, *gguf; bool paired; } rows[] = {
+        {"model.layers.1.mlp.down_proj.weight", "blk.1.ffn_down.weight", false},
+        {"model.embed_tokens.weight", "token_embd.weight", false},
+        {"model.layers.2.self_attn.q_proj.weight", "blk.2.attn_q.weight", true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct slm_gguf_tensor *a = slm_gguf_find_tensor(from, slm_str(rows[i].hf));
+        const struct slm_gguf_tensor *b = slm_gguf_find_tensor(to, slm_str(rows[i].gguf));
+        assert_true(a && b && a->group > 0 && b->dtype == SLM_DTYPE_F32 && a->dims[1] == b->dims[1]);
+        const uint64_t head = a->dims[1] / (uint64_t)heads;
+        float row[1024];
+        assert_true(a->dims[0] <= 1024);
+        for (uint64_t r = 0; r < a->dims[1]; r++) {
+            const uint64_t in_head = r % head, source = r - in_head + in_head / 2 + in_head % 2 * (head / 2);
+            slm_tensor_read_rows(a, rows[i].paired ? source : r, 1, row);
+            assert_memory_equal(row, b->data + r * a->dims[0] * sizeof *row, a->dims[0] * sizeof *row);
+        }
+    }
+    slm_gguf_close(from);
+    slm_gguf_close(to);
+}
+
 static void model_cards_and_labels(void **state)
 {
     (void)state;
@@ -461,6 +498,7 @@ int main(void)
         cmocka_unit_test(values_that_do_not_fit_are_named),
         cmocka_unit_test(rows_of_heads_are_paired),
         cmocka_unit_test(folders_say_the_same_as_files),
+        cmocka_unit_test(groups_become_floats),
         cmocka_unit_test(model_cards_and_labels),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
