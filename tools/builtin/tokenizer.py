@@ -2,6 +2,7 @@
 """Train the byte-level BPE tokenizer, and encode the training documents with it.
 
 tokenizer.py train  --docs docs.jsonl --out tokenizer.json
+tokenizer.py extract --model builtin.gguf --out tokenizer.json   (the one inside a model file)
 tokenizer.py encode --docs docs.jsonl --tokenizer tokenizer.json --out tokens.npz
 """
 
@@ -75,13 +76,18 @@ def encode(docs, tokenizer, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["train", "encode"])
-    parser.add_argument("--docs", required=True)
+    parser.add_argument("action", choices=["train", "extract", "encode"])
+    parser.add_argument("--docs")
+    parser.add_argument("--model")
     parser.add_argument("--tokenizer")
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     if args.action == "train":
         train(args.docs, args.out)
+    elif args.action == "extract":
+        from evaluate import Builtin  # which needs this file's PATTERN
+
+        Builtin(args.model).tokenizer.save(args.out)
     else:
         encode(args.docs, args.tokenizer, args.out)
 

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from evaluate import Builtin
 from model import CONFIG, Qwen3
 
 SEPARATOR = 0  # <|endoftext|>
@@ -124,7 +125,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="of each process")
     parser.add_argument("--save-every", type=float, default=4, help="minutes")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
+    parser.add_argument("--init", help="model file (GGUF) whose weights to start from, without optimizer state")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -143,7 +145,7 @@ def train(rank, args):
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = Qwen3(CONFIG).to(device)
+    model = (Builtin(args.init).model.train() if args.init else Qwen3(CONFIG)).to(device)
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
     muon = Muon(matrices)
