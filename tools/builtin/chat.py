@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Turn generated stories into training documents: raw stories, story requests with answers, and small talk.
 
-Input: the JSON lines of generate.py and teachers.py.  Output: JSON lines {"part": story|chat|talk|teacher, "text": ...}
+Input: the JSON lines of generate.py and teachers.py.  Output: JSON lines {"part": story|chat|short|talk|teacher, "text": ...}
 with the chat markup in place.
 """
 
@@ -104,6 +104,12 @@ def chat(item, rng):
     return dialogue(turns, rng)
 
 
+def short(item, rng):
+    """Request and beginning only: where what was asked for decides how the story goes."""
+    first = " ".join(re.split(r"(?<=[.!?]) ", item["text"].split("\n")[0])[:4])
+    return dialogue([(request(item, rng), first)], rng).removesuffix(END)
+
+
 def suggest(answers, rng):
     animals = "cat, dog, fox, bear, rabbit, dragon, robot, mouse, bird, pirate, princess, owl, frog".split(", ")
     things = "kite, boat, key, balloon, drum, hat, bell, lamp, cake, star".split(", ")
@@ -170,6 +176,8 @@ def main():
                 write("chat", chat(item, rng))
             else:
                 write("story", item["text"])
+            if "plot" in item:
+                write("short", short(item, rng))
             if rng.random() < args.talk:
                 write("talk", talk(rng))
         for text in select([json.loads(line)["text"] for line in open(args.teacher)], rng):

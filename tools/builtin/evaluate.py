@@ -24,7 +24,7 @@ from teachers import Teacher
 from tokenizer import PATTERN
 
 # what is asked, and the words that the story must come back to (| between forms of one word)
-REQUESTS = [row.split(" -- ") for row in """
+REQUESTS = [row.partition(" --")[::2] for row in """
 Tell me a story about a dragon who is afraid of the dark -- dragon; dark
 Write a short story about a cat and a boat. -- cat; boat
 Tell me a story about a robot who wants to bake -- robot; bake|baking|cake|bread|cookie
@@ -64,7 +64,7 @@ Tell me a story about Max the dog and his ball. -- Max|dog; ball
 Tell me a story about a bee and a computer. -- bee; computer
 Write a short story about rain. -- rain
 """.strip().split("\n")]
-OPENINGS = [row.split(" -- ") for row in """
+OPENINGS = [row.partition(" --")[::2] for row in """
 Once upon a time --
 Tom had a red kite. One windy day -- Tom; kite
 Lily was very hungry. -- Lily
@@ -123,9 +123,9 @@ def samples(args):
     for kind, rows, raw in (("request", REQUESTS, False), ("opening", OPENINGS, True)):
         for temperature in (0.0, 0.7):
             first, last, all_thirds, ended, asked = 0, 0, 0, 0, 0
-            for number, (prompt, *words) in enumerate(rows):
+            for number, (prompt, words) in enumerate(rows):
                 text, end = write(args.slm, args.model, prompt, temperature, args.seed + number, raw)
-                thirds = list(kept(words[0] if words else "", prompt + text if raw else text))
+                thirds = list(kept(words.strip(), prompt + text if raw else text))
                 print(f"=== {kind}, temperature {temperature}: {prompt} -- {[sorted(t) for t in thirds]}\n{text}\n")
                 ended += end
                 if thirds:

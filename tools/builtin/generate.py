@@ -13,7 +13,7 @@ import random
 import re
 
 import lexicon as lx
-from plots import PLOTS
+from plots import OPENERS, PLOTS
 from schemas import PAST, RULES, SCHEMAS
 
 VOWEL = re.compile(r"\b([Aa]) (?=[aeiouAEIOU])(?!uni|use|one\b|Uni)")
@@ -163,10 +163,12 @@ def pick_any_thing(rng):
     roll = rng.random()
     if roll < 0.07:
         name = pseudo_word(rng)
-    elif roll < 0.35:
+    elif roll < 0.55:
+        name = rng.choice(lx.COMMON_THINGS)
+    elif roll < 0.65:
         name = table(lx.THINGS, rng)[0]
     else:
-        name = rng.choice(lx.MORE_THINGS if roll < 0.7 else lx.EXTRA_THINGS)
+        name = rng.choice(lx.MORE_THINGS if roll < 0.85 else lx.EXTRA_THINGS)
     look = "" if rng.random() < 0.4 or " " in name else rng.choice(lx.COLORS if rng.random() < 0.5 else lx.LOOKS)
     full = f"{look} {name}".strip()
     the = f"the {full}" if rng.random() < 0.2 else f"the {name}"
@@ -329,9 +331,12 @@ class Teller:
         return f"{base} {self.rng.choice(['named', 'named', 'called'])} {who.name}" if who.named else base
 
     def tell(self):
-        paragraphs = [SLOT.sub(self.fill, self.choose(p)) for p in self.schema["text"]]
-        if "ask" in self.schema and self.rng.random() < 0.2 and not paragraphs[0].startswith(("Once", "Long", "A long", "In a l")):
-            paragraphs[0] = self.rng.choice(lx.FIRST_LINES) + " " + paragraphs[0]
+        texts = [self.choose(p) for p in self.schema["text"]]
+        if "ask" in self.schema and self.rng.random() < 0.3 and not re.match("Once|Long ago|A long|In a land", texts[0]):
+            first = self.choose(self.rng.choice(OPENERS["F" if self.schema["keep"] == "F" else "any"]))
+            if not (first.startswith(("One ", "It was ")) and re.match("One |On a |It was ", texts[0])):
+                texts[0] = f"{first} {texts[0]}"
+        paragraphs = [SLOT.sub(self.fill, p) for p in texts]
         paragraphs = [polish(p) for p in paragraphs]
         whos = [self.slots[k] for k in "HFEW"]
         if whos[0].first_person:

@@ -356,7 +356,8 @@ aquarium|at|Colorful fish swam behind the glass
 IDEAS = words("""love, happiness, luck, time, music, courage, magic, friendship, peace, hope, winter, spring, summer, autumn, Christmas, rain, snow, school,
 money, sleep, kindness, family, work, food, fun, science, history, space, math, football, art, nature, beauty, sharing, baking, fishing, dancing, painting, singing,
 reading, helping, growing up, bedtime, freedom, trust, patience, honesty, soup, sunshine, fire, silence, thunder, gold, honey, chocolate""")
-FIRST_LINES = """It was a sunny day.|It was a cold, gray morning.|The wind blew around the house.|Something strange happened last week.|This is a true story.
-It all began on a Monday.|The sun was high in the sky.|It was raining.|It was raining hard.|It was a quiet night.|It was very hot that day.|It was early in the morning.
-Everyone was busy that day.|Winter had come.|Spring had come at last.|The leaves were falling.|It was Sunday.|The night was dark.|Nobody knew how it happened.
-Listen to this.|It was almost bedtime.|The stars were out.|Snow was falling.|It was the first day of summer.""".replace("\n", "|").split("|")
+# what people ask for most
+COMMON_THINGS = words("""balloon, boat, ball, kite, cake, birthday cake, bone, book, bike, bicycle, car, train, truck, hat, key, clock, shoe, sock, drum, guitar, piano, doll, teddy bear, box, bell,
+lamp, umbrella, apple, banana, pumpkin, carrot, sandwich, pizza, cookie, egg, flower, rose, seed, stone, shell, star, snowball, pencil, crayon, computer, phone, robot, rocket, spaceship, plane, blanket,
+pillow, coat, scarf, mitten, crown, ring, necklace, mirror, map, treasure, candle, bucket, ladder, rope, wagon, swing, sled, house, door, window, table, chair, cup, spoon, sword, tree, leaf, feather,
+camera, flute, violin, trumpet, puzzle, toy, toy car, toy train, toy boat, magic wand, magic hat, letter, gift, lollipop, ice cream, honey, cheese, bread, button, coin, basket, backpack, lantern, bus""")

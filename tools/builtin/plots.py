@@ -75,7 +75,7 @@ PLOTS = [
           "There, in a nest, lay the {T}! Beside it sat a little crow. \"Why did you take the {T}?\" {H} asked. The crow hid its head. \"[It shines so nicely|My nest is so empty|I only wanted to look at it],\" it said. \"I am sorry.\"",
           "\"You can look at my {T}, but you have to ask first,\" {H} said. The crow gave back {T.the}. [After that, it came every day and asked.|They all became friends.] {H} put the {T} back on the table. <happy H> <learned H>"),
     thing("carrying it", "{X} who brings {T.a0} to a friend|{X} who takes {T.a0} to {H.his} grandma|a long way with {T.a0}", "you should keep your promise|a kind heart finds the way",
-          "[<once> there was {H.a}. |]\"Please take this {T} to {F},\" {E} said to {H.First}. \"{F} needs it.\" \"I will,\" {H} said. {H.He} took the {T} and went on {H.his} way.",
+          "[<once> there was {H.a}. |]{E} gave {H.First} a {T} for {F}. \"{F} needs this {T},\" {E} said. \"I will bring it,\" {H} said. {H.He} took the {T} and went on {H.his} way.",
           "First {H} came to a river. There was no bridge. {H} put {T.the} on {H.his} head and walked through the water. Then {H.he} came to a hill. It was so high! {H} pushed {T.the} up, step by step.",
           "It got dark and began to rain. {H} put {H.his} coat around the {T}. \"You must not get wet, little {T},\" {H.he} said. {W.A} saw the light of the moon on {T.the}. \"Come, I know a short way,\" said the {W.kind}.",
           "At last {H} stood at {F}'s door. \"Here is your {T}!\" {H.he} said. <happy F> \"You came all the way with the {T}, even in the rain!\" {F} said and gave {H} [warm soup|hot tea|a soft bed]. <learned H>"),
@@ -374,3 +374,37 @@ PLOTS += [
           "High up, it was very quiet. {H} touched a star. It was [warm|cold] and made a soft sound. But then a storm came, and the {T} began to shake. \"Hold on tight!\" said the {T}. {H} was afraid, but {H.he} did not let go.",
           "The {T} flew through the clouds and down, down, down, back into the bed. In the morning, the {T} stood in its place and did not say a word. But there was star dust on it. {H} smiled. <END H F>"),
 ]
+
+# sentences before a plot: a story may begin with anything and still go on with its own plot
+ANY = """[It was a sunny day.|It was a cold, gray morning.|The wind blew around the house.|Something strange happened last week.|This is a true story.]
+[It all began on a Monday.|The sun was high in the sky.|It was raining.|It was a quiet night.|It was very hot that day.|It was early in the morning.]
+[Everyone was busy that day.|Winter had come.|Spring had come at last.|The leaves were falling.|It was Sunday.|The night was dark.|Snow was falling.]
+When {H.First} [woke up|came home|opened the window|looked outside], [it was raining|the sun was shining|everything was quiet|the birds were singing].
+{H.First} [lived|was|sat|played] {P.in}.
+{H.First} [walked|went|ran|came] {P.to}.
+{H.First} had a problem.
+{H.First} was {H.an}.
+One day, {H.a} was {P.in}.
+One day, {H.a} went {P.to}.
+One day, {H.a} [woke up early|was at home|was out for a walk].
+[The|One] {H.trait} {H.kind} [lived|was|sat] {P.in}.
+{H.a} [lived|was|sat] {P.in}.
+There was [once|] {H.a}.
+There was [once|] {H.a} who lived {P.in}.
+The {P.noun} was [quiet|empty|full of light] that day. {H.First} was there too.
+{H.First} and {E} lived {P.in}.
+[\"Good morning!\"|\"Oh no!\"|\"What a day!\"] {H.First} said.
+At night, {H.First} [looked at the stars|could not sleep|sat at the window].
+Nobody knew {H.First} very well.
+Everyone knew {H.First}."""
+PAIR = """{H.First} and {F} walked {P.to}.
+{H.First} and {F} were {P.in}.
+{H.First} and {F} lived {P.in}.
+{H.First} and {F} [were neighbors|were friends|met every day].
+{H.a} and {F.a} lived {P.in}.
+{H.a} and {F.a} [were friends|were neighbors|met every day].
+There was once {H.a} who had a friend, {F.a}.
+One day, {H.a} met {F.a} {P.in}.
+One day, {H.a} and {F.a} went {P.to}.
+It was [a sunny|a rainy|a windy|a cold] day. {H.First} and {F} were {P.in}."""
+OPENERS = {"any": ANY.split("\n"), "F": PAIR.split("\n")}

@@ -14,6 +14,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 VOCABULARY = 2048
+CUT = 0xFFFF  # after a text that does not end there: train.py learns nothing from what follows it
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # the split pattern of Qwen2's tokenizer
 PATTERN = (
@@ -63,7 +64,7 @@ def encode(docs, tokenizer, out):
         parts.setdefault(doc["part"], []).append(doc["text"])
     arrays = {}
     for part, texts in parts.items():
-        rows = [e.ids for e in tokenizer.encode_batch(texts)]
+        rows = [e.ids + [CUT] * (part == "short") for e in tokenizer.encode_batch(texts)]
         arrays[part + "_tokens"] = np.concatenate([np.array(r, np.uint16) for r in rows])
         arrays[part + "_lengths"] = np.array([len(r) for r in rows], np.int32)
         size = sum(len(t.encode()) for t in texts)
