@@ -51,10 +51,9 @@ fuzz: setup-test ## fuzz one parser under ASan+UBSan: make fuzz T=gguf S=60 (all
 	@tools/setup.sh clang
 	@$(RUN) fuzz $(if $(T),--only $(T)) --seconds $(S)
 
-oracle: all ## random models of every family against Hugging Face transformers (installs PyTorch; N=200 SEED=1)
-	@test -x build/oracle-venv/bin/python || python3 -m venv build/oracle-venv
-	@build/oracle-venv/bin/pip install -q -r tests/oracle/requirements.txt
-	@build/oracle-venv/bin/python tests/oracle/oracle.py build/slm --models $(or $(N),200) --seed $(or $(SEED),1)
+oracle: setup ## random models of every family against transformers (installs PyTorch; N=200, SEED=1 repeats a run)
+	@tools/setup.sh oracle
+	@$(RUN) oracle --models $(or $(N),200) $(if $(SEED),--seed $(SEED))
 
 bench: all ## measure speed with the built-in model, or M=model.gguf
 	@build/slm bench $(M)

@@ -56,11 +56,20 @@ struct slm_model; /* immutable after open; safe to share between threads */
 /* Progress of a slow call: `done` of `total` bytes. Return false to cancel. */
 typedef bool (*slm_progress_fn)(void *user, uint64_t done, uint64_t total);
 
+/* A LoRA adapter: a folder as PEFT writes it (adapter_config.json, adapter_model.safetensors) or a GGUF file of type
+ * adapter. Model and adapter may come from different kinds of file. */
+struct slm_adapter {
+    const char *path;
+    float scale; /* multiplies what the adapter adds: 1 = as it was trained, 0 = nothing */
+};
+
 struct slm_model_options {
     slm_progress_fn progress; /* NULL: pages are read when first used; else all are read now, and reported */
     void *progress_user;
     bool vocab_only;          /* tokenizer and metadata only: files without tensors open too */
     uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present */
+    const struct slm_adapter *adapters; /* [n_adapters] at most 32, all applied, their additions summed; borrowed */
+    size_t n_adapters;
 };
 
 struct slm_model_info {
@@ -105,15 +114,23 @@ struct slm_chat_message {
     const char *role;    /* "system", "user", "assistant" */
     const char *content; /* UTF-8 */
 };
-/* Renders messages with the model's chat template (or its family's default). Returns owned *out, NUL-terminated
- * (slm_free). */
+struct slm_chat_options {        /* all borrowed; zeroed is the default */
+    bool no_generation_prompt;   /* leave out the beginning of the model's answer */
+    const char *tools_json;      /* JSON array of tools that the model may call, or NULL */
+    const char *variables_json;  /* JSON object of further variables of the template, or NULL:
+                                    {"enable_thinking": false} */
+};
+/* Renders messages with the model's chat template (or its family's default). options may be NULL. Tools for a template
+ * that has no place for them are SLM_ERR_UNSUPPORTED. Returns owned *out, NUL-terminated (slm_free). */
 slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error);
+                           const struct slm_chat_options *options, char **out, size_t *out_bytes,
+                           struct slm_error *error);
 /* Renders and encodes: the template's own marks become special tokens, while text of special tokens inside a message
  * stays text, so that no user can forge a turn. BOS is there when the template writes it. Returns owned *ids
  * (slm_free). */
 slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           bool add_generation_prompt, int32_t **ids, size_t *n_ids, struct slm_error *error);
+                           const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
+                           struct slm_error *error);
 void slm_free(void *memory);
 
 /* ---- session ----------------------------------------------------------------------------------------------- */
@@ -152,6 +169,50 @@ slm_status slm_session_truncate(struct slm_session *session, size_t n, struct sl
  * same model and kv_type, and n_ctx large enough; a damaged or foreign file leaves the session as it was. */
 slm_status slm_session_save(const struct slm_session *session, const char *path, struct slm_error *error);
 slm_status slm_session_restore(struct slm_session *session, const char *path, struct slm_error *error);
+
+/* ---- embeddings -------------------------------------------------------------------------------------------- */
+
+/* How the hidden states of a text's tokens (after the last norm) become one vector: their mean, that of the last token,
+ * or that of the first. DEFAULT: what the model's files say (GGUF pooling_type, sentence-transformers' modules), else
+ * the last token of models that see only what came before, the mean of those that see the whole text. */
+enum slm_pooling { SLM_POOLING_DEFAULT = 0, SLM_POOLING_MEAN, SLM_POOLING_LAST, SLM_POOLING_CLS };
+
+struct slm_embedder; /* memory and threads to embed with; used by one thread at a time */
+
+struct slm_embedder_options {
+    /* n_ctx: tokens of the longest text; n_batch: tokens computed at once, of as many texts as fit (models that see the
+     * whole text compute n_ctx at once). kv_type: default f32 here. The result depends on kv_type only. */
+    struct slm_session_options session;
+    enum slm_pooling pooling;
+    int32_t n_dims;          /* keep the first n_dims numbers (Matryoshka), before normalising; 0 = all */
+    bool no_normalize;       /* do not bring vectors to length 1 */
+    const char *prompt_name; /* put this prompt of config_sentence_transformers.json in front of each text; NULL: its
+                                default_prompt_name, if any */
+};
+
+/* Borrows options; the model must outlive *out. Returns owned *out (slm_embedder_close). Layers behind the pooling
+ * (sentence-transformers' Dense, dense_2 and dense_3 of GGUF) are opened and applied; what else a folder asks for is
+ * SLM_ERR_UNSUPPORTED, naming the file. */
+slm_status slm_embedder_open(const struct slm_model *model, const struct slm_embedder_options *options,
+                             struct slm_embedder **out, struct slm_error *error);
+void slm_embedder_close(struct slm_embedder *embedder);
+size_t slm_embedder_n_dims(const struct slm_embedder *embedder);           /* numbers of one vector */
+enum slm_pooling slm_embedder_pooling(const struct slm_embedder *embedder); /* never DEFAULT */
+
+/* A text (any bytes), encoded as the model's tokenizer encodes texts, special tokens around it included; or the ids
+ * themselves, taken as they are, when ids is not NULL. */
+struct slm_embed_input {
+    const char *text;
+    size_t text_bytes;
+    const int32_t *ids;
+    size_t n_ids;
+};
+/* Writes out [n, n_dims] f32. A vector is the same, bit for bit, alone or among others, for any number of threads and
+ * any n_batch. A text without tokens (an empty one, where the model adds none) is SLM_ERR_ARGUMENT, one longer than
+ * n_ctx SLM_ERR_CONTEXT; messages name the text by its place. On error the contents of out are undefined. Borrows
+ * inputs. */
+slm_status slm_embed(struct slm_embedder *embedder, const struct slm_embed_input *inputs, size_t n, float *out,
+                     struct slm_error *error);
 
 /* ---- sampling ---------------------------------------------------------------------------------------------- */
 
@@ -193,6 +254,8 @@ struct slm_generate_params {
     const char *const *stop;        /* stop strings: not printed, never partly; borrowed */
     size_t n_stop;
     bool ignore_eog;
+    const int32_t *show;            /* control tokens whose text is part of the answer all the same; borrowed */
+    size_t n_show;
     slm_text_fn on_text;            /* may be NULL */
     void *user;
 };
@@ -206,6 +269,39 @@ struct slm_generate_result {
 slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size_t n_prompt,
                         const struct slm_generate_params *params, struct slm_generate_result *result,
                         struct slm_error *error);
+
+/* ---- parts of an answer: thinking, content, calls of tools ------------------------------------------------------ */
+
+enum slm_part_kind { SLM_PART_CONTENT, SLM_PART_THINKING, SLM_PART_TOOL_CALL };
+/* Nothing is NUL-terminated but name and, of a call, text; all of it lives until the callback returns. */
+struct slm_part {
+    enum slm_part_kind kind;
+    const char *text; /* further text of that kind, without marks; of a call: its arguments, a JSON object */
+    size_t text_bytes;
+    const char *name; /* of a call: the function's name; else NULL */
+    const char *raw;  /* the generated text that this is, marks included; of a list of calls the first has it */
+    size_t raw_bytes;
+};
+/* Return false to stop. */
+typedef bool (*slm_part_fn)(void *user, const struct slm_part *part);
+
+struct slm_parts; /* splits one answer; used by one thread at a time */
+
+/* The style of thinking and calls follows from the model's chat template and special tokens, and from the prompt's
+ * last tokens whether the answer begins inside of thinking (prompt may be NULL with 0). tools: some were offered, so
+ * JSON without a mark of its own may be a call. Returns owned *out (slm_parts_close). */
+slm_status slm_parts_open(const struct slm_model *model, const int32_t *prompt, size_t n_prompt, bool tools,
+                          struct slm_parts **out, struct slm_error *error);
+void slm_parts_close(struct slm_parts *parts);
+/* Control tokens that are marks of this style: pass them to slm_generate as `show`. Valid until close. */
+const int32_t *slm_parts_marks(const struct slm_parts *parts, size_t *n);
+/* Further text. Calls on_part for what is certain: never with a part of a mark, never with half a call. The raw texts
+ * of all parts, one after the other, are the text that was fed. What looks like a call but is none (its JSON is
+ * damaged) is content. SLM_ERR_CANCELLED when on_part returned false. */
+slm_status slm_parts_feed(struct slm_parts *parts, const char *text, size_t n_bytes, slm_part_fn on_part, void *user,
+                          struct slm_error *error);
+/* The answer is over: passes on what was held back. */
+slm_status slm_parts_finish(struct slm_parts *parts, slm_part_fn on_part, void *user, struct slm_error *error);
 
 #ifdef __cplusplus
 }

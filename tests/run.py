@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs the tests of slm and counts them: tests/run.py STAGE... [--only FUZZER] [--seconds S]
+"""Runs the tests of slm and counts them: tests/run.py STAGE... [--only FUZZER] [--seconds S] [--models N] [--seed S]
 
-A stage is one thing to build and run (units, tidy, e2e, asan, ubsan, tsan, clang, arm64, fuzz); `check`, `test` and
-`soak` are lists of stages with the depth at which they run. What is counted is the single test: every test function of
-every cmocka program (read from its TAP output), every pytest item, every style check, every fuzzer, every build.
+A stage is one thing to build and run (units, tidy, e2e, asan, ubsan, tsan, clang, arm64, fuzz, oracle); `check`,
+`test` and `soak` are lists of stages with the depth at which they run. What is counted is the single test: every test
+function of every cmocka program (read from its TAP output), every pytest item, every style check, every fuzzer, every
+build, every random model.
 
-Each program's output goes to build/test-logs; only failures and the reasons of skips are shown. The last line is
-always `N passed, N failed, N skipped`, and the exit code is 0 exactly when nothing failed. A program that dies half-way
-fails once for each test it did not get to report; a stage that breaks counts as a failure, never as silence.
+Each program's output goes to build/test-logs; only failures, the reasons of skips and tables (lines that begin with
+"report: ", of an ordinary build) are shown. The last line is always `N passed, N failed, N skipped`, and the exit code
+is 0 exactly when nothing failed. A program that dies half-way fails once for each test it did not get to report; a
+stage that breaks counts as a failure, never as silence.
 
 Deliberately not here: building rules (CMake), installing anything (tools/setup.sh), and any test of its own.
 """
@@ -18,6 +20,7 @@ import concurrent.futures
 import json
 import os
 import platform
+import random
 import re
 import shutil
 import signal
@@ -54,6 +57,7 @@ class Result:
     detail: str = ""  # why it was skipped
     log: Path | None = None
     excerpt: list = field(default_factory=list)  # the lines of the log that belong to it
+    report: list = field(default_factory=list)  # lines that its program wants people to see
 
 
 @dataclass
@@ -62,6 +66,8 @@ class Options:
     fuzz_seconds: int = 60
     only: str = ""
     repeat: int = 1
+    models: int = 200  # the live oracle's
+    seed: int | None = None  # None: another one each time
 
 
 def run_logged(command, log, timeout, env=None):
@@ -118,6 +124,7 @@ def parse_tap(name, code, output, log):
         results.append(Result(f"{name}: test {i + 1} of {planned} never finished", "failed", log=log))
     if code != 0 and all(r.status != "failed" for r in results):
         results.append(Result(f"{name}: exit code {code} though its tests passed", "failed", log=log))
+    results[0].report = re.findall(r"^report: (.*)$", output, re.M)
     return results
 
 
@@ -236,6 +243,27 @@ def stage_e2e(options):
     return results
 
 
+def stage_oracle(options):
+    """Random models of every family, with adapters and as embedders, against transformers, peft and
+    sentence-transformers: tests/oracle. Never skipped: who asks for it wants an answer, and a machine without PyTorch
+    has none."""
+    folder, results = build("default")
+    if folder is None:
+        return results
+    python = BUILD / "oracle-venv" / "bin" / "python"
+    if not python.exists():
+        detail = "build/oracle-venv is missing: tools/setup.sh oracle installs PyTorch and transformers into it"
+        return results + [Result("oracle", "failed", detail)]
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 1000000)
+    for name, models in (("oracle", options.models), ("adapters", options.models * 2 // 5),
+                         ("embeddings", options.models // 4)):
+        log = LOGS / f"{name}.log"
+        command = [python, f"tests/oracle/{name}.py", folder / "slm", "--models", models, "--seed", seed]
+        code, output = run_logged([str(part) for part in command], log, 120 + 20 * models)
+        results += parse_tap(name, code, output, log)
+    return results
+
+
 def stage_fuzz(options):
     if not shutil.which("clang-19"):
         return [Result("fuzz", "skipped", "clang-19 is not installed (tools/setup.sh clang)")]
@@ -278,6 +306,7 @@ STAGES = {
     "clang": stage_clang,
     "arm64": stage_arm64,
     "fuzz": stage_fuzz,
+    "oracle": stage_oracle,
 }
 # asan already includes what ubsan checks, so `test` does not build a tree for ubsan alone.
 PROFILES = {
@@ -314,12 +343,19 @@ def show_skips(results):
         print(f"  skipped {count}: {reason[:200]}")
 
 
+def show_reports(results):
+    for line in (line for r in results for line in r.report):
+        print(f"  {line}")
+
+
 def main():
     parser = argparse.ArgumentParser(description="Runs and counts the tests of slm.")
     parser.add_argument("stages", nargs="+", choices=[*PROFILES, *STAGES], metavar="STAGE",
                         help=", ".join([*PROFILES, *STAGES]))
     parser.add_argument("--only", default="", help="fuzz: this parser only")
     parser.add_argument("--seconds", type=int, help="fuzz: seconds a parser")
+    parser.add_argument("--models", type=int, default=200, help="oracle: models in all families together")
+    parser.add_argument("--seed", type=int, help="oracle: repeat the models of this seed")
     arguments = parser.parse_args()
 
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -328,7 +364,7 @@ def main():
     started = time.monotonic()
     for wanted in arguments.stages:
         stages, options = PROFILES.get(wanted, ([wanted], Options()))
-        options.only = arguments.only
+        options.only, options.models, options.seed = arguments.only, arguments.models, arguments.seed
         options.fuzz_seconds = arguments.seconds or options.fuzz_seconds
         for stage in stages:
             begun = time.monotonic()
@@ -342,6 +378,8 @@ def main():
                   f"   {time.monotonic() - begun:6.1f} s", flush=True)
             show_failures(results)
             show_skips(results)
+            if stage in ("units", "oracle"):
+                show_reports(results)
     print(f"in {time.monotonic() - started:.0f} s, logs in {LOGS.relative_to(ROOT)}")
     print(f"{totals['passed']} passed, {totals['failed']} failed, {totals['skipped']} skipped", flush=True)
     return 1 if totals["failed"] or not totals["passed"] else 0

@@ -3,12 +3,13 @@
 #
 # Makes sure that what a make target needs is on this machine.
 #
-#   tools/setup.sh [--optional] GROUP...     groups: build test clang arm64
+#   tools/setup.sh [--optional] GROUP...     groups: build test clang arm64 oracle
 #
 # One table says what each group needs and how to tell that it is there; what is missing is installed with apt-get
 # (as root, or through sudo), nothing else is touched. With everything present this takes a few hundredths of a
 # second, so the Makefile calls it every time. Without apt-get, or the right to install, it lists what is missing.
-# With --optional a group that cannot be had is reported but is no error: the tests that need it then skip.
+# With --optional a group that cannot be had is reported but is no error: the tests that need it then skip (the live
+# oracle fails).
 # Deliberately not here: anything that changes the system beyond installing packages.
 set -eu
 cd "$(dirname "$0")/.."
@@ -43,9 +44,11 @@ arm64|qemu-user|command -v qemu-aarch64
 TABLE
     # The Python packages of the end-to-end tests live in .venv; only making that needs the venv module.
     if ! venv_is_current; then echo "test|python3-venv|python3 -c 'import ensurepip, venv'"; fi
+    if ! oracle_is_current; then echo "oracle|python3-venv|python3 -c 'import ensurepip, venv'"; fi
 }
 
 venv_is_current() { cmp -s tests/requirements.txt .venv/installed-requirements.txt; }
+oracle_is_current() { cmp -s tests/oracle/requirements.txt build/oracle-venv/installed-requirements.txt; }
 wanted() { case "$groups" in *" $1 "*) return 0 ;; *) return 1 ;; esac }
 
 missing_packages() {
@@ -58,7 +61,7 @@ missing_packages() {
 give_up() {
     echo "setup: $1" >&2
     if [ "$optional" = 1 ]; then
-        echo "setup: going on without; the tests that need it will be skipped" >&2
+        echo "setup: going on without; the tests that need it will say so" >&2
         exit 0
     fi
     exit 1
@@ -82,23 +85,27 @@ install_packages() {
     fi
 }
 
+# make_venv FOLDER REQUIREMENTS [PIP OPTIONS]
+# Built anew each time: a half-made or outdated environment is never repaired in place. The stamp comes last.
 make_venv() {
-    echo "setup: making .venv with the packages of tests/requirements.txt"
-    # Built anew each time: a half-made or outdated environment is never repaired in place. The stamp comes last.
-    rm -rf .venv
-    if ! python3 -m venv .venv >>"$log" 2>&1 ||
-        ! .venv/bin/pip install --no-deps -r tests/requirements.txt </dev/null >>"$log" 2>&1; then
-        rm -rf .venv
+    venv=$1 requirements=$2
+    shift 2
+    echo "setup: making $venv with the packages of $requirements (log: $log)"
+    rm -rf "$venv"
+    if ! python3 -m venv "$venv" >>"$log" 2>&1 ||
+        ! "$venv/bin/pip" install "$@" -r "$requirements" </dev/null >>"$log" 2>&1; then
+        rm -rf "$venv"
         tail -n 20 "$log" >&2
-        give_up "the Python packages of tests/requirements.txt could not be installed"
+        give_up "the Python packages of $requirements could not be installed"
     fi
-    cp tests/requirements.txt .venv/installed-requirements.txt
+    cp "$requirements" "$venv/installed-requirements.txt"
 }
 
 packages=$(missing_packages)
 # shellcheck disable=SC2086 -- the list is meant to be split
 if [ -n "$packages" ]; then install_packages $packages; fi
-if wanted test && ! venv_is_current; then make_venv; fi
+if wanted test && ! venv_is_current; then make_venv .venv tests/requirements.txt --no-deps; fi
+if wanted oracle && ! oracle_is_current; then make_venv build/oracle-venv tests/oracle/requirements.txt; fi
 if wanted arm64; then
     sh tools/arm64-sysroot.sh build/arm64-sysroot || give_up "the arm64 libraries could not be fetched"
 fi

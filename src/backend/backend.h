@@ -29,10 +29,11 @@ static inline size_t slm_kv_offset(const struct slm_kv_layout *l, uint32_t layer
 struct slm_kv_view {
     unsigned char *const *pages;
     size_t n_pages;
+    size_t n_tokens; /* positions that are filled once this step has run: how far bidirectional attention sees */
 };
 
 /* One step: n_tok tokens of any number of sequences. A token's earlier positions must be in the cache or earlier in
- * this step. */
+ * this step; where attention is bidirectional, all of a sequence must be in one step. */
 struct slm_batch {
     size_t n_tok;
     const int32_t *tokens;              /* [n_tok] ids in [0, n_vocab) */

@@ -25,6 +25,7 @@ struct chat_options {
     uint64_t seen;
     const char *system;
     bool verbose;
+    struct slm_thinking thinking;
     struct slm_model_choice model;
     struct slm_sampling sampling;
 };
@@ -38,6 +39,7 @@ static const struct slm_option chat_rows[] = {
 };
 static const struct slm_option_group chat_groups[] = {
     {"Options", chat_rows, sizeof chat_rows / sizeof chat_rows[0], 0},
+    SLM_THINKING_GROUP(struct chat_options, thinking),
     SLM_SAMPLING_GROUP(struct chat_options, sampling),
     SLM_MODEL_GROUP(struct chat_options, model),
 };
@@ -93,7 +95,8 @@ slm_status slm_chat_set_system(struct slm_chat *chat, const char *text, struct s
 
 /* What is known of an answer while it comes in. */
 struct answer {
-    struct slm_buf text;
+    struct slm_buf text;     /* all of it, thinking too: what the template makes of that is its business */
+    struct slm_answer shown;
     bool stopped; /* by Ctrl-C, or because stdout is gone */
 };
 
@@ -102,7 +105,7 @@ static bool on_text(void *user, const char *text, size_t n_bytes)
 {
     struct answer *answer = user;
     slm_buf_add(&answer->text, text, n_bytes);
-    if (!slm_cli_write(text, n_bytes) || fflush(stdout) != 0 || slm_line_interrupted()) answer->stopped = true;
+    if (!slm_answer_text(&answer->shown, text, n_bytes) || slm_line_interrupted()) answer->stopped = true;
     return !answer->stopped;
 }
 
@@ -114,7 +117,8 @@ static slm_status encode_conversation(struct slm_chat *chat, int32_t **ids, size
     if (!all) return SLM_ERR_MEMORY;
     if (chat->system) all[0] = (struct slm_chat_message){"system", chat->system};
     memcpy(all + (n - chat->n_messages), chat->messages, chat->n_messages * sizeof *all);
-    slm_status status = slm_chat_encode(chat->model, all, n, true, ids, n_ids, error);
+    const struct slm_chat_options options = {.variables_json = slm_cli_think_variables(&chat->thinking)};
+    slm_status status = slm_chat_encode(chat->model, all, n, &options, ids, n_ids, error);
     slm_release(all);
     return status;
 }
@@ -196,9 +200,13 @@ static slm_status generate(struct slm_chat *chat, const char *input, struct answ
         .user = answer,
     };
     double start = slm_cli_seconds();
+    if (status == SLM_OK)
+        status = slm_answer_open(&answer->shown, chat->model, ids, n_ids, chat->thinking.hide, error);
+    if (answer->shown.parts) params.show = slm_parts_marks(answer->shown.parts, &params.n_show);
     if (status == SLM_OK) status = feed_prompt(chat, ids + n_kept, n_ids - n_kept, error);
     double fed_s = slm_cli_seconds() - start;
     if (status == SLM_OK) status = slm_generate(chat->session, ids + n_ids - 1, 1, &params, result, error);
+    slm_answer_close(&answer->shown);
     result->n_prompt = n_ids - n_kept;
     result->prompt_s += fed_s;
     /* Without a template the input went straight onto the text: take it back, as if it had not been typed. */
@@ -372,6 +380,7 @@ int slm_cli_chat(const struct slm_chat_setup *setup)
     chat->choice = *setup->model;
     chat->sampling = *setup->sampling;
     chat->verbose = setup->verbose;
+    chat->thinking = *setup->thinking;
     if (open_chat(chat, setup, &error) != SLM_OK)
         exit_code = slm_cli_fail(&error);
     else {
@@ -396,7 +405,10 @@ static int chat_main(void *opaque, int n_args, char **args)
 {
     struct chat_options *options = opaque;
     if (n_args > 0) options->model.path = args[0];
-    struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, options->verbose};
+    struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, &options->thinking,
+                                   options->verbose};
+    if (options->thinking.on && options->thinking.off)
+        return slm_cli_usage("chat", "give --think or --no-think, not both");
     return slm_cli_chat(&setup);
 }
 

@@ -14,6 +14,7 @@ struct slm_chat {
     struct slm_session *session;
     struct slm_line *line;
     bool has_template; /* otherwise the model continues the text: messages are not kept apart */
+    struct slm_thinking thinking;
     bool verbose, done;
     double load_s;
     char *system;                      /* owned (slm_release); NULL = none */

@@ -87,9 +87,14 @@ static void do_set(struct slm_chat *chat, char *rest)
             status = slm_chat_set_system(chat, rest, &error);
     } else if (strcmp(what, "verbose") == 0 || strcmp(what, "quiet") == 0) {
         chat->verbose = what[0] == 'v';
+    } else if (strcmp(what, "think") == 0 && (strcmp(rest, "on") == 0 || strcmp(rest, "off") == 0)) {
+        chat->thinking.on = rest[1] == 'n'; /* from the next question on */
+        chat->thinking.off = !chat->thinking.on;
+    } else if (strcmp(what, "think") == 0) {
+        status = slm_fail(&error, SLM_ERR_ARGUMENT, "/set think", "'%s' is not allowed: on or off is", rest);
     } else {
         status = slm_fail(&error, SLM_ERR_ARGUMENT, "/set",
-                          "'%s' is not allowed: parameter, system, verbose or quiet is", what);
+                          "'%s' is not allowed: parameter, system, think, verbose or quiet is", what);
     }
     if (status != SLM_OK) slm_cli_fail(&error);
 }
@@ -166,6 +171,7 @@ static const struct {
 } chat_commands[] = {
     {"/set", "parameter NAME VALUE", "change a sampling parameter (/show parameters lists them)", do_set},
     {"/set", "system TEXT", "set the system message; without text, remove it", do_set},
+    {"/set", "think on | off", "have the model think before it answers, if its template can say so", do_set},
     {"/set", "verbose | quiet", "timing after every answer, or not", do_set},
     {"/show", "[info|parameters|system|template]", "look at something", do_show},
     {"/save", "FILE", "write the conversation to a file (JSON)", do_save},

@@ -51,10 +51,11 @@ struct slm_model_choice {
     const char *path; /* -m; NULL = built in */
     int32_t n_threads, n_ctx, n_batch;
     int kv_type; /* enum slm_kv_type */
+    struct slm_text_list lora;
     uint64_t cpu_mask;
 };
 extern const struct slm_option slm_model_rows[];
-enum { SLM_MODEL_ROWS = 6 };
+enum { SLM_MODEL_ROWS = 7 };
 #define SLM_MODEL_GROUP(type, member) {"Model", slm_model_rows, SLM_MODEL_ROWS, offsetof(type, member)}
 
 struct slm_sampling {
@@ -68,6 +69,30 @@ struct slm_sampling {
 extern const struct slm_option slm_sampling_rows[];
 enum { SLM_SAMPLING_ROWS = 14 };
 #define SLM_SAMPLING_GROUP(type, member) {"Sampling", slm_sampling_rows, SLM_SAMPLING_ROWS, offsetof(type, member)}
+
+/* ---- answers: thinking, content, calls of tools (answer.c) ---------------------------------------- */
+
+struct slm_thinking {
+    uint64_t seen;
+    bool on, off, hide;
+};
+enum { SLM_THINKING_ROWS = 3 };
+extern const struct slm_option slm_thinking_rows[SLM_THINKING_ROWS];
+#define SLM_THINKING_GROUP(type, member) {"Thinking", slm_thinking_rows, SLM_THINKING_ROWS, offsetof(type, member)}
+/* The template's variable as a JSON object; NULL when neither on nor off was chosen. */
+const char *slm_cli_think_variables(const struct slm_thinking *thinking);
+
+/* One answer on its way to stdout. */
+struct slm_answer {
+    struct slm_parts *parts; /* NULL: the text goes out as it is */
+    bool hide, dim, any;
+    enum slm_part_kind last;
+};
+/* prompt: the tokens before the answer. */
+slm_status slm_answer_open(struct slm_answer *answer, const struct slm_model *model, const int32_t *prompt, size_t n,
+                           bool hide, struct slm_error *error);
+bool slm_answer_text(struct slm_answer *answer, const char *text, size_t n_bytes); /* false: stdout is gone */
+void slm_answer_close(struct slm_answer *answer); /* prints what is left; harmless twice */
 
 /* True when an argument looks like a model rather than a prompt: something on disk, or a name ending in .gguf. */
 bool slm_cli_is_model(const char *arg);
@@ -99,6 +124,7 @@ struct slm_chat_setup {
     const struct slm_model_choice *model;
     struct slm_sampling *sampling;
     const char *system; /* NULL = none */
+    const struct slm_thinking *thinking;
     bool verbose;
 };
 int slm_cli_chat(const struct slm_chat_setup *setup);

@@ -34,6 +34,8 @@ const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
      .help = "most prompt tokens computed at once (default: 256)"},
     {.name = "kv", .kind = SLM_OPTION_CHOICE, .offset = AT(kv_type), .arg = "TYPE", .choices = kv_names,
      .help = "precision of the KV cache: f16 (default) or f32"},
+    {.name = "lora", .kind = SLM_OPTION_LIST, .offset = AT(lora), .arg = "PATH[=S]",
+     .help = "LoRA adapter to apply, a PEFT folder or a GGUF file, and how strongly (default: 1; may be repeated)"},
     {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
      .help = "CPU features to use, as the bits that 'slm doctor' lists; 0 = none, the scalar kernels "
              "(default: all)"},
@@ -70,6 +72,24 @@ static bool draw_progress(void *user, uint64_t done, uint64_t total)
     return true;
 }
 
+/* "PATH=SCALE" or "PATH". What stands behind the last "=" counts as a scale when it is a number, so that paths may hold
+ * one. Writes the path's copy into *paths. */
+static slm_status parse_adapter(const char *text, struct slm_buf *path, struct slm_adapter *out,
+                                struct slm_error *error)
+{
+    const char *mark = strrchr(text, '=');
+    char *end = NULL;
+    *out = (struct slm_adapter){.scale = 1.0f};
+    const float scale = mark ? strtof(mark + 1, &end) : 1.0f;
+    const bool scaled = mark && end != mark + 1 && !*end;
+    if (scaled) out->scale = scale;
+    slm_buf_add(path, text, scaled ? (size_t)(mark - text) : strlen(text));
+    slm_buf_add(path, "", 1);
+    SLM_TRY(slm_buf_status(path, "--lora", error));
+    out->path = path->data;
+    return SLM_OK;
+}
+
 slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_only, struct slm_model **out,
                               struct slm_error *error)
 {
@@ -83,7 +103,16 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
         .progress = isatty(STDERR_FILENO) ? draw_progress : NULL,
         .progress_user = &progress,
     };
-    slm_status status = slm_model_open(choice->path, &options, out, error);
+    /* As many as the option may be given; the library says when that is too many. */
+    struct slm_adapter adapters[sizeof choice->lora.items / sizeof *choice->lora.items];
+    struct slm_buf paths[sizeof adapters / sizeof *adapters] = {{0}};
+    slm_status status = SLM_OK;
+    for (size_t i = 0; i < choice->lora.n && status == SLM_OK; i++)
+        status = parse_adapter(choice->lora.items[i], &paths[i], &adapters[i], error);
+    options.adapters = adapters;
+    options.n_adapters = choice->lora.n;
+    if (status == SLM_OK) status = slm_model_open(choice->path, &options, out, error);
+    for (size_t i = 0; i < choice->lora.n; i++) slm_buf_release(&paths[i]);
     if (progress.drawn > 0) fputs("\r\033[K", stderr);
     return status;
 }

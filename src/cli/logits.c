@@ -11,7 +11,7 @@ struct logits_options {
     uint64_t seen;
     const char *ids;
     bool all, json;
-    int32_t top;
+    int32_t top, greedy;
     struct slm_model_choice model;
 };
 
@@ -23,6 +23,8 @@ static const struct slm_option logits_rows[] = {
      .help = "logits after every token (default: after the last)"},
     {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
      .help = "{\"n_vocab\": N, \"logits\": [[...], ...]} (default: the likeliest tokens as text)"},
+    {.name = "greedy", .kind = SLM_OPTION_INT, .offset = AT(greedy), .arg = "N", .min = 1, .max = INT32_MAX,
+     .help = "first extend the tokens N times by the likeliest one; shows which"},
     {.name = "top", .kind = SLM_OPTION_INT, .offset = AT(top), .arg = "K", .min = 1, .max = 1000,
      .help = "tokens to show as text (default: 10)"},
 };
@@ -33,10 +35,12 @@ static const struct slm_option_group logits_groups[] = {
     SLM_MODEL_GROUP(struct logits_options, model),
 };
 
-/* The rows of one evaluation. */
+/* The rows of one evaluation and what follows them. */
 struct answer {
-    const float *logits;           /* [n_rows, n_vocab] */
+    float *logits;                 /* [n_rows, n_vocab] owned */
     size_t n_rows, n_vocab, first; /* first: position of row 0 */
+    int32_t *greedy;               /* [n_greedy] owned */
+    size_t n_greedy;
 };
 
 /* All rows, every logit with nine digits. */
@@ -54,7 +58,14 @@ static void add_json(struct slm_buf *out, const struct answer *answer)
         }
         slm_buf_puts(out, "]");
     }
-    slm_buf_puts(out, "]}\n");
+    slm_buf_puts(out, "]");
+    if (answer->n_greedy > 0) {
+        slm_json_key(out, "greedy");
+        slm_buf_puts(out, "[");
+        for (size_t i = 0; i < answer->n_greedy; i++) slm_buf_printf(out, i ? ",%d" : "%d", answer->greedy[i]);
+        slm_buf_puts(out, "]");
+    }
+    slm_buf_puts(out, "}\n");
 }
 
 /* "position  id  logit  text" of the k likeliest, by repeated search: k is small and this is for eyes. */
@@ -79,27 +90,51 @@ static void add_top(struct slm_buf *out, const struct slm_model *model, const fl
     }
 }
 
-/* One evaluation from an empty timeline. With --all the rows go to memory of our own (n_ids * n_vocab floats,
- * which is why it is not the default); else the session's own row is borrowed until the session closes. */
-static slm_status evaluate(struct slm_session *session, const struct logits_options *options, const int32_t *ids,
-                           size_t n_ids, float **memory, struct answer *answer, struct slm_error *error)
+/* For people: the rows, then one line of ids. */
+static void add_text(struct slm_buf *out, const struct slm_model *model, const struct answer *answer, size_t top)
 {
-    if (!options->all) {
-        SLM_TRY(slm_session_eval(session, ids, n_ids, error));
-        answer->logits = slm_session_logits(session);
-        answer->n_rows = 1;
-        answer->first = n_ids - 1;
-        return SLM_OK;
+    for (size_t r = 0; r < answer->n_rows; r++)
+        add_top(out, model, answer->logits + r * answer->n_vocab, answer->n_vocab, top, answer->first + r);
+    for (size_t i = 0; i < answer->n_greedy; i++) slm_buf_printf(out, i ? " %d" : "greedy\t%d", answer->greedy[i]);
+    if (answer->n_greedy > 0) slm_buf_puts(out, "\n");
+}
+
+/* The likeliest token again and again; nothing but the logits decides, whatever the model file recommends. rows is
+ * where the logits after each go, NULL for nowhere. */
+static slm_status continue_greedily(struct slm_session *session, const struct answer *answer, float *rows,
+                                    struct slm_error *error)
+{
+    const struct slm_sampler_params params = {.temperature = 0, .top_p = 1, .typical_p = 1, .repeat_penalty = 1};
+    for (size_t i = 0; i < answer->n_greedy; i++) {
+        SLM_TRY(slm_sample(session, &params, &answer->greedy[i], error));
+        SLM_TRY(slm_session_eval(session, &answer->greedy[i], 1, error));
+        if (rows) memcpy(rows + i * answer->n_vocab, slm_session_logits(session), answer->n_vocab * sizeof(float));
     }
-    *memory = slm_alloc(n_ids, answer->n_vocab * sizeof(float), "logits", error);
-    if (!*memory) return SLM_ERR_MEMORY;
-    SLM_TRY(slm_session_eval_all(session, ids, n_ids, *memory, error));
-    answer->logits = *memory;
-    answer->n_rows = n_ids;
     return SLM_OK;
 }
 
-/* The answer is formatted while model and session are still open: its rows may be borrowed from the session. */
+/* One evaluation from an empty timeline. With --all the rows are n_vocab floats a token, which is why it is not the
+ * default. */
+static slm_status evaluate(struct slm_session *session, const struct logits_options *options, const int32_t *ids,
+                           size_t n_ids, struct answer *answer, struct slm_error *error)
+{
+    answer->n_greedy = (size_t)options->greedy;
+    answer->n_rows = options->all ? n_ids + answer->n_greedy : 1;
+    answer->first = n_ids + answer->n_greedy - answer->n_rows;
+    answer->logits = slm_alloc(answer->n_rows, answer->n_vocab * sizeof(float), "logits", error);
+    answer->greedy = slm_alloc(answer->n_greedy ? answer->n_greedy : 1, sizeof(int32_t), "greedy", error);
+    if (!answer->logits || !answer->greedy) return SLM_ERR_MEMORY;
+    if (options->all) {
+        SLM_TRY(slm_session_eval_all(session, ids, n_ids, answer->logits, error));
+        return continue_greedily(session, answer, answer->logits + n_ids * answer->n_vocab, error);
+    }
+    SLM_TRY(slm_session_eval(session, ids, n_ids, error));
+    SLM_TRY(continue_greedily(session, answer, NULL, error));
+    memcpy(answer->logits, slm_session_logits(session), answer->n_vocab * sizeof(float));
+    return SLM_OK;
+}
+
+/* The answer is formatted while the model is still open: text needs its tokens. */
 static int logits_main(void *opaque, int n_args, char **args)
 {
     struct logits_options *options = opaque;
@@ -108,7 +143,6 @@ static int logits_main(void *opaque, int n_args, char **args)
     struct slm_buf out = {0};
     struct slm_error error;
     int32_t *ids = NULL;
-    float *memory = NULL; /* --all only */
     size_t n_ids = 0;
     struct answer answer = {0};
     if (n_args > 0) options->model.path = args[0];
@@ -121,22 +155,20 @@ static int logits_main(void *opaque, int n_args, char **args)
     status = slm_cli_parse_ids(options->ids, slm_model_info(model).n_vocab, &ids, &n_ids, &error);
     if (status != SLM_OK) goto out;
     /* A context exactly as long as the text: models whose rotation depends on it then see what the text needs. */
-    if (options->model.n_ctx == 0 && n_ids <= INT32_MAX) options->model.n_ctx = (int32_t)n_ids;
+    if (options->model.n_ctx == 0 && n_ids <= (size_t)(INT32_MAX - options->greedy))
+        options->model.n_ctx = (int32_t)n_ids + options->greedy;
     if (n_ids == 0) status = slm_fail(&error, SLM_ERR_ARGUMENT, "ids", "at least one token id is needed");
     if (status == SLM_OK) status = slm_cli_open_session(model, &options->model, &session, &error);
-    if (status == SLM_OK) status = evaluate(session, options, ids, n_ids, &memory, &answer, &error);
+    if (status == SLM_OK) status = evaluate(session, options, ids, n_ids, &answer, &error);
     if (status != SLM_OK) goto out;
-    if (options->json)
-        add_json(&out, &answer);
-    else
-        for (size_t r = 0; r < answer.n_rows; r++)
-            add_top(&out, model, answer.logits + r * answer.n_vocab, answer.n_vocab,
-                    options->top > 0 ? (size_t)options->top : 10, answer.first + r);
+    if (options->json) add_json(&out, &answer);
+    else add_text(&out, model, &answer, options->top > 0 ? (size_t)options->top : 10);
 out:
     slm_session_close(session);
     slm_model_close(model);
     slm_release(ids);
-    slm_release(memory);
+    slm_release(answer.logits);
+    slm_release(answer.greedy);
     if (status == SLM_OK) return slm_cli_emit(&out);
     slm_buf_release(&out);
     return slm_cli_fail(&error);

@@ -12,13 +12,14 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
-enum { MAX_PROMPT_BYTES = 64 << 20 };
+enum { MAX_PROMPT_BYTES = 64 << 20, MAX_TOOLS_BYTES = 16 << 20 };
 
 /* Filled by the rows below; zero or NULL means not given. */
 struct run_options {
     uint64_t seen;
     bool raw, verbose, json;
-    const char *system, *file;
+    const char *system, *file, *tools;
+    struct slm_thinking thinking;
     struct slm_model_choice model;
     struct slm_sampling sampling;
 };
@@ -34,10 +35,13 @@ static const struct slm_option run_rows[] = {
     {.name = "verbose", .letter = 'v', .kind = SLM_OPTION_FLAG, .offset = AT(verbose),
      .help = "timing on stderr"},
     {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json),
-     .help = "one JSON object with text, counts, timing and the reason for stopping"},
+     .help = "one JSON object: text and its parts, counts, timing, reason for stopping"},
+    {.name = "tools", .kind = SLM_OPTION_TEXT, .offset = AT(tools), .arg = "FILE",
+     .help = "JSON array of tools that the model may call"},
 };
 static const struct slm_option_group run_groups[] = {
     {"Options", run_rows, sizeof run_rows / sizeof run_rows[0], 0},
+    SLM_THINKING_GROUP(struct run_options, thinking),
     SLM_SAMPLING_GROUP(struct run_options, sampling),
     SLM_MODEL_GROUP(struct run_options, model),
 };
@@ -48,7 +52,10 @@ struct run {
     struct run_options *options;
     struct slm_model *model;
     struct slm_session *session;
-    struct slm_buf prompt, text; /* text is collected for --json only */
+    struct slm_buf prompt, tools;
+    struct slm_answer answer;
+    struct slm_parts *parts;                      /* for --json only, as are the rest: */
+    struct slm_buf text, thinking, content, calls;
     int32_t *ids;
     size_t n_ids;
     double load_s;
@@ -64,8 +71,16 @@ static int choose_prompt(struct run_options *options, int n_args, char **args, c
     if (next < n_args) *prompt = args[next++];
     if (next < n_args)
         return slm_cli_usage("run", "unexpected argument '%s': the model was given with --model", args[next]);
-    if (options->raw && options->system)
-        return slm_cli_usage("run", "--system needs the chat template that --raw turns off");
+    /* What contradicts itself is refused before a model is opened. */
+    const struct slm_thinking *thinking = &options->thinking;
+    if (options->raw && (options->system || options->tools || thinking->on || thinking->off))
+        return slm_cli_usage("run", "%s needs the chat template that --raw turns off",
+                             options->system  ? "--system"
+                             : options->tools ? "--tools"
+                                              : "thinking");
+    if (thinking->on && thinking->off) return slm_cli_usage("run", "give --think or --no-think, not both");
+    if (thinking->hide && options->json)
+        return slm_cli_usage("run", "--json has the thinking in a field of its own; --hide-thinking is for text");
     if (*prompt && options->file) return slm_cli_usage("run", "give a prompt or --file, not both");
     return SLM_EXIT_OK;
 }
@@ -93,7 +108,13 @@ static slm_status encode_message(struct run *run, struct slm_error *error)
                         "a message cannot hold a NUL character; --raw takes any bytes");
     if (run->options->system) messages[n++] = (struct slm_chat_message){"system", run->options->system};
     messages[n++] = (struct slm_chat_message){"user", run->prompt.data ? run->prompt.data : ""};
-    return slm_chat_encode(run->model, messages, n, true, &run->ids, &run->n_ids, error);
+    /* A prompt without a template has no place for either. */
+    struct slm_chat_options chat = {.variables_json = slm_cli_think_variables(&run->options->thinking)};
+    if (run->options->tools) {
+        SLM_TRY(slm_cli_read(run->options->tools, MAX_TOOLS_BYTES, &run->tools, error));
+        chat.tools_json = run->tools.data ? run->tools.data : "";
+    }
+    return slm_chat_encode(run->model, messages, n, &chat, &run->ids, &run->n_ids, error);
 }
 
 /* As a chat where that is possible and wanted, else as the beginning of a text with BOS as the model file asks. An
@@ -101,9 +122,10 @@ static slm_status encode_message(struct run *run, struct slm_error *error)
 static slm_status encode_prompt(struct run *run, struct slm_error *error)
 {
     if (!run->options->raw && slm_model_chat_template(run->model)) return encode_message(run, error);
-    if (run->options->system)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, "--system",
-                        "this model has no chat template to carry a system message");
+    if (run->options->system || run->options->tools)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, run->options->system ? "--system" : "--tools",
+                        "this model has no chat template to carry %s",
+                        run->options->system ? "a system message" : "tools");
     SLM_TRY(slm_cli_tokenize(run->model, (struct slm_str){run->prompt.data, run->prompt.len},
                              SLM_TOKENIZE_ADD_SPECIAL, &run->ids, &run->n_ids, error));
     if (run->n_ids == 0)
@@ -116,12 +138,31 @@ static slm_status encode_prompt(struct run *run, struct slm_error *error)
  * more. */
 static bool print_text(void *user, const char *text, size_t n_bytes)
 {
-    (void)user;
-    return slm_cli_write(text, n_bytes) && fflush(stdout) == 0;
+    struct run *run = user;
+    return slm_answer_text(&run->answer, text, n_bytes);
 }
 
-/* For --json: the text is one field of an object that is printed at the end. */
-static bool collect_text(void *user, const char *text, size_t n_bytes) { return slm_buf_add(user, text, n_bytes); }
+/* For --json: the parts are fields of an object that is printed at the end. */
+static bool collect_part(void *user, const struct slm_part *part)
+{
+    struct run *run = user;
+    if (part->kind != SLM_PART_TOOL_CALL)
+        return slm_buf_add(part->kind == SLM_PART_THINKING ? &run->thinking : &run->content, part->text,
+                           part->text_bytes);
+    /* A list of objects, without its brackets until it is printed. */
+    slm_buf_puts(&run->calls, run->calls.len ? ",{" : "{");
+    slm_json_text(&run->calls, "name", part->name);
+    slm_json_key(&run->calls, "arguments");
+    return slm_buf_add(&run->calls, part->text, part->text_bytes) && slm_buf_puts(&run->calls, "}");
+}
+
+/* The text itself is kept too: it is what a pipe would get. */
+static bool collect_text(void *user, const char *text, size_t n_bytes)
+{
+    struct run *run = user;
+    return slm_buf_add(&run->text, text, n_bytes) &&
+           slm_parts_feed(run->parts, text, n_bytes, collect_part, run, NULL) == SLM_OK;
+}
 
 /* Rates of a run without tokens are null, not infinite. */
 static int print_json(struct run *run, const struct slm_generate_result *result)
@@ -130,6 +171,13 @@ static int print_json(struct run *run, const struct slm_generate_result *result)
     slm_buf_puts(&out, "{");
     slm_json_key(&out, "text");
     slm_buf_add_json_string(&out, (struct slm_str){run->text.data, run->text.len});
+    slm_json_key(&out, "thinking"); /* null when there was none */
+    if (run->thinking.len) slm_buf_add_json_string(&out, (struct slm_str){run->thinking.data, run->thinking.len});
+    else slm_buf_puts(&out, "null");
+    slm_json_key(&out, "content");
+    slm_buf_add_json_string(&out, (struct slm_str){run->content.data, run->content.len});
+    slm_json_key(&out, "tool_calls");
+    slm_buf_printf(&out, "[%s]", run->calls.data ? run->calls.data : "");
     slm_json_text(&out, "stop_reason", slm_cli_stop_name(result->stop_reason));
     slm_json_i64(&out, "prompt_tokens", (int64_t)result->n_prompt);
     slm_json_i64(&out, "generated_tokens", (int64_t)result->n_generated);
@@ -168,6 +216,19 @@ static int report(struct run *run, const struct slm_generate_result *result)
     return exit_code;
 }
 
+/* What tells the parts of the answer apart, and the marks it needs to see. */
+static slm_status open_answer(struct run *run, struct slm_generate_params *params, struct slm_error *error)
+{
+    const struct run_options *options = run->options;
+    if (!options->json)
+        SLM_TRY(slm_answer_open(&run->answer, run->model, run->ids, run->n_ids, options->thinking.hide, error));
+    else
+        SLM_TRY(slm_parts_open(run->model, run->ids, run->n_ids, options->tools, &run->parts, error));
+    const struct slm_parts *parts = options->json ? run->parts : run->answer.parts;
+    if (parts) params->show = slm_parts_marks(parts, &params->n_show);
+    return SLM_OK;
+}
+
 /* The whole of a run; what it opened is in *run, also when it fails. The model opens before the prompt is read:
  * a wrong file name is reported at once, not after someone typed a text. */
 static int run_prompt(struct run *run, const char *prompt)
@@ -190,11 +251,14 @@ static int run_prompt(struct run *run, const char *prompt)
         .n_stop = options->sampling.stop.n,
         .ignore_eog = options->sampling.ignore_eos,
         .on_text = options->json ? collect_text : print_text,
-        .user = &run->text,
+        .user = run,
     };
-    if (slm_generate(run->session, run->ids, run->n_ids, &params, &result, &error) != SLM_OK)
-        return slm_cli_fail(&error);
-    return report(run, &result);
+    if (open_answer(run, &params, &error) != SLM_OK) return slm_cli_fail(&error);
+    /* What was held back comes out at the end, also after a failure half-way. */
+    slm_status status = slm_generate(run->session, run->ids, run->n_ids, &params, &result, &error);
+    slm_answer_close(&run->answer);
+    if (status == SLM_OK && run->parts) status = slm_parts_finish(run->parts, collect_part, run, &error);
+    return status == SLM_OK ? report(run, &result) : slm_cli_fail(&error);
 }
 
 /* A person at a terminal without a prompt wants to talk; a script never ends up in the chat, because its stdin
@@ -208,7 +272,10 @@ static int run_main(void *opaque, int n_args, char **args)
     if (exit_code != SLM_EXIT_OK) return exit_code;
     bool interactive = isatty(STDIN_FILENO) && !prompt && !options->file;
     if (interactive && !options->raw && !options->json) {
-        struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, options->verbose};
+        struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, &options->thinking,
+                                       options->verbose};
+        /* Nobody would answer the calls. */
+        if (options->tools) return slm_cli_usage("run", "--tools is for a single prompt; the chat runs no tools");
         return slm_cli_chat(&setup);
     }
     if (interactive) return slm_cli_usage("run", "no prompt: give one as an argument, with --file or through a pipe");
@@ -216,8 +283,10 @@ static int run_main(void *opaque, int n_args, char **args)
     slm_session_close(run.session);
     slm_model_close(run.model);
     slm_release(run.ids);
-    slm_buf_release(&run.prompt);
-    slm_buf_release(&run.text);
+    slm_answer_close(&run.answer);
+    slm_parts_close(run.parts);
+    struct slm_buf *const buffers[] = {&run.prompt, &run.tools, &run.text, &run.thinking, &run.content, &run.calls};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) slm_buf_release(buffers[i]);
     return exit_code;
 }
 

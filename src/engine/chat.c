@@ -3,8 +3,9 @@
  *
  * What a user types must not become the marks that separate turns. So wherever a message spells a control token, a
  * guard (tokenizer.h) goes behind its first character before the template sees it: templates treat the message as
- * ever, the tokenizer finds no control token there and drops the guard. Deliberately not here: which template a model
- * has (model_open.c), tools and thinking (they come with serving). */
+ * ever, the tokenizer finds no control token there and drops the guard. Tools and variables are the program's own and
+ * are passed on as they are. Deliberately not here: which template a model has (model_open.c), and what an answer means
+ * (parts.c). */
 #include "base/os.h"
 #include "model/model.h"
 #include "template/template.h"
@@ -88,18 +89,24 @@ static const char *special_text(const struct slm_tokenizer *tokenizer, int32_t i
 /* Appends the prompt to *text. A template is parsed anew each time: it is short beside the prompt it makes, and a model
  * stays immutable. */
 static slm_status render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                         bool add_generation_prompt, const struct slm_tokenizer *guard, struct slm_buf *text,
-                         struct slm_error *error)
+                         const struct slm_chat_options *options, const struct slm_tokenizer *guard,
+                         struct slm_buf *text, struct slm_error *error)
 {
     if (!model->chat_template)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf), "the model has no chat template");
+    /* Most templates would pass over them in silence, and the model would never know of them. */
+    if (options && options->tools_json && !strstr(model->chat_template, "tools"))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "the model's chat template has no place for tools");
     struct slm_buf json = {0}, bos = {0}, eos = {0};
     struct slm_template *tmpl = NULL;
     slm_status status = messages_to_json(messages, n_messages, guard, &json, error);
     if (status == SLM_OK) status = slm_template_parse(slm_str(model->chat_template), "chat template", &tmpl, error);
     if (status == SLM_OK) {
         const struct slm_template_args args = {
-            .messages_json = json.data, .add_generation_prompt = add_generation_prompt,
+            .messages_json = json.data, .add_generation_prompt = !options || !options->no_generation_prompt,
+            .tools_json = options ? options->tools_json : NULL,
+            .extra_json = options ? options->variables_json : NULL,
             .bos_token = special_text(model->tokenizer, slm_tokenizer_bos(model->tokenizer), &bos),
             .eos_token = special_text(model->tokenizer, slm_tokenizer_eos(model->tokenizer), &eos)};
         status = slm_template_render(tmpl, &args, NULL, text, error);
@@ -112,10 +119,11 @@ static slm_status render(const struct slm_model *model, const struct slm_chat_me
 }
 
 slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           bool add_generation_prompt, char **out, size_t *out_bytes, struct slm_error *error)
+                           const struct slm_chat_options *options, char **out, size_t *out_bytes,
+                           struct slm_error *error)
 {
     struct slm_buf text = {0};
-    slm_status status = render(model, messages, n_messages, add_generation_prompt, NULL, &text, error);
+    slm_status status = render(model, messages, n_messages, options, NULL, &text, error);
     if (status == SLM_OK) slm_buf_puts(&text, ""); /* an empty prompt is a string too */
     if (status == SLM_OK) status = slm_buf_status(&text, "chat", error);
     if (status != SLM_OK) {
@@ -145,12 +153,13 @@ static slm_status encode(const struct slm_tokenizer *tokenizer, struct slm_str t
 }
 
 slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           bool add_generation_prompt, int32_t **ids, size_t *n_ids, struct slm_error *error)
+                           const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
+                           struct slm_error *error)
 {
     if (!model->tokenizer)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf), "the file has no tokenizer");
     struct slm_buf text = {0};
-    slm_status status = render(model, messages, n_messages, add_generation_prompt, model->tokenizer, &text, error);
+    slm_status status = render(model, messages, n_messages, options, model->tokenizer, &text, error);
     if (status == SLM_OK)
         status = encode(model->tokenizer, (struct slm_str){text.len ? text.data : "", text.len}, ids, n_ids, error);
     slm_buf_release(&text);

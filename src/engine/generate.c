@@ -65,12 +65,19 @@ static enum slm_stop_reason take_text(struct stream *s, size_t n_new)
     return pass_on(s, s->n_held - maybe_stop(s)) ? SLM_STOP_NONE : SLM_STOP_CALLBACK;
 }
 
+static bool is_shown(const struct slm_generate_params *params, int32_t id)
+{
+    for (size_t i = 0; i < params->n_show; i++)
+        if (params->show[i] == id) return true;
+    return false;
+}
+
 /* Text of a token where it stands. Only the first after the prompt may differ from its piece: a space that begins a
  * text is no text (the tokenizer knows which). Returns the bytes put behind the held text. */
 static size_t feed(struct slm_session *session, struct stream *s, int32_t id, bool first)
 {
     const struct slm_tokenizer *tokenizer = session->model->tokenizer;
-    struct slm_str piece = slm_tokenizer_piece(tokenizer, id, false);
+    struct slm_str piece = slm_tokenizer_piece(tokenizer, id, is_shown(s->params, id));
     if (first && session->n_past > 0 && piece.len > 0) {
         const int32_t pair[2] = {session->tokens[session->n_past - 1], id};
         size_t before = 0, both = 0;

@@ -57,6 +57,7 @@ bool slm_kv_seq_resize(struct slm_kv_pool *pool, struct slm_kv_seq *seq, size_t 
     size_t *held = &seq->view.n_pages;
     SLM_ASSERT(want <= seq->cap);
     if (want > *held && want - *held > pool->n_free) return false;
+    seq->view.n_tokens = n_tokens;
     while (*held < want)
         seq->pages[(*held)++] = pool->memory + pool->free_pages[--pool->n_free] * pool->layout.page_bytes;
     while (*held > want)

@@ -12,7 +12,7 @@
 #include "engine/model_hf.h"
 #include "families/families.h"
 #include "format/hf_folder.h"
-#include "model/model.h"
+#include "model/adapter.h"
 
 extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
 
@@ -48,6 +48,10 @@ static slm_status find_hf_family(struct slm_model *model, struct slm_error *erro
     SLM_TRY(slm_gguf_get_array(model->gguf, "architectures", SLM_GGUF_STRING, &classes, NULL, error));
     for (size_t cursor = 0; !model->family && slm_gguf_next_string(classes, &cursor, &name);)
         model->family = slm_family_find_hf(name);
+    /* "Qwen3Model" is the part of "Qwen3ForCausalLM" that lies before the head. */
+    static const char bare[] = "Model";
+    model->has_no_head = name.len >= sizeof bare - 1 &&
+                         memcmp(name.ptr + name.len - (sizeof bare - 1), bare, sizeof bare - 1) == 0;
     if (!model->family)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                         "key 'architectures' names '%.*s', this build knows the classes of %s",
@@ -76,6 +80,8 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
     SLM_TRY(copy_string(model, "general.architecture", "", &model->architecture, error));
     SLM_TRY(copy_string(model, "general.name", "", &model->name, error));
     if (slm_gguf_is_hf(model->gguf)) {
+        model->folder = slm_arena_copy(&model->arena, path, strlen(path), error);
+        if (!model->folder) return SLM_ERR_MEMORY;
         SLM_TRY(slm_model_read_hf_texts(model, path, error));
     } else {
         SLM_TRY(copy_string(model, "tokenizer.chat_template", NULL, &model->chat_template, error));
@@ -88,6 +94,7 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
     SLM_TRY(find_family(model, error));
 /* A family knows how its models were trained to chat when a file forgot to say. */
     if (!model->chat_template && model->tokenizer) model->chat_template = model->family->chat_template;
+    SLM_TRY(slm_adapters_open(model, options->adapters, options->n_adapters, error));
     return slm_model_bind(model, error);
 }
 

@@ -16,13 +16,6 @@
 
 enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 256, MAX_THREADS = 1024, MAX_BATCH = 1 << 16, MAX_CTX = 1 << 27 };
 
-/* Options with the defaults filled in. */
-struct settings {
-    size_t n_ctx, n_batch;
-    unsigned n_threads;
-    enum slm_dtype kv_type;
-};
-
 /* Options are signed so that a negative one can be named instead of becoming huge. */
 static slm_status in_range(const char *name, int64_t value, int64_t max, struct slm_error *error)
 {
@@ -31,9 +24,9 @@ static slm_status in_range(const char *name, int64_t value, int64_t max, struct 
                     (long long)value, (long long)max);
 }
 
-/* Fills in defaults: the context the model was trained for, but no more than a small machine can spare. */
-static slm_status resolve(const struct slm_model *model, const struct slm_session_options *options,
-                          struct settings *out, struct slm_error *error)
+/* The context defaults to what the model was trained for, but no more than a small machine can spare. */
+slm_status slm_session_resolve(const struct slm_model *model, const struct slm_session_options *options,
+                               struct slm_session_settings *out, struct slm_error *error)
 {
     const struct slm_session_options zero = {0}, *o = options ? options : &zero;
     SLM_TRY(in_range("n_ctx", o->n_ctx, MAX_CTX, error));
@@ -52,8 +45,8 @@ static slm_status resolve(const struct slm_model *model, const struct slm_sessio
 }
 
 /* How this model's keys and values lie in pages of this type. */
-static slm_status layout_of(const struct slm_model *model, const struct settings *s, struct slm_kv_layout *layout,
-                            struct slm_error *error)
+slm_status slm_session_layout(const struct slm_model *model, const struct slm_session_settings *s,
+                              struct slm_kv_layout *layout, struct slm_error *error)
 {
     const struct slm_hparams *hp = &model->hparams;
     if (slm_kv_layout_init(layout, hp->n_layer, hp->n_head_kv, hp->head_dim, s->kv_type)) return SLM_OK;
@@ -61,15 +54,18 @@ static slm_status layout_of(const struct slm_model *model, const struct settings
 }
 
 /* Pages that hold n_ctx tokens; the last may be part empty. */
-static size_t n_pages_of(const struct settings *s) { return (s->n_ctx + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS; }
+static size_t n_pages_of(const struct slm_session_settings *s)
+{
+    return (s->n_ctx + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS;
+}
 
 slm_status slm_session_predict(const struct slm_model *model, const struct slm_session_options *options,
                                uint64_t *kv_bytes, uint64_t *scratch_bytes, struct slm_error *error)
 {
-    struct settings s = {0};
+    struct slm_session_settings s = {0};
     struct slm_kv_layout layout;
-    SLM_TRY(resolve(model, options, &s, error));
-    SLM_TRY(layout_of(model, &s, &layout, error));
+    SLM_TRY(slm_session_resolve(model, options, &s, error));
+    SLM_TRY(slm_session_layout(model, &s, &layout, error));
     if (!slm_mul_u64(n_pages_of(&s), layout.page_bytes, kv_bytes))
         return slm_fail(error, SLM_ERR_LIMIT, "session", "a KV cache of %zu tokens overflows", s.n_ctx);
     const struct slm_backend_options backend = {.n_threads = s.n_threads, .max_tokens = s.n_batch};
@@ -80,7 +76,7 @@ slm_status slm_session_predict(const struct slm_model *model, const struct slm_s
 /* Refused with figures before anything is taken, instead of killed by the system when the cache fills. The weights are
  * not counted: their pages belong to the file and can be dropped. */
 static slm_status check_memory(const struct slm_model *model, const struct slm_session_options *options,
-                               const struct settings *s, struct slm_error *error)
+                               const struct slm_session_settings *s, struct slm_error *error)
 {
     uint64_t kv, scratch;
     SLM_TRY(slm_session_predict(model, options, &kv, &scratch, error));
@@ -103,8 +99,17 @@ static size_t longest_piece(const struct slm_tokenizer *tokenizer)
     return most;
 }
 
+/* Models without a head have nothing to say next, and those that look ahead were not trained to. */
+static slm_status check_generates(const struct slm_model *model, struct slm_error *error)
+{
+    if (!model->has_no_head && !model->hparams.bidirectional) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                    "this model %s: it makes embeddings (slm embed), it cannot generate",
+                    model->has_no_head ? "has no head" : "attends to both sides");
+}
+
 /* All memory of the session but the cache and the backend's. On failure the caller closes the session. */
-static slm_status allocate(struct slm_session *session, const struct settings *s, struct slm_error *error)
+static slm_status allocate(struct slm_session *session, const struct slm_session_settings *s, struct slm_error *error)
 {
     const size_t n_vocab = session->model->hparams.n_vocab;
     session->tokens = slm_alloc(s->n_ctx, sizeof *session->tokens, "session", error);
@@ -123,10 +128,11 @@ static slm_status allocate(struct slm_session *session, const struct settings *s
 slm_status slm_session_open_tapped(const struct slm_model *model, const struct slm_session_options *options,
                                    slm_tap_fn tap, void *tap_user, struct slm_session **out, struct slm_error *error)
 {
-    struct settings s = {0};
+    struct slm_session_settings s = {0};
     struct slm_kv_layout layout;
-    SLM_TRY(resolve(model, options, &s, error));
-    SLM_TRY(layout_of(model, &s, &layout, error));
+    SLM_TRY(slm_session_resolve(model, options, &s, error));
+    SLM_TRY(slm_session_layout(model, &s, &layout, error));
+    SLM_TRY(check_generates(model, error));
     SLM_TRY(check_memory(model, options, &s, error));
     struct slm_session *session = slm_alloc(1, sizeof *session, "session", error);
     if (!session) return SLM_ERR_MEMORY;

@@ -23,6 +23,17 @@ struct slm_session {
     const struct slm_kv_view **kv;  /* [n_batch] */
 };
 
+/* Options with the defaults filled in and checked; and how keys and values lie in pages of this type. */
+struct slm_session_settings {
+    size_t n_ctx, n_batch;
+    unsigned n_threads;
+    enum slm_dtype kv_type;
+};
+slm_status slm_session_resolve(const struct slm_model *model, const struct slm_session_options *options,
+                               struct slm_session_settings *out, struct slm_error *error);
+slm_status slm_session_layout(const struct slm_model *model, const struct slm_session_settings *settings,
+                              struct slm_kv_layout *layout, struct slm_error *error);
+
 /* Bytes a session would take beside the model: KV cache and scratch. Options as in slm_session_open. */
 slm_status slm_session_predict(const struct slm_model *model, const struct slm_session_options *options,
                                uint64_t *kv_bytes, uint64_t *scratch_bytes, struct slm_error *error);

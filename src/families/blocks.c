@@ -88,7 +88,8 @@ slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, cons
     const double scale_base = hp->attn_scale_base > 0 ? hp->attn_scale_base : (double)hp->head_dim;
     const struct slm_attention shape = {.n_head = hp->n_head, .n_head_kv = hp->n_head_kv, .head_dim = hp->head_dim,
                                         .window = window, .scale = (float)(1.0 / __builtin_sqrt(scale_base)),
-                                        .softcap = (float)hp->attn_softcap};
+                                        .softcap = (float)hp->attn_softcap,
+                                        .bidirectional = hp->bidirectional};
 /* As they go into attention: after bias, norm and rotation. */
     slm_plan_name(p, q, "q");
     slm_plan_name(p, k, "k");
@@ -125,7 +126,9 @@ slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *mo
 /* Selecting before the norm: both it and the head then work on the wanted rows only. */
     slm_val last = slm_plan_select(p, x);
     slm_val h = slm_plan_rms_norm(p, last, &model->globals.output_norm, (float)model->hparams.rms_eps);
-    slm_val logits = slm_plan_matmul(p, slm_plan_name(p, h, "output_norm"), &model->globals.output, NULL);
+    slm_plan_name(p, h, "output_norm");
+    if (p->headless) return h;
+    slm_val logits = slm_plan_matmul(p, h, &model->globals.output, NULL);
     return slm_plan_name(p, slm_plan_softcap(p, logits, (float)model->hparams.logit_softcap), "logits");
 }
 

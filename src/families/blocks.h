@@ -80,6 +80,7 @@ typedef slm_val (*slm_attention_fn)(struct slm_plan *p, const struct slm_model *
                                     slm_val x, slm_val table, const struct slm_rope *rope);
 slm_val slm_block_decoder(struct slm_plan *p, const struct slm_model *model, const struct slm_rope *rope,
                           slm_attention_fn attention);
-/* Last norm, the rows whose logits are wanted, the head, the cap on logits where there is one. */
+/* Last norm, the rows whose logits are wanted, the head, the cap on logits where there is one. A headless plan ends
+ * with the norm. */
 slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *model);
 #endif

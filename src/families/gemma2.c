@@ -74,11 +74,13 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_head(p, x, m);
 }
 
-static const char *const hf_architectures[] = {"Gemma2ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"Gemma2ForCausalLM", "Gemma2Model", NULL};
 
 const struct slm_family slm_family_gemma2 = {
     .architecture = "gemma2",
     .hf_architectures = hf_architectures,
+    .hf_activation_key = "hidden_activation",
+    .hf_activation = "gelu_pytorch_tanh",
     .hparams = slm_decoder_hparams,
     .n_hparams = SLM_N_DECODER_HPARAMS,
     .more_hparams = more_hparams,

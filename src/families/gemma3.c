@@ -7,6 +7,9 @@
  *  - five sliding layers, then one that sees everything: layers 5, 11, 17, ..;
  *  - two rotations: sliding layers use base 10000 unscaled, the others rope.freq_base (1e6), scaled by 8 from 4B on.
  *
+ * EmbeddingGemma is the same without a head and with attention to both sides: the second family below. Folders say so
+ * (use_bidirectional_attention); GGUF gives it an architecture of its own, gemma-embedding, and no key.
+ *
  * Traps: 27B divides scores by sqrt(n_embd / n_head) and GGUF does not say so (62 layers tell). Rotary pairs are
  * (i, i + n/2) in both kinds of file. */
 #include "families/blocks.h"
@@ -45,8 +48,18 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     }
     for (uint32_t l = 0; !found && l < hp->n_layer; l++)
         if ((l + 1) % (uint32_t)pattern != 0) slm_set_layer_bit(hp->layer_slides, l);
+    /* Stated is the whole window; each side has half of it, and the token itself. */
+    if (hp->bidirectional) hp->window = hp->window / 2 + 1;
     if (hp->attn_scale_base == 0 && hp->n_layer == 62) hp->attn_scale_base = (double)hp->n_embd / hp->n_head;
     return SLM_OK;
+}
+
+/* As GGUF files of this architecture mean it, unless they say otherwise. */
+static slm_status complete_embedding(struct slm_model *m, struct slm_error *error)
+{
+    if (!slm_gguf_is_hf(m->gguf) && !slm_gguf_find(m->gguf, "gemma-embedding.attention.causal"))
+        m->hparams.bidirectional = true;
+    return complete(m, error);
 }
 
 static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t l, slm_val x, slm_val table,
@@ -86,10 +99,13 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
 }
 
 static const char *const hf_architectures[] = {"Gemma3ForCausalLM", NULL};
+static const char *const hf_embedding_architectures[] = {"Gemma3TextModel", NULL};
 
 const struct slm_family slm_family_gemma3 = {
     .architecture = "gemma3",
     .hf_architectures = hf_architectures,
+    .hf_activation_key = "hidden_activation",
+    .hf_activation = "gelu_pytorch_tanh",
     .hparams = slm_decoder_hparams,
     .n_hparams = SLM_N_DECODER_HPARAMS,
     .more_hparams = more_hparams,
@@ -98,5 +114,19 @@ const struct slm_family slm_family_gemma3 = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .complete = complete,
+    .build = build,
+};
+
+const struct slm_family slm_family_gemma_embedding = {
+    .architecture = "gemma-embedding",
+    .hf_architectures = hf_embedding_architectures,
+    .hparams = slm_decoder_hparams,
+    .n_hparams = SLM_N_DECODER_HPARAMS,
+    .more_hparams = more_hparams,
+    .n_more_hparams = sizeof more_hparams / sizeof *more_hparams,
+    .tensors = tensors,
+    .n_tensors = sizeof tensors / sizeof *tensors,
+    .derive = slm_decoder_derive,
+    .complete = complete_embedding,
     .build = build,
 };

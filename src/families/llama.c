@@ -78,11 +78,15 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     return SLM_OK;
 }
 
-static const char *const hf_architectures[] = {"LlamaForCausalLM", "MistralForCausalLM", NULL};
+static const char *const rope_types[] = {"llama3", NULL};
+static const char *const hf_architectures[] = {"LlamaForCausalLM", "LlamaModel", "MistralForCausalLM",
+                                               "MistralModel", NULL};
 
 const struct slm_family slm_family_llama = {
     .architecture = "llama",
     .hf_architectures = hf_architectures,
+    .hf_activation_key = "hidden_act",
+    .hf_activation = "silu",
     .hparams = slm_decoder_hparams,
     .n_hparams = SLM_N_DECODER_HPARAMS,
     .more_hparams = more_hparams,
@@ -91,5 +95,6 @@ const struct slm_family slm_family_llama = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .complete = complete,
+    .rope_types = rope_types,
     .build = build,
 };

@@ -70,10 +70,15 @@ static slm_status read_factors(struct slm_model *m, const char *key, struct slm_
     return SLM_OK;
 }
 
+static const char *const rope_types[] = {"longrope", "su", NULL}; /* the first Phi-3 calls it su */
+
 static slm_status complete(struct slm_model *m, struct slm_error *error)
 {
     struct slm_hparams *hp = &m->hparams;
-    if (slm_gguf_is_hf(m->gguf) && slm_gguf_find(m->gguf, "rope_scaling.short_factor")) {
+    struct slm_str type = {0};
+    bool found = false;
+    SLM_TRY(slm_gguf_get_str(m->gguf, "rope_scaling.rope_type", &type, &found, error));
+    if (slm_gguf_is_hf(m->gguf) && (slm_str_is(type, rope_types[0]) || slm_str_is(type, rope_types[1]))) {
         SLM_TRY(read_factors(m, "rope_scaling.short_factor", &m->globals.rope_freqs, error));
         SLM_TRY(read_factors(m, "rope_scaling.long_factor", &m->globals.rope_long, error));
     }
@@ -107,11 +112,13 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_decoder(p, m, &rope, attention);
 }
 
-static const char *const hf_architectures[] = {"Phi3ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"Phi3ForCausalLM", "Phi3Model", NULL};
 
 const struct slm_family slm_family_phi3 = {
     .architecture = "phi3",
     .hf_architectures = hf_architectures,
+    .hf_activation_key = "hidden_act",
+    .hf_activation = "silu",
     .hparams = slm_decoder_hparams,
     .n_hparams = SLM_N_DECODER_HPARAMS,
     .more_hparams = more_hparams,
@@ -120,5 +127,6 @@ const struct slm_family slm_family_phi3 = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = derive,
     .complete = complete,
+    .rope_types = rope_types,
     .build = build,
 };

@@ -40,11 +40,13 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_decoder(p, m, &rope, attention);
 }
 
-static const char *const hf_architectures[] = {"Qwen2ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"Qwen2ForCausalLM", "Qwen2Model", NULL};
 
 const struct slm_family slm_family_qwen2 = {
     .architecture = "qwen2",
     .hf_architectures = hf_architectures,
+    .hf_activation_key = "hidden_act",
+    .hf_activation = "silu",
     .hparams = slm_decoder_hparams,
     .n_hparams = SLM_N_DECODER_HPARAMS,
     .tensors = tensors,

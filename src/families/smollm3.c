@@ -53,11 +53,13 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_decoder(p, m, &rope, attention);
 }
 
-static const char *const hf_architectures[] = {"SmolLM3ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"SmolLM3ForCausalLM", "SmolLM3Model", NULL};
 
 const struct slm_family slm_family_smollm3 = {
     .architecture = "smollm3",
     .hf_architectures = hf_architectures,
+    .hf_activation_key = "hidden_act",
+    .hf_activation = "silu",
     .hparams = slm_decoder_hparams,
     .n_hparams = SLM_N_DECODER_HPARAMS,
     .tensors = tensors,

@@ -246,16 +246,18 @@ slm_status slm_hf_config_to_gguf(const struct slm_hf_config *files, size_t n, st
     return status;
 }
 
-/* Takes the bytes as the first part: metadata without tensors. */
-static slm_status open_config(struct slm_gguf_part *part, const char *folder, struct slm_error *error)
+/* Takes the bytes as the first part: metadata without tensors. Only a whole model has a generation_config.json. */
+static slm_status open_config(struct slm_gguf_part *part, const char *folder, const char *name, bool whole_model,
+                              struct slm_error *error)
 {
     struct slm_map config = {0}, generation = {0};
     struct slm_buf bytes = {0};
     bool found = false;
-    part->path = slm_hf_path(folder, "config.json", error);
+    part->path = slm_hf_path(folder, name, error);
     if (!part->path) return SLM_ERR_MEMORY;
-    slm_status status = slm_hf_map(folder, "config.json", &config, NULL, error);
-    if (status == SLM_OK) status = slm_hf_map(folder, "generation_config.json", &generation, &found, error);
+    slm_status status = slm_hf_map(folder, name, &config, NULL, error);
+    if (status == SLM_OK && whole_model)
+        status = slm_hf_map(folder, "generation_config.json", &generation, &found, error);
     if (status == SLM_OK) {
         const struct slm_hf_config files[2] = {
             {{(const char *)config.data, config.bytes}, part->path, ""},
@@ -288,8 +290,8 @@ static slm_status open_shard(struct slm_gguf_part *part, const char *folder, con
                                  &part->tensors, &part->n_tensors, error);
 }
 
-/* A shard's name must be a file of this folder and nothing else. */
-static bool is_plain_name(struct slm_str name)
+/* Anything else could lead out of the folder, or to what the system hides. */
+bool slm_hf_is_plain_name(struct slm_str name)
 {
     if (name.len == 0 || name.len > 200 || name.ptr[0] == '.') return false;
     for (size_t i = 0; i < name.len; i++)
@@ -306,7 +308,7 @@ static slm_status list_shards(struct slm_json *json, struct slm_buf *names, size
         if (slm_json_next(json) != SLM_JSON_STRING)
             return slm_json_fail(json, SLM_ERR_FORMAT, "weight_map must name files");
         const struct slm_str name = json->token;
-        if (json->escaped || !is_plain_name(name))
+        if (json->escaped || !slm_hf_is_plain_name(name))
             return slm_json_fail(json, SLM_ERR_FORMAT, "'%.*s' is no file name of this folder",
                                  (int)(name.len < 80 ? name.len : 80), name.ptr);
         bool known = false;
@@ -358,34 +360,50 @@ static slm_status find_shards(const char *folder, struct slm_buf *names, size_t 
     return status;
 }
 
-/* Part 0 is the configuration, the others are the safetensors files in the order the index names them. */
-static slm_status open_parts(struct slm_gguf *gguf, const char *folder, struct slm_error *error)
+/* The n files of these names become the parts behind the configuration, in this order. */
+static slm_status open_shards(struct slm_gguf *gguf, const char *folder, const char *names, size_t n,
+                              struct slm_error *error)
+{
+    struct slm_gguf_part *grown = slm_realloc(gguf->parts, n + 1, sizeof *grown, folder, error);
+    if (!grown) return SLM_ERR_MEMORY;
+    gguf->parts = grown;
+    for (size_t i = 1; i <= n; i++, names += strlen(names) + 1) {
+        gguf->n_parts = i + 1;
+        SLM_TRY(open_shard(&gguf->parts[i], folder, names, error));
+    }
+    return SLM_OK;
+}
+
+/* A model: configuration, then what the index names. */
+static slm_status open_model(struct slm_gguf *gguf, const char *folder, struct slm_error *error)
 {
     struct slm_buf names = {0};
     size_t n = 0;
-    slm_status status = open_config(&gguf->parts[0], folder, error);
+    slm_status status = open_config(&gguf->parts[0], folder, "config.json", true, error);
     if (status == SLM_OK) status = find_shards(folder, &names, &n, error);
-    if (status == SLM_OK) {
-        struct slm_gguf_part *grown = slm_realloc(gguf->parts, n + 1, sizeof *grown, folder, error);
-        if (grown) gguf->parts = grown;
-        else status = SLM_ERR_MEMORY;
-    }
-    const char *name = names.data;
-    for (size_t i = 1; status == SLM_OK && i <= n; i++, name += strlen(name) + 1) {
-        gguf->n_parts = i + 1;
-        status = open_shard(&gguf->parts[i], folder, name, error);
-    }
+    if (status == SLM_OK) status = open_shards(gguf, folder, names.data, n, error);
     slm_buf_release(&names);
     return status;
 }
 
+/* A part of one (an adapter, a layer behind a model): both files under the names given; the second may not be
+ * needed. */
+static slm_status open_module(struct slm_gguf *gguf, const char *folder, const char *config, const char *weights,
+                              struct slm_error *error)
+{
+    SLM_TRY(open_config(&gguf->parts[0], folder, config, false, error));
+    return weights ? open_shards(gguf, folder, weights, 1, error) : SLM_OK;
+}
+
 /* A tensor that two files hold is found when all are joined under one index. */
-slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error)
+static slm_status open_folder(const char *folder, const char *config, const char *weights, struct slm_gguf **out,
+                              struct slm_error *error)
 {
     struct slm_gguf *gguf;
     SLM_TRY(slm_gguf_new(&gguf, error));
     gguf->from_hf = true;
-    slm_status status = open_parts(gguf, folder, error);
+    slm_status status =
+        config ? open_module(gguf, folder, config, weights, error) : open_model(gguf, folder, error);
     const struct slm_gguf_limits limits = slm_gguf_limits_or_default(NULL);
     if (status == SLM_OK) status = slm_gguf_join_tensors(gguf, &limits, error);
     if (status == SLM_OK)
@@ -393,4 +411,15 @@ slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_err
     else
         slm_gguf_close(gguf);
     return status;
+}
+
+slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error)
+{
+    return open_folder(folder, NULL, NULL, out, error);
+}
+
+slm_status slm_hf_open_module(const char *folder, const char *config, const char *weights, struct slm_gguf **out,
+                              struct slm_error *error)
+{
+    return open_folder(folder, config, weights, out, error);
 }

@@ -19,6 +19,12 @@ bool slm_hf_is_folder(const char *path);
 /* Opens config.json and model.safetensors, or the shards that model.safetensors.index.json names. Returns owned *out
  * (slm_gguf_close). */
 slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error);
+/* A smaller folder of the same kind (an adapter, a layer behind a model): one JSON object of settings and one
+ * safetensors file (NULL: none), under these names. Returns owned *out. */
+slm_status slm_hf_open_module(const char *folder, const char *config, const char *weights, struct slm_gguf **out,
+                              struct slm_error *error);
+/* May this name, out of a file, be opened: does it lie in the folder itself, unhidden? */
+bool slm_hf_is_plain_name(struct slm_str name);
 /* "folder/name" as a new string (slm_release), or NULL with the error filled. */
 char *slm_hf_path(const char *folder, const char *name, struct slm_error *error);
 /* Maps a whole file of the folder. Absent: *found = false and SLM_OK, when found is not NULL. */

@@ -23,6 +23,7 @@ void slm_json_init(struct slm_json *json, struct slm_str text, const char *where
 
 slm_status slm_json_fail(struct slm_json *json, slm_status status, const char *format, ...)
 {
+    if (json->want == SLM_JSON_FAILED && json->error) return json->error->status; /* the reader's own reason stays */
     char message[256];
     size_t line = 1;
     for (size_t i = 0; i < json->at && i < json->text.len; i++) line += json->text.ptr[i] == '\n';

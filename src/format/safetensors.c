@@ -135,6 +135,18 @@ static bool add_row(struct parser *p, const struct slm_gguf_tensor *t)
     return true;
 }
 
+/* Free text of the writer, strings only; nothing in it changes what the tensors are. */
+static bool skip_metadata(struct parser *p)
+{
+    enum slm_json_event event = slm_json_next(&p->json);
+/* Any length: the header's limit is the limit. */
+    if (event == SLM_JSON_OBJECT)
+        while ((event = slm_json_next(&p->json)) == SLM_JSON_KEY)
+            if (slm_json_next(&p->json) != SLM_JSON_STRING) break;
+    if (event == SLM_JSON_OBJECT_END) return true;
+    return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "__metadata__ must be an object of strings");
+}
+
 /* Names are taken as written; one with an escape in it is no tensor anybody asks for. */
 static bool read_header(struct parser *p)
 {
@@ -144,9 +156,8 @@ static bool read_header(struct parser *p)
         const enum slm_json_event event = slm_json_next(&p->json);
         if (event == SLM_JSON_OBJECT_END) return slm_json_next(&p->json) == SLM_JSON_END;
         if (event != SLM_JSON_KEY) return false;
-/* Free text of the writer; nothing in it changes what the tensors are. */
         if (slm_json_is(&p->json, "__metadata__")) {
-            if (!slm_json_skip(&p->json, slm_json_next(&p->json))) return false;
+            if (!skip_metadata(p)) return false;
             continue;
         }
         struct slm_gguf_tensor t = {.name = p->json.token};

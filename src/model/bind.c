@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "base/os.h"
+#include "model/adapter.h"
 #include "model/family.h"
 
 /* One row: found and in range, or its fallback; a required one that is missing is an error that names the key. */
@@ -38,31 +39,74 @@ static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_r
     return SLM_OK;
 }
 
+/* names ends with NULL; NULL itself is the empty list. */
+static bool is_one_of(struct slm_str name, const char *const *names)
+{
+    while (names && *names && !slm_str_is(name, *names)) names++;
+    return names && *names;
+}
+
+/* What is named here and computed otherwise would be a plausible wrong model. */
+static slm_status check_activation(const struct slm_model *model, struct slm_error *error)
+{
+    const char *key = model->family->hf_activation_key;
+    struct slm_str is = {0};
+    bool found = false;
+    if (!key || !slm_gguf_is_hf(model->gguf)) return SLM_OK;
+    SLM_TRY(slm_gguf_get_str(model->gguf, key, &is, &found, error));
+    if (!found || slm_str_is(is, model->family->hf_activation)) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                    "key '%s' is '%.*s', architecture '%s' is computed with '%s' only", key,
+                    (int)(is.len < 40 ? is.len : 40), is.ptr, model->architecture, model->family->hf_activation);
+}
+
 /* The scaling type says whether the plain factor counts. Types with formulas of their own belong to the family that
  * knows them (its `complete`); the others are refused, not ignored. */
 static slm_status read_rope_scaling(struct slm_model *model, struct slm_error *error)
 {
-    static const char *const names[] = {"none", "default", "linear", "llama3", "longrope", "su"};
+    static const char *const plain[] = {"none", "default", "linear", NULL};
     char key[160] = "rope_scaling.rope_type";
     const bool hf = slm_gguf_is_hf(model->gguf);
     if (!hf) snprintf(key, sizeof key, "%s.rope.scaling.type", model->architecture);
+/* Objects are taken apart into keys of their own; what is left under the plain name is something else. */
+    static const char *const objects[] = {"rope_scaling", "rope_parameters"};
+    for (size_t i = 0; hf && i < sizeof objects / sizeof *objects; i++)
+        if (slm_gguf_find(model->gguf, objects[i]))
+            return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "key '%s' must be an object or null",
+                            objects[i]);
     struct slm_str type = slm_str("linear");
     bool found = false;
     SLM_TRY(slm_gguf_get_str(model->gguf, key, &type, &found, error));
-    size_t i = 0;
-    while (i < sizeof names / sizeof *names && !slm_str_is(type, names[i])) i++;
-    if (i == sizeof names / sizeof *names)
-        return slm_fail(
-            error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
-            "key '%s' is '%.*s', this build knows none, default, linear, llama3 and longrope for architecture '%s'",
-            key, (int)(type.len < 40 ? type.len : 40), type.ptr, model->architecture);
+    const char *const *own = model->family->rope_types;
+    if (!is_one_of(type, plain) && !is_one_of(type, own))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "key '%s' is '%.*s', this build knows none, default, linear%s%s for architecture '%s'", key,
+                        (int)(type.len < 40 ? type.len : 40), type.ptr, own ? ", " : "", own ? *own : "",
+                        model->architecture);
 /* The factor belongs to the formula then, not to plain scaling. */
     if (!slm_str_is(type, "linear")) model->hparams.rope_linear_scale = 1.0;
+/* GGUF files may leave the factor out: 1 is its default there. */
+    if (!hf || !found || !slm_str_is(type, "linear")) return SLM_OK;
+    if (slm_gguf_find(model->gguf, "rope_scaling.factor")) return SLM_OK;
+    return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                    "key 'rope_scaling.factor' is missing, rope_type linear needs it");
+}
+
+/* Whether a token sees the ones behind it: the two kinds of file ask in opposite ways. */
+static slm_status read_direction(struct slm_model *model, struct slm_error *error)
+{
+    const bool hf = slm_gguf_is_hf(model->gguf);
+    char key[160] = "use_bidirectional_attention";
+    bool value = !hf, found;
+    if (!hf) snprintf(key, sizeof key, "%s.attention.causal", model->architecture);
+    SLM_TRY(slm_gguf_get_bool(model->gguf, key, &value, &found, error));
+    model->hparams.bidirectional = value == hf;
     return SLM_OK;
 }
 
-/* What a symbolic dimension is for this model. */
-static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
+/* Products of two 32-bit numbers, and sums of a few such: no overflow,
+ * whatever the file says. */
+uint64_t slm_dim_size(const struct slm_hparams *hp, enum slm_dim dim)
 {
     const uint64_t sizes[] = {
         [SLM_DIM_ZERO] = 0,
@@ -81,8 +125,8 @@ static uint64_t dim_size(const struct slm_hparams *hp, enum slm_dim dim)
     return sizes[dim];
 }
 
-/* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
-static void expand_name(char *out, size_t cap, const char *pattern, uint32_t layer)
+/* Cut off where it does not fit: then no tensor has that name. */
+void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
 {
     const char *mark = strchr(pattern, '#');
     if (mark)
@@ -91,12 +135,22 @@ static void expand_name(char *out, size_t cap, const char *pattern, uint32_t lay
         snprintf(out, cap, "%s", pattern);
 }
 
-/* The tensor of a row; name is what the row expands to. Some folders store a tied matrix under the head's name only. */
+/* What "model.X" is called in a folder of the bare model: "X". NULL for other names. */
+static const char *without_model(const char *name)
+{
+    static const char front[] = "model.";
+    return name && strncmp(name, front, sizeof front - 1) == 0 ? name + sizeof front - 1 : NULL;
+}
+
+/* The tensor of a row; name is what the row expands to. Folders of a model without its head lack the first part of
+ * the name; some others store a tied matrix under the head's name only. */
 static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
                                                  const char *name)
 {
     const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(name));
-    const bool may_be_head = slm_gguf_is_hf(model->gguf) && row == &model->family->tensors[0];
+    if (t || !slm_gguf_is_hf(model->gguf)) return t;
+    if (without_model(name)) t = slm_gguf_find_tensor(model->gguf, slm_str(without_model(name)));
+    const bool may_be_head = row == &model->family->tensors[0];
     return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
@@ -105,7 +159,8 @@ static slm_status check_shape(const struct slm_model *model, const struct slm_te
                               const struct slm_gguf_tensor *t, const char *name, struct slm_error *error)
 {
     const uint64_t want[SLM_GGUF_MAX_DIMS] = {
-        dim_size(&model->hparams, row->n_in), dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
+        slm_dim_size(&model->hparams, row->n_in),
+        slm_dim_size(&model->hparams, row->stored ? row->stored : row->n_out), 1, 1};
     for (int i = 0; i < SLM_GGUF_MAX_DIMS; i++)
         if (t->dims[i] != want[i])
             return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
@@ -143,7 +198,7 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
     char name[256];
     const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
     if (!pattern) return SLM_OK; /* this kind of file has no such tensor */
-    expand_name(name, sizeof name, pattern, layer);
+    slm_tensor_name(name, sizeof name, pattern, layer);
     struct slm_weight *out = (struct slm_weight *)(void *)((unsigned char *)owner + row->field);
     const struct slm_gguf_tensor *t = find_tensor(model, row, name);
     if (!t) {
@@ -157,10 +212,10 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
     out->n_in = (uint32_t)t->dims[0];
     out->n_out = (uint32_t)t->dims[1];
     if (row->flags & SLM_TENSOR_VECTOR) return bind_vector(model, row, t, name, out, error);
-    out->n_out = (uint32_t)dim_size(&model->hparams, row->n_out);
+    out->n_out = (uint32_t)slm_dim_size(&model->hparams, row->n_out);
     out->dtype = t->dtype;
     out->row_bytes = t->bytes / t->dims[1];
-    out->data = t->data + dim_size(&model->hparams, row->first) * out->row_bytes;
+    out->data = t->data + slm_dim_size(&model->hparams, row->first) * out->row_bytes;
     return SLM_OK;
 }
 
@@ -201,6 +256,46 @@ static slm_status bind_tensors(struct slm_model *model, struct slm_error *error)
     return SLM_OK;
 }
 
+/* A '#' stands for digits; everything else for itself. */
+static bool names(const char *pattern, struct slm_str name)
+{
+    size_t at = 0;
+    for (; pattern && *pattern && at < name.len; pattern++) {
+        if (*pattern == '#') while (at < name.len && name.ptr[at] >= '0' && name.ptr[at] <= '9') at++;
+        else if (name.ptr[at++] != *pattern) break;
+    }
+    return pattern && !*pattern && at == name.len;
+}
+
+/* Is this the name of a row, for any layer? */
+static bool has_row(const struct slm_model *model, struct slm_str name)
+{
+    const bool hf = slm_gguf_is_hf(model->gguf);
+    for (size_t i = 0; i < model->family->n_tensors; i++) {
+        const struct slm_tensor_row *row = &model->family->tensors[i];
+        const char *pattern = hf ? row->hf_name : row->gguf_name;
+        if (names(pattern, name) || (hf && names(without_model(pattern), name))) return true;
+    }
+    return false;
+}
+
+/* A bias or norm that no row asks for belongs to a model that is not quite this family. Old folders repeat the
+ * rotation's frequencies in every layer; those are no weights. */
+static slm_status check_leftovers(const struct slm_model *model, struct slm_error *error)
+{
+    static const char frequencies[] = ".rotary_emb.inv_freq";
+    const size_t n = sizeof frequencies - 1;
+    for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++) {
+        const struct slm_gguf_tensor *t = slm_gguf_tensor_at(model->gguf, i);
+        if (t->n_dims != 1 || t->n_elements == 1 || has_row(model, t->name)) continue;
+        if (t->name.len > n && memcmp(t->name.ptr + t->name.len - n, frequencies, n) == 0) continue;
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "tensor '%.*s' has no place in architecture '%s': without it the answers would be wrong",
+                        (int)(t->name.len < 80 ? t->name.len : 80), t->name.ptr, model->architecture);
+    }
+    return SLM_OK;
+}
+
 /* In this order because shapes need hyper-parameters, completing needs tensors, and the plan needs both. */
 slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
 {
@@ -210,11 +305,15 @@ slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
         model->n_params += slm_gguf_tensor_at(model->gguf, i)->n_elements;
     for (size_t i = 0; i < family->n_hparams; i++) SLM_TRY(read_hparam(model, &family->hparams[i], error));
     for (size_t i = 0; i < family->n_more_hparams; i++) SLM_TRY(read_hparam(model, &family->more_hparams[i], error));
+    SLM_TRY(check_activation(model, error));
     SLM_TRY(read_rope_scaling(model, error));
+    SLM_TRY(read_direction(model, error));
     SLM_TRY(family->derive(&model->hparams, slm_gguf_name(model->gguf), error));
     SLM_TRY(read_vocab_size(model, error));
     SLM_TRY(bind_tensors(model, error));
+    SLM_TRY(check_leftovers(model, error));
     if (family->complete) SLM_TRY(family->complete(model, error));
+    SLM_TRY(slm_adapters_bind(model, error));
     SLM_TRY(slm_plan_new(&model->plan, error));
     return slm_plan_finish(model->plan, family->build(model->plan, model), error);
 }
@@ -224,6 +323,7 @@ void slm_model_free(struct slm_model *model)
     if (!model) return;
     slm_plan_free(model->plan);
     slm_tokenizer_free(model->tokenizer);
+    slm_adapters_close(model);
     slm_gguf_close(model->gguf);
     slm_arena_release(&model->arena);
     slm_release(model);

@@ -56,6 +56,11 @@ struct slm_tensor_row {
     enum slm_dim stored, first; /* rows [first, first + n_out) of a matrix of `stored` rows; ZERO: all of it */
 };
 
+/* What a symbolic dimension is for this model. */
+uint64_t slm_dim_size(const struct slm_hparams *hparams, enum slm_dim dim);
+/* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
+void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer);
+
 struct slm_family {
     const char *architecture;           /* general.architecture in GGUF */
     const char *const *hf_architectures; /* "architectures" in config.json, NULL-terminated */
@@ -67,6 +72,11 @@ struct slm_family {
     slm_status (*derive)(struct slm_hparams *hparams, const char *where, struct slm_error *error);
     /* May be NULL: reads what no row can (rope scaling formulas, lists) once hyper-parameters and tensors are there. */
     slm_status (*complete)(struct slm_model *model, struct slm_error *error);
+    /* config.json's key for the activation of the feed-forward, and the one that is computed. NULL: not asked for. */
+    const char *hf_activation_key, *hf_activation;
+    /* The rotation formula that `complete` knows, as rope_type names it (NULL-terminated, may be NULL); the plain ones
+     * need no family. Every other is refused. */
+    const char *const *rope_types;
     /* Records the plan of one step. Errors are sticky in the plan. Returns the logits. */
     slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
     const char *chat_template; /* for files that bring none; NULL = plain continuation */

@@ -25,6 +25,7 @@ struct slm_hparams {
     uint32_t window;          /* positions a sliding layer sees, itself included; 0 = no layer slides */
     double attn_softcap, logit_softcap; /* 0 = none */
     double attn_scale_base;   /* scores are divided by its square root; 0 = head_dim */
+    bool bidirectional;       /* attention sees the whole text: embeds it, cannot continue it */
     uint64_t layer_slides[8]; /* bit l: layer l has the sliding window */
     uint64_t layer_norope[8]; /* bit l: layer l does not rotate */
 };
@@ -48,6 +49,8 @@ struct slm_globals {
 
 struct slm_model {
     struct slm_gguf *gguf;           /* owned */
+    struct slm_adapter_part *adapters; /* [n_adapters] opened and owned (adapter.h); empty once they are bound */
+    size_t n_adapters;
     const struct slm_family *family; /* NULL when opened for the vocabulary only */
     struct slm_hparams hparams;
     struct slm_globals globals;
@@ -55,6 +58,8 @@ struct slm_model {
     struct slm_plan *plan;            /* owned; NULL when vocabulary only */
     struct slm_tokenizer *tokenizer;  /* owned; NULL when the file has none */
     const char *name, *architecture;  /* in arena */
+    const char *folder;               /* in arena; NULL when the model is a GGUF file */
+    bool has_no_head;                 /* saved without one: it can embed, not generate */
     const char *chat_template;        /* in arena; NULL when neither file nor family has one */
     uint64_t n_params;
     uint64_t cpu_mask;                /* CPU features kernels may use */

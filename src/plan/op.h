@@ -40,6 +40,8 @@ struct slm_op_info {
 };
 extern const struct slm_op_info slm_op_infos[SLM_OP_COUNT];
 
+struct slm_low_rank;
+
 /* One weight matrix (or vector: n_out 1) in its file format. Row r starts at data + r * row_bytes. */
 struct slm_weight {
     const char *name;          /* as in the file */
@@ -47,6 +49,12 @@ struct slm_weight {
     enum slm_dtype dtype;
     uint32_t n_in, n_out;
     size_t row_bytes;
+    const struct slm_low_rank *low_rank; /* what adapters add to it, or NULL */
+};
+
+/* An addition to a matrix, kept as two thin ones: W becomes W + up . down without being touched. */
+struct slm_low_rank {
+    struct slm_weight down, up; /* [rank, n_in], [n_out, rank]; f32 */
 };
 
 typedef int32_t slm_val; /* index of a value in the plan; SLM_NO_VAL = none */
@@ -81,5 +89,6 @@ struct slm_op {
     enum slm_rope_style rope_style; /* ROPE */
     uint32_t n_head, n_head_kv, head_dim, n_rot; /* ROPE, KV_APPEND, ATTENTION */
     uint32_t window;                /* ATTENTION: a token sees this many positions back, itself included; 0 = all */
+    bool bidirectional;             /* ATTENTION: and as many onward, as far as the sequence is filled by this step */
 };
 #endif

@@ -123,7 +123,8 @@ slm_val slm_plan_rms_norm(struct slm_plan *plan, slm_val x, const struct slm_wei
 }
 
 /* [rows, n_in] x [n_out, n_in]^T -> [rows, n_out]. */
-slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w, const struct slm_weight *bias)
+static slm_val record_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w,
+                             const struct slm_weight *bias)
 {
     if (!usable(plan, x) || !widths_agree(plan, SLM_OP_MATMUL, plan->values[x].width, w->n_in)) return SLM_NO_VAL;
     if (bias && !widths_agree(plan, SLM_OP_MATMUL, bias->n_in, w->n_out)) return SLM_NO_VAL;
@@ -140,6 +141,16 @@ static slm_val record_pair(struct slm_plan *plan, enum slm_op_kind kind, slm_val
     SLM_ASSERT(plan->values[a].rows == plan->values[b].rows);
     if (!widths_agree(plan, kind, plan->values[b].width, width)) return SLM_NO_VAL;
     return record(plan, (struct slm_op){.kind = kind, .in = {a, b}}, width, plan->values[a].rows);
+}
+
+/* Adapters go beside the weight, not into it: quantized weights stay as they are, and where the file has them. */
+slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w, const struct slm_weight *bias)
+{
+    const slm_val out = record_matmul(plan, x, w, bias);
+    if (!w->low_rank) return out;
+    const slm_val low = slm_plan_name(plan, record_matmul(plan, x, &w->low_rank->down, NULL), "lora_down");
+    const slm_val up = slm_plan_name(plan, record_matmul(plan, low, &w->low_rank->up, NULL), "lora_up");
+    return slm_plan_add(plan, out, up);
 }
 
 slm_val slm_plan_add(struct slm_plan *plan, slm_val a, slm_val b) { return record_pair(plan, SLM_OP_ADD, a, b); }
@@ -225,7 +236,7 @@ slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val 
     /* The two ops share their shape; only what they read and make differs. */
     struct slm_op op = {.kind = SLM_OP_KV_APPEND, .in = {k, v}, .n_head = a->n_head, .n_head_kv = a->n_head_kv,
                         .head_dim = a->head_dim, .window = a->window, .scale = a->scale,
-                        .softcap = a->softcap};
+                        .softcap = a->softcap, .bidirectional = a->bidirectional};
     record(plan, op, 0, SLM_ROWS_TOKENS);
     op.kind = SLM_OP_ATTENTION;
     op.in[0] = q;

@@ -15,6 +15,7 @@ struct slm_plan {
     struct slm_value *values; /* [n_values] */
     size_t n_values;
     slm_val output;           /* the logits: OUTPUTS rows, written to the caller's memory, not to scratch */
+    bool headless;            /* set before recording: the output is what the head would read, not logits */
     size_t row_elements;      /* scratch a backend needs: this many f32 for each row of a step */
     uint32_t n_barriers;
     /* recording */
@@ -61,6 +62,7 @@ slm_val slm_plan_rope(struct slm_plan *plan, slm_val x, slm_val table, const str
 struct slm_attention {
     uint32_t n_head, n_head_kv, head_dim, window;
     float scale, softcap; /* 0 = scores are not capped */
+    bool bidirectional;   /* sees what comes after, too; a window then reaches as far to either side */
 };
 /* Appends k and v to the cache of the current layer, then attends: [.., n_head * head_dim]. */
 slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val v, const struct slm_attention *a);

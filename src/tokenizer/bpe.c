@@ -63,7 +63,6 @@ static slm_status bpe_open(struct slm_tokenizer *t, const struct slm_tokenizer_s
         const int32_t id = slm_vocab_find(&t->vocab, (struct slm_str){&c, 1}, SLM_TYPES_TEXT);
         if (id >= 0) t->vocab.byte_id[byte] = id;
     }
-    t->nfc = source->nfc;
     t->whole_words = source->whole_words == SLM_WHOLE_AS_PRE ? t->pre->ignore_merges
                                                              : source->whole_words == SLM_WHOLE_ALWAYS;
     SLM_TRY(slm_pretokenizer_compile(t->pre, source->where, &t->pattern, error));
@@ -113,9 +112,7 @@ static slm_status bpe_encode(struct slm_encoder *e, struct slm_str text, bool fi
     SLM_TRY(prepare_match(e));
     while (text.len) {
         const size_t valid = slm_utf8_valid_prefix(text.ptr, text.len);
-        struct slm_str normal = {text.ptr, valid};
-        if (e->tokenizer->nfc) SLM_TRY(slm_encoder_nfc(e, normal, &normal));
-        SLM_TRY(encode_valid(e, normal));
+        SLM_TRY(encode_valid(e, (struct slm_str){text.ptr, valid}));
         if (valid < text.len) SLM_TRY(slm_encoder_byte(e, (unsigned char)text.ptr[valid]));
         const size_t used = valid + (valid < text.len);
         text = (struct slm_str){text.ptr + used, text.len - used};
@@ -150,6 +147,6 @@ static bool bpe_pair(const struct slm_tokenizer *t, struct slm_str pair, int32_t
 }
 
 const struct slm_token_model slm_token_model_bpe = {
-    .name = "gpt2", .decode = bpe_decode, .open = bpe_open, .encode = bpe_encode, .whole = bpe_whole,
-    .split = bpe_split, .pair = bpe_pair,
+    .name = "gpt2", .decode = bpe_decode, .open = bpe_open, .encode = bpe_encode,
+    .word = slm_encoder_word, .whole = bpe_whole, .split = bpe_split, .pair = bpe_pair,
 };

@@ -16,6 +16,7 @@ struct reader {
     const struct slm_gguf *gguf;
     struct slm_arena arena; /* the arrays handed to slm_tokenizer_new */
     struct slm_tokenizer_source source;
+    struct slm_normal_step steps[2];
     char where[128];
     struct slm_error *error;
 };
@@ -115,13 +116,18 @@ static bool has_type(const struct reader *r, int32_t id, enum slm_token_type typ
 static slm_status read_special(struct reader *r)
 {
     struct slm_tokenizer_source *s = &r->source;
-    const bool spm = strcmp(s->model, "llama") == 0;
+    const bool spm = strcmp(s->model, "llama") == 0, unigram = strcmp(s->model, "t5") == 0;
     s->bos = s->eos = s->unk = s->pad = s->eot = -1;
     /* An explicit key wins below; -1 is "none". */
     if (spm) { /* the ids that SentencePiece gives them */
         if (has_type(r, 0, SLM_TOKEN_UNKNOWN)) s->unk = 0;
         if (has_type(r, 1, SLM_TOKEN_CONTROL)) s->bos = 1;
         if (has_type(r, 2, SLM_TOKEN_CONTROL)) s->eos = 2;
+    }
+    if (unigram) { /* the ids that T5 gives them */
+        if (has_type(r, 0, SLM_TOKEN_CONTROL)) s->pad = 0;
+        if (has_type(r, 1, SLM_TOKEN_CONTROL)) s->eos = 1;
+        if (has_type(r, 2, SLM_TOKEN_UNKNOWN)) s->unk = 2;
     }
     SLM_TRY(read_id(r, KEY "bos_token_id", &s->bos));
     SLM_TRY(read_id(r, KEY "eos_token_id", &s->eos));
@@ -130,7 +136,8 @@ static slm_status read_special(struct reader *r)
     SLM_TRY(read_padding(r));
     const struct slm_pretokenizer *pre = slm_pretokenizer_find(slm_str(s->pre));
     s->add_bos = s->bos >= 0 && (spm || (pre && pre->add_bos));
-    s->add_space_prefix = spm;
+    s->add_eos = unigram && s->eos >= 0;
+    s->add_space_prefix = spm || unigram;
     bool found;
     SLM_TRY(slm_gguf_get_bool(r->gguf, KEY "add_bos_token", &s->add_bos, &found, r->error));
     SLM_TRY(slm_gguf_get_bool(r->gguf, KEY "add_eos_token", &s->add_eos, &found, r->error));
@@ -147,6 +154,25 @@ static slm_status read_name(struct reader *r, const char *key, const char *other
     return *out ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* Only Unigram files say how text is normalized, as SentencePiece's normalizer_spec does. */
+static slm_status read_normalizer(struct reader *r)
+{
+    struct slm_tokenizer_source *s = &r->source;
+    const struct slm_gguf_kv *kv = NULL;
+    bool found = false, squeeze = false;
+    s->steps = r->steps;
+    s->fuse_unk = true;
+    s->space_prefix = SLM_SPACE_SENTENCE;
+    /* Bytes in an array of bytes, signed or not, lie as they are. */
+    SLM_TRY(slm_gguf_get_array(r->gguf, KEY "precompiled_charsmap", SLM_GGUF_U8, &kv, &found, r->error));
+    if (found && kv->n)
+        r->steps[s->n_steps++] = (struct slm_normal_step){.kind = SLM_NORMAL_CHARSMAP,
+                                                          .find = {(const char *)kv->data, kv->bytes}};
+    SLM_TRY(slm_gguf_get_bool(r->gguf, KEY "remove_extra_whitespaces", &squeeze, &found, r->error));
+    if (squeeze) r->steps[s->n_steps++] = (struct slm_normal_step){.kind = SLM_NORMAL_SQUEEZE};
+    return SLM_OK;
+}
+
 /* Leaves *out NULL when the file has no tokenizer. */
 static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
 {
@@ -160,6 +186,7 @@ static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
     SLM_TRY(read_scores(r));
     SLM_TRY(read_types(r));
     SLM_TRY(read_special(r));
+    if (strcmp(s->model, "t5") == 0) SLM_TRY(read_normalizer(r));
     if (strcmp(s->model, "gpt2") == 0) SLM_TRY(read_strings(r, KEY "merges", &s->merges, &s->n_merges));
     /* Files do not say this of their tokens. The Phi-3 models with Llama's vocabulary were trained that way. */
     s->specials_swallow_space = strcmp(architecture, "phi3") == 0 && strcmp(s->model, "llama") == 0;

@@ -39,7 +39,7 @@ static slm_status reserve_tokens(struct slm_hf_tokenizer *t, size_t n)
     if (types) t->types = types;
     uint8_t *strips = types ? slm_realloc(t->strips, cap, 1, t->where, t->error) : NULL;
     if (strips) t->strips = strips;
-    float *scores = strips ? slm_realloc(t->scores, cap, sizeof *scores, t->where, t->error) : NULL;
+    double *scores = strips ? slm_realloc(t->scores, cap, sizeof *scores, t->where, t->error) : NULL;
     if (!scores) return SLM_ERR_MEMORY;
     t->scores = scores;
     t->cap = cap;
@@ -273,6 +273,9 @@ static slm_status name_specials(struct folder *f)
     }
     s->add_bos = s->add_bos && s->bos >= 0;
     s->add_eos = s->add_eos && s->eos >= 0;
+    /* What stands behind a text need not be what ends a generation: Qwen3-Embedding has two tokens for the two. */
+    if (t->says_added && s->add_bos) s->first = &t->first;
+    if (t->says_added && s->add_eos) s->last = &t->last;
     /* Generation must end somewhere, even if no file names an end. */
     if (s->eos < 0 && f->n_eog) s->eos = f->eog[0];
     s->eog = f->eog;
@@ -296,6 +299,20 @@ static slm_status fill_holes(struct slm_hf_tokenizer *t)
     return SLM_OK;
 }
 
+/* Rules need none; an array of zeros would not be the same. SentencePiece's scores are floats, and add up as such. */
+static slm_status hand_over_scores(struct slm_hf_tokenizer *t)
+{
+    if (t->exact_scores) t->source.log_probs = t->scores;
+    /* The models that have scores at all. */
+    const bool floats = strcmp(t->source.model, "llama") == 0 || strcmp(t->source.model, "t5") == 0;
+    if (t->exact_scores || !floats) return SLM_OK;
+    float *scores = slm_arena_alloc(&t->arena, t->n, sizeof *scores, t->where, t->error);
+    if (!scores) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < t->n; i++) scores[i] = (float)t->scores[i];
+    t->source.scores = scores;
+    return SLM_OK;
+}
+
 static slm_status read_all(struct folder *f, struct slm_tokenizer **out)
 {
     struct slm_hf_tokenizer *t = &f->t;
@@ -315,8 +332,7 @@ static slm_status read_all(struct folder *f, struct slm_tokenizer **out)
     SLM_TRY(name_specials(f));
     s->where = t->where = where;
     s->tokens = t->tokens, s->types = t->types, s->strips = t->strips, s->n_vocab = t->n;
-    /* Only SentencePiece files have scores; an array of zeros would not be the same as none. */
-    s->scores = strcmp(s->model, "llama") == 0 ? t->scores : NULL;
+    SLM_TRY(hand_over_scores(t));
     s->merges = t->merges, s->merge_cuts = t->cuts, s->n_merges = t->n_merges;
     return slm_tokenizer_new(s, out, t->error);
 }

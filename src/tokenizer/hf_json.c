@@ -2,8 +2,8 @@
  * tokenizer.json, the file of Hugging Face tokenizers: one pass with the pull reader over up to 33 MB.
  *
  * Keys may come in any order, so what depends on something else waits to the end (settle). Token texts stay views into
- * the file. The decoder is not read: it follows from the model. What the file may ask for and this build cannot do
- * (WordPiece, Unigram, dropout of merges, suffixes for the ends of words) is refused by name.
+ * the file. What a decoder undoes follows from the model. What the file may ask for and this build cannot do
+ * (WordPiece, suffixes for the ends of words, other normalizers) is refused by its path in the file.
  *
  * One rule of the original is left out on purpose: added tokens with "normalized": true are matched as written, not in
  * their normalized form (with a space in front, for Llama-like files); otherwise such a token after another character
@@ -17,13 +17,15 @@ struct added { int64_t id; struct slm_str content; unsigned strips; bool special
 struct model {
     struct slm_str type, unk, prefix, suffix;
     bool byte_fallback, fuse_unk, ignore_merges, found;
+    int64_t unk_id; /* Unigram; -1 = none */
+    size_t n_list;  /* entries of Unigram's vocabulary */
 };
 
 struct file {
     struct slm_hf_tokenizer *t;
     struct slm_json json;
     struct model model;
-    struct slm_hf_steps normalizer, pre;
+    struct slm_hf_steps normalizer, pre, decoder;
     struct slm_str front, behind; /* the tokens that the post-processor puts there */
     size_t n_front, n_behind;
     size_t added_at;              /* where the added tokens start; they are read after the model */
@@ -73,12 +75,31 @@ static bool read_all_added(struct file *f)
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */
 
+/* Unigram: [["token", log-probability], ...] in the order of their ids. */
+static bool read_list(struct file *f)
+{
+    static const char expected[] = "an entry of \"model.vocab\" must be a list of a token and its log-probability";
+    enum slm_json_event event;
+    while ((event = slm_json_next(&f->json)) == SLM_JSON_ARRAY) {
+        struct slm_str text;
+        if (slm_json_next(&f->json) != SLM_JSON_STRING) return slm_json_refuse(&f->json, SLM_ERR_FORMAT, expected);
+        if (!slm_hf_text(f->t, &f->json, &text)) return false;
+        if (slm_json_next(&f->json) != SLM_JSON_NUMBER) return slm_json_refuse(&f->json, SLM_ERR_FORMAT, expected);
+        const double score = slm_json_read_f64(&f->json);
+        if (slm_json_next(&f->json) != SLM_JSON_ARRAY_END) return slm_json_refuse(&f->json, SLM_ERR_FORMAT, expected);
+        const size_t id = f->model.n_list++;
+        if (slm_hf_put(f->t, (int64_t)id, text, SLM_TOKEN_NORMAL) != SLM_OK) return false;
+        f->t->scores[id] = score;
+    }
+    return event == SLM_JSON_ARRAY_END || slm_json_refuse(&f->json, SLM_ERR_FORMAT, expected);
+}
+
 /* {"token": id, ...}: most of the file. No hash table is built here; equal texts with two ids load, and encoding uses
  * the first (vocab.c). Two texts with one id are an error, found where they are put. */
 static bool read_vocab(struct file *f)
 {
     const enum slm_json_event kind = slm_json_next(&f->json);
-    if (kind == SLM_JSON_ARRAY) return slm_json_skip(&f->json, kind); /* Unigram: refused by its type */
+    if (kind == SLM_JSON_ARRAY) return read_list(f);
     if (kind != SLM_JSON_OBJECT)
         return slm_json_fail(&f->json, SLM_ERR_FORMAT, "\"vocab\" must be an object") == SLM_OK;
     enum slm_json_event event;
@@ -173,9 +194,11 @@ static bool read_model(struct file *f)
             if (!read_merges(f)) return false;
             continue;
         }
+        const bool unk_id = slm_json_is(&f->json, "unk_id");
         size_t row = 0;
         while (row < sizeof rows / sizeof *rows && !slm_json_is(&f->json, rows[row].key)) row++;
         event = slm_json_next(&f->json);
+        if (unk_id && event == SLM_JSON_NUMBER && !slm_json_read_i64(&f->json, &m->unk_id)) m->unk_id = INT64_MAX;
         if (row < sizeof rows / sizeof *rows) {
             struct slm_str *text = rows[row].text;
             if (text && event == SLM_JSON_STRING && !slm_hf_text(f->t, &f->json, text)) return false;
@@ -243,15 +266,22 @@ static bool read_post(struct file *f)
 
 /* ---- all --------------------------------------------------------------------------------------------------------- */
 
+static bool is_unigram(const struct model *m) { return slm_str_is(m->type, "Unigram"); }
+
 /* Files from before 2020 have no type; they are BPE. */
 static slm_status check_model(const struct slm_hf_tokenizer *t, const struct model *m)
 {
     if (!m->found) return slm_fail(t->error, SLM_ERR_FORMAT, t->where, "key 'model' is missing");
-    if (m->type.ptr && !slm_str_is(m->type, "BPE")) {
+    if (m->type.ptr && !slm_str_is(m->type, "BPE") && !is_unigram(m)) {
         char type[48];
         slm_escape(type, sizeof type, m->type);
-        return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where, "the model type is '%s'; BPE is supported", type);
+        return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where,
+                        "model.type is '%s'; BPE and Unigram are supported", type);
     }
+    if (is_unigram(m) != (m->n_list > 0) || (is_unigram(m) && (m->unk_id < -1 || m->unk_id >= (int64_t)m->n_list)))
+        return slm_fail(t->error, SLM_ERR_FORMAT, t->where, "model.type is '%s', model.unk_id %lld and model.vocab a "
+                        "list of %zu; Unigram needs a list, with the unknown token in it, BPE an object",
+                        is_unigram(m) ? "Unigram" : "BPE", (long long)m->unk_id, m->n_list);
     if (m->prefix.len || m->suffix.len)
         return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where,
                         "marks for the inside or the end of words are not supported");
@@ -275,10 +305,12 @@ static slm_status settle_post(struct file *f)
         return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where,
                         "the post-processor puts %zu tokens in front and %zu behind; one each is supported", f->n_front,
                         f->n_behind);
-    if (f->n_front) SLM_TRY(find_named(t, f->front, "first", &t->source.bos));
-    if (f->n_behind) SLM_TRY(find_named(t, f->behind, "last", &t->source.eos));
+    if (f->n_front) SLM_TRY(find_named(t, f->front, "first", &t->first));
+    if (f->n_behind) SLM_TRY(find_named(t, f->behind, "last", &t->last));
     t->source.add_bos = f->n_front > 0;
     t->source.add_eos = f->n_behind > 0;
+    if (f->n_front) t->source.bos = t->first; /* unless a configuration names another */
+    if (f->n_behind) t->source.eos = t->last;
     return SLM_OK;
 }
 
@@ -288,18 +320,22 @@ static slm_status settle(struct file *f)
     struct slm_hf_tokenizer *t = f->t;
     const struct model *m = &f->model;
     SLM_TRY(check_model(t, m));
+    /* Before the steps, which choose between the BPE models. */
+    if (is_unigram(m)) t->source.model = "t5", t->exact_scores = true;
+    SLM_TRY(slm_hf_check_decoder(t, &f->decoder));
     SLM_TRY(slm_hf_settle_steps(t, &f->normalizer, &f->pre));
     const bool spelled = strcmp(t->source.model, "gpt2") != 0;
     for (size_t i = 0; i < t->n && spelled && m->byte_fallback; i++)
         if (t->types[i] == SLM_TOKEN_NORMAL && slm_vocab_byte_value(t->tokens[i]) >= 0) t->types[i] = SLM_TOKEN_BYTE;
-    if (m->unk.len) SLM_TRY(find_named(t, m->unk, "unknown", &t->source.unk));
+    if (is_unigram(m)) t->source.unk = (int32_t)m->unk_id;
+    else if (m->unk.len) SLM_TRY(find_named(t, m->unk, "unknown", &t->source.unk));
     if (t->source.unk >= 0 && spelled) t->types[t->source.unk] = SLM_TOKEN_UNKNOWN;
-    t->source.fuse_unk = m->fuse_unk;
+    t->source.fuse_unk = m->fuse_unk || is_unigram(m);
     t->source.whole_words = m->ignore_merges ? SLM_WHOLE_ALWAYS : SLM_WHOLE_NEVER;
     return settle_post(f);
 }
 
-/* The top level. Unknown keys, the decoder and the settings for batches are passed over. */
+/* The top level. Unknown keys and the settings for batches are passed over. */
 static bool read_keys(struct file *f)
 {
     enum slm_json_event event;
@@ -308,9 +344,11 @@ static bool read_keys(struct file *f)
         if (slm_json_is(&f->json, "model")) {
             ok = read_model(f);
         } else if (slm_json_is(&f->json, "normalizer")) {
-            ok = slm_hf_read_steps(f->t, &f->json, &f->normalizer);
+            ok = slm_hf_read_steps(f->t, &f->json, "normalizer", &f->normalizer);
         } else if (slm_json_is(&f->json, "pre_tokenizer")) {
-            ok = slm_hf_read_steps(f->t, &f->json, &f->pre);
+            ok = slm_hf_read_steps(f->t, &f->json, "pre_tokenizer", &f->pre);
+        } else if (slm_json_is(&f->json, "decoder")) {
+            ok = slm_hf_read_steps(f->t, &f->json, "decoder", &f->decoder);
         } else if (slm_json_is(&f->json, "post_processor")) {
             ok = read_post(f);
         } else {
@@ -332,6 +370,7 @@ slm_status slm_hf_read_json(struct slm_hf_tokenizer *t, struct slm_str text)
     struct slm_error own = {0}; /* so that its status can be told when the caller wants no message */
     struct slm_error *outer = t->error;
     f->t = t;
+    f->model.unk_id = -1;
     t->error = &own;
     slm_json_init(&f->json, text, t->where, &own);
     bool ok = slm_json_next(&f->json) == SLM_JSON_OBJECT;

@@ -2,8 +2,8 @@
  * The two files called tokenizer.model, for folders without a tokenizer.json.
  *
  * SentencePiece writes a protobuf (sentencepiece_model.proto). Of its wire format four kinds of field exist and all are
- * skipped or read with their bounds checked; messages are two levels deep and read by two plain loops. Only BPE models
- * that leave text as it is are taken: Unigram needs another algorithm, a table of normalizations another program.
+ * skipped or read with their bounds checked; messages are two levels deep and read by two plain loops. BPE and Unigram
+ * models are taken, with their table of normalizations.
  *
  * Llama 3 writes tiktoken's list: one token a line, in base64, and its rank. Its ids are its ranks, which is all that
  * merging needs; the special tokens follow behind, named by tokenizer_config.json or else as Llama 3 names them. */
@@ -100,8 +100,8 @@ static slm_status read_piece(struct slm_hf_tokenizer *t, struct slm_str file, st
     return SLM_OK;
 }
 
-/* Field numbers of ModelProto and TrainerSpec, and the one value of model_type that this reader takes. */
-enum { TRAINER = 2, NORMALIZER = 3, MODEL_TYPE = 3, BPE = 2, BOS = 41, EOS = 42 };
+/* Field numbers of ModelProto and TrainerSpec, and the values of model_type that this reader takes. */
+enum { TRAINER = 2, NORMALIZER = 3, MODEL_TYPE = 3, UNIGRAM = 1, BPE = 2, SUFFIX = 24, BOS = 41, EOS = 42 };
 
 /* Ids are int32 in the file: -1 has ten bytes. */
 static int32_t id_of(const struct slm_hf_tokenizer *t, uint64_t value)
@@ -113,39 +113,49 @@ static int32_t id_of(const struct slm_hf_tokenizer *t, uint64_t value)
 static slm_status read_trainer(struct slm_hf_tokenizer *t, struct slm_str file, struct slm_str message)
 {
     static const char *const names[] = {"?", "Unigram", "BPE", "word", "char"};
-    uint64_t type = 1; /* the format's default */
+    uint64_t type = UNIGRAM; /* the format's default */
+    bool suffix = false;
     int32_t bos = id_of(t, 1), eos = id_of(t, 2);
     struct field f;
     while (message.len) {
         if (!read_field(&message, &f)) return damaged(t, file, message.ptr);
         if (f.number == MODEL_TYPE) type = f.value;
+        if (f.number == SUFFIX) suffix = f.value;
         if (f.number == BOS) bos = id_of(t, f.value);
         if (f.number == EOS) eos = id_of(t, f.value);
     }
-    if (type != BPE)
+    if (type != BPE && type != UNIGRAM)
         return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where,
-                        "the SentencePiece model is of type %s; BPE is supported",
+                        "the SentencePiece model is of type %s; BPE and Unigram are supported",
                         names[type < sizeof names / sizeof *names ? type : 0]);
+    if (suffix)
+        return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where,
+                        "the SentencePiece model puts spaces behind words (treat_whitespace_as_suffix); only ones in "
+                        "front are supported");
+    t->source.model = type == BPE ? "llama" : "t5";
     t->source.bos = bos, t->source.eos = eos;
     return SLM_OK;
 }
 
-/* Llama's normalizer does nothing but the space in front. */
+/* Llama's normalizer does nothing but the space in front; those of T5 and XLM-R go by a table, then squeeze spaces. */
 static slm_status read_normalizer(struct slm_hf_tokenizer *t, struct slm_str file, struct slm_str message)
 {
-    bool prefix = true, squeeze = true, escape = true, table = false; /* the format's defaults */
+    bool prefix = true, squeeze = true, escape = true; /* the format's defaults */
+    struct slm_str table = {0};
     struct field f;
     while (message.len) {
         if (!read_field(&message, &f)) return damaged(t, file, message.ptr);
-        if (f.number == 2) table = f.bytes.len > 0;
+        if (f.number == 2) table = f.bytes;
         if (f.number == 3) prefix = f.value;
         if (f.number == 4) squeeze = f.value;
         if (f.number == 5) escape = f.value;
     }
-    if (table || squeeze || !escape)
-        return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where, "the SentencePiece model changes text (%s); only ones "
-                        "that leave it as it is are supported",
-                        table ? "by a table" : squeeze ? "removes extra spaces" : "keeps plain spaces");
+    if (!escape)
+        return slm_fail(t->error, SLM_ERR_UNSUPPORTED, t->where, "the SentencePiece model keeps plain spaces; only "
+                        "ones that write them as U+2581 are supported");
+    if (table.len)
+        SLM_TRY(slm_hf_add_normal_step(t, (struct slm_normal_step){.kind = SLM_NORMAL_CHARSMAP, .find = table}));
+    if (squeeze) SLM_TRY(slm_hf_add_normal_step(t, (struct slm_normal_step){.kind = SLM_NORMAL_SQUEEZE}));
     t->source.add_space_prefix = prefix;
     return SLM_OK;
 }
@@ -163,7 +173,7 @@ slm_status slm_hf_read_sentencepiece(struct slm_hf_tokenizer *t, struct slm_str 
     }
     SLM_TRY(read_trainer(t, file, trainer));
     SLM_TRY(read_normalizer(t, file, normalizer));
-    t->source.model = "llama";
+    t->source.space_prefix = SLM_SPACE_SENTENCE;
     t->source.add_bos = t->source.bos >= 0;
     t->source.fuse_unk = true;
     return SLM_OK;
@@ -182,21 +192,20 @@ static int base64_value(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Decodes to at most MAX_RANKED_BYTES; false when it is not base64, empty, or longer. */
-static bool decode_base64(struct slm_str in, unsigned char *out, size_t *n)
+bool slm_hf_decode_base64(struct slm_str in, unsigned char *out, size_t *n)
 {
     uint32_t bits = 0;
     size_t digits = in.len;
     *n = 0;
     while (digits && in.len - digits < 2 && in.ptr[digits - 1] == '=') digits--;
-    if (in.len % 4 || in.len > MAX_RANKED_BYTES / 3 * 4) return false;
+    if (in.len % 4) return false;
     for (size_t i = 0; i < digits; i++) {
         const int value = base64_value(in.ptr[i]);
         if (value < 0) return false;
         bits = bits << 6 | (uint32_t)value;
         if (i % 4) out[(*n)++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
     }
-    return *n > 0;
+    return true;
 }
 
 /* In the byte-level alphabet, as other files of such vocabularies spell tokens. */
@@ -215,7 +224,8 @@ static slm_status read_line(struct slm_hf_tokenizer *t, struct slm_str line, siz
     unsigned char bytes[MAX_RANKED_BYTES + 3];
     size_t n = 0;
     const char *space = line.len ? memchr(line.ptr, ' ', line.len) : NULL;
-    bool ok = space && decode_base64((struct slm_str){line.ptr, (size_t)(space - line.ptr)}, bytes, &n);
+    bool ok = space && (size_t)(space - line.ptr) <= MAX_RANKED_BYTES / 3 * 4 &&
+              slm_hf_decode_base64((struct slm_str){line.ptr, (size_t)(space - line.ptr)}, bytes, &n) && n > 0;
     int64_t rank = 0;
     size_t i = ok ? (size_t)(space - line.ptr) + 1 : 0;
     ok = ok && i < line.len && line.len - i <= 9;

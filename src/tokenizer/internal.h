@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * What the files of this folder share; nobody outside includes it.
  *
- * The way text goes:  encode (tokenizer.c) cuts out special tokens (special.c) -> the model's row (spm.c | bpe.c) cuts
- * the rest into words (pretokenize.c for bpe) -> merge.c turns a word into ids with a heap -> sink.
+ * The way text goes:  encode (tokenizer.c) cuts out special tokens (special.c) -> the rest is normalized
+ * (normalize.c) -> the model's row (spm.c | bpe.c) cuts it into words (pretokenize.c for bpe) -> merge.c turns a word
+ * into ids with a heap, or unigram.c by the best path -> sink.
  * The models differ in a few small functions only (struct slm_token_model); the expensive part is written once.
  *
  * One key form for everything: a token is looked up by its *piece*, the bytes it stands for in text. So spaces are
@@ -66,6 +67,10 @@ static inline struct slm_str slm_vocab_piece(const struct slm_vocab *vocab, int3
     return (struct slm_str){vocab->piece + vocab->tokens[id].piece_at, vocab->tokens[id].piece_bytes};
 }
 
+/* Tokens in the order of their texts, bytewise; equal texts by id. For qsort. */
+struct slm_vocab_entry { struct slm_str text; int32_t id; };
+int slm_vocab_by_text(const void *left, const void *right);
+
 /* ---- pairs.c: (left id, right id) -> rank and merged id ---- */
 struct slm_pairs {
     uint64_t *slots;     /* left << 42 | right << 21 | rank; all ones = empty */
@@ -113,6 +118,16 @@ slm_status slm_pretokenizer_compile(const struct slm_pretokenizer *row, const ch
                                     struct slm_error *error);
 pcre2_general_context *slm_pretokenizer_memory(void); /* PCRE2 on our allocator; NULL when out of memory */
 
+/* ---- charsmap.c: SentencePiece's table of normalizations ---- */
+slm_status slm_charsmap_open(struct slm_str blob, const char *where, struct slm_charsmap *out, struct slm_error *error);
+void slm_charsmap_apply(struct slm_charsmap map, struct slm_str text, struct slm_buf *out);
+void slm_charsmap_apply_clusters(struct slm_charsmap map, struct slm_str text, struct slm_buf *out);
+
+/* ---- unigram.c: the trie of all pieces, and the best path through a word ---- */
+/* Nodes in breadth-first order, so the children of node i are [first[i], first[i + 1]), sorted by label. */
+struct slm_trie { uint32_t *first; int32_t *id; uint8_t *label; };
+struct slm_path { double score; uint32_t start; int32_t id; }; /* the best piece that ends here */
+
 /* ---- merge.c: one word -> ids ---- */
 #define SLM_SYMBOL_NONE UINT32_MAX
 #define SLM_SYMBOL_DEAD (-2) /* as id: merged into its left neighbour */
@@ -138,10 +153,15 @@ struct slm_encoder {
     struct slm_symbol *symbols; /* [cap_symbols] */
     struct slm_candidate *heap; /* [cap_heap] */
     size_t cap_symbols, cap_heap, n_heap;
-    char *text; /* [cap_text] normalised text */
+    char *text; /* [cap_text] text with its spaces as the vocabulary has them */
     size_t cap_text;
-    int32_t *points; /* [cap_points] characters being normalised */
-    size_t cap_points;
+    struct slm_buf normal[2];  /* normalized text, step by step */
+    int32_t *points, *spare;   /* [cap_points], [cap_spare] characters being normalised */
+    size_t cap_points, cap_spare;
+    struct slm_path *paths;    /* [cap_paths] unigram */
+    size_t cap_paths;
+    double carry;              /* unigram: the score of the sentence so far */
+    bool after_unknown;        /* the last symbol was the unknown token */
     struct slm_word *words; /* [SLM_WORDS] or NULL for short texts */
     pcre2_match_data *match;
     pcre2_match_context *limits;
@@ -154,10 +174,23 @@ static inline void slm_encoder_push(struct slm_encoder *e, int32_t id)
 slm_status slm_encoder_word(struct slm_encoder *e, struct slm_str word);
 /* A byte that no other token covers: its byte token, the unknown token, or an error. */
 slm_status slm_encoder_byte(struct slm_encoder *e, unsigned char byte);
+/* Text without a token: its bytes, or the unknown token (for a run of such texts just one, with fuse_unk). */
+slm_status slm_encoder_unknown(struct slm_encoder *e, struct slm_str symbol);
 
-/* ---- nfc.c: Unicode normal form C ---- */
-/* text is valid UTF-8. *out is text itself, or lies in e->text until the next call. */
-slm_status slm_encoder_nfc(struct slm_encoder *e, struct slm_str text, struct slm_str *out);
+/* ---- normalize.c, normal_form.c: what is done to text before it is cut into words ---- */
+/* Is the text the beginning or the end of a sentence, or does it stand behind or before a user-defined token? */
+struct slm_span { bool first, last; };
+/* *out is text itself, or lies in e->normal until the next call. */
+slm_status slm_encoder_normalize(struct slm_encoder *e, struct slm_str text, struct slm_span span, struct slm_str *out);
+/* *out is text itself, or buf's, which is empty before. */
+slm_status slm_encoder_normal_form(struct slm_encoder *e, enum slm_normal_kind kind, struct slm_str text,
+                                   struct slm_buf *buf, struct slm_str *out);
+slm_status slm_normalizer_build(struct slm_tokenizer *t, const struct slm_tokenizer_source *source,
+                                struct slm_error *error);
+bool slm_is_white(uint32_t cp); /* Unicode White_Space */
+/* Where the white space before text[at] begins, not before `from`; where the white space at text[at] ends. */
+size_t slm_white_before(struct slm_str text, size_t from, size_t at);
+size_t slm_white_after(struct slm_str text, size_t at);
 
 /* ---- the models ---- */
 struct slm_token_model {
@@ -169,7 +202,9 @@ struct slm_token_model {
     slm_status (*open)(struct slm_tokenizer *t, const struct slm_tokenizer_source *source, struct slm_error *error);
     /* Encodes text without special tokens; `first` = at the start or after a special token. */
     slm_status (*encode)(struct slm_encoder *e, struct slm_str text, bool first);
-    /* The whole word as one token, or -1. */
+    /* One word of it. */
+    slm_status (*word)(struct slm_encoder *e, struct slm_str word);
+    /* The next three are for slm_encoder_word. The whole word as one token, or -1. */
     int32_t (*whole)(const struct slm_tokenizer *t, struct slm_str word);
     /* Cuts a word into symbols [word.len at most]; sets start and id; returns how many. */
     size_t (*split)(const struct slm_tokenizer *t, struct slm_str word, struct slm_symbol *symbols);
@@ -179,7 +214,13 @@ struct slm_token_model {
 };
 /* The character that spells a byte in the byte-level alphabet, as UTF-8; returns its length. */
 int slm_bpe_spell_byte(unsigned char byte, char out[4]);
-extern const struct slm_token_model slm_token_model_spm, slm_token_model_merges, slm_token_model_bpe;
+extern const struct slm_token_model slm_token_model_spm, slm_token_model_merges, slm_token_model_bpe,
+    slm_token_model_unigram;
+/* spm.c: what all models share whose spaces are spelled U+2581. */
+size_t slm_spm_decode(struct slm_str text, char *out);
+slm_status slm_spm_encode(struct slm_encoder *e, struct slm_str text, bool first);
+/* Has no token a space after another character? Then words can be encoded one by one. */
+bool slm_spm_words_end_at_spaces(const struct slm_vocab *vocab);
 
 struct slm_tokenizer {
     struct slm_arena arena;
@@ -188,16 +229,24 @@ struct slm_tokenizer {
     struct slm_specials specials;
     uint8_t *eog; /* bits, [n_vocab / 8 + 1] */
     int32_t bos, eos, unk;
+    int32_t first, last; /* added in front of a text and behind it */
     bool add_bos, add_eos, add_space_prefix, fuse_unk;
     unsigned space_prefix; /* enum slm_space_prefix bits */
-    /* spm */
+    struct slm_normal_step *steps; /* [n_steps] */
+    size_t n_steps;
+    /* unigram */
+    struct slm_trie trie;
+    double *log_probs; /* [n_vocab] */
+    double unk_score;
+    bool single;       /* sums are rounded to float, as SentencePiece has them */
+    /* spm, unigram */
     uint32_t *priority; /* [n_vocab] order of the scores: the best score has the least */
     bool words_at_spaces; /* no token has a space after another character: words can be encoded one by one */
     bool each_space;      /* every space starts a word */
+    bool split_white;     /* all white space does, and is no part of it */
     /* bpe */
     const struct slm_pretokenizer *pre;
     pcre2_code *pattern;
-    bool nfc;
     /* bpe and merges */
     bool whole_words;
     struct slm_pairs pairs;

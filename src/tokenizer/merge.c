@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * One word -> ids, by repeatedly merging the best pair of neighbours.
  *
- * Both models are this algorithm with another order (scores or ranks), so it is written once. A heap of candidate
+ * All BPE models are this algorithm with another order (scores or ranks), so it is written once. A heap of candidate
  * pairs gives O(n log n) for a word of any length, without recursion and in memory linear in the word; symbols are a
  * linked list of adjacent spans. Entries are never removed from the heap when they go stale; they are recognised:
  * a candidate is current exactly when its left symbol lives and the pair still ends where it ended. (Boundaries only
@@ -134,19 +134,19 @@ static slm_status merge_all(struct slm_encoder *e, struct slm_str word, uint32_t
     return SLM_OK;
 }
 
-/* A symbol without a token: byte by byte where all its bytes have tokens, else the unknown token, which a vocabulary
- * may want once for a whole run of such symbols. */
-static slm_status emit_unknown(struct slm_encoder *e, struct slm_str symbol, bool *after_unknown)
+/* Byte by byte where all bytes have tokens. */
+slm_status slm_encoder_unknown(struct slm_encoder *e, struct slm_str symbol)
 {
     const struct slm_tokenizer *t = e->tokenizer;
     bool bytes = true;
     for (size_t i = 0; i < symbol.len; i++) bytes = bytes && t->vocab.byte_id[(unsigned char)symbol.ptr[i]] >= 0;
+    /* Bytes also where there is no unknown token: then a missing one is an error. */
     if (bytes || t->unk < 0) {
         for (size_t i = 0; i < symbol.len; i++) SLM_TRY(slm_encoder_byte(e, (unsigned char)symbol.ptr[i]));
-    } else if (!(*after_unknown && t->fuse_unk)) {
+    } else if (!(e->after_unknown && t->fuse_unk)) {
         slm_encoder_push(e, t->unk);
     }
-    *after_unknown = !bytes;
+    e->after_unknown = !bytes;
     return SLM_OK;
 }
 
@@ -155,17 +155,17 @@ static slm_status emit(struct slm_encoder *e, struct slm_str word, struct slm_wo
 {
     uint32_t n_ids = 0;
     int32_t ids[SLM_WORD_IDS];
-    bool after_unknown = false;
+    e->after_unknown = false;
     for (uint32_t i = 0; i != SLM_SYMBOL_NONE; i = e->symbols[i].next) {
         const int32_t id = e->symbols[i].id;
         if (id >= 0) {
             slm_encoder_push(e, id);
             if (n_ids < SLM_WORD_IDS) ids[n_ids] = id;
             n_ids++;
-            after_unknown = false;
+            e->after_unknown = false;
         } else {
             const uint32_t start = e->symbols[i].start;
-            SLM_TRY(emit_unknown(e, (struct slm_str){word.ptr + start, end_of(e, word, i) - start}, &after_unknown));
+            SLM_TRY(slm_encoder_unknown(e, (struct slm_str){word.ptr + start, end_of(e, word, i) - start}));
             memo = NULL;
         }
     }

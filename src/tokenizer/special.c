@@ -9,20 +9,7 @@
  * them: text of users must not be able to forge a turn. */
 #include <stdlib.h>
 #include "base/os.h"
-#include "base/utf8.h"
 #include "tokenizer/internal.h"
-
-struct entry { struct slm_str text; int32_t id; };
-
-static int by_text(const void *left, const void *right)
-{
-    const struct entry *a = left, *b = right;
-    const size_t n = a->text.len < b->text.len ? a->text.len : b->text.len;
-    const int order = memcmp(a->text.ptr, b->text.ptr, n);
-    if (order) return order;
-    if (a->text.len != b->text.len) return a->text.len < b->text.len ? -1 : 1;
-    return a->id < b->id ? -1 : 1;
-}
 
 static bool is_special(const struct slm_vocab *vocab, size_t i)
 {
@@ -30,8 +17,8 @@ static bool is_special(const struct slm_vocab *vocab, size_t i)
 }
 
 /* Fills specials->ids from the sorted entries, one for each text. */
-static void index_entries(struct slm_specials *specials, const struct slm_vocab *vocab, const struct entry *entries,
-                          size_t n, const struct slm_tokenizer_source *source)
+static void index_entries(struct slm_specials *specials, const struct slm_vocab *vocab,
+                          const struct slm_vocab_entry *entries, size_t n, const struct slm_tokenizer_source *source)
 {
     static const char *const keep_space[] = {"<s>", "<unk>", "<|endoftext|>"};
     for (size_t i = 0; i < n; i++) {
@@ -58,15 +45,16 @@ slm_status slm_specials_build(struct slm_specials *specials, const struct slm_vo
 {
     size_t n = 0;
     for (size_t i = 0; i < vocab->n; i++) n += is_special(vocab, i);
-    struct entry *entries = slm_alloc(n + 1, sizeof *entries, source->where, error);
+    struct slm_vocab_entry *entries = slm_alloc(n + 1, sizeof *entries, source->where, error);
     specials->ids = slm_arena_alloc(arena, n + 1, sizeof *specials->ids, source->where, error);
     specials->strips = slm_arena_alloc(arena, n + 1, 1, source->where, error);
     const bool ok = entries && specials->ids && specials->strips;
     if (ok) {
         n = 0;
         for (size_t i = 0; i < vocab->n; i++)
-            if (is_special(vocab, i)) entries[n++] = (struct entry){slm_vocab_text(vocab, (int32_t)i), (int32_t)i};
-        qsort(entries, n, sizeof *entries, by_text);
+            if (is_special(vocab, i))
+                entries[n++] = (struct slm_vocab_entry){slm_vocab_text(vocab, (int32_t)i), (int32_t)i};
+        qsort(entries, n, sizeof *entries, slm_vocab_by_text);
         index_entries(specials, vocab, entries, n, source);
     }
     slm_release(entries);
@@ -106,27 +94,6 @@ static int64_t longest_at(const struct slm_specials *specials, const struct slm_
     return best;
 }
 
-/* Unicode White_Space. */
-static bool is_white(uint32_t cp)
-{
-    return cp == ' ' || (cp >= 0x09 && cp <= 0x0d) || cp == 0x85 || cp == 0xa0 || cp == 0x1680 ||
-           (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f ||
-           cp == 0x3000;
-}
-
-/* Where the white space before text[at] begins; not before `from`. */
-static size_t white_before(struct slm_str text, size_t from, size_t at)
-{
-    while (at > from) {
-        size_t start = at - 1;
-        while (start > from && at - start < 4 && ((unsigned char)text.ptr[start] & 0xC0) == 0x80) start--;
-        uint32_t cp;
-        if (slm_utf8_decode(text.ptr + start, at - start, &cp) != (int)(at - start) || !is_white(cp)) break;
-        at = start;
-    }
-    return at;
-}
-
 size_t slm_specials_next(const struct slm_specials *specials, const struct slm_vocab *vocab, struct slm_str text,
                          size_t from, bool parse_special, int32_t *id, size_t *end)
 {
@@ -138,13 +105,8 @@ size_t slm_specials_next(const struct slm_specials *specials, const struct slm_v
         if (found < 0) continue;
         *id = specials->ids[found];
         *end = at + slm_vocab_text(vocab, *id).len;
-        while (specials->strips[found] & SLM_STRIP_RIGHT && *end < text.len) {
-            uint32_t cp;
-            const int n = slm_utf8_decode(text.ptr + *end, text.len - *end, &cp);
-            if (n <= 0 || !is_white(cp)) break;
-            *end += (size_t)n;
-        }
-        return specials->strips[found] & SLM_STRIP_LEFT ? white_before(text, from, at) : at;
+        if (specials->strips[found] & SLM_STRIP_RIGHT) *end = slm_white_after(text, *end);
+        return specials->strips[found] & SLM_STRIP_LEFT ? slm_white_before(text, from, at) : at;
     }
     return text.len;
 }

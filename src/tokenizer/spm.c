@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The "llama" models: SentencePiece BPE. Tokens have scores; of all neighbours whose concatenation is a token, the one
- * with the best score merges first, leftmost among equals. Characters without a token become byte tokens.
+ * The "llama" models: SentencePiece BPE; and what they share with "t5" (unigram.c): spaces. Tokens have scores; of all
+ * neighbours whose concatenation is a token, the one with the best score merges first, leftmost among equals.
+ * Characters without a token become byte tokens.
  *
  * "llama-merges" is the same with merge rules in place of scores: what tokenizer.json files of such models hold. Only
  * what a rule names merges there, so its tokens need not follow the order of any scores.
@@ -17,7 +18,7 @@
 
 #define MARK "\xe2\x96\x81" /* U+2581 */
 
-static size_t spm_decode(struct slm_str text, char *out)
+size_t slm_spm_decode(struct slm_str text, char *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < text.len;) {
@@ -48,7 +49,7 @@ static bool space_after_other(struct slm_str piece)
     return false;
 }
 
-static bool words_end_at_spaces(const struct slm_vocab *vocab)
+bool slm_spm_words_end_at_spaces(const struct slm_vocab *vocab)
 {
     for (size_t i = 0; i < vocab->n; i++) {
         const bool is_text = SLM_TYPE_BIT(vocab->tokens[i].type) & SLM_TYPES_TEXT;
@@ -62,7 +63,7 @@ static slm_status spm_open(struct slm_tokenizer *t, const struct slm_tokenizer_s
     if (!source->scores)
         return slm_fail(error, SLM_ERR_FORMAT, source->where, "the token scores are missing; a 'llama' tokenizer needs "
                         "one for each of its %zu tokens", source->n_vocab);
-    t->words_at_spaces = words_end_at_spaces(&t->vocab);
+    t->words_at_spaces = slm_spm_words_end_at_spaces(&t->vocab);
     t->priority = slm_arena_alloc(&t->arena, t->vocab.n, sizeof *t->priority, source->where, error);
     if (!t->priority) return SLM_ERR_MEMORY;
     for (size_t i = 0; i < t->vocab.n; i++) {
@@ -78,7 +79,8 @@ static slm_status merges_open(struct slm_tokenizer *t, const struct slm_tokenize
                               struct slm_error *error)
 {
     t->each_space = source->each_space;
-    t->words_at_spaces = t->each_space || words_end_at_spaces(&t->vocab);
+    t->split_white = source->split_white;
+    t->words_at_spaces = t->each_space || slm_spm_words_end_at_spaces(&t->vocab);
     t->whole_words = source->whole_words == SLM_WHOLE_ALWAYS;
     return slm_pairs_build(&t->pairs, source, t->model, &t->vocab, &t->arena, error);
 }
@@ -93,23 +95,45 @@ static slm_status normalise(struct slm_encoder *e, struct slm_str text, bool pre
         e->cap_text = text.len + 1;
     }
     if (prefix) e->text[0] = ' ';
-    *out = (struct slm_str){e->text, prefix + spm_decode(text, e->text + prefix)};
+    *out = (struct slm_str){e->text, prefix + slm_spm_decode(text, e->text + prefix)};
     return SLM_OK;
 }
 
-static slm_status spm_encode(struct slm_encoder *e, struct slm_str text, bool first)
+/* One stretch of text, cut at its spaces where that is allowed. */
+static slm_status encode_stretch(struct slm_encoder *e, struct slm_str text, bool first)
 {
     struct slm_str all;
     const struct slm_tokenizer *t = e->tokenizer;
     const bool spaced = (text.len && text.ptr[0] == ' ') || (text.len >= 3 && memcmp(text.ptr, MARK, 3) == 0);
     const bool prefix = first && t->add_space_prefix && !(spaced && t->space_prefix & SLM_SPACE_UNLESS_SPACE);
     SLM_TRY(normalise(e, text, prefix, &all));
-    if (!t->words_at_spaces) return slm_encoder_word(e, all);
+    e->carry = 0;
+    e->after_unknown = false;
+    if (!t->words_at_spaces) return t->model->word(e, all);
     size_t begin = 0;
     for (size_t i = 1; i <= all.len; i++) {
         if (i < all.len && !(all.ptr[i] == ' ' && (t->each_space || all.ptr[i - 1] != ' '))) continue;
-        SLM_TRY(slm_encoder_word(e, (struct slm_str){all.ptr + begin, i - begin}));
+        SLM_TRY(t->model->word(e, (struct slm_str){all.ptr + begin, i - begin}));
+        if (t->each_space) e->carry = 0, e->after_unknown = false;
         begin = i;
+    }
+    return SLM_OK;
+}
+
+slm_status slm_spm_encode(struct slm_encoder *e, struct slm_str text, bool first)
+{
+    if (!e->tokenizer->split_white) return encode_stretch(e, text, first);
+    /* Each word is a stretch of its own, with a space in front if the scheme says so of all. */
+    const bool once = e->tokenizer->space_prefix & SLM_SPACE_ONCE;
+    for (size_t at = slm_white_after(text, 0); at < text.len;) {
+        size_t end = at;
+        for (uint32_t cp; end < text.len; ) {
+            const int n = slm_utf8_decode(text.ptr + end, text.len - end, &cp);
+            if (n > 0 && slm_is_white(cp)) break;
+            end += n > 0 ? (size_t)n : 1;
+        }
+        SLM_TRY(encode_stretch(e, (struct slm_str){text.ptr + at, end - at}, once ? first && at == 0 : true));
+        at = slm_white_after(text, end);
     }
     return SLM_OK;
 }
@@ -155,8 +179,8 @@ static bool spm_pair(const struct slm_tokenizer *t, struct slm_str pair, int32_t
 }
 
 const struct slm_token_model slm_token_model_spm = {
-    .name = "llama", .spelled_bytes = true, .decode = spm_decode, .open = spm_open, .encode = spm_encode,
-    .whole = spm_whole, .split = spm_split, .pair = spm_pair,
+    .name = "llama", .spelled_bytes = true, .decode = slm_spm_decode, .open = spm_open, .encode = slm_spm_encode,
+    .word = slm_encoder_word, .whole = spm_whole, .split = spm_split, .pair = spm_pair,
 };
 
 static bool merges_pair(const struct slm_tokenizer *t, struct slm_str pair, int32_t left, int32_t right,
@@ -167,6 +191,6 @@ static bool merges_pair(const struct slm_tokenizer *t, struct slm_str pair, int3
 }
 
 const struct slm_token_model slm_token_model_merges = {
-    .name = "llama-merges", .spelled_bytes = true, .decode = spm_decode, .open = merges_open, .encode = spm_encode,
-    .whole = merges_whole, .split = spm_split, .pair = merges_pair,
+    .name = "llama-merges", .spelled_bytes = true, .decode = slm_spm_decode, .open = merges_open,
+    .encode = slm_spm_encode, .word = slm_encoder_word, .whole = merges_whole, .split = spm_split, .pair = merges_pair,
 };

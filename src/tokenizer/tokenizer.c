@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * The tokenizer as others see it: opening, encoding around special tokens, decoding, and questions about tokens.
  *
- * What a model of tokenization does is in spm.c and bpe.c; where the data comes from is in from_gguf.c and
+ * What a model of tokenization does is in spm.c, unigram.c and bpe.c; where the data comes from is in from_gguf.c and
  * from_hf.c. */
 #include "base/os.h"
 #include "tokenizer/internal.h"
 
 /* By the names that GGUF files use. */
 static const struct slm_token_model *const models[] = {&slm_token_model_spm, &slm_token_model_merges,
-                                                      &slm_token_model_bpe};
+                                                      &slm_token_model_bpe, &slm_token_model_unigram};
 
 /* What does not depend on the model. Single tokens are checked where they are read. */
 static slm_status check_source(const struct slm_tokenizer_source *source, struct slm_error *error)
@@ -42,6 +42,7 @@ static slm_status open_parts(struct slm_tokenizer *t, const struct slm_tokenizer
     if (!t->eog) return SLM_ERR_MEMORY;
     slm_specials_mark_eog(&t->vocab, t->model, t->eog, source);
     SLM_TRY(slm_specials_build(&t->specials, &t->vocab, source, &t->arena, error));
+    SLM_TRY(slm_normalizer_build(t, source, error));
     return t->model->open(t, source, error);
 }
 
@@ -53,13 +54,14 @@ slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct s
         if (strcmp(models[i]->name, source->model) == 0) model = models[i];
     if (!model)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, source->where,
-                        "the tokenizer model '%.40s' is not known; known are llama, llama-merges and gpt2",
+                        "the tokenizer model '%.40s' is not known; known are llama, llama-merges, gpt2 and t5",
                         source->model);
     SLM_TRY(check_source(source, error));
     struct slm_tokenizer *t = slm_alloc(1, sizeof *t, source->where, error);
     if (!t) return SLM_ERR_MEMORY;
     t->model = model;
     t->bos = source->bos, t->eos = source->eos, t->unk = source->unk;
+    t->first = source->first ? *source->first : t->bos, t->last = source->last ? *source->last : t->eos;
     t->add_bos = source->add_bos, t->add_eos = source->add_eos;
     t->add_space_prefix = source->add_space_prefix && model != &slm_token_model_bpe;
     t->space_prefix = source->space_prefix, t->fuse_unk = source->fuse_unk;
@@ -80,12 +82,20 @@ void slm_tokenizer_free(struct slm_tokenizer *t)
     slm_release(t);
 }
 
+/* Of what was not empty nothing may be left; in the middle of a sentence the model still sees where it begins. */
+static slm_status encode_plain(struct slm_encoder *e, struct slm_str text, struct slm_span span)
+{
+    SLM_TRY(slm_encoder_normalize(e, text, span, &text));
+    if (text.len == 0 && span.last) return SLM_OK;
+    return e->tokenizer->model->encode(e, text, span.first);
+}
+
 /* Ordinary text goes to the model, without the guards that kept it ordinary. */
-static slm_status encode_text(struct slm_encoder *e, struct slm_str text, unsigned flags, bool first)
+static slm_status encode_text(struct slm_encoder *e, struct slm_str text, unsigned flags, struct slm_span span)
 {
     enum { GUARD = sizeof SLM_TOKENIZER_GUARD - 1 };
     const char *guard = flags & SLM_TOKENIZE_GUARDED ? memmem(text.ptr, text.len, SLM_TOKENIZER_GUARD, GUARD) : NULL;
-    if (!guard) return e->tokenizer->model->encode(e, text, first);
+    if (!guard) return encode_plain(e, text, span);
     struct slm_buf plain = {0};
     for (struct slm_str rest = text;; guard = memmem(rest.ptr, rest.len, SLM_TOKENIZER_GUARD, GUARD)) {
         const size_t n = guard ? (size_t)(guard - rest.ptr) : rest.len;
@@ -94,29 +104,41 @@ static slm_status encode_text(struct slm_encoder *e, struct slm_str text, unsign
         rest = (struct slm_str){guard + GUARD, rest.len - n - GUARD};
     }
     slm_status status = slm_buf_status(&plain, "tokenize", e->error);
-    if (status == SLM_OK) status = e->tokenizer->model->encode(e, (struct slm_str){plain.data, plain.len}, first);
+    if (status == SLM_OK) status = encode_plain(e, (struct slm_str){plain.data, plain.len}, span);
     slm_buf_release(&plain);
     return status;
+}
+
+/* Does encoding put a space behind it? In SentencePiece user-defined tokens are text as any other. */
+static bool ends_sentence(const struct slm_tokenizer *t, int32_t id)
+{
+    const enum slm_token_type type = slm_tokenizer_type(t, id);
+    return SLM_TYPE_BIT(type) & SLM_TYPES_SPECIAL &&
+           !(type == SLM_TOKEN_USER_DEFINED && t->space_prefix & SLM_SPACE_SENTENCE);
 }
 
 /* Text between special tokens goes to the model; special tokens go straight out. */
 static slm_status encode_all(struct slm_encoder *e, struct slm_str text, unsigned flags)
 {
     const struct slm_tokenizer *t = e->tokenizer;
-    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_bos) slm_encoder_push(e, t->bos);
-    bool first = true; /* at the start, or after a special token: SentencePiece models put a space there */
+    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_bos) slm_encoder_push(e, t->first);
+    struct slm_span span = {.first = true}; /* after a special token, too: SentencePiece models put a space there */
     for (size_t at = 0; at < text.len;) {
         int32_t id = -1;
         size_t end = text.len;
         const size_t stop = slm_specials_next(&t->specials, &t->vocab, text, at, flags & SLM_TOKENIZE_PARSE_SPECIAL,
                                               &id, &end);
+        /* A sentence may go on across user-defined tokens, and begin with one. */
+        const bool joins = id >= 0 && t->vocab.tokens[id].type == SLM_TOKEN_USER_DEFINED && !ends_sentence(t, id);
+        span.last = !joins;
         /* What lies before the special token, or all that is left. */
-        if (stop > at) SLM_TRY(encode_text(e, (struct slm_str){text.ptr + at, stop - at}, flags, first));
-        first = id >= 0 && !(t->space_prefix & SLM_SPACE_ONCE);
+        if (stop > at || (joins && span.first))
+            SLM_TRY(encode_text(e, (struct slm_str){text.ptr + at, stop - at}, flags, span));
+        span.first = id >= 0 && !joins && !(t->space_prefix & SLM_SPACE_ONCE);
         if (id >= 0) slm_encoder_push(e, id);
         at = id >= 0 ? end : text.len;
     }
-    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_eos) slm_encoder_push(e, t->eos);
+    if (flags & SLM_TOKENIZE_ADD_SPECIAL && t->add_eos) slm_encoder_push(e, t->last);
     return SLM_OK;
 }
 
@@ -141,6 +163,10 @@ slm_status slm_tokenizer_encode(const struct slm_tokenizer *t, const char *text,
     slm_release(e.heap);
     slm_release(e.text);
     slm_release(e.points);
+    slm_release(e.spare);
+    slm_release(e.paths);
+    slm_buf_release(&e.normal[0]);
+    slm_buf_release(&e.normal[1]);
     slm_release(e.words);
     pcre2_match_data_free(e.match);
     pcre2_match_context_free(e.limits);
@@ -170,7 +196,9 @@ slm_status slm_tokenizer_decode(const struct slm_tokenizer *t, const int32_t *id
             return slm_fail(error, SLM_ERR_ARGUMENT, "detokenize", "token %zu is %d; 0 to %zu are allowed", i, ids[i],
                             t->vocab.n - 1);
         struct slm_str piece = slm_tokenizer_piece(t, ids[i], show_special);
-        const bool special = SLM_TYPE_BIT(t->vocab.tokens[ids[i]].type) & SLM_TYPES_SPECIAL;
+        /* An unknown token that is not shown stands for text that was in the middle of some. */
+        const bool unknown = slm_tokenizer_type(t, ids[i]) == SLM_TOKEN_UNKNOWN;
+        const bool special = ends_sentence(t, ids[i]) && (show_special || !unknown);
         if (strip && !special && piece.len && piece.ptr[0] == ' ') piece.ptr++, piece.len--;
         /* Tokens before the text, such as BOS, do not use up the one space. */
         strip = t->add_space_prefix && special && (strip || !(t->space_prefix & SLM_SPACE_ONCE));

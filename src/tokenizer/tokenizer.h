@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Text <-> token ids. Two models: SentencePiece-style BPE by scores with byte fallback ("llama"), and byte-level BPE by
- * merge ranks with a pre-tokenizer pattern ("gpt2"). Immutable after open; safe to share between threads.
- * Encoding n bytes is O(n log n) at worst, without recursion, for any input bytes. */
+ * Text <-> token ids. Three models: SentencePiece-style BPE by scores with byte fallback ("llama"), byte-level BPE by
+ * merge ranks with a pre-tokenizer pattern ("gpt2"), and Unigram, the likeliest cut by log-probabilities ("t5").
+ * Immutable after open; safe to share between threads. Encoding n bytes is O(n log n) at worst (Unigram: linear, times
+ * the longest token), without recursion, for any input bytes. */
 #ifndef SLM_TOKENIZER_TOKENIZER_H
 #define SLM_TOKENIZER_TOKENIZER_H
 #include "base/str.h"
@@ -20,6 +21,28 @@ enum slm_token_strip { SLM_STRIP_LEFT = 1, SLM_STRIP_RIGHT = 2 };
 enum slm_space_prefix {
     SLM_SPACE_ONCE = 1,         /* at the start of the text only, not after every special token */
     SLM_SPACE_UNLESS_SPACE = 2, /* not where the text starts with one */
+    SLM_SPACE_SENTENCE = 4,     /* after a user-defined token the sentence goes on: none there */
+};
+/* What is done to text before it is cut into words, in order. */
+enum slm_normal_kind {
+    SLM_NORMAL_NFC, SLM_NORMAL_NFD, SLM_NORMAL_NFKC, SLM_NORMAL_NFKD,
+    SLM_NORMAL_LOWERCASE,
+    SLM_NORMAL_STRIP_ACCENTS,
+    SLM_NORMAL_STRIP,             /* white space at the `sides` */
+    SLM_NORMAL_REPLACE,           /* each `find` by `put` */
+    SLM_NORMAL_REPLACE_RUN,       /* each run of two or more `find` by one `put` */
+    SLM_NORMAL_PREPEND,           /* `put` in front of what is not empty */
+    SLM_NORMAL_CHARSMAP,          /* by the table `find`, as SentencePiece reads it */
+    SLM_NORMAL_CHARSMAP_CLUSTERS, /* the same, as Hugging Face tokenizers read it (charsmap.c) */
+    SLM_NORMAL_SQUEEZE,           /* SentencePiece's remove_extra_whitespaces */
+};
+/* A compiled table of normalizations, opened; views into its bytes. */
+struct slm_charsmap { const char *units, *texts; size_t n_units, texts_bytes; };
+struct slm_normal_step {
+    enum slm_normal_kind kind;
+    struct slm_str find, put; /* find is not empty where it is used */
+    unsigned sides;           /* enum slm_token_strip bits */
+    struct slm_charsmap map;  /* filled by slm_tokenizer_new */
 };
 /* Is a word that is itself a token taken whole, whatever the merges say? */
 enum slm_whole_words { SLM_WHOLE_AS_PRE /* as the pre-tokenizer's models do */, SLM_WHOLE_NEVER, SLM_WHOLE_ALWAYS };
@@ -29,10 +52,11 @@ enum slm_whole_words { SLM_WHOLE_AS_PRE /* as the pre-tokenizer's models do */, 
 struct slm_tokenizer_source {
     const char *where;             /* file name for messages */
     const char *model;             /* "llama" (SentencePiece BPE by scores) | "llama-merges" (the same by merge rules) |
-                                      "gpt2" (byte-level BPE) */
+                                      "gpt2" (byte-level BPE) | "t5" (Unigram) */
     const char *pre;               /* pre-tokenizer id as GGUF files name them: "gpt-2", "llama-bpe", "qwen2", ... */
     const struct slm_str *tokens;  /* [n_vocab] */
     const float *scores;           /* [n_vocab] or NULL */
+    const double *log_probs;       /* [n_vocab] t5: instead of scores, and added up without rounding to float */
     const uint8_t *types;          /* [n_vocab] enum slm_token_type, or NULL (all NORMAL) */
     size_t n_vocab;
     const struct slm_str *merges;  /* "left right", in rank order; gpt2 and llama-merges only */
@@ -40,10 +64,13 @@ struct slm_tokenizer_source {
     size_t n_merges;
     bool ids_are_ranks;            /* gpt2 without merges: any two neighbours merge, the least id first (tiktoken) */
     enum slm_whole_words whole_words;
-    bool nfc;                      /* gpt2: text is brought into Unicode normal form C first */
-    bool each_space;               /* llama-merges: no token holds a space but in front */
+    const struct slm_normal_step *steps; /* [n_steps] */
+    size_t n_steps;
+    bool each_space;               /* llama-merges, t5: no token holds a space but in front */
+    bool split_white;              /* llama-merges, t5: white space only separates words, each with a space in front */
     bool fuse_unk;                 /* characters without a token that stand together are one unknown token */
     int32_t bos, eos, unk, pad, eot; /* -1 = none */
+    const int32_t *first, *last;   /* what add_bos and add_eos add where it is not bos or eos; NULL = those */
     bool add_bos, add_eos, add_space_prefix;
     unsigned space_prefix;         /* enum slm_space_prefix bits */
     const int32_t *eog;            /* [n_eog] further ids that end a generation */
@@ -74,7 +101,7 @@ void slm_tokenizer_free(struct slm_tokenizer *tokenizer);
 #define SLM_TOKENIZE_GUARDED 4u
 #define SLM_TOKENIZER_GUARD "\xEF\xB7\x90"
 /* flags: enum slm_tokenize_flags of slm.h, and the one above. Same measuring rule as slm_tokenize; never more than 3
- * * bytes + 3 ids. */
+ * * bytes + 3 ids, unless a normalizer makes the text longer. */
 slm_status slm_tokenizer_encode(const struct slm_tokenizer *tokenizer, const char *text, size_t bytes, unsigned flags,
                                 int32_t *ids, size_t cap, size_t *n_ids, struct slm_error *error);
 /* Bytes of one token as they appear in text (for "llama" models U+2581 is a space; byte tokens are their byte;
@@ -92,7 +119,7 @@ int32_t slm_tokenizer_eos(const struct slm_tokenizer *tokenizer);
 int32_t slm_tokenizer_find(const struct slm_tokenizer *tokenizer, struct slm_str token); /* exact vocabulary text */
 bool slm_tokenizer_is_eog(const struct slm_tokenizer *tokenizer, int32_t id);
 enum slm_token_type slm_tokenizer_type(const struct slm_tokenizer *tokenizer, int32_t id);
-const char *slm_tokenizer_model(const struct slm_tokenizer *tokenizer); /* "llama" | "llama-merges" | "gpt2" */
+const char *slm_tokenizer_model(const struct slm_tokenizer *tokenizer); /* as in slm_tokenizer_source */
 const char *slm_tokenizer_pre(const struct slm_tokenizer *tokenizer);
 
 /* Streaming, UTF-8 safe: holds back an incomplete character (at most 3 bytes) until it completes; bytes that can never

@@ -99,6 +99,16 @@ static int32_t earlier(int32_t a, int32_t b)
     return a < 0 ? b : b < 0 ? a : a < b ? a : b;
 }
 
+int slm_vocab_by_text(const void *left, const void *right)
+{
+    const struct slm_vocab_entry *a = left, *b = right;
+    const size_t n = a->text.len < b->text.len ? a->text.len : b->text.len;
+    const int order = memcmp(a->text.ptr, b->text.ptr, n);
+    if (order) return order;
+    if (a->text.len != b->text.len) return a->text.len < b->text.len ? -1 : 1;
+    return a->id < b->id ? -1 : 1;
+}
+
 int32_t slm_vocab_find_text(const struct slm_vocab *vocab, const struct slm_token_model *model, struct slm_str text)
 {
     if (text.len == 0 || text.len > SLM_TOKENIZER_MAX_TOKEN_BYTES) return -1;

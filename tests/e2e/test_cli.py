@@ -11,7 +11,7 @@ import pytest
 from support import CHAT_TEMPLATE, ERROR_LINE, ROOT, SHARED, SLM, STORIES, TINY_QWEN3, has_builtin_model, need, slm, \
     with_template
 
-COMMANDS = ["run", "chat", "inspect", "tokenize", "template", "logits", "bench", "doctor"]
+COMMANDS = ["run", "chat", "inspect", "tokenize", "template", "logits", "embed", "bench", "doctor"]
 
 
 def assert_error(done, code, *words):
@@ -306,6 +306,20 @@ def test_logits_match_the_reference():
     top = slm("logits", model, "--ids", "1 2 3 4 5", "--top", 3, "--kv", "f32").stdout.splitlines()
     best = sorted(range(512), key=lambda i: -answer["logits"][0][i])[:3]
     assert [int(line.split("\t")[1]) for line in top] == best
+
+
+def test_logits_of_a_greedy_continuation():
+    """What is added one by one is what the whole text would have got, and each is the likeliest."""
+    model = need(TINY_QWEN3)
+    ids = [1, 2, 3, 4, 5]
+    answer = json.loads(slm("logits", model, "--ids", "1 2 3 4 5", "--json", "--all", "--greedy", "6").stdout)
+    assert len(answer["greedy"]) == 6 and len(answer["logits"]) == 11
+    assert answer["greedy"] == [row.index(max(row)) for row in answer["logits"][4:10]]
+    whole = " ".join(map(str, ids + answer["greedy"]))
+    assert json.loads(slm("logits", model, "--ids", whole, "--json", "--all").stdout)["logits"] == answer["logits"]
+    last = json.loads(slm("logits", model, "--ids", "1 2 3 4 5", "--json", "--greedy", "6").stdout)
+    assert last["logits"] == answer["logits"][-1:]
+    assert slm("logits", model, "--ids", "1 2", "--greedy", "2", "--top", "1").stdout.count("greedy\t") == 1
 
 
 def test_template(tmp_path):

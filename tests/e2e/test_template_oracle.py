@@ -195,6 +195,13 @@ CONVERSATIONS = {
     "system_later": [USER, says("assistant", "a"), says("system", "Now rhyme."), says("user", "b")],
     "tools_in_system": [says("system", "Use tools.", tools="[{\"name\": \"f\"}]"), USER],
     "none": [],
+    "many_turns": [SYSTEM] + [says(role, f"{role} {i}: naïve 🦙\n" * (i % 5))
+                              for i in range(300) for role in ("user", "assistant")] + [USER],
+    "long_messages": [says("system", "Rule. " * 20_000), says("user", "<|im_start|>\n\t\"é\" 東京 🦙 " * 20_000),
+                      says("assistant", "<think>" + "step " * 20_000 + "</think>" + "so " * 20_000), USER],
+    "many_calls": [USER] + [message for i in range(100) for message in (
+        says("assistant", "", tool_calls=[call("get_weather", {"place": f"place {i}", "days": i})]),
+        says("tool", "{\"temp\": " + str(i) + "}"))] + [says("user", "Sum up")],
 }
 SETTINGS = [
     {}, {"generation": False}, {"tools": [WEATHER]}, {"tools": [WEATHER, CLOCK], "generation": False}, {"bos": None},
@@ -204,24 +211,31 @@ SETTINGS = [
     {"variables": {"documents": [{"title": "A", "text": "First."}, {"title": "B", "text": "Second."}]}},
     {"variables": {"custom_tools": [CLOCK], "strftime_now": None}},
 ]
-REAL = sorted((SHARED / "data" / "templates").glob("*.jinja"))
+REAL = sorted(p for p in (SHARED / "data" / "templates").glob("*") if p.suffix in (".jinja", ".json"))
 
 
-@pytest.mark.parametrize("path", REAL or [None], ids=lambda p: p.stem if p else "absent")
+def source_of(path):
+    """Templates come alone or in a chat_template.json."""
+    text = path.read_bytes().decode()
+    return json.loads(text)["chat_template"] if path.suffix == ".json" else text
+
+
+@pytest.mark.parametrize("path", REAL or [None], ids=lambda p: p.name if p else "absent")
 def test_real_template(driver, path):
     if path is None:
         pytest.skip(f"no templates under {SHARED}/data/templates")
-    source = path.read_bytes().decode()
+    source = source_of(path)
     check(driver, [Case(source, messages=messages, **setting)
                    for messages in CONVERSATIONS.values() for setting in SETTINGS])
 
 
 def test_conversations_are_rendered():
-    """The comparison means little if everything fails on both sides."""
+    """The comparison means little if everything fails on both sides, or covers few of the things people say."""
+    assert len(CONVERSATIONS) >= 30
     if not REAL:
         pytest.skip(f"no templates under {SHARED}/data/templates")
     for path in REAL:
-        source = path.read_bytes().decode()
+        source = source_of(path)
         done = [name for name, messages in CONVERSATIONS.items() if Case(source, messages=messages).oracle()[0]]
         assert len(done) >= 12, f"{path.name} renders only {done}"
 

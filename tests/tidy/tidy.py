@@ -73,6 +73,14 @@ BANNED = [
     ("expf logf powf sinf cosf tanhf exp pow sin cos", r"src/(kernel|backend|engine|plan)/.*", r"$^",
      "base/fmath.h: libm differs between machines"),
 ]
+# Model families are data of src/families: nowhere else may code or a string name one (comments may: what a rule was
+# learned from is worth knowing). files -> why these do nevertheless.
+FAMILY = re.compile(r"(?<![A-Za-z])(llama(?!\w*\.c)|mistral|qwen|smollm|phi-?\d|gemma|bitnet)", re.I)
+FAMILY_EXCEPTIONS = {
+    r"src/tokenizer/.*": "files call tokenizers after the first model that had them; one rule of Phi-3's is in no file",
+    r"src/model/ternary\.c": "the quant_method of config.json is called so",
+    r"src/cli/.*": "examples in help texts",
+}
 # Files whose functions may call themselves: each counts its depth against a fixed limit.
 RECURSION = {r"src/template/.*": "every level of an expression or block counts against TEMPLATE_MAX_DEPTH"}
 
@@ -287,6 +295,23 @@ def check_recursion(tree):
                 yield Finding(name, line, f"{function} calls itself: use a loop with a bounded stack of your own")
 
 
+def without_comments(text):
+    """The C text with comments blanked; strings stay."""
+    pattern = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"'
+    return re.sub(pattern, lambda m: m[0] if m[0][0] == '"' else re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
+
+
+def check_families(tree):
+    """No family is named outside of src/families."""
+    for name in tree.files(r"(src|include)/(?!families/).*\.[ch]"):
+        if any(re.fullmatch(files, name) for files in FAMILY_EXCEPTIONS):
+            continue
+        for number, line in enumerate(without_comments(tree.text(name)).split("\n"), 1):
+            match = FAMILY.search(line)
+            if match:
+                yield Finding(name, number, f"'{match[0]}' is a family: let its row in src/families say what differs")
+
+
 def check_opening(tree):
     """Every source opens with its licence line and says what it owns and why it exists."""
     for name in tree.files(SOURCES):
@@ -412,6 +437,8 @@ SAMPLES = {
                    ({"src/engine/a.c": LICENCE + 'void f(void) { printf("x"); }\n'}, "printf")],
     check_recursion: [
         ({"src/format/a.c": LICENCE + "static int walk(struct n *n)\n{\n    return walk(n->next);\n}\n"}, "walk")],
+    check_families: [({"src/model/a.c": LICENCE + 'if (is(x, "qwen3")) y();\n'}, "qwen"),
+                     ({"src/engine/a.c": LICENCE + "int slm_gemma3_scale;\n"}, "gemma")],
     check_opening: [({"src/base/a.c": "/* SPDX-License-Identifier: MIT */\nint x;\n"}, "opening"),
                     ({"tools/a.py": "print(1)\n"}, "SPDX")],
     check_comments: [({"src/base/a.c": LICENCE + "int x;\n" * 120}, "12%")],
@@ -430,6 +457,8 @@ CLEAN = {
     "src/base/a.h": LICENCE + "#include <stddef.h>\nstatic inline size_t f(size_t n) { return n; }\n",
     "src/base/a.c": LICENCE + '#include "base/a.h"\nstatic const int rows[] = {\n' + "    1,\n" * 1100 + "};\n"
                     + "// why\n" * 200 + 'const char *x = "strcpy(1) /* no comment";\n',
+    "src/families/gemma.c": LICENCE + 'const char *x = "gemma"; /* qwen */\n',
+    "src/model/a.c": LICENCE + '/* Qwen has it */\nconst char *x = "llama.cpp/* */"; // phi3\n',
     "src/engine/a.c": LICENCE + '#include "base/a.h"\nvoid sprint(void) { s->free(p); slm_printf("malloc(1)"); }\n',
     "README.md": "# One two\n[a](#one-two) [b](src/base/a.c) https://github.com/x\n",
 }

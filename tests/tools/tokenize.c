@@ -3,8 +3,10 @@
  *
  * FILE may be the folder of a Hugging Face tokenizer, too.
  *
- *   slm_test_tokenize FILE [--parse-special] [--add-special]   batches on stdin, answers on stdout, both little-endian:
+ *   slm_test_tokenize FILE [--parse-special] [--add-special] [--back]   batches on stdin, answers on stdout, both
+ *   little-endian:
  *       in:  u32 number of texts, then for each u32 bytes and the text;   out: for each u32 count and i32 ids
+ *       with --back the answer is u32 bytes and the text that the ids give back, streamed token by token
  *   slm_test_tokenize FILE.gguf --bench TEXT        MB/s of encoding that file, and the time to open the vocabulary.
  *       Both in CPU time, so that a busy machine does not count against it. */
 #include <stdio.h>
@@ -28,7 +30,40 @@ static double cpu_seconds(void)
     return (double)clock() / CLOCKS_PER_SEC;
 }
 
-static int serve(const struct slm_tokenizer *t, unsigned flags)
+/* The text of the ids as a stream shows it. All ways to cut the stream are the same one, checked with a second. */
+static slm_status answer_text(const struct slm_tokenizer *t, const int32_t *ids, size_t n, struct slm_error *error)
+{
+    struct slm_buf stream = {0}, whole = {0};
+    struct slm_detok by_token = {0}, at_once = {0};
+    size_t bytes = 0, before = 0;
+    SLM_TRY(slm_tokenizer_decode(t, ids, n, false, NULL, 0, &bytes, error));
+    char *text = slm_alloc(bytes + 1, 1, "tokenize", error), *out = slm_alloc(3 * bytes + 16, 1, "tokenize", error);
+    slm_status status = SLM_ERR_MEMORY;
+    if (text && out) status = slm_tokenizer_decode(t, ids, n, false, text, bytes, &bytes, error);
+    for (size_t i = 0, end; i < n && status == SLM_OK; i++, before = end) {
+        const struct slm_str piece = slm_tokenizer_piece(t, ids[i], false);
+        end = before + piece.len;
+        if (piece.len && (end > bytes || memcmp(text + before, piece.ptr, piece.len) != 0)) end--; /* its space */
+        const struct slm_str shown = {text + before, end - before};
+        slm_buf_add(&stream, out, slm_detok_feed(&by_token, shown, out));
+    }
+    if (status == SLM_OK) {
+        slm_buf_add(&stream, out, slm_detok_flush(&by_token, out));
+        slm_buf_add(&whole, out, slm_detok_feed(&at_once, (struct slm_str){text, bytes}, out));
+        slm_buf_add(&whole, out, slm_detok_flush(&at_once, out));
+        SLM_ASSERT(before == bytes && stream.len == whole.len && memcmp(stream.data, whole.data, whole.len) == 0);
+        const uint32_t count = (uint32_t)stream.len;
+        fwrite(&count, sizeof count, 1, stdout);
+        fwrite(stream.data, 1, stream.len, stdout);
+    }
+    slm_release(text);
+    slm_release(out);
+    slm_buf_release(&stream);
+    slm_buf_release(&whole);
+    return status;
+}
+
+static int serve(const struct slm_tokenizer *t, unsigned flags, bool back)
 {
     struct slm_error error = {0};
     char *text = NULL;
@@ -39,11 +74,19 @@ static int serve(const struct slm_tokenizer *t, unsigned flags)
         for (uint32_t i = 0; i < n_texts && rc == 0; i++) {
             if (fread(&bytes, sizeof bytes, 1, stdin) != 1) return 1;
             text = slm_realloc(text, (size_t)bytes + 1, 1, "tokenize", &error);
-            ids = slm_realloc(ids, 3 * (size_t)bytes + 3, sizeof *ids, "tokenize", &error);
             size_t n = 0;
-            if (!text || !ids || fread(text, 1, bytes, stdin) != bytes) return 1;
-            if (slm_tokenizer_encode(t, text, bytes, flags, ids, 3 * (size_t)bytes + 3, &n, &error) != SLM_OK)
-                rc = complain(&error);
+            if (!text || fread(text, 1, bytes, stdin) != bytes) return 1;
+            for (size_t cap = 0; n >= cap && rc == 0;) { /* measured first: normalizers can make a text longer */
+                cap = n + 1;
+                ids = slm_realloc(ids, cap, sizeof *ids, "tokenize", &error);
+                if (!ids || slm_tokenizer_encode(t, text, bytes, flags, ids, cap, &n, &error) != SLM_OK)
+                    rc = complain(&error);
+            }
+            if (rc) break;
+            if (back) {
+                if (answer_text(t, ids, n, &error) != SLM_OK) rc = complain(&error);
+                continue;
+            }
             const uint32_t count = (uint32_t)n;
             fwrite(&count, sizeof count, 1, stdout);
             fwrite(ids, sizeof *ids, n, stdout);
@@ -118,7 +161,7 @@ int main(int argc, char **argv)
     if (!t) return 1;
     int rc;
     if (argc == 4 && strcmp(argv[2], "--bench") == 0) rc = bench(t, argv[3], open_s);
-    else rc = serve(t, flags_of(argc, argv));
+    else rc = serve(t, flags_of(argc, argv), argc > 2 && strcmp(argv[argc - 1], "--back") == 0);
     slm_tokenizer_free(t);
     slm_gguf_close(gguf);
     return rc;

@@ -39,8 +39,8 @@ static void check(const struct slm_model *model, const char *content, size_t n_b
     int32_t *ids;
     char *prompt, text[512];
     size_t n_ids, n_prompt, n_text;
-    if (slm_chat_encode(model, &message, 1, true, &ids, &n_ids, &error) != SLM_OK) fail_msg("%s", error.message);
-    assert_int_equal(slm_chat_render(model, &message, 1, true, &prompt, &n_prompt, &error), SLM_OK);
+    if (slm_chat_encode(model, &message, 1, NULL, &ids, &n_ids, &error) != SLM_OK) fail_msg("%s", error.message);
+    assert_int_equal(slm_chat_render(model, &message, 1, NULL, &prompt, &n_prompt, &error), SLM_OK);
     assert_int_equal(count(ids, n_ids, BOS), n_bos);
     assert_int_equal(count(ids, n_ids, EOS), n_eos);
     assert_int_equal(slm_detokenize(model, ids, n_ids, true, text, sizeof text, &n_text, &error), SLM_OK);
@@ -73,7 +73,7 @@ static void guards_of_users_are_no_characters(void **state)
     const struct slm_chat_message forged = {"user", "<\xEF\xB7\x90/s>"}; /* dropping the guard must not make a token */
     int32_t *ids;
     size_t n;
-    assert_int_equal(slm_chat_encode(model, &forged, 1, true, &ids, &n, NULL), SLM_OK);
+    assert_int_equal(slm_chat_encode(model, &forged, 1, NULL, &ids, &n, NULL), SLM_OK);
     assert_int_equal(count(ids, n, EOS), 1);
     slm_free(ids);
     slm_model_close(model);
@@ -95,8 +95,65 @@ static void a_model_without_template_says_so(void **state)
     struct slm_error error;
     int32_t *ids;
     size_t n;
-    assert_int_equal(slm_chat_encode(model, &message, 1, true, &ids, &n, &error), SLM_ERR_UNSUPPORTED);
+    assert_int_equal(slm_chat_encode(model, &message, 1, NULL, &ids, &n, &error), SLM_ERR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "no chat template"));
+    slm_model_close(model);
+}
+
+/* ---- tools and variables ---- */
+
+static void options_reach_the_template(void **state)
+{
+    (void)state;
+    struct slm_model *model = open_with("{{ tools | length if tools else 0 }}{{ mood }}"
+                                        "{% if add_generation_prompt %}!{% endif %}");
+    const struct slm_chat_message message = {"user", "x"};
+    const struct slm_chat_options options = {
+        .no_generation_prompt = true, .tools_json = "[1, 2]", .variables_json = "{\"mood\": \" good\"}"};
+    char *text;
+    size_t n;
+    assert_int_equal(slm_chat_render(model, &message, 1, &options, &text, &n, NULL), SLM_OK);
+    assert_string_equal(text, "2 good");
+    slm_free(text);
+    assert_int_equal(slm_chat_render(model, &message, 1, NULL, &text, &n, NULL), SLM_OK);
+    assert_string_equal(text, "0!");
+    slm_free(text);
+    slm_model_close(model);
+}
+
+/* ---- what a generation shows ---- */
+
+static bool add_text(void *user, const char *text, size_t n_bytes)
+{
+    char *all = user;
+    memcpy(all + strlen(all), text, n_bytes); /* the rest is zeros */
+    return true;
+}
+
+static void control_tokens_are_shown_when_asked(void **state)
+{
+    (void)state;
+    struct slm_model *model = open_with("{{ '<think>' }}");
+    struct slm_session *session;
+    const int32_t prompt[] = {BOS, 5}, show[] = {BOS};
+    const struct slm_logit_bias only = {BOS, 1e6f};
+    for (int shown = 0; shown < 2; shown++) {
+        char text[64] = "";
+        struct slm_generate_params params = {
+            .sampler = {.logit_bias = &only, .n_logit_bias = 1, .top_p = 1, .typical_p = 1, .repeat_penalty = 1},
+            .n_predict = 3, .show = show, .n_show = (size_t)shown, .on_text = add_text, .user = text};
+        assert_int_equal(slm_session_open(model, NULL, &session, NULL), SLM_OK);
+        assert_int_equal(slm_generate(session, prompt, 2, &params, NULL, NULL), SLM_OK);
+        assert_string_equal(text, shown ? "<s><s><s>" : "");
+        slm_session_close(session);
+    }
+    /* What a model's own marks are is read from its template and vocabulary: here none is a token. */
+    struct slm_parts *parts;
+    size_t n = 1;
+    assert_int_equal(slm_parts_open(model, prompt, 2, true, &parts, NULL), SLM_OK);
+    (void)slm_parts_marks(parts, &n);
+    assert_int_equal(n, 0);
+    slm_parts_close(parts);
     slm_model_close(model);
 }
 
@@ -107,6 +164,8 @@ int main(void)
         cmocka_unit_test(guards_of_users_are_no_characters),
         cmocka_unit_test(the_template_decides_about_bos),
         cmocka_unit_test(a_model_without_template_says_so),
+        cmocka_unit_test(options_reach_the_template),
+        cmocka_unit_test(control_tokens_are_shown_when_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,7 +184,7 @@ static const struct spoil bad[] = {
     {UNK, true, SLM_ERR_FORMAT, KEY "unknown_token_id", unk_large},
     {PAD, true, SLM_ERR_FORMAT, KEY "padding_token_id", pad_large},
     {ADD_BOS, true, SLM_ERR_FORMAT, KEY "add_bos_token", add_bos_u32},
-    {MODEL, true, SLM_ERR_UNSUPPORTED, "'bert' is not known; known are llama, llama-merges and gpt2", model_bert},
+    {MODEL, true, SLM_ERR_UNSUPPORTED, "'bert' is not known; known are llama, llama-merges, gpt2 and t5", model_bert},
     {MODEL, true, SLM_ERR_FORMAT, KEY "model", model_u32},
     {PRE, false, SLM_ERR_UNSUPPORTED, "'no-such-pre' is not known; known are gpt-2, llama-bpe", pre_odd},
     {PRE, false, SLM_ERR_FORMAT, KEY "pre", pre_u32},

@@ -205,9 +205,43 @@ static void small_files(void **state)
     slm_tokenizer_free(t);
 }
 
+/* ---- Unigram; the sums are in the comments, more of it in tests/e2e/test_tokenizer_trained.py --------------- */
+
+#define UNIGRAM(more) \
+    "{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0],[\"" MARK "\",-2],[\"a\",-1],[\"b\",-1.5]," \
+    "[\"ab\",-2.25],[\"" MARK "a\",-2.5],[\"bb\",-3]]" more "}"
+#define UNIGRAM_FILE(before, more) "{" before "\"pre_tokenizer\":{\"type\":\"Metaspace\"},\"model\":" UNIGRAM(more) "}"
+
+static void unigram(void **state)
+{
+    (void)state;
+    const char *folder = empty_folder();
+    put_text(folder, "tokenizer.json", UNIGRAM_FILE("", ""));
+    struct slm_tokenizer *t = open_folder(folder, 0);
+    assert_string_equal(slm_tokenizer_model(t), "t5");
+    assert_string_equal(ids_of(t, "ab", 0), "5 3");     /* _a b -4 before _ ab -4.25, _ a b -4.5 */
+    assert_string_equal(ids_of(t, "aab", 0), "5 4");    /* _a ab -4.75 before _a a b -5 */
+    assert_string_equal(ids_of(t, "abb", 0), "5 6");    /* _a bb and _a b b are both -5.5: the piece that starts first stays */
+    assert_string_equal(ids_of(t, "xyab", 0), "1 0 4"); /* the unknown is one; ab -2.25 before a b -2.5 */
+    assert_string_equal(ids_of(t, "ab  b", 0), "5 3 1 1 3");
+    assert_string_equal(ids_of(t, "<unk>", 0), "1 0"); /* no text names the unknown token: these are characters */
+    assert_string_equal(ids_of(t, "\xff" "a", 0), "1 0 2");
+    slm_tokenizer_free(t);
+    put_text(folder, "tokenizer.json",
+             UNIGRAM_FILE("\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Replace\",\"pattern\":"
+                          "{\"String\":\"c\"},\"content\":\"ab\"},{\"type\":\"Lowercase\"},{\"type\":\"Strip\"},{\"type\":"
+                          "\"StripAccents\"},{\"type\":\"NFKC\"}]},", ""));
+    t = open_folder(folder, 0);
+    assert_string_equal(ids_of(t, " A\xcc\x81" "cB ", 0), "5 4 3"); /* _a ab b -6.25 before _a a bb -6.5 */
+    assert_string_equal(ids_of(t, "\xef\xbc\xa1", 0), "5");       /* full-width A, lower case first */
+    slm_tokenizer_free(t);
+}
+
 /* ---- what must be refused ---------------------------------------------------------------------------------- */
 
 #define JSON(pre, model) "{\"pre_tokenizer\":" pre ",\"model\":" model "}"
+#define META "{\"type\":\"Metaspace\"}"
+#define NORMAL(steps) "{\"normalizer\":" steps ",\"pre_tokenizer\":" META ",\"model\":" UNIGRAM("") "}"
 #define VOCAB(entries) JSON(LEVEL, "{\"type\":\"BPE\",\"vocab\":{" entries "},\"merges\":[]}")
 #define SPLIT(pattern) \
     "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" pattern "\"}," \
@@ -221,7 +255,24 @@ static const struct { const char *json; slm_status status; const char *says; } b
     {"{\"model\":3}", SLM_ERR_FORMAT, "must be one object"},
     {"{\"model\":{},\"model\":{}}", SLM_ERR_FORMAT, "must be one object"},
     {JSON(LEVEL, "{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}"), SLM_ERR_UNSUPPORTED, "WordPiece"},
-    {JSON(LEVEL, "{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1.5]]}"), SLM_ERR_UNSUPPORTED, "Unigram"},
+    {JSON(LEVEL, "{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1.5]]}"), SLM_ERR_UNSUPPORTED, "combination"},
+    {JSON(META, "{\"type\":\"Unigram\",\"vocab\":{\"a\":0}}"), SLM_ERR_FORMAT, "Unigram needs a list"},
+    {JSON(META, "{\"type\":\"BPE\",\"vocab\":[[\"a\",0]]}"), SLM_ERR_FORMAT, "BPE an object"},
+    {JSON(META, "{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":1}"), SLM_ERR_FORMAT, "model.unk_id 1"},
+    {JSON(META, "{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":0.5}"), SLM_ERR_FORMAT, "model.unk_id 92"},
+    {JSON(META, "{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e999]]}"), SLM_ERR_FORMAT, "score of token 0 is inf"},
+    {JSON(META, "{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}"), SLM_ERR_FORMAT, "log-probability"},
+    {JSON(META, "{\"type\":\"Unigram\",\"vocab\":[3]}"), SLM_ERR_FORMAT, "log-probability"},
+    {NORMAL("{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
+            "\"Nmt\"}]}]}"), SLM_ERR_UNSUPPORTED, "normalizer.normalizers[1].normalizers[0]: 'Nmt'"},
+    {NORMAL("{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a+\"},\"content\":\"\"}"), SLM_ERR_UNSUPPORTED,
+     "normalizer: 'Replace'"},
+    {NORMAL("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"?\"}"), SLM_ERR_FORMAT,
+     "normalizer.precompiled_charsmap is not base64"},
+    {NORMAL("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}"), SLM_ERR_FORMAT, "table of normalizations"},
+    {NORMAL("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"BAAAAAAAAABh\"}"), SLM_ERR_FORMAT, "end with a NUL"},
+    {"{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"CTC\"}]},\"model\":" BYTE_MODEL "}",
+     SLM_ERR_UNSUPPORTED, "decoder.decoders[1]: 'CTC'"},
     {JSON(LEVEL, "{\"vocab\":{\"a\":0},\"merges\":[],\"end_of_word_suffix\":\"</w>\"}"), SLM_ERR_UNSUPPORTED, "words"},
     {VOCAB(""), SLM_ERR_FORMAT, "empty"},
     {VOCAB("\"a\":-1"), SLM_ERR_FORMAT, "'a' is -1"},
@@ -241,8 +292,8 @@ static const struct { const char *json; slm_status status; const char *says; } b
     {JSON("{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", BYTE_MODEL), SLM_ERR_UNSUPPORTED, "'ByteLevel'"},
     {JSON(SPLIT("(a+)+$"), BYTE_MODEL), SLM_ERR_UNSUPPORTED, "(a+)+$"},
     {JSON(SPLIT("(?<=a)b"), BYTE_MODEL), SLM_ERR_UNSUPPORTED, "(?<=a)b"},
-    {"{\"normalizer\":{\"type\":\"NFKC\"},\"pre_tokenizer\":" LEVEL ",\"model\":" BYTE_MODEL "}", SLM_ERR_UNSUPPORTED,
-     "'NFKC'"},
+    {JSON("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}]}", BYTE_MODEL), SLM_ERR_UNSUPPORTED,
+     "pre_tokenizer.pretokenizers[0]: 'Digits'"},
     {FILE_WITH("\"added_tokens\":{}"), SLM_ERR_FORMAT, "must be a list"},
     {FILE_WITH("\"added_tokens\":[3]"), SLM_ERR_FORMAT, "must be an object"},
     {FILE_WITH("\"added_tokens\":[{\"id\":20}]"), SLM_ERR_FORMAT, "content"},
@@ -314,20 +365,39 @@ static void sentencepiece(void **state)
     assert_int_equal(slm_tokenizer_eos(t), 2);
     assert_true(slm_tokenizer_is_eog(t, 6));
     slm_tokenizer_free(t);
-    static const char unigram[] = PIECES SPEC_PLAIN, squeezes[] = PIECES SPEC_BPE;
+    static const char squeezes[] = PIECES SPEC_BPE, words[] = PIECES "\x12\2\x18\3", suffix[] = PIECES "\x12\3\xc0\1\1",
+                      plain_spaces[] = PIECES "\x1a\2\x28\0", bad_table[] = PIECES "\x1a\5\x12\3xyz";
     static const char type_9[] = PIECE("\x0a", "\x01", "a", ZERO, "\x09");
-    put(folder, "tokenizer.model", unigram, sizeof unigram - 1);
-    refuses(folder, SLM_ERR_UNSUPPORTED, "Unigram");
-    put(folder, "tokenizer.model", squeezes, sizeof squeezes - 1);
-    refuses(folder, SLM_ERR_UNSUPPORTED, "extra spaces");
+    put(folder, "tokenizer.model", squeezes, sizeof squeezes - 1); /* what no specification says is the default */
+    t = open_folder(folder, 0);
+    assert_string_equal(slm_tokenizer_model(t), "llama");
+    assert_string_equal(ids_of(t, "  a   a ", 0), "5 5");
+    slm_tokenizer_free(t);
+    put(folder, "tokenizer.model", PIECES, sizeof PIECES - 1);
+    t = open_folder(folder, 0);
+    assert_string_equal(slm_tokenizer_model(t), "t5");
+    assert_string_equal(ids_of(t, " aa", 0), "5 4");
+    slm_tokenizer_free(t);
+    put(folder, "tokenizer.model", words, sizeof words - 1);
+    refuses(folder, SLM_ERR_UNSUPPORTED, "type word");
+    put(folder, "tokenizer.model", suffix, sizeof suffix - 1);
+    refuses(folder, SLM_ERR_UNSUPPORTED, "treat_whitespace_as_suffix");
+    put(folder, "tokenizer.model", plain_spaces, sizeof plain_spaces - 1);
+    refuses(folder, SLM_ERR_UNSUPPORTED, "plain spaces");
+    put(folder, "tokenizer.model", bad_table, sizeof bad_table - 1);
+    refuses(folder, SLM_ERR_FORMAT, "table of normalizations has 3 bytes");
     put(folder, "tokenizer.model", type_9, sizeof type_9 - 1);
     refuses(folder, SLM_ERR_FORMAT, "type 9");
+    size_t n_whole = 0;
     for (size_t n = 1; n < sizeof good - 1; n++) { /* cut anywhere */
         struct slm_error error = {0};
         put(folder, "tokenizer.model", good, n);
-        assert_int_not_equal(slm_tokenizer_from_hf(folder, 0, &t, &error), SLM_OK);
-        assert_true(error.message[0] != 0);
+        const bool whole = slm_tokenizer_from_hf(folder, 0, &t, &error) == SLM_OK;
+        if (whole) slm_tokenizer_free(t);
+        n_whole += whole;
+        assert_true(whole || error.message[0] != 0);
     }
+    assert_int_equal(n_whole, 7); /* behind a piece or a specification */
 }
 
 static void tiktoken(void **state)
@@ -372,14 +442,18 @@ static void memory_runs_out(void **state)
     put_text(folder, "tokenizer.json", FILE_WITH("\"added_tokens\":" ADDED));
     put_text(folder, "tokenizer_config.json", "{\"bos_token\":\"\\u003cs>\"}");
     fake_os_every_failure(NULL, FAKE_MEMORY, false, open_and_close, (void *)(uintptr_t)folder);
+    put_text(folder, "tokenizer.json",
+             UNIGRAM_FILE("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"BAAAAAAAAAAA\"},", ""));
+    fake_os_every_failure(NULL, FAKE_MEMORY, false, open_and_close, (void *)(uintptr_t)folder);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(byte_level), cmocka_unit_test(normal_form_c), cmocka_unit_test(like_sentencepiece),
-        cmocka_unit_test(metaspace), cmocka_unit_test(small_files), cmocka_unit_test(bad_json),
-        cmocka_unit_test(sentencepiece), cmocka_unit_test(tiktoken), cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(metaspace), cmocka_unit_test(unigram), cmocka_unit_test(small_files),
+        cmocka_unit_test(bad_json), cmocka_unit_test(sentencepiece), cmocka_unit_test(tiktoken),
+        cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,8 +88,13 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t t
                       w->scratch + SLM_KV_PAGE_TOKENS, state, group};
     memset(it.mix, 0, group * dim * sizeof(float));
     for (uint32_t g = 0; g < group; g++) state[g] = (struct online){-__builtin_inff(), 0.0f};
-    const size_t end = (size_t)cpu->batch->positions[token] + 1;
-    for (size_t p = op->window && end > op->window ? end - op->window : 0; p < end;) {
+    size_t end = (size_t)cpu->batch->positions[token] + 1;
+    size_t p = op->window && end > op->window ? end - op->window : 0;
+    if (op->bidirectional) { /* the last position is included on this side, too */
+        const size_t filled = cpu->batch->kv[token]->n_tokens, reach = end - 1 + op->window;
+        end = op->window && reach < filled ? reach : filled;
+    }
+    while (p < end) {
         const size_t page = p / SLM_KV_PAGE_TOKENS, first = p % SLM_KV_PAGE_TOKENS;
         const size_t left = end - p, room = SLM_KV_PAGE_TOKENS - first, n = left < room ? left : room;
         visit_page(&it, block(cpu, token, page, (uint32_t)op->layer, false, head),

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * What a model's files say about turning its hidden states into one vector for a text. Private to the engine. */
+#ifndef SLM_ENGINE_EMBED_RULES_H
+#define SLM_ENGINE_EMBED_RULES_H
+#include "model/model.h"
+
+enum { SLM_MAX_DENSE = 4 };
+
+/* y = act(w x + bias): a layer behind the pooling. */
+struct slm_dense {
+    struct slm_weight w;     /* [n_out, n_in]; its data lies in the model or in `file` */
+    struct slm_gguf *file;   /* owned; NULL when the layer came with the model */
+    float *bias;             /* [n_out] owned; NULL = none */
+    bool tanh;               /* act: tanh, or nothing */
+};
+
+struct slm_embed_rules {
+    enum slm_pooling pooling;
+    struct slm_dense dense[SLM_MAX_DENSE];
+    size_t n_dense;
+    char *prompt;  /* owned; NULL = nothing is put in front of a text */
+};
+
+/* prompt_name may be NULL. On failure too, the caller releases what is there. */
+slm_status slm_embed_rules_read(const struct slm_model *model, const char *prompt_name, struct slm_embed_rules *out,
+                                struct slm_error *error);
+void slm_embed_rules_release(struct slm_embed_rules *rules);
+#endif
