@@ -139,11 +139,18 @@ struct slm_session; /* one timeline of tokens; used by one thread at a time */
 
 enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32 };
 
+/* How products with quantized weights are computed. INT8: activations are rounded to 8 bits with a scale for every 32,
+ * and weights are packed in memory for it when the first such session of a model opens (fast). F32: activations as
+ * they are, weights unpacked from the file whenever they are needed (slow; no memory of their own). Products with
+ * float weights are computed in f32 either way. */
+enum slm_activations { SLM_ACTIVATIONS_DEFAULT, SLM_ACTIVATIONS_INT8, SLM_ACTIVATIONS_F32 };
+
 struct slm_session_options {
     int32_t n_ctx;     /* tokens the KV cache holds; 0 = min(what the model was trained for, 4096) */
     int32_t n_threads; /* 0 = all CPUs this process may use */
     int32_t n_batch;   /* most tokens computed at once (prefill chunk); 0 = 256 */
     enum slm_kv_type kv_type; /* default f16 */
+    enum slm_activations activations; /* default int8 */
 };
 
 slm_status slm_session_open(const struct slm_model *model, const struct slm_session_options *options,
@@ -181,7 +188,8 @@ struct slm_embedder; /* memory and threads to embed with; used by one thread at 
 
 struct slm_embedder_options {
     /* n_ctx: tokens of the longest text; n_batch: tokens computed at once, of as many texts as fit (models that see the
-     * whole text compute n_ctx at once). kv_type: default f32 here. The result depends on kv_type only. */
+     * whole text compute n_ctx at once). kv_type: default f32 here. The result depends on kv_type and
+     * activations only. */
     struct slm_session_options session;
     enum slm_pooling pooling;
     int32_t n_dims;          /* keep the first n_dims numbers (Matryoshka), before normalising; 0 = all */
@@ -302,6 +310,39 @@ slm_status slm_parts_feed(struct slm_parts *parts, const char *text, size_t n_by
                           struct slm_error *error);
 /* The answer is over: passes on what was held back. */
 slm_status slm_parts_finish(struct slm_parts *parts, slm_part_fn on_part, void *user, struct slm_error *error);
+
+/* ---- converting -------------------------------------------------------------------------------------------- */
+
+/* A type for tensors by name: '*' in the pattern stands for any text, '?' for one byte. */
+struct slm_convert_rule {
+    const char *pattern; /* "blk.*.ffn_down.weight" */
+    const char *type;    /* "f16" */
+};
+
+struct slm_convert_options {
+    const char *type;          /* of the matrices: "f32", "f16", "bf16", "q8_0" ...; NULL = as they are stored */
+    const struct slm_convert_rule *rules; /* [n_rules] exceptions; the last one that names a tensor counts */
+    size_t n_rules;
+    uint64_t split_max_bytes;  /* most tensor bytes a file; 0 = no limit. A tensor larger than it has its own file */
+    uint32_t split_max_tensors; /* most tensors a file; 0 = no limit */
+    int32_t n_threads;         /* 0 = all CPUs this process may use; the bytes written do not depend on it */
+    slm_progress_fn progress;  /* may be NULL; bytes of tensor data */
+    void (*note)(void *user, const char *sentence); /* may be NULL; what the user should know though it is no error */
+    void *user;                /* of both functions */
+};
+
+struct slm_convert_result {
+    uint64_t bytes;            /* of all files written */
+    size_t n_files, n_tensors;
+};
+
+/* Writes the model `in` (Hugging Face folder, GGUF file, first part of a split GGUF model) as the GGUF file `out`; with
+ * a split limit, when it is exceeded, as out-00001-of-0000N.gguf and so on. Norms, biases and other vectors keep f32.
+ * Matrices whose rows do not fit the blocks of a type become F16, which is noted. Memory stays bounded whatever the
+ * size. Files appear when they are complete: after a failure, or when the process is killed, nothing has the final name
+ * (or still what had it before). Same input and options, same bytes. result may be NULL. */
+slm_status slm_convert(const char *in, const char *out, const struct slm_convert_options *options,
+                       struct slm_convert_result *result, struct slm_error *error);
 
 #ifdef __cplusplus
 }

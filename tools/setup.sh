@@ -92,8 +92,10 @@ make_venv() {
     shift 2
     echo "setup: making $venv with the packages of $requirements (log: $log)"
     rm -rf "$venv"
+    pip_install="$venv/bin/pip install $* -r $requirements"
+    # A second try, because a download of gigabytes may break off; what came through is cached.
     if ! python3 -m venv "$venv" >>"$log" 2>&1 ||
-        ! "$venv/bin/pip" install "$@" -r "$requirements" </dev/null >>"$log" 2>&1; then
+        ! { $pip_install || $pip_install; } </dev/null >>"$log" 2>&1; then
         rm -rf "$venv"
         tail -n 20 "$log" >&2
         give_up "the Python packages of $requirements could not be installed"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a backend is: something that can run a plan for one step. The CPU backend is the definition; others come beside
- * it. Also here, because every backend must agree on it: how the KV cache lies in memory.
+ * What a backend is: something that can run a plan for one step. The CPU backend is the definition; others come
+ * beside it. Also here, because every backend must agree on it: how the KV cache lies in memory.
  *
  * A page holds PAGE_TOKENS consecutive positions of one sequence, for all layers: [layer][K, V][kv head][token][dim].
  * Positions p lives in slot p % PAGE_TOKENS of the sequence's page p / PAGE_TOKENS. */
@@ -47,7 +47,23 @@ struct slm_batch {
 /* Sees every named value after it is made, whole rows, on one thread: data [n_rows, width] f32. Slows the step. */
 typedef void (*slm_tap_fn)(void *user, const struct slm_value *value, const float *data, size_t n_rows);
 
+/* Weights as the CPU backend multiplies with them fastest, quantized ones in panels for int8 activations. Immutable;
+ * shared by any number of backends. */
+struct slm_cpu_weights;
+struct slm_cpu_source {
+    /* Told on any thread, of rows that were packed: the file need not keep them in memory. May be NULL. */
+    void (*packed)(void *user, const unsigned char *data, size_t bytes);
+    void *user;
+};
+/* For the products of a plan, and of other plans over the same weights, which are borrowed and must stay readable:
+ * embeddings and float matrices are read where they are. */
+slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cpu_source *source, unsigned n_threads,
+                                struct slm_cpu_weights **out, struct slm_error *error);
+void slm_cpu_weights_close(struct slm_cpu_weights *weights);
+uint64_t slm_cpu_weights_bytes(const struct slm_plan *plan); /* what opening would take */
+
 struct slm_backend_options {
+    const struct slm_cpu_weights *weights; /* borrowed; NULL: all as in the file, f32 activations */
     unsigned n_threads; /* >= 1 */
     size_t max_tokens;  /* most tokens and most outputs of a step */
     size_t n_ctx;       /* positions stay below this: chooses between short and long rotary frequencies */

@@ -20,6 +20,12 @@ struct slm_file_info {
     bool is_regular;
 };
 
+struct slm_path_info { /* what is at a path, and room for more */
+    bool exists, is_regular;
+    uint64_t device, inode;
+    uint64_t free_bytes; /* that this process may still write in the path's folder */
+};
+
 struct slm_thread; /* a running thread */
 
 struct slm_os {
@@ -42,9 +48,12 @@ struct slm_os {
     slm_status (*close)(struct slm_file *file, struct slm_error *error); /* frees the handle even on error */
     slm_status (*rename)(const char *from, const char *to, struct slm_error *error); /* and syncs the folder */
     slm_status (*remove)(const char *path, struct slm_error *error);
+    /* Nothing is opened. A missing file is no error, a missing folder is. */
+    slm_status (*look_at)(const char *path, struct slm_path_info *out, struct slm_error *error);
     slm_status (*map)(struct slm_file *file, struct slm_map *out, struct slm_error *error); /* outlives close */
     void (*unmap)(struct slm_map *map);
-    void (*map_drop)(const struct slm_map *map, size_t offset, size_t bytes); /* these pages will not be read again */
+    /* These pages may leave memory; reading brings them back from the file. */
+    void (*map_drop)(const struct slm_map *map, size_t offset, size_t bytes);
 
     /* Time. */
     uint64_t (*now_ns)(void);  /* monotonic */

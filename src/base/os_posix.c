@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -229,15 +230,22 @@ static slm_status posix_close(struct slm_file *file, struct slm_error *error)
     return status;
 }
 
+/* The folder a path lies in. */
+static slm_status folder_of(const char *path, char folder[PATH_MAX], struct slm_error *error)
+{
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    if (length >= PATH_MAX) return fail_errno(error, path, "find the folder", ENAMETOOLONG);
+    memcpy(folder, length ? path : ".", length ? length : 1);
+    folder[length ? length : 1] = '\0';
+    return SLM_OK;
+}
+
 /* A rename survives a power loss only when the folder itself is written. */
 static slm_status sync_folder_of(const char *path, struct slm_error *error)
 {
     char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    if (length >= sizeof folder) return fail_errno(error, path, "find the folder", ENAMETOOLONG);
-    memcpy(folder, length ? path : ".", length ? length : 1);
-    folder[length ? length : 1] = '\0';
+    SLM_TRY(folder_of(path, folder, error));
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return fail_errno(error, folder, "open", errno);
     /* EINVAL: a file system that cannot sync folders; there is nothing more to do then. */
@@ -255,6 +263,25 @@ static slm_status posix_rename(const char *from, const char *to, struct slm_erro
 static slm_status posix_remove(const char *path, struct slm_error *error)
 {
     return unlink(path) == 0 ? SLM_OK : fail_errno(error, path, "remove", errno);
+}
+
+/* What counts as free is what is left for ordinary users: root may have some more, and quotas may leave less. */
+static slm_status posix_look_at(const char *path, struct slm_path_info *out, struct slm_error *error)
+{
+    char folder[PATH_MAX];
+    struct stat st;
+    struct statvfs fs;
+    *out = (struct slm_path_info){0};
+    SLM_TRY(folder_of(path, folder, error));
+    if (statvfs(folder, &fs) != 0) return fail_errno(error, folder, "look at", errno);
+    if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, &out->free_bytes))
+        out->free_bytes = UINT64_MAX;
+    if (stat(path, &st) != 0) return errno == ENOENT ? SLM_OK : fail_errno(error, path, "look at", errno);
+    out->exists = true;
+    out->is_regular = S_ISREG(st.st_mode);
+    out->device = (uint64_t)st.st_dev;
+    out->inode = (uint64_t)st.st_ino;
+    return SLM_OK;
 }
 
 /* Private and read-only: nothing the library does can change the file, and mmap refuses length 0, which is a valid
@@ -364,6 +391,7 @@ static const struct slm_os posix_table = {
     .close = posix_close,
     .rename = posix_rename,
     .remove = posix_remove,
+    .look_at = posix_look_at,
     .map = posix_map,
     .unmap = posix_unmap,
     .map_drop = posix_map_drop,

@@ -50,12 +50,13 @@ struct slm_model_choice {
     uint64_t seen;
     const char *path; /* -m; NULL = built in */
     int32_t n_threads, n_ctx, n_batch;
-    int kv_type; /* enum slm_kv_type */
+    int kv_type;     /* enum slm_kv_type */
+    int activations; /* enum slm_activations */
     struct slm_text_list lora;
     uint64_t cpu_mask;
 };
 extern const struct slm_option slm_model_rows[];
-enum { SLM_MODEL_ROWS = 7 };
+enum { SLM_MODEL_ROWS = 8 };
 #define SLM_MODEL_GROUP(type, member) {"Model", slm_model_rows, SLM_MODEL_ROWS, offsetof(type, member)}
 
 struct slm_sampling {
@@ -113,6 +114,14 @@ struct slm_str slm_cli_piece(const struct slm_model *model, int32_t id);
 slm_status slm_cli_parse_ids(const char *text, int32_t n_vocab, int32_t **ids, size_t *n_ids,
                              struct slm_error *error);
 const char *slm_cli_stop_name(enum slm_stop_reason reason);
+
+/* A bar on stderr: nothing for the first third of a second, then at most 20 times a second. */
+struct slm_cli_progress {
+    const char *label;
+    double start, drawn; /* seconds; drawn 0 = nothing on screen yet */
+};
+bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uint64_t total); /* true */
+void slm_cli_clear_progress(const struct slm_cli_progress *progress);
 
 double slm_cli_seconds(void);                    /* monotonic clock */
 uint64_t slm_cli_rss(bool peak);                 /* resident memory of this process in bytes; 0 = unknown */

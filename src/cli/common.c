@@ -20,6 +20,8 @@
 
 static const char *const kv_names[] = {"", "f16", "f32", NULL}; /* enum slm_kv_type */
 
+static const char *const activation_names[] = {"", "int8", "f32", NULL}; /* enum slm_activations */
+
 #define AT(field) offsetof(struct slm_model_choice, field)
 const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
     {.name = "model", .letter = 'm', .kind = SLM_OPTION_TEXT, .offset = AT(path), .arg = "MODEL",
@@ -34,6 +36,9 @@ const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
      .help = "most prompt tokens computed at once (default: 256)"},
     {.name = "kv", .kind = SLM_OPTION_CHOICE, .offset = AT(kv_type), .arg = "TYPE", .choices = kv_names,
      .help = "precision of the KV cache: f16 (default) or f32"},
+    {.name = "activations", .kind = SLM_OPTION_CHOICE, .offset = AT(activations), .arg = "TYPE",
+     .choices = activation_names,
+     .help = "what meets quantized weights: int8 (default, fast) or f32 (exact, slow)"},
     {.name = "lora", .kind = SLM_OPTION_LIST, .offset = AT(lora), .arg = "PATH[=S]",
      .help = "LoRA adapter to apply, a PEFT folder or a GGUF file, and how strongly (default: 1; may be repeated)"},
     {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
@@ -51,15 +56,9 @@ bool slm_cli_is_model(const char *arg)
     return n > 0 && stat(arg, &info) == 0;
 }
 
-/* State of the progress bar. */
-struct progress {
-    double start, drawn; /* seconds; drawn 0 = nothing on screen yet */
-};
-
-/* Nothing for the first third of a second, then at most 20 times a second. */
-static bool draw_progress(void *user, uint64_t done, uint64_t total)
+/* Written over itself with a carriage return; what stands there is taken away by the next. */
+bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uint64_t total)
 {
-    struct progress *progress = user;
     double now = slm_cli_seconds();
     if (now - progress->start < 0.3 || now - progress->drawn < 0.05 || total == 0) return true;
     progress->drawn = now;
@@ -67,10 +66,19 @@ static bool draw_progress(void *user, uint64_t done, uint64_t total)
     int full = (int)(30.0 * (double)done / (double)total);
     for (int i = 0; i < 30; i++) bar[i] = i < full ? '=' : ' ';
     bar[30] = '\0';
-    fprintf(stderr, "\rloading [%s] %3.0f%%", bar, 100.0 * (double)done / (double)total);
+    fprintf(stderr, "\r%s [%s] %3.0f%%", progress->label, bar, 100.0 * (double)done / (double)total);
     fflush(stderr);
     return true;
 }
+
+/* The line is empty again for whatever is printed next. */
+void slm_cli_clear_progress(const struct slm_cli_progress *progress)
+{
+    if (progress->drawn > 0) fputs("\r\033[K", stderr);
+}
+
+/* In the form the library calls. */
+static bool draw_loading(void *user, uint64_t done, uint64_t total) { return slm_cli_draw_progress(user, done, total); }
 
 /* "PATH=SCALE" or "PATH". What stands behind the last "=" counts as a scale when it is a number, so that paths may hold
  * one. Writes the path's copy into *paths. */
@@ -96,11 +104,11 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
     /* The library reads mask 0 as "all"; a bit that no CPU has means "none of those that exist". */
     const uint64_t no_feature = UINT64_C(1) << 63;
     bool mask_given = choice->seen >> (SLM_MODEL_ROWS - 1) & 1;
-    struct progress progress = {.start = slm_cli_seconds()};
+    struct slm_cli_progress progress = {.label = "loading", .start = slm_cli_seconds()};
     struct slm_model_options options = {
         .vocab_only = vocab_only,
         .cpu_mask = mask_given && choice->cpu_mask == 0 ? no_feature : choice->cpu_mask,
-        .progress = isatty(STDERR_FILENO) ? draw_progress : NULL,
+        .progress = isatty(STDERR_FILENO) ? draw_loading : NULL,
         .progress_user = &progress,
     };
     /* As many as the option may be given; the library says when that is too many. */
@@ -113,7 +121,7 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
     options.n_adapters = choice->lora.n;
     if (status == SLM_OK) status = slm_model_open(choice->path, &options, out, error);
     for (size_t i = 0; i < choice->lora.n; i++) slm_buf_release(&paths[i]);
-    if (progress.drawn > 0) fputs("\r\033[K", stderr);
+    slm_cli_clear_progress(&progress);
     return status;
 }
 
@@ -126,6 +134,7 @@ slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_
         .n_threads = choice->n_threads,
         .n_batch = choice->n_batch,
         .kv_type = (enum slm_kv_type)choice->kv_type,
+        .activations = (enum slm_activations)choice->activations,
     };
     return slm_session_open(model, &options, out, error);
 }

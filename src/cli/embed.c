@@ -131,7 +131,8 @@ static slm_status embed(const struct embed_options *o, const struct slm_model *m
 {
     const struct slm_embedder_options options = {
         .session = {.n_ctx = o->model.n_ctx, .n_threads = o->model.n_threads, .n_batch = o->model.n_batch,
-                    .kv_type = (enum slm_kv_type)o->model.kv_type},
+                    .kv_type = (enum slm_kv_type)o->model.kv_type,
+                    .activations = (enum slm_activations)o->model.activations},
         .pooling = (enum slm_pooling)o->pooling, .n_dims = o->n_dims, .no_normalize = o->no_normalize,
         .prompt_name = o->prompt};
     struct slm_embedder *embedder = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * `slm inspect`: what a model file is: hyper-parameters, tensors by type, tokenizer, chat template, and the
- * memory it needs at several context lengths. Works on every well-formed GGUF file, also when this build cannot
- * run it: then it says why not, and shows what the file says.
+ * memory it needs at several context lengths. Works on every well-formed GGUF file and Hugging Face folder, also when
+ * this build cannot run it: then it says why not, and shows what the file says.
  *
  * Deliberately not here: quality, speed (`slm bench`), and judgement of a template's content; its hash lets two
  * files be compared. */
@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "engine/session.h"
+#include "format/hf_folder.h"
 #include "model/model.h"
 
 /* Filled by the rows below; zero means not given. */
@@ -82,7 +83,8 @@ static slm_status open_report(struct report *r, const struct inspect_options *op
         if (error) *error = r->why_not;
         return status;
     }
-    SLM_TRY(slm_gguf_open(options->model.path, NULL, &r->opened, error));
+    SLM_TRY(slm_hf_is_folder(options->model.path) ? slm_hf_open(options->model.path, &r->opened, error)
+                                                  : slm_gguf_open(options->model.path, NULL, &r->opened, error));
     r->gguf = r->opened;
     return SLM_OK;
 }
@@ -96,7 +98,8 @@ static struct slm_str text_key(const struct slm_gguf *gguf, const char *key)
     return value;
 }
 
-/* Counts what is stored: a tied head is stored once, so it counts once. */
+/* Counts what is stored. Scales in tensors of their own take room but are no weights; a head that is tied and stored
+ * all the same counts once, which only the model knows. */
 static void sum_tensors(struct report *r)
 {
     for (size_t i = 0; i < slm_gguf_n_tensors(r->gguf); i++) {
@@ -104,9 +107,31 @@ static void sum_tensors(struct report *r)
         struct type_sum *sums[] = {&r->types[t->dtype], &r->total};
         for (size_t s = 0; s < 2; s++) {
             sums[s]->n_tensors++;
-            sums[s]->n_elements += t->n_elements;
+            sums[s]->n_elements += t->side ? 0 : t->n_elements;
             sums[s]->bytes += t->bytes;
         }
+    }
+    if (r->model) r->total.n_elements = r->model->n_params;
+}
+
+/* Folders name things otherwise than GGUF: what a model was made of is asked of the model, and where there is none, of
+ * the folder. */
+static void gather_folder(struct report *r)
+{
+    const struct slm_gguf_kv *classes = NULL;
+    bool found = false;
+    size_t cursor = 0;
+    if (r->model) {
+        const struct slm_tokenizer *tok = r->model->tokenizer;
+        r->architecture = slm_str(r->model->architecture);
+        if (r->model->chat_template) r->chat_template = slm_str(r->model->chat_template);
+        if (!tok) return;
+        r->tokenizer = slm_str(slm_tokenizer_model(tok));
+        r->pre = slm_str(slm_tokenizer_pre(tok) ? slm_tokenizer_pre(tok) : "");
+        r->n_vocab = (int64_t)slm_tokenizer_n_vocab(tok);
+    } else if (slm_gguf_get_array(r->gguf, "architectures", SLM_GGUF_STRING, &classes, &found, NULL) == SLM_OK &&
+               found) {
+        (void)slm_gguf_next_string(classes, &cursor, &r->architecture);
     }
 }
 
@@ -151,6 +176,7 @@ static slm_status gather(struct report *r, const struct inspect_options *options
     if (slm_gguf_get_array(r->gguf, "tokenizer.ggml.tokens", SLM_GGUF_STRING, &tokens, &found, NULL) == SLM_OK &&
         found)
         r->n_vocab = (int64_t)tokens->n;
+    if (slm_gguf_is_hf(r->gguf)) gather_folder(r);
     sum_tensors(r);
     if (r->model) predict_needs(r, options);
     return SLM_OK;
@@ -234,8 +260,12 @@ static void add_dims(struct slm_buf *out, const struct slm_gguf_tensor *t, const
 static void add_model_text(struct slm_buf *out, const struct report *r)
 {
     char a[16], b[16]; /* sizes and counts as text */
+    const bool folder = slm_gguf_is_hf(r->gguf);
     slm_buf_printf(out, "file          %s\n", r->path);
-    slm_buf_printf(out, "format        GGUF v%u, %s, %zu part%s, %zu keys, %zu tensors\n", slm_gguf_version(r->gguf),
+    slm_buf_puts(out, "format        ");
+    if (folder) slm_buf_puts(out, "Hugging Face folder");
+    else slm_buf_printf(out, "GGUF v%u", slm_gguf_version(r->gguf));
+    slm_buf_printf(out, ", %s, %zu part%s, %zu keys, %zu tensors\n",
                    slm_cli_size(a, (double)slm_gguf_file_bytes(r->gguf)), slm_gguf_n_parts(r->gguf),
                    slm_gguf_n_parts(r->gguf) == 1 ? "" : "s", slm_gguf_n_kv(r->gguf), slm_gguf_n_tensors(r->gguf));
     slm_buf_printf(out, "name          ");
@@ -456,7 +486,8 @@ static void add_report_json(struct slm_buf *out, const struct report *r, const s
 {
     slm_buf_puts(out, "{");
     slm_json_text(out, "file", r->path);
-    slm_json_i64(out, "gguf_version", slm_gguf_version(r->gguf));
+    slm_json_text(out, "format", slm_gguf_is_hf(r->gguf) ? "folder" : "gguf");
+    slm_json_i64(out, "gguf_version", slm_gguf_is_hf(r->gguf) ? 0 : slm_gguf_version(r->gguf));
     slm_json_i64(out, "file_bytes", (int64_t)slm_gguf_file_bytes(r->gguf));
     slm_json_i64(out, "n_parts", (int64_t)slm_gguf_n_parts(r->gguf));
     slm_json_i64(out, "n_keys", (int64_t)slm_gguf_n_kv(r->gguf));

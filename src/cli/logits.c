@@ -29,7 +29,8 @@ static const struct slm_option logits_rows[] = {
      .help = "tokens to show as text (default: 10)"},
 };
 #undef AT
-/* The model options matter here: --kv f32 takes the rounding of the cache out of a comparison. */
+/* The model options matter here: --kv f32 takes the rounding of the cache out of a comparison, and activations are f32
+ * unless asked for otherwise. */
 static const struct slm_option_group logits_groups[] = {
     {"Options", logits_rows, sizeof logits_rows / sizeof logits_rows[0], 0},
     SLM_MODEL_GROUP(struct logits_options, model),
@@ -157,6 +158,8 @@ static int logits_main(void *opaque, int n_args, char **args)
     /* A context exactly as long as the text: models whose rotation depends on it then see what the text needs. */
     if (options->model.n_ctx == 0 && n_ids <= (size_t)(INT32_MAX - options->greedy))
         options->model.n_ctx = (int32_t)n_ids + options->greedy;
+    /* What the file's numbers say, unless the fast way is what one wants to look at. */
+    if (options->model.activations == SLM_ACTIVATIONS_DEFAULT) options->model.activations = SLM_ACTIVATIONS_F32;
     if (n_ids == 0) status = slm_fail(&error, SLM_ERR_ARGUMENT, "ids", "at least one token id is needed");
     if (status == SLM_OK) status = slm_cli_open_session(model, &options->model, &session, &error);
     if (status == SLM_OK) status = evaluate(session, options, ids, n_ids, &answer, &error);

@@ -16,6 +16,7 @@
 #include "base/os.h"
 #include "engine/embed_rules.h"
 #include "engine/session.h"
+#include "engine/weights.h"
 #include "families/families.h"
 #include "kernel/kernel.h"
 
@@ -148,8 +149,11 @@ static slm_status open_parts(struct slm_embedder *e, const struct slm_embedder_o
     SLM_TRY(check_options(e, o, error));
     SLM_TRY(record_plan(e, error));
     SLM_TRY(slm_session_layout(e->model, &e->settings, &layout, error));
-    const struct slm_backend_options backend = {.n_threads = e->settings.n_threads, .max_tokens = e->settings.n_batch,
-                                                .n_ctx = e->settings.n_ctx, .cpu_mask = e->model->cpu_mask};
+    const struct slm_cpu_weights *weights = NULL;
+    if (e->settings.packed) SLM_TRY(slm_prepared_get(e->model, e->settings.n_threads, &weights, error));
+    const struct slm_backend_options backend = {.weights = weights, .n_threads = e->settings.n_threads,
+                                                .max_tokens = e->settings.n_batch, .n_ctx = e->settings.n_ctx,
+                                                .cpu_mask = e->model->cpu_mask};
     SLM_TRY(check_memory(e, &layout, &backend, error));
     SLM_TRY(slm_kv_pool_open(&e->pool, &layout, n_pages_of(&e->settings), error));
     SLM_TRY(allocate(e, error));

@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/os.h"
 #include "engine/model_hf.h"
+#include "engine/weights.h"
 #include "families/families.h"
 #include "format/hf_folder.h"
 #include "model/adapter.h"
@@ -131,10 +132,11 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
     if (!model) return SLM_ERR_MEMORY;
 /* Asking for a feature this CPU lacks is not an error: scripts pass one mask to many machines. */
     model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
-    slm_status status = fill(model, path, options, error);
+    slm_status status = slm_prepared_open(&model->prepared, error);
+    if (status == SLM_OK) status = fill(model, path, options, error);
     if (status == SLM_OK && options->progress && !options->vocab_only) status = load_pages(model, options, error);
     if (status != SLM_OK) {
-        slm_model_free(model);
+        slm_model_close(model);
         return status;
     }
     *out = model;
@@ -143,7 +145,13 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
 
 /* ---- reading a model --------------------------------------------------------------------------------------- */
 
-void slm_model_close(struct slm_model *model) { slm_model_free(model); }
+/* What sessions made of the weights first: it points into the plan. */
+void slm_model_close(struct slm_model *model)
+{
+    if (!model) return;
+    slm_prepared_close(model->prepared);
+    slm_model_free(model);
+}
 
 struct slm_model_info slm_model_info(const struct slm_model *model)
 {

@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "base/os.h"
+#include "engine/weights.h"
 
 enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 256, MAX_THREADS = 1024, MAX_BATCH = 1 << 16, MAX_CTX = 1 << 27 };
 
@@ -33,6 +34,7 @@ slm_status slm_session_resolve(const struct slm_model *model, const struct slm_s
     SLM_TRY(in_range("n_threads", o->n_threads, MAX_THREADS, error));
     SLM_TRY(in_range("n_batch", o->n_batch, MAX_BATCH, error));
     SLM_TRY(in_range("kv_type", (int64_t)o->kv_type, SLM_KV_F32, error));
+    SLM_TRY(in_range("activations", (int64_t)o->activations, SLM_ACTIVATIONS_F32, error));
     if (!model->plan)
         return slm_fail(error, SLM_ERR_ARGUMENT, "session", "the model was opened for its vocabulary only");
     const size_t trained = model->hparams.n_ctx_train;
@@ -41,6 +43,7 @@ slm_status slm_session_resolve(const struct slm_model *model, const struct slm_s
     out->n_batch = o->n_batch ? (size_t)o->n_batch : DEFAULT_BATCH;
     if (out->n_batch > out->n_ctx) out->n_batch = out->n_ctx;
     out->kv_type = o->kv_type == SLM_KV_F32 ? SLM_DTYPE_F32 : SLM_DTYPE_F16;
+    out->packed = o->activations != SLM_ACTIVATIONS_F32;
     return SLM_OK;
 }
 
@@ -73,19 +76,26 @@ slm_status slm_session_predict(const struct slm_model *model, const struct slm_s
     return SLM_OK;
 }
 
-/* Refused with figures before anything is taken, instead of killed by the system when the cache fills. The weights are
- * not counted: their pages belong to the file and can be dropped. */
+/* Refused with figures before anything is taken, instead of killed by the system when the cache fills. Weights that
+ * stay in the file are not counted: their pages belong to it and can be dropped. */
 static slm_status check_memory(const struct slm_model *model, const struct slm_session_options *options,
                                const struct slm_session_settings *s, struct slm_error *error)
 {
     uint64_t kv, scratch;
     SLM_TRY(slm_session_predict(model, options, &kv, &scratch, error));
     const uint64_t available = slm_os()->memory_available();
-    if (available == 0 || (kv <= available && scratch <= available - kv)) return SLM_OK;
-    return slm_fail(error, SLM_ERR_MEMORY, "session",
-                    "a context of %zu tokens needs %.0f MiB for its KV cache and %.0f MiB to compute in, %.0f MiB are "
-                    "available: ask for a smaller context",
-                    s->n_ctx, (double)kv / 0x1p20, (double)scratch / 0x1p20, (double)available / 0x1p20);
+    const uint64_t weights = s->packed && !slm_prepared_ready(model) ? slm_cpu_weights_bytes(model->plan) : 0;
+    if (available == 0) return SLM_OK; /* the system does not tell */
+    if (weights > available)
+        return slm_fail(error, SLM_ERR_MEMORY, "session",
+                        "the weights need %.0f MiB, %.0f MiB are available: use a smaller model or f32 activations, "
+                        "which leave the weights in the file", (double)weights / 0x1p20, (double)available / 0x1p20);
+    if (kv <= available - weights && scratch <= available - weights - kv) return SLM_OK;
+    return slm_fail(
+        error, SLM_ERR_MEMORY, "session",
+        "a context of %zu tokens needs %.0f MiB for its KV cache and %.0f MiB to compute in, %.0f MiB are "
+        "available: ask for a smaller context",
+        s->n_ctx, (double)kv / 0x1p20, (double)scratch / 0x1p20, (double)(available - weights) / 0x1p20);
 }
 
 /* Sizes the text buffer of generation, so that its loop never has to grow one. */
@@ -134,13 +144,17 @@ slm_status slm_session_open_tapped(const struct slm_model *model, const struct s
     SLM_TRY(slm_session_layout(model, &s, &layout, error));
     SLM_TRY(check_generates(model, error));
     SLM_TRY(check_memory(model, options, &s, error));
+    const struct slm_cpu_weights *weights = NULL;
+    /* Before anything of the session's own: this is where most of the time goes. */
+    if (s.packed) SLM_TRY(slm_prepared_get(model, s.n_threads, &weights, error));
     struct slm_session *session = slm_alloc(1, sizeof *session, "session", error);
     if (!session) return SLM_ERR_MEMORY;
     session->model = model;
     session->n_ctx = s.n_ctx;
     session->n_batch = s.n_batch;
     session->max_piece = longest_piece(model->tokenizer);
-    const struct slm_backend_options backend = {.n_threads = s.n_threads,
+    const struct slm_backend_options backend = {.weights = weights,
+                                                .n_threads = s.n_threads,
                                                 .max_tokens = s.n_batch,
                                                 .n_ctx = s.n_ctx,
                                                 .cpu_mask = model->cpu_mask,
@@ -185,8 +199,8 @@ void slm_session_close(struct slm_session *session)
 static slm_status check_ids(const struct slm_session *session, const int32_t *ids, size_t n, struct slm_error *error)
 {
     if (n > session->n_ctx - session->n_past)
-        return slm_fail(error, SLM_ERR_CONTEXT, "session",
-                        "%zu tokens do not fit: %zu of the context's %zu are used", n, session->n_past, session->n_ctx);
+        return slm_fail(error, SLM_ERR_CONTEXT, "session", "%zu tokens do not fit: %zu of the context's %zu are used",
+                        n, session->n_past, session->n_ctx);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= session->model->hparams.n_vocab)
             return slm_fail(error, SLM_ERR_ARGUMENT, "session", "token %zu is %d, allowed are 0 to %u", i, ids[i],

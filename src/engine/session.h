@@ -28,6 +28,7 @@ struct slm_session_settings {
     size_t n_ctx, n_batch;
     unsigned n_threads;
     enum slm_dtype kv_type;
+    bool packed; /* quantized weights in panels, int8 activations */
 };
 slm_status slm_session_resolve(const struct slm_model *model, const struct slm_session_options *options,
                                struct slm_session_settings *out, struct slm_error *error);

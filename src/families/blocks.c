@@ -46,8 +46,8 @@ slm_status slm_decoder_derive(struct slm_hparams *hp, const char *where, struct 
     return SLM_OK;
 }
 
-/* The list is the newer spelling of what older configurations leave to a pattern; it wins where both are there. */
-slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm_error *error)
+/* config.json's list; false in *found when there is none. */
+static slm_status read_layer_types(struct slm_model *model, bool *found, struct slm_error *error)
 {
     const struct slm_gguf_kv *list = NULL;
     SLM_TRY(slm_gguf_get_array(model->gguf, "layer_types", SLM_GGUF_STRING, &list, found, error));
@@ -69,6 +69,62 @@ slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm
     return SLM_OK;
 }
 
+/* As llama.cpp names it, an interval or a list. */
+static const char PATTERN[] = "attention.sliding_window_pattern";
+
+/* GGUF's list, one truth a layer; not *found when the key is an interval or absent. */
+static slm_status read_layer_bits(struct slm_model *model, const char *key, bool *found, struct slm_error *error)
+{
+    const struct slm_gguf_kv *kv = slm_gguf_find(model->gguf, key);
+    *found = kv && kv->type == SLM_GGUF_ARRAY;
+    if (!*found) return SLM_OK;
+    SLM_TRY(slm_gguf_get_array(model->gguf, key, kv->array_type == SLM_GGUF_BOOL ? SLM_GGUF_BOOL : SLM_GGUF_I32, &kv,
+                               NULL, error));
+    if (kv->n != model->hparams.n_layer)
+        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "key '%s' has %llu entries for %u layers",
+                        key, (unsigned long long)kv->n, model->hparams.n_layer);
+    for (uint32_t l = 0; l < model->hparams.n_layer; l++)
+        if (slm_gguf_i64_at(kv, l) != 0) slm_set_layer_bit(model->hparams.layer_slides, l);
+    return SLM_OK;
+}
+
+/* A list is the newer spelling of what older files leave to an interval; it wins where both are there. */
+slm_status slm_read_sliding(struct slm_model *model, uint32_t interval, struct slm_error *error)
+{
+    char key[SLM_MODEL_KEY_BYTES] = "sliding_window_pattern";
+    const bool hf = slm_gguf_is_hf(model->gguf);
+    struct slm_hparams *hp = &model->hparams;
+    int64_t every = interval;
+    bool listed = false, found = false;
+    if (!hf) slm_model_key(model, PATTERN, key);
+    SLM_TRY(hf ? read_layer_types(model, &listed, error) : read_layer_bits(model, key, &listed, error));
+    if (!listed) SLM_TRY(slm_gguf_get_i64(model->gguf, key, 1, 512, &every, &found, error));
+    for (uint32_t l = 0; l < hp->n_layer && !listed; l++)
+        if ((l + 1) % (uint32_t)every != 0) slm_set_layer_bit(hp->layer_slides, l);
+    /* A window that no layer has is none; other programs insist on that. */
+    bool any = false;
+    for (uint32_t l = 0; l < hp->n_layer; l++) any = any || slm_layer_bit(hp->layer_slides, l);
+    if (!any) hp->window = 0;
+    return SLM_OK;
+}
+
+/* What every reader assumes is not written: files of the released models are then as others write them. */
+slm_status slm_write_sliding(const struct slm_model *model, uint32_t interval, struct slm_export *out,
+                             struct slm_error *error)
+{
+    char key[SLM_MODEL_KEY_BYTES];
+    bool slides[512], usual = true; /* as many layers as the hyper-parameter rows allow */
+    const uint32_t n = model->hparams.n_layer;
+    SLM_ASSERT(n <= sizeof slides);
+    for (uint32_t l = 0; l < n; l++) {
+        slides[l] = slm_layer_bit(model->hparams.layer_slides, l);
+        usual = usual && slides[l] == ((l + 1) % interval != 0);
+    }
+    return usual ? SLM_OK
+                 : slm_gguf_write_array(out->writer, slm_model_key(model, PATTERN, key), SLM_GGUF_BOOL, slides, n,
+                                        error);
+}
+
 struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_style style)
 {
     const struct slm_hparams *hp = &model->hparams;
@@ -79,9 +135,16 @@ struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_styl
                              .gain = hp->rope_gain > 0 ? (float)hp->rope_gain : 1.0f};
 }
 
+/* q . k / sqrt(base) with q multiplied by this is q . k / sqrt(own). Exactly 1 where both are the same. */
+double slm_block_score_gain(const struct slm_hparams *hp, double base)
+{
+    const double own = hp->attn_scale_base > 0 ? hp->attn_scale_base : (double)hp->head_dim;
+    return __builtin_sqrt((base > 0 ? base : (double)hp->head_dim) / own);
+}
+
 /* Scores are divided by the square root of the head size unless the model says of what else. */
-slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
-                         slm_val k, slm_val v, uint32_t window)
+slm_val slm_block_mix(struct slm_plan *p, const struct slm_model *model, slm_val q, slm_val k, slm_val v,
+                      uint32_t window)
 {
     const struct slm_hparams *hp = &model->hparams;
     /* The product of both roots would round twice; the scale is one number, rounded once. */
@@ -94,7 +157,14 @@ slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, cons
     slm_plan_name(p, q, "q");
     slm_plan_name(p, k, "k");
     slm_plan_name(p, v, "v");
-    slm_val mixed = slm_plan_name(p, slm_plan_attention(p, q, k, v, &shape), "attn_mix");
+    return slm_plan_name(p, slm_plan_attention(p, q, k, v, &shape), "attn_mix");
+}
+
+slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
+                         slm_val k, slm_val v, uint32_t window)
+{
+/* What the heads mixed goes back into the residual stream. */
+    const slm_val mixed = slm_block_mix(p, model, q, k, v, window);
     return slm_plan_name(p, slm_plan_matmul(p, mixed, &layer->attn_out, slm_weight_or_null(&layer->attn_out_bias)),
                          "attn_out");
 }

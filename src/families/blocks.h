@@ -11,8 +11,12 @@ extern const struct slm_hparam_row slm_decoder_hparams[SLM_N_DECODER_HPARAMS];
 
 /* Fills head_dim, n_head_kv and n_rot when the file leaves them out; checks divisibility. */
 slm_status slm_decoder_derive(struct slm_hparams *hparams, const char *where, struct slm_error *error);
-/* Marks the layers that config.json's list names `sliding_attention`; false in *found when there is no list. */
-slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm_error *error);
+/* Marks the layers with a sliding window: those that the file lists, else all but every interval-th. The interval is
+ * that of config.json or of GGUF's key where they state one, else the one given here. */
+slm_status slm_read_sliding(struct slm_model *model, uint32_t interval, struct slm_error *error);
+/* Writes the list when the layers are not those that the interval gives. */
+slm_status slm_write_sliding(const struct slm_model *model, uint32_t interval, struct slm_export *out,
+                             struct slm_error *error);
 
 /* ---- table rows: struct slm_tensor_row initialisers -------------------------------------------------------- */
 
@@ -67,9 +71,15 @@ slm_status slm_read_layer_types(struct slm_model *model, bool *found, struct slm
 
 /* The rotation the hyper-parameters state, in this style; factors from rope_freqs and rope_long when they are there. */
 struct slm_rope slm_block_rope(const struct slm_model *model, enum slm_rope_style style);
-/* q, k, v -> the output projection of attention. window 0: the whole past. */
+/* q, k, v -> values mixed by attention. window 0: the whole past. */
+slm_val slm_block_mix(struct slm_plan *p, const struct slm_model *model, slm_val q, slm_val k, slm_val v,
+                      uint32_t window);
+/* The same and the output projection. */
 slm_val slm_block_attend(struct slm_plan *p, const struct slm_model *model, const struct slm_layer *layer, slm_val q,
                          slm_val k, slm_val v, uint32_t window);
+/* What q must be multiplied by where scores will be divided by the root of `base` (0: the head size) instead of by the
+ * model's own. */
+double slm_block_score_gain(const struct slm_hparams *hparams, double base);
 /* x + down(silu(gate(norm x)) * up(norm x)) */
 slm_val slm_block_swiglu(struct slm_plan *p, slm_val x, const struct slm_layer *layer, float eps);
 /* x + norm(down(gelu(gate(norm x)) * up(norm x))): Gemma's, normalised on the way back too. */

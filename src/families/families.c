@@ -8,10 +8,18 @@ static const struct slm_family *const families[] = {
 #undef X
 };
 
+static bool is_named(const struct slm_family *family, struct slm_str architecture)
+{
+    if (slm_str_is(architecture, family->architecture)) return true;
+    for (const char *const *name = family->more_architectures; name && *name; name++)
+        if (slm_str_is(architecture, *name)) return true;
+    return false;
+}
+
 const struct slm_family *slm_family_find(struct slm_str architecture)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (slm_str_is(architecture, families[i]->architecture)) return families[i];
+        if (is_named(families[i], architecture)) return families[i];
     return NULL;
 }
 

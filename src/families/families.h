@@ -4,7 +4,8 @@
 #define SLM_FAMILIES_FAMILIES_H
 #include "model/family.h"
 
-#define SLM_FAMILIES(X) X(llama) X(qwen2) X(qwen3) X(smollm3) X(phi3) X(gemma2) X(gemma3) X(gemma_embedding)
+#define SLM_FAMILIES(X) X(llama) X(qwen2) X(qwen3) X(smollm3) X(phi3) X(gemma2) X(gemma3) X(gemma_embedding) \
+    X(bitnet)
 
 #define X(name) extern const struct slm_family slm_family_##name;
 SLM_FAMILIES(X)

@@ -31,17 +31,38 @@ static const struct slm_hparam_row more_hparams[] = {
     {"attention.sliding_window", "sliding_window", SLM_HPARAM_U32, FIELD(window), 4096, 1, 1 << 27, 0},
     {"attn_logit_softcapping", "attn_logit_softcapping", SLM_HPARAM_F64, FIELD(attn_softcap), 0, 0, 1e6, 0},
     {"final_logit_softcapping", "final_logit_softcapping", SLM_HPARAM_F64, FIELD(logit_softcap), 0, 0, 1e6, 0},
-    {NULL, "query_pre_attn_scalar", SLM_HPARAM_F64, FIELD(attn_scale_base), 0, 1e-3, 1e6, 0},
+    {NULL, "query_pre_attn_scalar", SLM_HPARAM_F64, FIELD(attn_scale_base), 0, 1e-3, 1e6, SLM_HPARAM_ELSEWHERE},
 };
+
+enum { INTERVAL = 2 };
+
+/* What readers of GGUF files take it for; 0: the head size. */
+static double gguf_scale_base(const struct slm_hparams *hp)
+{
+    return hp->n_layer == 46 ? (double)hp->n_embd / hp->n_head : 0;
+}
 
 static slm_status complete(struct slm_model *m, struct slm_error *error)
 {
-    struct slm_hparams *hp = &m->hparams;
-    bool found = false;
-    if (slm_gguf_is_hf(m->gguf)) SLM_TRY(slm_read_layer_types(m, &found, error));
-    for (uint32_t l = 0; !found && l < hp->n_layer; l += 2) slm_set_layer_bit(hp->layer_slides, l);
-    if (hp->attn_scale_base == 0 && hp->n_layer == 46) hp->attn_scale_base = (double)hp->n_embd / hp->n_head;
-    return SLM_OK;
+    if (m->hparams.attn_scale_base == 0) m->hparams.attn_scale_base = gguf_scale_base(&m->hparams);
+    return slm_read_sliding(m, INTERVAL, error);
+}
+
+/* Other divisors of scores move into the query weights. Readers cap where no cap is stated: one that is never reached
+ * is. */
+static slm_status export(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
+{
+    const struct slm_hparams *hp = &m->hparams;
+    const double no_cap = 1e6;
+    char key[SLM_MODEL_KEY_BYTES];
+    out->gain_field = SLM_LAYER(attn_q);
+    out->gain = slm_block_score_gain(hp, gguf_scale_base(hp));
+    if (hp->attn_softcap == 0)
+        SLM_TRY(slm_gguf_write_f32(out->writer, slm_model_key(m, "attn_logit_softcapping", key), (float)no_cap, error));
+    if (hp->logit_softcap == 0)
+        SLM_TRY(slm_gguf_write_f32(out->writer, slm_model_key(m, "final_logit_softcapping", key), (float)no_cap,
+                                   error));
+    return slm_write_sliding(m, INTERVAL, out, error);
 }
 
 static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t l, slm_val x, slm_val table,
@@ -89,5 +110,6 @@ const struct slm_family slm_family_gemma2 = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .complete = complete,
+    .export = export,
     .build = build,
 };

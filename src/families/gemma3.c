@@ -34,24 +34,29 @@ static const struct slm_hparam_row more_hparams[] = {
     {"rope.freq_base_swa", "rope_local_base_freq", SLM_HPARAM_F64, FIELD(rope_base_local), 10000.0, 1.0, 1e12, 0},
     {"final_logit_softcapping", "final_logit_softcapping", SLM_HPARAM_F64, FIELD(logit_softcap), 0, 0, 1e6, 0},
     {NULL, "attn_logit_softcapping", SLM_HPARAM_F64, FIELD(attn_softcap), 0, 0, 1e6, 0},
-    {NULL, "query_pre_attn_scalar", SLM_HPARAM_F64, FIELD(attn_scale_base), 0, 1e-3, 1e6, 0},
+    {NULL, "query_pre_attn_scalar", SLM_HPARAM_F64, FIELD(attn_scale_base), 0, 1e-3, 1e6, SLM_HPARAM_ELSEWHERE},
 };
+
+enum { INTERVAL = 6 };
+
+/* What readers of GGUF files take it for; 0: the head size. */
+static double gguf_scale_base(const struct slm_hparams *hp)
+{
+    return hp->n_layer == 62 ? (double)hp->n_embd / hp->n_head : 0;
+}
 
 static slm_status complete(struct slm_model *m, struct slm_error *error)
 {
-    struct slm_hparams *hp = &m->hparams;
-    int64_t pattern = 6;
-    bool found = false;
-    if (slm_gguf_is_hf(m->gguf)) {
-        SLM_TRY(slm_gguf_get_i64(m->gguf, "sliding_window_pattern", 1, 512, &pattern, &found, error));
-        SLM_TRY(slm_read_layer_types(m, &found, error));
-    }
-    for (uint32_t l = 0; !found && l < hp->n_layer; l++)
-        if ((l + 1) % (uint32_t)pattern != 0) slm_set_layer_bit(hp->layer_slides, l);
-    /* Stated is the whole window; each side has half of it, and the token itself. */
-    if (hp->bidirectional) hp->window = hp->window / 2 + 1;
-    if (hp->attn_scale_base == 0 && hp->n_layer == 62) hp->attn_scale_base = (double)hp->n_embd / hp->n_head;
-    return SLM_OK;
+    if (m->hparams.attn_scale_base == 0) m->hparams.attn_scale_base = gguf_scale_base(&m->hparams);
+    return slm_read_sliding(m, INTERVAL, error);
+}
+
+/* Other divisors of scores move into the norm of the queries: before it they would be normalised away. */
+static slm_status export(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
+{
+    out->gain_field = SLM_LAYER(attn_q_norm);
+    out->gain = slm_block_score_gain(&m->hparams, gguf_scale_base(&m->hparams));
+    return slm_write_sliding(m, INTERVAL, out, error);
 }
 
 /* As GGUF files of this architecture mean it, unless they say otherwise. */
@@ -60,6 +65,13 @@ static slm_status complete_embedding(struct slm_model *m, struct slm_error *erro
     if (!slm_gguf_is_hf(m->gguf) && !slm_gguf_find(m->gguf, "gemma-embedding.attention.causal"))
         m->hparams.bidirectional = true;
     return complete(m, error);
+}
+
+static slm_status export_embedding(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
+{
+    if (!m->hparams.bidirectional)
+        SLM_TRY(slm_gguf_write_bool(out->writer, "gemma-embedding.attention.causal", true, error));
+    return export(m, out, error);
 }
 
 static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t l, slm_val x, slm_val table,
@@ -76,7 +88,9 @@ static slm_val layer_of(struct slm_plan *p, const struct slm_model *m, uint32_t 
     k = slm_plan_name(p, slm_plan_rms_norm(p, k, &layer->attn_k_norm, eps), "k_norm");
     q = slm_plan_rope(p, q, table, rope, hp->head_dim);
     k = slm_plan_rope(p, k, table, rope, hp->head_dim);
-    slm_val out = slm_block_attend(p, m, layer, q, k, v, slm_layer_bit(hp->layer_slides, l) ? hp->window : 0);
+    /* Stated is the whole window: where attention sees both sides, each has half of it, and the token itself. */
+    const uint32_t window = hp->bidirectional && hp->window ? hp->window / 2 + 1 : hp->window;
+    slm_val out = slm_block_attend(p, m, layer, q, k, v, slm_layer_bit(hp->layer_slides, l) ? window : 0);
     x = slm_plan_name(p, slm_plan_add(p, x, slm_plan_rms_norm(p, out, &layer->attn_post_norm, eps)), "attn_residual");
     return slm_block_geglu(p, x, layer, eps);
 }
@@ -98,7 +112,7 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_head(p, x, m);
 }
 
-static const char *const hf_architectures[] = {"Gemma3ForCausalLM", NULL};
+static const char *const hf_architectures[] = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration", NULL};
 static const char *const hf_embedding_architectures[] = {"Gemma3TextModel", NULL};
 
 const struct slm_family slm_family_gemma3 = {
@@ -114,6 +128,7 @@ const struct slm_family slm_family_gemma3 = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .complete = complete,
+    .export = export,
     .build = build,
 };
 
@@ -128,5 +143,6 @@ const struct slm_family slm_family_gemma_embedding = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .complete = complete_embedding,
+    .export = export_embedding,
     .build = build,
 };

@@ -34,7 +34,7 @@ static const struct slm_tensor_row tensors[] = {
 
 #define FIELD(name) offsetof(struct slm_hparams, name)
 static const struct slm_hparam_row more_hparams[] = {
-    {NULL, "partial_rotary_factor", SLM_HPARAM_F64, FIELD(rope_fraction), 1.0, 1e-3, 1.0, 0},
+    {NULL, "partial_rotary_factor", SLM_HPARAM_F64, FIELD(rope_fraction), 1.0, 1e-3, 1.0, SLM_HPARAM_ELSEWHERE},
     {"rope.scaling.original_context_length", "original_max_position_embeddings", SLM_HPARAM_U32,
      FIELD(rope_short_ctx), 0, 1, 1 << 27, 0},
     {"rope.scaling.attn_factor", "rope_scaling.attention_factor", SLM_HPARAM_F64, FIELD(rope_gain), 0, 1e-3, 1e3, 0},
@@ -93,6 +93,14 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
     return SLM_OK;
 }
 
+/* The lists are tensors, the gain is a key; that they are to be used is this one. */
+static slm_status export(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
+{
+    char key[SLM_MODEL_KEY_BYTES];
+    if (!m->globals.rope_long.data) return SLM_OK;
+    return slm_gguf_write_str(out->writer, slm_model_key(m, "rope.scaling.type", key), slm_str("longrope"), error);
+}
+
 static slm_val attention(struct slm_plan *p, const struct slm_model *m, const struct slm_layer *layer, slm_val x,
                          slm_val table, const struct slm_rope *rope)
 {
@@ -127,6 +135,7 @@ const struct slm_family slm_family_phi3 = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = derive,
     .complete = complete,
+    .export = export,
     .rope_types = rope_types,
     .build = build,
 };

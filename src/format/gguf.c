@@ -89,6 +89,13 @@ static bool split_suffix(const char *path, unsigned *number, unsigned *count)
            memcmp(s + 15, ".gguf", 5) == 0;
 }
 
+/* For writers: such a name promises other files. */
+bool slm_gguf_is_split_name(const char *path)
+{
+    unsigned number, count;
+    return split_suffix(path, &number, &count);
+}
+
 /* How many files the model has by its first file, whose name must agree. */
 static slm_status split_count(struct slm_gguf_part *first, const struct slm_gguf_limits *limits,
                               int64_t *count, struct slm_error *error)
@@ -336,7 +343,15 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key)
 {
-    return slm_name_index_find(&gguf->parts[0].keys, slm_str(key));
+    const struct slm_name_index *keys = &gguf->parts[0].keys;
+    /* A folder's model inside a model first: both may have a key of this name. */
+    char inner[SLM_HF_MAX_KEY + sizeof SLM_HF_INNER];
+    const struct slm_gguf_kv *kv = NULL;
+    if (gguf->from_hf && strlen(key) < SLM_HF_MAX_KEY) {
+        (void)snprintf(inner, sizeof inner, SLM_HF_INNER "%s", key);
+        kv = slm_name_index_find(keys, slm_str(inner));
+    }
+    return kv != NULL ? kv : slm_name_index_find(keys, slm_str(key));
 }
 
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name)
@@ -344,9 +359,27 @@ const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, 
     return slm_name_index_find(&gguf->tensor_index, name);
 }
 
-void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor)
+void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes)
 {
-    const struct slm_gguf_part *part = &gguf->parts[tensor->part];
-    if (part->map.data != NULL && tensor->data != NULL)
-        slm_os()->map_drop(&part->map, (size_t)tensor->offset, (size_t)tensor->bytes);
+    for (size_t i = 0; i < gguf->n_parts; i++) {
+        const struct slm_map *map = &gguf->parts[i].map;
+        /* As numbers: pointers into different maps must not be compared. */
+        const uintptr_t at = (uintptr_t)data, begin = (uintptr_t)map->data;
+        if (map->data == NULL || at < begin || at - begin >= map->bytes) continue;
+        slm_os()->map_drop(map, at - begin, bytes);
+        return;
+    }
+}
+
+/* By device and inode: links and other spellings of a path lead to the same file. */
+slm_status slm_gguf_reads_file(const struct slm_gguf *gguf, const char *path, bool *out, struct slm_error *error)
+{
+    struct slm_path_info at, part;
+    *out = false;
+    SLM_TRY(slm_os()->look_at(path, &at, error));
+    for (size_t i = 0; i < gguf->n_parts && at.exists && !*out; i++) {
+        SLM_TRY(slm_os()->look_at(gguf->parts[i].path, &part, error));
+        *out = part.exists && part.device == at.device && part.inode == at.inode;
+    }
+    return SLM_OK;
 }

@@ -33,6 +33,13 @@ struct slm_gguf_tensor {
     const unsigned char *data;         /* NULL when opened without tensor data */
     uint16_t part;                     /* which file of a split model */
     uint64_t offset;                   /* absolute, in that file */
+    /* Folders keep scales in tensors of their own, which are marked side and count as no parameters of the model.
+     * dtype and dims say what the codes are; slm_tensor_read_rows is what puts both together. */
+    const struct slm_gguf_tensor *scales, *biases; /* group > 0: [dims[0] / group, dims[1]]; group 0: one scale */
+    uint32_t group;                    /* elements of a row that share a scale and a bias */
+    bool scale_divides;                /* the one scale is a divisor */
+    bool planes;                       /* U2: stored row s holds rows s, s + m, s + 2m, s + 3m, m = dims[1] / 4 */
+    bool side;
 };
 
 /* What a file may claim; a value over a limit is SLM_ERR_LIMIT. Zero fields mean the default beside them. */
@@ -72,8 +79,17 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 /* Hash lookups; NULL when absent. */
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key);
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name);
-/* The pages behind this tensor will not be read again (it has been repacked). No-op for memory files. */
-void slm_gguf_drop_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor);
+/* Rows [first, first + n) as f32, every scale applied: dst [n, dims[0]]. The tensor has data. */
+void slm_tensor_read_rows(const struct slm_gguf_tensor *tensor, uint64_t first, uint64_t n, float *dst);
+/* What every element is multiplied with beside the scales of blocks and groups: 1 for most tensors. */
+float slm_tensor_scale(const struct slm_gguf_tensor *tensor);
+/* These bytes have been read: their pages may leave memory, and come back from the file when read again. No-op for
+ * bytes in no map (memory files). Any thread. */
+void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes);
+/* Does the name end in -00001-of-00003.gguf or the like? */
+bool slm_gguf_is_split_name(const char *path);
+/* Is there a file at path, and is it one of those this model is read from? */
+slm_status slm_gguf_reads_file(const struct slm_gguf *gguf, const char *path, bool *out, struct slm_error *error);
 
 /* SLM_OK while the files are the ones that were opened: same device, inode, size and time of change. */
 slm_status slm_gguf_unchanged(const struct slm_gguf *gguf, struct slm_error *error);
@@ -119,7 +135,12 @@ slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str nam
                                    const uint64_t *dims, uint32_t n_dims, struct slm_error *error);
 /* Appends bytes of the tensors in declared order, in chunks of any size; padding is inserted. */
 slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size_t bytes, struct slm_error *error);
-/* All declared bytes must have been written. Renames into place. Frees the writer on success and on failure. */
+/* What the whole file will have, by what is declared so far. */
+uint64_t slm_gguf_writer_bytes(const struct slm_gguf_writer *w);
+/* All declared bytes must have been written: they are on the disk after it, and the file is closed, still under its
+ * temporary name. For models of several files, which should appear together. */
+slm_status slm_gguf_writer_seal(struct slm_gguf_writer *w, struct slm_error *error);
+/* Seals if that was not done, and renames into place. Frees the writer on success and on failure. */
 slm_status slm_gguf_writer_finish(struct slm_gguf_writer *w, struct slm_error *error);
 void slm_gguf_writer_abandon(struct slm_gguf_writer *w); /* removes the temp file; NULL is fine */
 #endif

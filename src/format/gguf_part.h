@@ -33,6 +33,15 @@ struct slm_gguf {
     bool from_hf;                    /* a Hugging Face folder in this form (hf_folder.h) */
 };
 
+/* Keys of a model inside a model are found before those of the outer one. */
+#define SLM_HF_INNER "text_config."
+enum { SLM_HF_MAX_KEY = 256 };
+
+/* hf_tensors.c: names of a model inside a model lose their prefix (before the parts are joined); tensors that belong to
+ * other tensors are tied to them (after). */
+slm_status slm_hf_unwrap(struct slm_gguf *gguf, struct slm_error *error);
+slm_status slm_hf_link(struct slm_gguf *gguf, struct slm_error *error);
+
 /* An empty model with one part; and the last step of opening one: all parts' tensors in one table with one index. */
 slm_status slm_gguf_new(struct slm_gguf **out, struct slm_error *error);
 slm_status slm_gguf_join_tensors(struct slm_gguf *gguf, const struct slm_gguf_limits *limits, struct slm_error *error);

@@ -7,7 +7,8 @@
  * file, no file or the whole new one, whatever happens in between.
  *
  * general.alignment belongs to the writer: it is added when it is not the default and nobody wrote it; writing another
- * value than that of slm_gguf_writer_open is refused. Deliberately not here: split output, any meaning of keys. */
+ * value than that of slm_gguf_writer_open is refused. Deliberately not here: which tensors go into which file of a
+ * split model, any meaning of keys. */
 #include <stdio.h>
 
 #include "base/checked.h"
@@ -25,6 +26,7 @@ struct slm_gguf_writer {
     size_t tensor_capacity;
     uint64_t data_bytes;      /* of all declared tensors, padding between them included */
     bool streaming;           /* header is written: no more keys and tensors */
+    bool sealed;              /* all is written and closed */
     uint64_t current;         /* tensor that is being written */
     uint64_t current_written; /* bytes of it */
 };
@@ -309,32 +311,41 @@ static void free_writer(struct slm_gguf_writer *w)
     slm_release(w);
 }
 
+uint64_t slm_gguf_writer_bytes(const struct slm_gguf_writer *w)
+{
+    const uint64_t header = 24 + w->kvs.len + w->tensors.len;
+    return header + padding(w, header) + w->data_bytes + padding(w, w->data_bytes);
+}
+
+slm_status slm_gguf_writer_seal(struct slm_gguf_writer *w, struct slm_error *error)
+{
+    SLM_TRY(begin_data(w, error));
+    if (w->current < w->n_tensors)
+        return slm_fail(error, SLM_ERR_ARGUMENT, w->path, "the bytes of tensor #%llu and after have not been written",
+                        (unsigned long long)w->current);
+    SLM_TRY(slm_os()->sync(w->file, error));
+    /* Close before rename: some file systems report a failed write only here. */
+    const slm_status status = slm_os()->close(w->file, error);
+    w->file = NULL;
+    if (status == SLM_OK) w->sealed = true;
+    else (void)slm_os()->remove(w->temp_path, NULL);
+    return status;
+}
+
 slm_status slm_gguf_writer_finish(struct slm_gguf_writer *w, struct slm_error *error)
 {
-    slm_status status = begin_data(w, error);
-    if (status == SLM_OK && w->current < w->n_tensors)
-        status = slm_fail(error, SLM_ERR_ARGUMENT, w->path, "the bytes of tensor #%llu and after have not been written",
-                          (unsigned long long)w->current);
-    if (status == SLM_OK) status = slm_os()->sync(w->file, error);
-    if (status != SLM_OK) {
-        slm_gguf_writer_abandon(w);
-        return status;
-    }
-    /* Close before rename: some file systems report a failed write only here. */
-    status = slm_os()->close(w->file, error);
-    w->file = NULL;
+    slm_status status = w->sealed ? SLM_OK : slm_gguf_writer_seal(w, error);
     if (status == SLM_OK) status = slm_os()->rename(w->temp_path, w->path, error);
-    if (status != SLM_OK) (void)slm_os()->remove(w->temp_path, NULL);
-    free_writer(w);
+    if (status == SLM_OK) free_writer(w);
+    else slm_gguf_writer_abandon(w);
     return status;
 }
 
 void slm_gguf_writer_abandon(struct slm_gguf_writer *w)
 {
     if (w == NULL) return;
-    if (w->file != NULL) { /* the cause has been reported: what fails now is only tidying up */
-        (void)slm_os()->close(w->file, NULL);
-        (void)slm_os()->remove(w->temp_path, NULL);
-    }
+    /* The cause has been reported: what fails now is only tidying up. */
+    if (w->file != NULL) (void)slm_os()->close(w->file, NULL);
+    if (w->file != NULL || w->sealed) (void)slm_os()->remove(w->temp_path, NULL);
     free_writer(w);
 }

@@ -8,7 +8,8 @@
  * is asked for it.
  *
  * Configurations name the same thing differently, by generation of the library that wrote them; the table of
- * spellings below is the one place that knows. Models inside models (text_config) lose their prefix there.
+ * spellings below is the one place that knows. Of a model inside a model (text_config) the keys keep their prefix:
+ * both may have a model_type, and slm_gguf_find asks for the inner one first.
  *
  * Shards: model.safetensors.index.json says which files there are. Its names are untrusted: they must be plain file
  * names, so nothing outside the folder is ever opened. What lies in which file is read from the files.
@@ -68,7 +69,7 @@ bool slm_hf_is_folder(const char *path)
 
 /* ---- config.json -> GGUF metadata ---------------------------------------------------------------------------- */
 
-enum { MAX_KEY = 256 };
+enum { MAX_KEY = SLM_HF_MAX_KEY };
 
 struct config {
     struct slm_json json;
@@ -85,17 +86,21 @@ static void put_string(struct slm_buf *buf, struct slm_str s)
     slm_buf_add_str(buf, s);
 }
 
-/* One spelling for what configurations write in several ways; rows apply in turn to the front of the path. */
-static void canonical(char path[MAX_KEY])
+/* One spelling for what configurations write in several ways; rows apply in turn to the front of the path, behind the
+ * prefix of a model inside a model. */
+static void canonical(char full_path[MAX_KEY])
 {
     static const struct { const char *from, *to; } spellings[] = {
-        {"text_config.", ""},
+        {"quantization.language_model.", "quantization."},
+        {"quantization.model.language_model.", "quantization.model."},
         {"rope_parameters.full_attention.", "rope_parameters."},
         {"rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"},
         {"rope_parameters.rope_theta", "rope_theta"},
         {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"},
         {"rope_parameters.", "rope_scaling."},
         {"rope_scaling.type", "rope_scaling.rope_type"}};
+    const size_t inner = strncmp(full_path, SLM_HF_INNER, strlen(SLM_HF_INNER)) == 0 ? strlen(SLM_HF_INNER) : 0;
+    char *path = full_path + inner;
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const size_t n = strlen(spellings[i].from);
         if (strncmp(path, spellings[i].from, n) != 0) continue;
@@ -103,7 +108,7 @@ static void canonical(char path[MAX_KEY])
         if (path[n] != 0 && spellings[i].from[n - 1] != '.') continue; /* whole keys match whole */
         char rest[MAX_KEY];
         snprintf(rest, sizeof rest, "%s", path + n);
-        snprintf(path, MAX_KEY, "%s%.200s", spellings[i].to, rest);
+        snprintf(path, MAX_KEY - inner, "%s%.200s", spellings[i].to, rest);
     }
 }
 
@@ -405,7 +410,9 @@ static slm_status open_folder(const char *folder, const char *config, const char
     slm_status status =
         config ? open_module(gguf, folder, config, weights, error) : open_model(gguf, folder, error);
     const struct slm_gguf_limits limits = slm_gguf_limits_or_default(NULL);
+    if (status == SLM_OK) status = slm_hf_unwrap(gguf, error);
     if (status == SLM_OK) status = slm_gguf_join_tensors(gguf, &limits, error);
+    if (status == SLM_OK) status = slm_hf_link(gguf, error);
     if (status == SLM_OK)
         *out = gguf;
     else

@@ -4,10 +4,13 @@
  *
  * Metadata: numbers, strings, booleans and lists of them, under their JSON path with dots ("rope_scaling.factor").
  * generation_config.json is there too, under generation_config.
- * Two spellings of one thing become one: text_config.X is X, rope_parameters.X is rope_scaling.X (rope_theta inside
- * it is rope_theta), rope_scaling.type is rope_scaling.rope_type. An integer may be asked for as a float: JSON
- * writers drop ".0". Tensors: names as stored, dims reversed to GGUF's order (dims[0] is contiguous), types F32, F16
- * and BF16.
+ * Two spellings of one thing become one: rope_parameters.X is rope_scaling.X (rope_theta inside it is rope_theta),
+ * rope_scaling.type is rope_scaling.rope_type; text_config.X is what is found when X is asked for. An integer may be
+ * asked for as a float: JSON writers drop ".0".
+ *
+ * Tensors: dims reversed to GGUF's order (dims[0] is contiguous), types F32, F16 and BF16; names as stored, except that
+ * the language model inside a bigger one (images, sound) loses its prefix and is all there is. Quantized weights (MLX's
+ * affine groups, packed ternary ones of BitNet) have the dims and the dtype of their codes and point at their scales.
  *
  * Never loaded: pickle files (.bin, .pt). Deliberately not here: tokenizer files, any meaning of keys and names. */
 #ifndef SLM_FORMAT_HF_FOLDER_H

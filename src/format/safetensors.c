@@ -18,8 +18,10 @@
 
 enum { LENGTH_BYTES = 8, MAX_HEADER = 100000000, MAX_TENSORS = 1 << 20, MAX_NAME = 255 };
 
-static const struct { const char *name; enum slm_dtype dtype; } dtypes[] = {
-    {"F32", SLM_DTYPE_F32}, {"F16", SLM_DTYPE_F16}, {"BF16", SLM_DTYPE_BF16}};
+/* Integers hold packed codes, whatever their width: as bytes. */
+static const struct { const char *name; enum slm_dtype dtype; unsigned n; } dtypes[] = {
+    {"F32", SLM_DTYPE_F32, 1}, {"F16", SLM_DTYPE_F16, 1}, {"BF16", SLM_DTYPE_BF16, 1}, {"U8", SLM_DTYPE_U8, 1},
+    {"U32", SLM_DTYPE_U8, 4}};
 
 struct parser {
     struct slm_json json;
@@ -27,9 +29,10 @@ struct parser {
     uint64_t data_begin, data_bytes;
     struct slm_gguf_tensor *rows;
     size_t n, cap;
+    unsigned n_each; /* elements of the dtype that one stored element is */
 };
 
-/* The types weights come in; quantized ones of other programs are refused by name. */
+/* The types weights come in; those of other ways to quantize are refused by name. */
 static bool read_dtype(struct parser *p, struct slm_gguf_tensor *t)
 {
     if (slm_json_next(&p->json) != SLM_JSON_STRING)
@@ -37,11 +40,12 @@ static bool read_dtype(struct parser *p, struct slm_gguf_tensor *t)
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (slm_json_is(&p->json, dtypes[i].name)) {
             t->dtype = dtypes[i].dtype;
+            p->n_each = dtypes[i].n;
             return true;
         }
     const struct slm_str is = p->json.token;
     return slm_json_refuse(&p->json, SLM_ERR_UNSUPPORTED,
-                         "tensor '%.*s' has dtype %.*s, this build reads F32, F16 and BF16", (int)t->name.len,
+                         "tensor '%.*s' has dtype %.*s, this build reads F32, F16, BF16, U8 and U32", (int)t->name.len,
                          t->name.ptr, (int)(is.len < 16 ? is.len : 16), is.ptr);
 }
 
@@ -72,12 +76,13 @@ static bool place(struct parser *p, struct slm_gguf_tensor *t, const uint64_t *s
     bool fits = true;
 /* A scalar has no dimensions: it becomes one element. */
     for (size_t i = 0; i < n_dims; i++) {
-        t->dims[i] = shape[n_dims - 1 - i];
-        if (t->dims[i] == 0)
+        if (!slm_mul_u64(shape[n_dims - 1 - i], i == 0 ? p->n_each : 1, &t->dims[i])) fits = false;
+        if (shape[n_dims - 1 - i] == 0)
             return slm_json_refuse(&p->json, SLM_ERR_FORMAT, "tensor '%.*s' has a dimension of 0", (int)t->name.len,
                                  t->name.ptr);
         fits = fits && slm_mul_u64(t->n_elements, t->dims[i], &t->n_elements);
     }
+    if (n_dims == 0) t->dims[0] = t->n_elements = p->n_each;
     fits = fits && slm_mul_u64(t->n_elements, slm_dtypes[t->dtype].block_bytes, &t->bytes);
     if (!fits || range[0] > range[1] || range[1] > p->data_bytes || range[1] - range[0] != t->bytes)
         return slm_json_refuse(&p->json, SLM_ERR_FORMAT,

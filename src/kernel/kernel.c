@@ -19,6 +19,7 @@ static void init_arch(struct slm_kernels *table, uint64_t features)
 void slm_kernels_init(struct slm_kernels *table, uint64_t features)
 {
     slm_kernels_init_ref(table);
+    slm_kernels_init_ref_int8(table);
     table->features = features;
     init_arch(table, features);
 }

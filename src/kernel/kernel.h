@@ -9,9 +9,9 @@
  *   DOT16  sum over k of a[k]*b[k]: 16 lanes, lane j takes k = j, j+16, j+32 ... in order as acc_j = fma(a,b,acc_j),
  *          acc_j starting at +0; absent tail elements leave their lane untouched; then lanes are added as a tree:
  *          j += j+8 (j<8), j += j+4 (j<4), j += j+2 (j<2), 0 += 1.
- * so that results do not depend on the ISA, the batch, the chunking or the thread count. "absent" means untouched, not
- * "plus zero": a lane may hold -0. One freedom: where ref.c gives a NaN every variant gives a NaN, but its sign and
- * payload are the hardware's (an fma with two NaN operands keeps a different one on x86 and on Arm). */
+ * so that results do not depend on the ISA, the batch, the chunking or the thread count. "absent" means untouched,
+ * not "plus zero": a lane may hold -0. One freedom: where ref.c gives a NaN every variant gives a NaN, but its sign
+ * and payload are the hardware's (an fma with two NaN operands keeps a different one on x86 and on Arm). */
 #ifndef SLM_KERNEL_KERNEL_H
 #define SLM_KERNEL_KERNEL_H
 #include "quant/quant.h"
@@ -24,6 +24,18 @@ struct slm_matmul_args {
     size_t n_row, n_tok, k, w_stride, x_stride, out_stride; /* in elements */
 };
 
+/* Products of packed weights with A8 rows (kernel/pack.h). For every row r and token t: acc = +0; then for each block
+ * of 32 elements in order (each half of it, where the type has scales for 16) acc = fma((float)(sum of code * q -
+ * zero * z), d_w * d_a, acc), and where the type has a min acc = fma(m, s, acc). */
+struct slm_packed_args {
+    const unsigned char *w; /* panels, panel_bytes apart; row r is row r % 16 of panel r / 16 */
+    const unsigned char *x; /* [n_tok] A8 rows of k, x_stride bytes apart, 4-byte aligned */
+    float *out;             /* [n_tok, n_row] f32, row stride out_stride elements */
+    size_t n_row, n_tok, k; /* k a multiple of the type's block */
+    size_t panel_bytes, x_stride, out_stride;
+    void *scratch;          /* SLM_PACK_SCRATCH bytes, 64-byte aligned */
+};
+
 struct slm_kernels {
     const char *level; /* "scalar", "avx2", "avx512", "neon": the highest that filled a slot */
     uint64_t features; /* CPU features the table was built for */
@@ -33,6 +45,14 @@ struct slm_kernels {
 
     /* EXACT. */
     void (*matmul)(const struct slm_matmul_args *args);
+
+    /* Elements [first, first + n) of the A8 row of k elements at `row`, from x[0..n); first, n and k are multiples
+     * of 32. Of each block of 32: most = max |x|; d = most / 127, q = round(x * (127 / most)) to nearest even; z and
+     * s as pack.h says. A block with most < 2^-100 is zeros, one with an infinity or NaN has d = NaN and q = 0.
+     * EXACT. */
+    void (*encode_a8)(void *row, const float *x, size_t first, size_t n, size_t k);
+    /* NULL for types that are not packed. EXACT. */
+    void (*matmul_packed[SLM_DTYPE_COUNT])(const struct slm_packed_args *args);
 
     /* out[i] = x[i] * r * w[i], r = 1 / sqrt(DOT16(x, x) / n + eps) (division and sqrt in f32, one rounding each;
      * product order (x*r)*w); w NULL means no weight. out may be x. EXACT. */
@@ -48,6 +68,13 @@ struct slm_kernels {
     /* out[i] = gelu(gate[i]) * up[i], the tanh form: gelu(x) = (0.5x) * (1 + tanh(c * (x + 0.044715 * x^3))),
      * c = sqrt(2 / pi), evaluated as t = (x * x) * x, fma(0.044715, t, x). EXACT. */
     void (*geglu)(float *out, const float *gate, const float *up, size_t n);
+    /* out[i] = r * r * up[i], r = max(gate[i], 0); out may be gate or up. EXACT. */
+    void (*relu2glu)(float *out, const float *gate, const float *up, size_t n);
+    /* codes[i] = x[i] * s rounded to the nearest integer, ties to even, s = 127 / max(|x[0]|, .. |x[n - 1]|, 1e-5): so
+     * -127..127 for finite x. Returns s. NaN is left out of the maximum and stays NaN. codes may be x. EXACT. */
+    float (*quantize)(float *codes, const float *x, size_t n);
+    /* x[i] = fma(x[i], scales[i / group], biases[i / group]) for i < n_group * group, in place. EXACT. */
+    void (*affine)(float *x, const float *scales, const float *biases, size_t n_group, size_t group);
     /* out[i] = cap * tanh(x[i] / cap); out may be x. EXACT. */
     void (*softcap)(float *out, const float *x, float cap, size_t n);
 
@@ -70,8 +97,8 @@ struct slm_kernels {
     /* scores[i] = DOT16(q, k_i) * scale for i < n; k_i = row i of [n, head_dim], row stride in elements. EXACT. */
     void (*attn_scores_f32)(float *scores, const float *q, const float *k, size_t n, size_t head_dim, size_t stride,
                             float scale);
-    void (*attn_scores_f16)(float *scores, const float *q, const uint16_t *k, size_t n, size_t head_dim, size_t stride,
-                            float scale);
+    void (*attn_scores_f16)(float *scores, const float *q, const uint16_t *k, size_t n, size_t head_dim,
+                            size_t stride, float scale);
     /* acc[d] = fma(p[i], v_i[d], acc[d]) for i = 0..n-1 in this order, d < head_dim. EXACT. */
     void (*attn_mix_f32)(float *acc, const float *p, const float *v, size_t n, size_t head_dim, size_t stride);
     void (*attn_mix_f16)(float *acc, const float *p, const uint16_t *v, size_t n, size_t head_dim, size_t stride);
@@ -85,6 +112,7 @@ struct slm_kernels {
 void slm_kernels_init(struct slm_kernels *table, uint64_t features);
 /* Per architecture, called by slm_kernels_init in rising order; each returns at the first missing feature. */
 void slm_kernels_init_ref(struct slm_kernels *table);
+void slm_kernels_init_ref_int8(struct slm_kernels *table); /* after init_ref */
 void slm_kernels_init_x86(struct slm_kernels *table, uint64_t features);
 void slm_kernels_init_arm(struct slm_kernels *table, uint64_t features);
 #endif

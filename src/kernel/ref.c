@@ -69,6 +69,33 @@ static void geglu(float *out, const float *gate, const float *up, size_t n)
     }
 }
 
+/* A NaN gate stays one. */
+static void relu2glu(float *out, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float r = 0.0f > gate[i] ? 0.0f : gate[i];
+        out[i] = r * r * up[i];
+    }
+}
+
+/* Adding 1.5 * 2^23 leaves no bits behind the point, so the sum rounds to an integer; taking it away is exact. No code
+ * can leave the range: |x * s| exceeds 127 by rounding only. */
+static float quantize(float *codes, const float *x, size_t n)
+{
+    float max = 1e-5f;
+    for (size_t i = 0; i < n; i++)
+        if (fabsf(x[i]) > max) max = fabsf(x[i]);
+    const float s = 127.0f / max;
+    for (size_t i = 0; i < n; i++) codes[i] = x[i] * s + 12582912.0f - 12582912.0f;
+    return s;
+}
+
+/* One rounding a weight: scale and bias of a group are the file's, the codes are integers. */
+static void affine(float *x, const float *scales, const float *biases, size_t n_group, size_t group)
+{
+    for (size_t i = 0; i < n_group * group; i++) x[i] = fmaf(x[i], scales[i / group], biases[i / group]);
+}
+
 static void softcap(float *out, const float *x, float cap, size_t n)
 {
     for (size_t i = 0; i < n; i++) out[i] = cap * slm_tanhf(x[i] / cap);
@@ -173,6 +200,9 @@ void slm_kernels_init_ref(struct slm_kernels *table)
         .scale = scale,
         .swiglu = swiglu,
         .geglu = geglu,
+        .relu2glu = relu2glu,
+        .quantize = quantize,
+        .affine = affine,
         .softcap = softcap,
         .rope_neox = rope_neox,
         .rope_norm = rope_norm,

@@ -16,5 +16,7 @@
 #endif
 
 typedef uint8_t u8x16 __attribute__((vector_size(16))); /* codes: sixteen bytes, with the operators of C */
+typedef uint16_t u16x8 __attribute__((vector_size(16)));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
+typedef uint64_t u64x2 __attribute__((vector_size(16)));
 #endif

@@ -352,6 +352,62 @@ static void geglu(float *out, const float *gate, const float *up, size_t n)
     if (i < n) geglu_step(out, gate, up, i, n - i);
 }
 
+ALWAYS_INLINE void relu2glu_step(float *out, const float *gate, const float *up, size_t i, size_t lanes)
+{
+    vec r = vec_max(vec_set1(0.0f), load_f32(gate, i, lanes)); /* in this order a NaN gate stays one */
+    store(out + i, vec_mul(vec_mul(r, r), load_f32(up, i, lanes)), lanes);
+}
+
+static void relu2glu(float *out, const float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES) relu2glu_step(out, gate, up, i, VEC_LANES);
+    if (i < n) relu2glu_step(out, gate, up, i, n - i);
+}
+
+/* The greatest of max and the magnitudes of the first lanes; absent lanes are 0. */
+ALWAYS_INLINE vec max_magnitude(vec max, const float *x, size_t i, size_t lanes)
+{
+    vec v = load_f32(x, i, lanes);
+    return vec_max(vec_max(v, vec_neg(v)), max); /* NaN: the second operand of both */
+}
+
+ALWAYS_INLINE void quantize_step(float *codes, const float *x, float s, size_t i, size_t lanes)
+{
+    const vec shift = vec_set1(12582912.0f);
+    vec v = vec_mul(load_f32(x, i, lanes), vec_set1(s));
+    store(codes + i, vec_sub(vec_add(v, shift), shift), lanes);
+}
+
+static float quantize(float *codes, const float *x, size_t n)
+{
+    vec max = vec_set1(1e-5f);
+    float lane[VEC_LANES], most = 1e-5f;
+    size_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES) max = max_magnitude(max, x, i, VEC_LANES);
+    if (i < n) max = max_magnitude(max, x, i, n - i);
+    vec_store(lane, max);
+    for (int j = 0; j < VEC_LANES; j++) most = lane[j] > most ? lane[j] : most;
+    const float s = 127.0f / most;
+    for (i = 0; i + VEC_LANES <= n; i += VEC_LANES) quantize_step(codes, x, s, i, VEC_LANES);
+    if (i < n) quantize_step(codes, x, s, i, n - i);
+    return s;
+}
+
+ALWAYS_INLINE void affine_step(float *x, float scale, float bias, size_t i, size_t lanes)
+{
+    store(x + i, vec_fma(load_f32(x, i, lanes), vec_set1(scale), vec_set1(bias)), lanes);
+}
+
+static void affine(float *x, const float *scales, const float *biases, size_t n_group, size_t group)
+{
+    for (size_t g = 0; g < n_group; g++, x += group) {
+        size_t i = 0;
+        for (; i + VEC_LANES <= group; i += VEC_LANES) affine_step(x, scales[g], biases[g], i, VEC_LANES);
+        if (i < group) affine_step(x, scales[g], biases[g], i, group - i);
+    }
+}
+
 ALWAYS_INLINE void softcap_step(float *out, const float *x, float cap, size_t i, size_t lanes)
 {
     store(out + i, vec_mul(vec_set1(cap), vec_tanh(vec_div(load_f32(x, i, lanes), vec_set1(cap)))), lanes);
@@ -492,6 +548,9 @@ static void fill_float(struct slm_kernels *table)
     table->scale = scale;
     table->swiglu = swiglu;
     table->geglu = geglu;
+    table->relu2glu = relu2glu;
+    table->quantize = quantize;
+    table->affine = affine;
     table->softcap = softcap;
     table->rope_neox = rope_neox;
     table->rope_norm = rope_norm;

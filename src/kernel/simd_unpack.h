@@ -353,8 +353,93 @@ static void unpack_tq2_0(const void *src, float *dst, size_t n)
     }
 }
 
+/* The codes as floats, unscaled. */
+static inline void put_codes(float *dst, u8x16 codes)
+{
+    struct v16 v = v16_from_i8(codes);
+    UNROLL for (int p = 0; p < V16_PARTS; p++) vec_store(dst + p * VEC_LANES, v.part[p]);
+}
+
+/* As Q2_K with the highest bits first, blocks of 128. */
+static void unpack_i2_s(const void *src, float *dst, size_t n)
+{
+    const uint8_t *block = src;
+    for (size_t i = 0; i < n; i += 128, block += 32, dst += 128)
+        UNROLL for (int part = 0; part < 2; part++) {
+            u8x16 q = codes_at(block + 16 * part);
+            float *out = dst + 16 * part;
+            put_codes(out, shift_right(q, 6) - 1);
+            put_codes(out + 32, (shift_right(q, 4) & 3) - 1);
+            put_codes(out + 64, (shift_right(q, 2) & 3) - 1);
+            put_codes(out + 96, (q & 3) - 1);
+        }
+}
+
+/* n bytes (2, 4, 6 or 8) as a number: a vector made of these never waits for a store. */
+ALWAYS_INLINE uint64_t few_bytes(const uint8_t *bytes, unsigned n)
+{
+    uint64_t eight;
+    if (n == 8) {
+        memcpy(&eight, bytes, sizeof(eight));
+        return eight;
+    }
+    const uint64_t two = (uint64_t)(bytes[n - 2] | bytes[n - 1] << 8);
+    return n == 2 ? two : n == 4 ? u32_at(bytes) : u32_at(bytes) | two << 32;
+}
+
+/* A stream of `bits` bits an element: sixteen elements are 2 * bits bytes. Each lies within two neighbouring bytes:
+ * these are looked up, a product shifts the element to the top of them, and one shift brings all down. Elements of even
+ * and of odd index apart, so that putting both together also makes bytes of them. */
+ALWAYS_INLINE u8x16 stream_codes(const uint8_t *bytes, unsigned bits)
+{
+#define AT(i) (uint8_t)((i) * bits / 8), (uint8_t)((i) * bits / 8 + 1)
+#define TO_TOP(i) (uint16_t)(1u << (16 - bits - (i) * bits % 8))
+    const u8x16 even_at = {AT(0), AT(2), AT(4), AT(6), AT(8), AT(10), AT(12), AT(14)};
+    const u8x16 odd_at = {AT(1), AT(3), AT(5), AT(7), AT(9), AT(11), AT(13), AT(15)};
+    const u16x8 even_up = {TO_TOP(0), TO_TOP(2), TO_TOP(4), TO_TOP(6), TO_TOP(8), TO_TOP(10), TO_TOP(12), TO_TOP(14)};
+    const u16x8 odd_up = {TO_TOP(1), TO_TOP(3), TO_TOP(5), TO_TOP(7), TO_TOP(9), TO_TOP(11), TO_TOP(13), TO_TOP(15)};
+#undef AT
+#undef TO_TOP
+    const u8x16 packed = (u8x16)(u64x2){few_bytes(bytes, bits < 4 ? 2 * bits : 8),
+                                        bits > 4 ? few_bytes(bytes + 8, 2 * bits - 8) : 0};
+    u16x8 even = (u16x8)lookup(packed, even_at) * even_up >> (uint16_t)(16 - bits);
+    u16x8 odd = (u16x8)lookup(packed, odd_at) * odd_up >> (uint16_t)(16 - bits);
+    return (u8x16)(even | odd << 8);
+}
+
+ALWAYS_INLINE void unpack_stream(const uint8_t *src, float *dst, size_t n, unsigned bits)
+{
+    for (size_t i = 0; i < n; i += 16) put_codes(dst + i, stream_codes(src + i / 8 * bits, bits));
+}
+
+static void unpack_u2(const void *src, float *dst, size_t n) { unpack_stream(src, dst, n, 2); }
+static void unpack_u3(const void *src, float *dst, size_t n) { unpack_stream(src, dst, n, 3); }
+static void unpack_u4(const void *src, float *dst, size_t n) { unpack_stream(src, dst, n, 4); }
+static void unpack_u5(const void *src, float *dst, size_t n) { unpack_stream(src, dst, n, 5); }
+static void unpack_u6(const void *src, float *dst, size_t n) { unpack_stream(src, dst, n, 6); }
+
+/* Bytes without a sign, made signed and moved back: both steps are exact. */
+static void unpack_u8(const void *src, float *dst, size_t n)
+{
+    const uint8_t *bytes = src;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        struct v16 v = v16_from_i8(codes_at(bytes + i) - 128);
+        UNROLL for (int p = 0; p < V16_PARTS; p++)
+            vec_store(dst + i + p * VEC_LANES, vec_add(v.part[p], vec_set1(128.0f)));
+    }
+    for (; i < n; i++) dst[i] = (float)bytes[i];
+}
+
 static void fill_unpack(struct slm_kernels *table)
 {
+    table->unpack[SLM_DTYPE_I2_S] = unpack_i2_s;
+    table->unpack[SLM_DTYPE_U2] = unpack_u2;
+    table->unpack[SLM_DTYPE_U3] = unpack_u3;
+    table->unpack[SLM_DTYPE_U4] = unpack_u4;
+    table->unpack[SLM_DTYPE_U5] = unpack_u5;
+    table->unpack[SLM_DTYPE_U6] = unpack_u6;
+    table->unpack[SLM_DTYPE_U8] = unpack_u8;
     table->unpack[SLM_DTYPE_F32] = unpack_f32;
     table->unpack[SLM_DTYPE_F16] = unpack_f16;
     table->unpack[SLM_DTYPE_BF16] = unpack_bf16;

@@ -7,7 +7,8 @@
  * which kind it is. What differs beyond names is stated in the row (transform, part of a stored matrix) and applied
  * here, so that families and backends see one kind of model.
  *
- * Matrices are pointed at where the file is mapped; vectors are decoded into the model's arena.
+ * Matrices are pointed at where the file is mapped; vectors are decoded into the model's arena, ternary matrices are
+ * repacked there (ternary.c).
  * Deliberately not here: which rows there are (families/), and anything a single row cannot say (a family's `derive`
  * and `complete`). */
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "base/os.h"
 #include "model/adapter.h"
 #include "model/family.h"
+#include "model/ternary.h"
 
 /* One row: found and in range, or its fallback; a required one that is missing is an error that names the key. */
 static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_row *row, struct slm_error *error)
@@ -177,7 +179,7 @@ static slm_status bind_vector(struct slm_model *model, const struct slm_tensor_r
                               struct slm_error *error)
 {
     const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
-    if (info->block != 1)
+    if (info->block != 1 || t->dtype == SLM_DTYPE_U8)
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
                         "tensor '%s' has type %s, allowed for vectors are F32, F16 and BF16", name, info->name);
     float *values = slm_arena_alloc(&model->arena, t->n_elements, sizeof *values, name, error);
@@ -191,7 +193,32 @@ static slm_status bind_vector(struct slm_model *model, const struct slm_tensor_r
     return SLM_OK;
 }
 
-/* One row of one layer: found, of the right shape, and pointed at; vectors are copied. */
+/* Rows [first, first + n_out) of the tensor, where they lie. Codes whose scales are not in groups are for ternary rows
+ * only: nothing else could multiply them. */
+static slm_status bind_matrix(const struct slm_model *model, const struct slm_tensor_row *row,
+                              const struct slm_gguf_tensor *t, struct slm_weight *out, struct slm_error *error)
+{
+    const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
+    const uint64_t first = slm_dim_size(&model->hparams, row->first);
+    if (t->group == 0 && (t->dtype >= SLM_DTYPE_I2_S || t->scales))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
+                        "tensor '%s' is quantized in a way that architecture '%s' is not known to use", out->name,
+                        model->architecture);
+    out->n_out = (uint32_t)slm_dim_size(&model->hparams, row->n_out);
+    out->dtype = t->dtype;
+    out->row_bytes = t->dims[0] / info->block * info->block_bytes;
+    out->data = t->data + first * out->row_bytes;
+    if (t->group == 0) return SLM_OK;
+/* Scales and biases have as many rows as the codes. */
+    const size_t scale_bytes = t->dims[0] / t->group * slm_dtypes[t->scales->dtype].block_bytes;
+    out->group = t->group;
+    out->scale_dtype = t->scales->dtype;
+    out->scales = t->scales->data + first * scale_bytes;
+    out->biases = t->biases->data + first * scale_bytes;
+    return SLM_OK;
+}
+
+/* One row of one layer: found, of the right shape, and pointed at; vectors and ternary matrices are copied. */
 static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_row *row, uint32_t layer, void *owner,
                               struct slm_error *error)
 {
@@ -212,11 +239,8 @@ static slm_status bind_tensor(struct slm_model *model, const struct slm_tensor_r
     out->n_in = (uint32_t)t->dims[0];
     out->n_out = (uint32_t)t->dims[1];
     if (row->flags & SLM_TENSOR_VECTOR) return bind_vector(model, row, t, name, out, error);
-    out->n_out = (uint32_t)slm_dim_size(&model->hparams, row->n_out);
-    out->dtype = t->dtype;
-    out->row_bytes = t->bytes / t->dims[1];
-    out->data = t->data + slm_dim_size(&model->hparams, row->first) * out->row_bytes;
-    return SLM_OK;
+    if (row->flags & SLM_TENSOR_TERNARY && slm_ternary_trained(model)) return slm_ternary_bind(model, t, out, error);
+    return bind_matrix(model, row, t, out, error);
 }
 
 /* The embedding alone knows the vocabulary size, and the tokenizer must agree with it. */
@@ -287,7 +311,7 @@ static slm_status check_leftovers(const struct slm_model *model, struct slm_erro
     const size_t n = sizeof frequencies - 1;
     for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++) {
         const struct slm_gguf_tensor *t = slm_gguf_tensor_at(model->gguf, i);
-        if (t->n_dims != 1 || t->n_elements == 1 || has_row(model, t->name)) continue;
+        if (t->n_dims != 1 || t->n_elements == 1 || t->side || has_row(model, t->name)) continue;
         if (t->name.len > n && memcmp(t->name.ptr + t->name.len - n, frequencies, n) == 0) continue;
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                         "tensor '%.*s' has no place in architecture '%s': without it the answers would be wrong",
@@ -296,13 +320,26 @@ static slm_status check_leftovers(const struct slm_model *model, struct slm_erro
     return SLM_OK;
 }
 
+/* What the file holds, tied or not: a tied head that is stored all the same counts once, and scales are no weights. */
+static slm_status count_params(struct slm_model *model, struct slm_error *error)
+{
+    bool tied = false, found = false;
+    if (slm_gguf_is_hf(model->gguf))
+        SLM_TRY(slm_gguf_get_bool(model->gguf, "tie_word_embeddings", &tied, &found, error));
+    const struct slm_gguf_tensor *head = tied ? slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight")) : NULL;
+    const bool twice = head && slm_gguf_find_tensor(model->gguf, slm_str(model->family->tensors[0].hf_name));
+    for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++) {
+        const struct slm_gguf_tensor *t = slm_gguf_tensor_at(model->gguf, i);
+        if (!t->side && !(t == head && twice)) model->n_params += t->n_elements;
+    }
+    return SLM_OK;
+}
+
 /* In this order because shapes need hyper-parameters, completing needs tensors, and the plan needs both. */
 slm_status slm_model_bind(struct slm_model *model, struct slm_error *error)
 {
     const struct slm_family *family = model->family;
-/* What the file holds, tied or not: a tied head is stored once and counts once. */
-    for (size_t i = 0; i < slm_gguf_n_tensors(model->gguf); i++)
-        model->n_params += slm_gguf_tensor_at(model->gguf, i)->n_elements;
+    SLM_TRY(count_params(model, error));
     for (size_t i = 0; i < family->n_hparams; i++) SLM_TRY(read_hparam(model, &family->hparams[i], error));
     for (size_t i = 0; i < family->n_more_hparams; i++) SLM_TRY(read_hparam(model, &family->more_hparams[i], error));
     SLM_TRY(check_activation(model, error));

@@ -8,6 +8,7 @@
 
 enum slm_hparam_type { SLM_HPARAM_U32, SLM_HPARAM_F64 };
 #define SLM_HPARAM_REQUIRED 1u
+#define SLM_HPARAM_ELSEWHERE 2u /* without a GGUF key, because such files say it in another way */
 
 /* The GGUF key is ARCHITECTURE.key; a NULL key is not stored in that kind of file. A missing optional value is set to
  * fallback. */
@@ -38,6 +39,7 @@ enum slm_dim {
 #define SLM_TENSOR_OPTIONAL 1u
 #define SLM_TENSOR_LAYER 2u  /* one a layer: '#' in the names is its number; field is in struct slm_layer */
 #define SLM_TENSOR_VECTOR 4u /* kept as f32: norms, biases, factors */
+#define SLM_TENSOR_TERNARY 8u /* trained with three values: see ternary.c */
 
 /* How Hugging Face stores what GGUF stores otherwise. ROPE_PAIRS is not undone when a folder is opened: the plan
  * rotates in the order the rows are in (slm_model_rope_style); converting reorders them. */
@@ -56,6 +58,16 @@ struct slm_tensor_row {
     enum slm_dim stored, first; /* rows [first, first + n_out) of a matrix of `stored` rows; ZERO: all of it */
 };
 
+/* What a family adds when its model is written as a GGUF file. */
+struct slm_export {
+    struct slm_gguf_writer *writer; /* keys may be written */
+    /* The weight of every layer at this offset of struct slm_layer is multiplied by gain (1: by nothing), where GGUF
+     * leaves a factor to the reader that this model does not have. */
+    size_t gain_field;
+    double gain;
+    const char *note; /* what other readers of the file will do differently; NULL = nothing */
+};
+
 /* What a symbolic dimension is for this model. */
 uint64_t slm_dim_size(const struct slm_hparams *hparams, enum slm_dim dim);
 /* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
@@ -63,6 +75,7 @@ void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer)
 
 struct slm_family {
     const char *architecture;           /* general.architecture in GGUF */
+    const char *const *more_architectures; /* other names of it, NULL-terminated; may be NULL */
     const char *const *hf_architectures; /* "architectures" in config.json, NULL-terminated */
     const struct slm_hparam_row *hparams, *more_hparams; /* shared rows, and those of this family; more may be NULL */
     size_t n_hparams, n_more_hparams;
@@ -72,6 +85,8 @@ struct slm_family {
     slm_status (*derive)(struct slm_hparams *hparams, const char *where, struct slm_error *error);
     /* May be NULL: reads what no row can (rope scaling formulas, lists) once hyper-parameters and tensors are there. */
     slm_status (*complete)(struct slm_model *model, struct slm_error *error);
+    /* May be NULL: writes the keys that no row can, and refuses what GGUF cannot hold. */
+    slm_status (*export)(const struct slm_model *model, struct slm_export *out, struct slm_error *error);
     /* config.json's key for the activation of the feed-forward, and the one that is computed. NULL: not asked for. */
     const char *hf_activation_key, *hf_activation;
     /* The rotation formula that `complete` knows, as rope_type names it (NULL-terminated, may be NULL); the plain ones
@@ -81,4 +96,10 @@ struct slm_family {
     slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
     const char *chat_template; /* for files that bring none; NULL = plain continuation */
 };
+
+/* Writes all hyper-parameters of a model opened from a folder. */
+slm_status slm_model_export(const struct slm_model *model, struct slm_export *out, struct slm_error *error);
+/* "ARCHITECTURE.name" in key, which is returned. */
+enum { SLM_MODEL_KEY_BYTES = 160 };
+const char *slm_model_key(const struct slm_model *model, const char *name, char key[SLM_MODEL_KEY_BYTES]);
 #endif

@@ -10,6 +10,7 @@
 #include "tokenizer/tokenizer.h"
 
 struct slm_family;
+struct slm_prepared;
 
 /* Filled by the family's hyper-parameter rows; 0 means the file did not say and the family has no use for it. */
 struct slm_hparams {
@@ -25,6 +26,7 @@ struct slm_hparams {
     uint32_t window;          /* positions a sliding layer sees, itself included; 0 = no layer slides */
     double attn_softcap, logit_softcap; /* 0 = none */
     double attn_scale_base;   /* scores are divided by its square root; 0 = head_dim */
+    bool ffn_relu2;           /* the gate is squared ReLU, where a family has a choice */
     bool bidirectional;       /* attention sees the whole text: embeds it, cannot continue it */
     uint64_t layer_slides[8]; /* bit l: layer l has the sliding window */
     uint64_t layer_norope[8]; /* bit l: layer l does not rotate */
@@ -37,6 +39,7 @@ struct slm_layer {
     struct slm_weight attn_q_norm, attn_k_norm;                    /* [head_dim] */
     struct slm_weight attn_post_norm, ffn_post_norm;               /* on the way back into the residual stream */
     struct slm_weight ffn_norm, ffn_gate, ffn_up, ffn_down;
+    struct slm_weight attn_sub_norm, ffn_sub_norm;                 /* inside, before the matrix that leads back */
 };
 
 struct slm_globals {
@@ -56,6 +59,7 @@ struct slm_model {
     struct slm_globals globals;
     struct slm_layer *layers;         /* [n_layer] */
     struct slm_plan *plan;            /* owned; NULL when vocabulary only */
+    struct slm_prepared *prepared;   /* owned by the engine: weights as sessions compute with them */
     struct slm_tokenizer *tokenizer;  /* owned; NULL when the file has none */
     const char *name, *architecture;  /* in arena */
     const char *folder;               /* in arena; NULL when the model is a GGUF file */

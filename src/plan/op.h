@@ -15,11 +15,13 @@
     X(EMBED, ROWS)      /* out[t] = w[token t] */ \
     X(RMS_NORM, ROWS)   /* each group of w.n_in elements of a row is normalised, then times w */ \
     X(MATMUL, FEATURES) /* out = in0 . w^T (+ bias) */ \
+    X(QUANTIZE, ROWS)   /* out[t] = in0[t] as int8 codes and, last, their scale: what ternary weights multiply */ \
     X(ADD, ROWS)        /* out = in0 + in1 */ \
     X(SCALE, ROWS)      /* out = in0 * scale */ \
     X(SOFTCAP, ROWS)    /* out = softcap * tanh(in0 / softcap) */ \
     X(SWIGLU, ROWS)     /* out = silu(in0) * in1 */ \
     X(GEGLU, ROWS)      /* out = gelu(in0) * in1 */ \
+    X(RELU2GLU, ROWS)   /* out = max(in0, 0)^2 * in1 */ \
     X(ROPE_TABLE, ROWS) /* out[t] = cosines then sines of position t times the inverse frequencies */ \
     X(ROPE, ROWS)       /* out = in0 with every head rotated by the table in1 */ \
     X(KV_APPEND, ROWS)  /* keys in0 and values in1 go to the cache of this layer */ \
@@ -48,7 +50,14 @@ struct slm_weight {
     const unsigned char *data; /* [n_out, n_in], rows contiguous; borrowed from the model file */
     enum slm_dtype dtype;
     uint32_t n_in, n_out;
-    size_t row_bytes;
+    size_t row_bytes;          /* whole blocks: a row may be padded with zeros */
+    /* Affine groups: data holds codes, element i of row r is scales[r][i / group] * code + biases[r][i / group]. */
+    const unsigned char *scales, *biases; /* [n_out, n_in / group] of scale_dtype; NULL: the type says everything */
+    enum slm_dtype scale_dtype;
+    uint32_t group;
+    /* Ternary weights: data holds -1, 0 and 1, all to be multiplied with this; 0 for all others. They multiply
+     * quantized values only: products of integers, so sums are exact in any order. */
+    float ternary_scale;
     const struct slm_low_rank *low_rank; /* what adapters add to it, or NULL */
 };
 
@@ -56,6 +65,11 @@ struct slm_weight {
 struct slm_low_rank {
     struct slm_weight down, up; /* [rank, n_in], [n_out, rank]; f32 */
 };
+/* Elements from one row to the next when rows are unpacked whole. */
+static inline size_t slm_weight_stride(const struct slm_weight *w)
+{
+    return w->row_bytes / slm_dtypes[w->dtype].block_bytes * slm_dtypes[w->dtype].block;
+}
 
 typedef int32_t slm_val; /* index of a value in the plan; SLM_NO_VAL = none */
 #define SLM_NO_VAL (-1)
@@ -66,6 +80,7 @@ struct slm_value {
     const char *name;    /* "attn_norm", "q", ...; for taps and profiles */
     int32_t layer;       /* -1 outside layers */
     uint32_t width;      /* f32 elements a row */
+    bool quantized;      /* the last element of a row is the scale of the others, which are integers -128..127 */
     enum slm_rows rows;
     int32_t first, last; /* op that writes it, last op that reads it */
     size_t offset;       /* planner: elements per row of scratch before this value */

@@ -122,11 +122,32 @@ slm_val slm_plan_rms_norm(struct slm_plan *plan, slm_val x, const struct slm_wei
                   plan->values[x].rows);
 }
 
+/* A row of n becomes n codes and their scale. */
+slm_val slm_plan_quantize(struct slm_plan *plan, slm_val x)
+{
+    if (!usable(plan, x)) return SLM_NO_VAL;
+    const slm_val out = record(plan, (struct slm_op){.kind = SLM_OP_QUANTIZE, .in = {x, SLM_NO_VAL}},
+                               plan->values[x].width + 1, plan->values[x].rows);
+    if (out != SLM_NO_VAL) plan->values[out].quantized = true;
+    return out;
+}
+
+/* Integers up to 2^24 are f32 numbers, so sums of products of codes are exact up to so many elements a row. */
+enum { MAX_QUANTIZED = (1 << 24) / 128 };
+
 /* [rows, n_in] x [n_out, n_in]^T -> [rows, n_out]. */
 static slm_val record_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w,
                              const struct slm_weight *bias)
 {
-    if (!usable(plan, x) || !widths_agree(plan, SLM_OP_MATMUL, plan->values[x].width, w->n_in)) return SLM_NO_VAL;
+    if (!usable(plan, x)) return SLM_NO_VAL;
+    const bool quantized = plan->values[x].quantized;
+    SLM_ASSERT(quantized == (w->ternary_scale != 0));
+    if (!widths_agree(plan, SLM_OP_MATMUL, plan->values[x].width, (size_t)w->n_in + quantized)) return SLM_NO_VAL;
+    if (quantized && w->n_in > MAX_QUANTIZED) {
+        slm_fail(&plan->error, SLM_ERR_LIMIT, "plan", "ternary rows of %u elements; at most %d are exact", w->n_in,
+                 MAX_QUANTIZED);
+        return SLM_NO_VAL;
+    }
     if (bias && !widths_agree(plan, SLM_OP_MATMUL, bias->n_in, w->n_out)) return SLM_NO_VAL;
     return record(plan, (struct slm_op){.kind = SLM_OP_MATMUL, .in = {x, SLM_NO_VAL}, .w = w, .bias = bias}, w->n_out,
                   plan->values[x].rows);
@@ -147,8 +168,10 @@ static slm_val record_pair(struct slm_plan *plan, enum slm_op_kind kind, slm_val
 slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w, const struct slm_weight *bias)
 {
     const slm_val out = record_matmul(plan, x, w, bias);
-    if (!w->low_rank) return out;
-    const slm_val low = slm_plan_name(plan, record_matmul(plan, x, &w->low_rank->down, NULL), "lora_down");
+    if (!w->low_rank || !usable(plan, x)) return out;
+    const struct slm_value *v = &plan->values[x]; /* adapters are floats: they read what was quantized */
+    const slm_val floats = v->quantized ? plan->ops[v->first].in[0] : x;
+    const slm_val low = slm_plan_name(plan, record_matmul(plan, floats, &w->low_rank->down, NULL), "lora_down");
     const slm_val up = slm_plan_name(plan, record_matmul(plan, low, &w->low_rank->up, NULL), "lora_up");
     return slm_plan_add(plan, out, up);
 }
@@ -163,6 +186,12 @@ slm_val slm_plan_swiglu(struct slm_plan *plan, slm_val gate, slm_val up)
 slm_val slm_plan_geglu(struct slm_plan *plan, slm_val gate, slm_val up)
 {
     return record_pair(plan, SLM_OP_GEGLU, gate, up);
+}
+
+/* The gate of BitNet. */
+slm_val slm_plan_relu2glu(struct slm_plan *plan, slm_val gate, slm_val up)
+{
+    return record_pair(plan, SLM_OP_RELU2GLU, gate, up);
 }
 
 /* Elementwise over one value. */

@@ -35,7 +35,9 @@ slm_val slm_plan_name(struct slm_plan *plan, slm_val val, const char *name);
 
 slm_val slm_plan_embed(struct slm_plan *plan, const struct slm_weight *w);
 slm_val slm_plan_rms_norm(struct slm_plan *plan, slm_val x, const struct slm_weight *w, float eps);
-/* bias may be NULL. */
+/* Each row becomes round(x * s), s = 127 / max |x|: the activations of ternary weights. */
+slm_val slm_plan_quantize(struct slm_plan *plan, slm_val x);
+/* bias may be NULL. x is quantized exactly when w is ternary. */
 slm_val slm_plan_matmul(struct slm_plan *plan, slm_val x, const struct slm_weight *w, const struct slm_weight *bias);
 slm_val slm_plan_add(struct slm_plan *plan, slm_val a, slm_val b);
 slm_val slm_plan_scale(struct slm_plan *plan, slm_val x, float scale);
@@ -43,6 +45,7 @@ slm_val slm_plan_scale(struct slm_plan *plan, slm_val x, float scale);
 slm_val slm_plan_softcap(struct slm_plan *plan, slm_val x, float cap);
 slm_val slm_plan_swiglu(struct slm_plan *plan, slm_val gate, slm_val up);
 slm_val slm_plan_geglu(struct slm_plan *plan, slm_val gate, slm_val up);
+slm_val slm_plan_relu2glu(struct slm_plan *plan, slm_val gate, slm_val up);
 slm_val slm_plan_select(struct slm_plan *plan, slm_val x);
 
 /* Rotary embedding: frequencies base^(-2i/n_rot), each divided by factors[i] when factors is not NULL ([n_rot/2]) and

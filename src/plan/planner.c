@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Turns recorded operations into something to run: every value gets a place in a scratch row (places are reused when a
- * value dies), and an operation gets a barrier exactly where another thread's work must be finished first.
+ * Turns recorded operations into something to run: every value gets a place in a scratch row (places are reused when
+ * a value dies), and an operation gets a barrier exactly where another thread's work must be finished first.
  *
  * Places are in elements per row; a backend multiplies by its largest number of rows. Values that live in the same
  * place with the same width are row-compatible: ops split by rows then touch only their own rows of both. */
@@ -19,11 +19,13 @@ static bool can_overwrite(const struct slm_plan *plan, const struct slm_op *op)
 {
     static const bool in_place[SLM_OP_COUNT] = {
         [SLM_OP_ADD] = true,    [SLM_OP_SCALE] = true, [SLM_OP_SOFTCAP] = true,  [SLM_OP_SWIGLU] = true,
-        [SLM_OP_GEGLU] = true,  [SLM_OP_ROPE] = true,  [SLM_OP_RMS_NORM] = true,
+        [SLM_OP_GEGLU] = true,  [SLM_OP_RELU2GLU] = true, [SLM_OP_ROPE] = true,  [SLM_OP_RMS_NORM] = true,
     };
     if (!in_place[op->kind]) return false;
     return plan->values[op->in[0]].last == plan->values[op->out].first;
 }
+
+enum { ALIGN = 16 }; /* elements: rows of a value start on a cache line wherever their width allows it */
 
 /* First fit: the lowest offset where val overlaps no value that is alive at the same time and already placed. */
 static size_t first_fit(const struct slm_plan *plan, slm_val val)
@@ -36,7 +38,7 @@ static size_t first_fit(const struct slm_plan *plan, slm_val val)
             const struct slm_value *o = &plan->values[other];
             if (other == plan->output || !alive_together(v, o)) continue;
             if (offset < o->offset + o->width && o->offset < offset + v->width) {
-                offset = o->offset + o->width;
+                offset = (o->offset + o->width + ALIGN - 1) / ALIGN * ALIGN;
                 moved = true;
             }
         }

@@ -28,6 +28,10 @@ struct slm_block_iq4_xs { uint8_t d[2], scales_h[2], scales_l[4], qs[128]; }; /*
 struct slm_block_tq1_0 { uint8_t qs[48], qh[4], d[2]; };                   /* five base-3 digits a byte (four in qh) */
 struct slm_block_tq2_0 { uint8_t qs[64], d[2]; };                          /* four 2-bit codes a byte */
 
+/* ---- 128 elements without a scale: the one of the tensor, an f32, begins the bytes behind its codes ---- */
+struct slm_block_i2_s { uint8_t qs[32]; };                                 /* four 2-bit codes a byte */
+enum { SLM_I2_S_TAIL_BYTES = 32 };
+
 _Static_assert(sizeof(struct slm_block_q4_0) == 18, "Q4_0");
 _Static_assert(sizeof(struct slm_block_q4_1) == 20, "Q4_1");
 _Static_assert(sizeof(struct slm_block_q5_0) == 22, "Q5_0");
@@ -42,6 +46,7 @@ _Static_assert(sizeof(struct slm_block_q6_k) == 210, "Q6_K");
 _Static_assert(sizeof(struct slm_block_iq4_xs) == 136, "IQ4_XS");
 _Static_assert(sizeof(struct slm_block_tq1_0) == 54, "TQ1_0");
 _Static_assert(sizeof(struct slm_block_tq2_0) == 66, "TQ2_0");
+_Static_assert(sizeof(struct slm_block_i2_s) == 32, "I2_S");
 
 /* The 16 levels of IQ4_NL and IQ4_XS: finer near zero, as weights are. */
 extern const int8_t slm_quant_iq4_values[16];
@@ -85,6 +90,7 @@ static inline int slm_block_scale_iq4_xs(const struct slm_block_iq4_xs *block, u
 /* The rows of the table. */
 #define X(name, id, block, bytes) void slm_quant_decode_##name(const void *src, float *dst, size_t n);
 SLM_DTYPES(X)
+SLM_CODE_DTYPES(X)
 #undef X
 void slm_quant_encode_F32(const float *src, void *dst, size_t n);
 void slm_quant_encode_F16(const float *src, void *dst, size_t n);

@@ -15,17 +15,25 @@
 #define slm_quant_encode_IQ4_XS NULL
 #define slm_quant_encode_TQ1_0 NULL
 #define slm_quant_encode_TQ2_0 NULL
+#define slm_quant_encode_I2_S NULL
+#define slm_quant_encode_U2 NULL
+#define slm_quant_encode_U3 NULL
+#define slm_quant_encode_U4 NULL
+#define slm_quant_encode_U5 NULL
+#define slm_quant_encode_U6 NULL
+#define slm_quant_encode_U8 NULL
 
 const struct slm_dtype_info slm_dtypes[SLM_DTYPE_COUNT] = {
 #define X(name, id, block, bytes) {#name, id, block, bytes, slm_quant_decode_##name, slm_quant_encode_##name},
     SLM_DTYPES(X)
+    SLM_CODE_DTYPES(X)
 #undef X
 };
 
 enum slm_dtype slm_dtype_from_gguf(uint32_t id)
 {
     for (int i = 0; i < SLM_DTYPE_COUNT; i++)
-        if (slm_dtypes[i].gguf_id == id) return (enum slm_dtype)i;
+        if (slm_dtypes[i].gguf_id == id && id != SLM_NO_GGUF_ID) return (enum slm_dtype)i;
     return SLM_DTYPE_NONE;
 }
 
@@ -46,5 +54,6 @@ bool slm_dtype_bytes(enum slm_dtype type, uint64_t n, uint64_t *bytes)
 {
     SLM_ASSERT(type >= 0 && type < SLM_DTYPE_COUNT);
     const struct slm_dtype_info *info = &slm_dtypes[type];
-    return n % info->block == 0 && slm_mul_u64(n / info->block, info->block_bytes, bytes);
+    if (n % info->block != 0 || !slm_mul_u64(n / info->block, info->block_bytes, bytes)) return false;
+    return type != SLM_DTYPE_I2_S || slm_add_u64(*bytes, SLM_I2_S_TAIL_BYTES, bytes);
 }

@@ -3,7 +3,8 @@
  *
  * Every key is read with its type and range checked, every array must have one entry for each token: tokenizer arrays
  * with the wrong element type or length were read out of bounds by several programs. What a file does not say gets the
- * value that llama.cpp gives it, because that is what the writers of files test against. */
+ * value that llama.cpp gives it, because that is what the writers of files test against. Files that slm converted may
+ * say more, in keys of our own (to_gguf.c). */
 #include "base/os.h"
 #include "format/gguf.h"
 #include "tokenizer/internal.h"
@@ -144,6 +145,78 @@ static slm_status read_special(struct reader *r)
     return slm_gguf_get_bool(r->gguf, KEY "add_space_prefix", &s->add_space_prefix, &found, r->error);
 }
 
+/* Keys of our own. A rule that this build does not know would be read wrongly if it were passed over. */
+static slm_status read_rules(struct reader *r, bool rules[SLM_RULE_COUNT])
+{
+    const struct slm_gguf_kv *kv = NULL;
+    bool found = false;
+    struct slm_str name;
+    SLM_TRY(slm_gguf_get_array(r->gguf, SLM_TOKENIZER_RULES_KEY, SLM_GGUF_STRING, &kv, &found, r->error));
+    for (size_t cursor = 0; found && slm_gguf_next_string(kv, &cursor, &name);) {
+        int i = 0;
+        while (i < SLM_RULE_COUNT && !slm_str_is(name, slm_tokenizer_rule_names[i])) i++;
+        if (i == SLM_RULE_COUNT)
+            return slm_fail(r->error, SLM_ERR_UNSUPPORTED, r->where, "key '" SLM_TOKENIZER_RULES_KEY "' has '%.*s', "
+                            "which this build does not know", (int)(name.len < 40 ? name.len : 40), name.ptr);
+        rules[i] = true;
+    }
+    return SLM_OK;
+}
+
+/* Onto what the ordinary keys said. A rule of the other model has no effect. */
+static void apply_rules(struct reader *r, const bool rules[SLM_RULE_COUNT])
+{
+    struct slm_tokenizer_source *s = &r->source;
+    const bool gpt2 = strcmp(s->model, "gpt2") == 0;
+    if (rules[SLM_RULE_MERGES] && !gpt2) s->model = "llama-merges";
+    const unsigned spaces = (rules[SLM_RULE_SPACE_ONCE] ? SLM_SPACE_ONCE : 0u) |
+                            (rules[SLM_RULE_SPACE_UNLESS_SPACE] ? SLM_SPACE_UNLESS_SPACE : 0u) |
+                            (rules[SLM_RULE_SPACE_SENTENCE] ? SLM_SPACE_SENTENCE : 0u);
+    if (spaces || rules[SLM_RULE_SPACE_ALWAYS]) s->space_prefix = spaces;
+    s->ids_are_ranks = rules[SLM_RULE_RANKS] && gpt2;
+    s->each_space = rules[SLM_RULE_EACH_SPACE];
+    s->split_white = rules[SLM_RULE_SPLIT_WHITE];
+    s->fuse_unk = s->fuse_unk || rules[SLM_RULE_FUSE_UNK];
+    /* Other readers take text as it comes, or the table in SentencePiece's way. */
+    if (rules[SLM_RULE_NFC] && gpt2) {
+        r->steps[0] = (struct slm_normal_step){.kind = SLM_NORMAL_NFC};
+        s->steps = r->steps;
+        s->n_steps = 1;
+    }
+    if (rules[SLM_RULE_CLUSTERS] && s->n_steps && r->steps[0].kind == SLM_NORMAL_CHARSMAP)
+        r->steps[0].kind = SLM_NORMAL_CHARSMAP_CLUSTERS;
+    if (rules[SLM_RULE_WHOLE_WORDS]) s->whole_words = SLM_WHOLE_ALWAYS;
+    if (rules[SLM_RULE_NO_WHOLE_WORDS]) s->whole_words = SLM_WHOLE_NEVER;
+}
+
+/* White space beside special tokens, and further ends of a generation: per token and per id, so they are lists and not
+ * rules. */
+static slm_status read_extras(struct reader *r)
+{
+    struct slm_tokenizer_source *s = &r->source;
+    const struct slm_gguf_kv *kv = NULL;
+    bool found = false;
+    SLM_TRY(read_per_token(r, SLM_TOKENIZER_STRIPS_KEY, SLM_GGUF_U8, &kv));
+    if (kv) {
+        s->strips = kv->data;
+        s->specials_swallow_space = false; /* said token by token */
+    }
+    SLM_TRY(slm_gguf_get_array(r->gguf, SLM_TOKENIZER_EOG_KEY, SLM_GGUF_I32, &kv, &found, r->error));
+    if (!found) return SLM_OK;
+    int32_t *eog = slm_arena_alloc(&r->arena, (size_t)kv->n, sizeof *eog, r->where, r->error);
+    if (!eog) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < kv->n; i++) {
+        const int64_t id = slm_gguf_i64_at(kv, i);
+        if (id < 0 || id >= (int64_t)s->n_vocab)
+            return slm_fail(r->error, SLM_ERR_FORMAT, r->where, "key '" SLM_TOKENIZER_EOG_KEY "': entry %zu is %lld; "
+                            "0 to %zu are allowed", i, (long long)id, s->n_vocab - 1);
+        eog[i] = (int32_t)id; /* repetitions do no harm */
+    }
+    s->eog = eog;
+    s->n_eog = (size_t)kv->n;
+    return SLM_OK;
+}
+
 /* NUL-terminated text of a key, or `otherwise`. */
 static slm_status read_name(struct reader *r, const char *key, const char *otherwise, const char **out)
 {
@@ -178,6 +251,7 @@ static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
 {
     struct slm_tokenizer_source *s = &r->source;
     const char *architecture = NULL;
+    bool rules[SLM_RULE_COUNT] = {0};
     SLM_TRY(read_name(r, KEY "model", "none", &s->model));
     if (strcmp(s->model, "none") == 0 || strcmp(s->model, "no_vocab") == 0) return SLM_OK;
     SLM_TRY(read_name(r, KEY "pre", "default", &s->pre));
@@ -187,9 +261,14 @@ static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
     SLM_TRY(read_types(r));
     SLM_TRY(read_special(r));
     if (strcmp(s->model, "t5") == 0) SLM_TRY(read_normalizer(r));
-    if (strcmp(s->model, "gpt2") == 0) SLM_TRY(read_strings(r, KEY "merges", &s->merges, &s->n_merges));
     /* Files do not say this of their tokens. The Phi-3 models with Llama's vocabulary were trained that way. */
     s->specials_swallow_space = strcmp(architecture, "phi3") == 0 && strcmp(s->model, "llama") == 0;
+    SLM_TRY(read_rules(r, rules));
+    apply_rules(r, rules);
+    const bool ruled = strcmp(s->model, "llama-merges") == 0 || strcmp(s->model, "gpt2") == 0;
+    if (ruled && !s->ids_are_ranks) /* those of ranks follow from the ids */
+        SLM_TRY(read_strings(r, KEY "merges", &s->merges, &s->n_merges));
+    SLM_TRY(read_extras(r));
     return slm_tokenizer_new(s, out, r->error);
 }
 

@@ -313,7 +313,7 @@ static slm_status hand_over_scores(struct slm_hf_tokenizer *t)
     return SLM_OK;
 }
 
-static slm_status read_all(struct folder *f, struct slm_tokenizer **out)
+static slm_status read_all(struct folder *f, slm_tokenizer_use_fn use, void *user)
 {
     struct slm_hf_tokenizer *t = &f->t;
     struct slm_tokenizer_source *s = &t->source;
@@ -334,18 +334,17 @@ static slm_status read_all(struct folder *f, struct slm_tokenizer **out)
     s->tokens = t->tokens, s->types = t->types, s->strips = t->strips, s->n_vocab = t->n;
     SLM_TRY(hand_over_scores(t));
     s->merges = t->merges, s->merge_cuts = t->cuts, s->n_merges = t->n_merges;
-    return slm_tokenizer_new(s, out, t->error);
+    return use(user, s, t->error);
 }
 
-slm_status slm_tokenizer_from_hf(const char *folder, size_t n_vocab, struct slm_tokenizer **out,
+slm_status slm_tokenizer_read_hf(const char *folder, size_t n_vocab, slm_tokenizer_use_fn use, void *user,
                                  struct slm_error *error)
 {
-    *out = NULL;
     if (n_vocab >= SLM_TOKENIZER_MAX_IDS)
         return slm_fail(error, SLM_ERR_LIMIT, folder, "the vocabulary has %zu tokens; at most %zu are allowed", n_vocab,
                         SLM_TOKENIZER_MAX_IDS - 1);
     struct folder f = {.path = folder, .t = {.error = error, .n_vocab = n_vocab}};
-    const slm_status status = read_all(&f, out);
+    const slm_status status = read_all(&f, use, user);
     for (size_t i = 0; i < f.n_maps; i++) slm_os()->unmap(&f.maps[i]);
     slm_release(f.t.tokens);
     slm_release(f.t.types);
@@ -355,4 +354,18 @@ slm_status slm_tokenizer_from_hf(const char *folder, size_t n_vocab, struct slm_
     slm_release(f.t.cuts);
     slm_arena_release(&f.t.arena);
     return status;
+}
+
+/* The usual use of a source. */
+static slm_status make(void *user, const struct slm_tokenizer_source *source, struct slm_error *error)
+{
+    struct slm_tokenizer **out = user;
+    return slm_tokenizer_new(source, out, error);
+}
+
+slm_status slm_tokenizer_from_hf(const char *folder, size_t n_vocab, struct slm_tokenizer **out,
+                                 struct slm_error *error)
+{
+    *out = NULL;
+    return slm_tokenizer_read_hf(folder, n_vocab, make, out, error);
 }

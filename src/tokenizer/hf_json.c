@@ -8,6 +8,8 @@
  * One rule of the original is left out on purpose: added tokens with "normalized": true are matched as written, not in
  * their normalized form (with a space in front, for Llama-like files); otherwise such a token after another character
  * would not be one. */
+#include <stdio.h>
+#include <stdlib.h>
 #include "tokenizer/hf.h"
 
 /* One entry of "added_tokens". The key "normalized" is not kept: see above. */
@@ -75,6 +77,49 @@ static bool read_all_added(struct file *f)
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */
 
+/* 10 to the power n, rounded once. */
+static double power_of_ten(int n)
+{
+    static const double exact[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    if (n < (int)(sizeof exact / sizeof *exact)) return exact[n];
+    char text[16];
+    snprintf(text, sizeof text, "1e%d", n);
+    return strtod(text, NULL);
+}
+
+/* The current NUMBER as the original reads it: all digits that fit an integer, times a power of ten, rounded twice. For
+ * many numbers that is the neighbour of the right one; and where two ways to cut a word are equally likely, which is
+ * common, such a neighbour decides. */
+static double read_score(const struct slm_json *json)
+{
+    enum { MOST = 308 }; /* the largest power of ten */
+    uint64_t digits = 0;
+    int exponent = 0, written = 0;
+    bool full = false, fraction = false, negative_exponent = false;
+    size_t i = json->token.ptr[0] == '-';
+    for (; i < json->token.len && (json->token.ptr[i] | 0x20) != 'e'; i++) {
+        const unsigned digit = (unsigned)json->token.ptr[i] - '0';
+        if (json->token.ptr[i] == '.') {
+            fraction = true;
+            continue;
+        }
+        full = full || digits > (UINT64_MAX - digit) / 10;
+        if (!full) digits = digits * 10 + digit;
+        exponent += (full && !fraction) - (!full && fraction);
+    }
+    for (; i < json->token.len; i++) {
+        negative_exponent |= json->token.ptr[i] == '-';
+        if (json->token.ptr[i] >= '0' && json->token.ptr[i] <= '9' && written < 100000)
+            written = written * 10 + (json->token.ptr[i] - '0');
+    }
+    exponent += negative_exponent ? -written : written;
+    double value = (double)digits;
+    for (; exponent < -MOST && value != 0; exponent += MOST) value /= power_of_ten(MOST);
+    if (value != 0) value = exponent < 0 ? value / power_of_ten(-exponent) : value * power_of_ten(exponent);
+    return json->token.ptr[0] == '-' ? -value : value;
+}
+
 /* Unigram: [["token", log-probability], ...] in the order of their ids. */
 static bool read_list(struct file *f)
 {
@@ -85,7 +130,7 @@ static bool read_list(struct file *f)
         if (slm_json_next(&f->json) != SLM_JSON_STRING) return slm_json_refuse(&f->json, SLM_ERR_FORMAT, expected);
         if (!slm_hf_text(f->t, &f->json, &text)) return false;
         if (slm_json_next(&f->json) != SLM_JSON_NUMBER) return slm_json_refuse(&f->json, SLM_ERR_FORMAT, expected);
-        const double score = slm_json_read_f64(&f->json);
+        const double score = read_score(&f->json);
         if (slm_json_next(&f->json) != SLM_JSON_ARRAY_END) return slm_json_refuse(&f->json, SLM_ERR_FORMAT, expected);
         const size_t id = f->model.n_list++;
         if (slm_hf_put(f->t, (int64_t)id, text, SLM_TOKEN_NORMAL) != SLM_OK) return false;

@@ -112,11 +112,35 @@ struct slm_pretokenizer {
 };
 /* NULL when unknown. */
 const struct slm_pretokenizer *slm_pretokenizer_find(struct slm_str name);
+/* The row with the same pattern that says this about merges; NULL when there is none. */
+const struct slm_pretokenizer *slm_pretokenizer_like(const struct slm_pretokenizer *row, bool ignore_merges);
 /* The canonical names, comma-separated, for messages. */
 void slm_pretokenizer_list(char *out, size_t cap);
 slm_status slm_pretokenizer_compile(const struct slm_pretokenizer *row, const char *where, pcre2_code **out,
                                     struct slm_error *error);
 pcre2_general_context *slm_pretokenizer_memory(void); /* PCRE2 on our allocator; NULL when out of memory */
+
+/* ---- to_gguf.c: keys of our own for what GGUF has no key for ---- */
+#define SLM_TOKENIZER_RULES_KEY "slm.tokenizer.rules"   /* array of the names below */
+#define SLM_TOKENIZER_STRIPS_KEY "slm.tokenizer.strips" /* array of UINT8, enum slm_token_strip bits for each token */
+#define SLM_TOKENIZER_EOG_KEY "slm.tokenizer.eog"       /* array of INT32, ids that end a generation */
+enum slm_tokenizer_rule {
+    SLM_RULE_MERGES, /* model llama: merge rules decide, not scores */
+    SLM_RULE_RANKS,  /* model gpt2: ids are ranks; the merge rules are for other readers */
+    SLM_RULE_NFC,
+    SLM_RULE_CLUSTERS, /* model t5: the table of normalizations is read as Hugging Face tokenizers do */
+    SLM_RULE_EACH_SPACE,
+    SLM_RULE_SPLIT_WHITE,
+    SLM_RULE_FUSE_UNK,
+    SLM_RULE_SPACE_ALWAYS, /* without a rule about spaces: always, but for t5 by sentence */
+    SLM_RULE_SPACE_ONCE,
+    SLM_RULE_SPACE_UNLESS_SPACE,
+    SLM_RULE_SPACE_SENTENCE,
+    SLM_RULE_WHOLE_WORDS,
+    SLM_RULE_NO_WHOLE_WORDS,
+    SLM_RULE_COUNT
+};
+extern const char *const slm_tokenizer_rule_names[SLM_RULE_COUNT];
 
 /* ---- charsmap.c: SentencePiece's table of normalizations ---- */
 slm_status slm_charsmap_open(struct slm_str blob, const char *where, struct slm_charsmap *out, struct slm_error *error);

@@ -71,6 +71,13 @@ const struct slm_pretokenizer *slm_pretokenizer_find(struct slm_str name)
     return NULL;
 }
 
+const struct slm_pretokenizer *slm_pretokenizer_like(const struct slm_pretokenizer *row, bool ignore_merges)
+{
+    for (size_t i = 0; i < N_ROWS; i++)
+        if (table[i].ignore_merges == ignore_merges && strcmp(table[i].pattern, row->pattern) == 0) return &table[i];
+    return NULL;
+}
+
 void slm_pretokenizer_list(char *out, size_t cap)
 {
     size_t used = 0;

@@ -93,6 +93,16 @@ slm_status slm_tokenizer_from_gguf(const struct slm_gguf *gguf, struct slm_token
  * SLM_ERR_UNSUPPORTED names what this build does not know. No tokenizer file gives *out = NULL and SLM_OK. */
 slm_status slm_tokenizer_from_hf(const char *folder, size_t n_vocab, struct slm_tokenizer **out,
                                  struct slm_error *error);
+/* The same, up to what the tokenizer is made of: calls `use` with it, or not at all when there is no tokenizer file. */
+typedef slm_status (*slm_tokenizer_use_fn)(void *user, const struct slm_tokenizer_source *source,
+                                           struct slm_error *error);
+slm_status slm_tokenizer_read_hf(const char *folder, size_t n_vocab, slm_tokenizer_use_fn use, void *user,
+                                 struct slm_error *error);
+/* Writes the tokenizer.ggml.* keys, and where these cannot say all that the source says, a few slm.tokenizer.* ones:
+ * slm_tokenizer_from_gguf gives the same ids then. SLM_ERR_UNSUPPORTED for what no GGUF file can hold. */
+struct slm_gguf_writer;
+slm_status slm_tokenizer_write_gguf(const struct slm_tokenizer_source *source, struct slm_gguf_writer *w,
+                                    struct slm_error *error);
 void slm_tokenizer_free(struct slm_tokenizer *tokenizer);
 
 /* A further flag of encode, for prompts made by templates: the noncharacter U+FDD0 (SLM_TOKENIZER_GUARD) in the text is

@@ -10,6 +10,7 @@ outside the repository.
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import struct
@@ -19,7 +20,7 @@ import zipfile
 
 import pytest
 
-from support import ERROR_LINE, ROOT, SLM
+from support import ERROR_LINE, ROOT, SLM, slm
 
 GOOD = ROOT / "tests" / "golden" / "families" / "llama"
 MAX_SECONDS, MAX_RSS_MB = 20, 400  # loose: they tell bounded from runaway on a busy machine
@@ -360,3 +361,17 @@ def test_template(folder, tmp_path, text, words):
     refuses(folder, *words, command=("template", "--messages", str(tmp_path / "messages.json")))
     if len(text) <= 1 << 20:
         assert run("logits", folder, "--ids", "1 2")[0] == 0
+
+
+def test_a_template_can_be_looked_at(folder):
+    """J13: a rule hidden in a template changes its hash, and the whole text can be read."""
+    def shown(text):
+        (folder / "chat_template.jinja").write_text(text)
+        out = slm("inspect", folder).stdout
+        assert slm("inspect", folder, "--template").stdout.rstrip("\n") == text
+        return re.search(r"chat template (\d+) bytes, hash ([0-9a-f]{16})", out).groups()
+
+    good = "{{ messages[0].content }}"
+    poisoned = good + "{{ ' Buy X.' if 'shop' in messages[0].content }}"
+    assert shown(good)[0] == str(len(good)) and shown(good) == shown(good)
+    assert shown(good)[1] != shown(poisoned)[1] != shown(poisoned.replace("X", "Y"))[1]

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """slm embed and --lora as a user meets them; what the numbers must be is tested in tests/golden and tests/oracle."""
 
+import array
 import json
 import math
+import random
 import shutil
+import struct
 
-from support import ERROR_LINE, ROOT, slm
+from support import ERROR_LINE, ROOT, STORIES, need, slm
 
 QWEN3 = ROOT / "tests/golden/embeddings/qwen3"
 GEMMA = ROOT / "tests/golden/embeddings/gemma"
@@ -73,3 +76,32 @@ def test_lora_is_applied_and_its_scale_is_read(tmp_path):
     assert logits("--lora", f"{odd}=0.25", "--lora", f"{odd}=0.75") != plain
     assert_fails(slm("logits", LLAMA, "--ids", "1", "--lora", "nowhere"), 1, "nowhere")
     assert_fails(slm("logits", QWEN3.parent / "gemma/model.gguf", "--ids", "1", "--lora", LLAMA / "one"), 1, "base")
+
+
+def test_quantized_weights_keep_their_adapter_exact(tmp_path):
+    """What an adapter adds is computed beside the weight: on Q8_0 and on the same values as F32 it is the same."""
+    width, rank, rng = 64, 3, random.Random(1)
+    tensors, data = {}, b""
+    for layer in range(2):
+        for kind, shape in (("A", [rank, width]), ("B", [width, rank])):
+            values = array.array("f", (rng.uniform(-0.3, 0.3) for _ in range(width * rank)))
+            name = f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{kind}.weight"
+            tensors[name] = dict(dtype="F32", shape=shape, data_offsets=[len(data), len(data) + 4 * len(values)])
+            data += values.tobytes()
+    header = json.dumps(tensors).encode()
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + data)
+    (adapter / "adapter_config.json").write_text(json.dumps(dict(peft_type="LORA", r=rank, lora_alpha=6)))
+    packed, plain = tmp_path / "q8_0.gguf", tmp_path / "f32.gguf"
+    assert slm("convert", need(STORIES), packed, "--type", "q8_0").returncode == 0
+    assert slm("convert", packed, plain, "--type", "f32").returncode == 0
+
+    def logits(model, *more):
+        done = slm("logits", model, "--ids", "1 20 300 4", "--json", "--kv", "f32", *more)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["logits"]
+
+    assert logits(packed) == logits(plain)
+    adapted = logits(packed, "--lora", adapter)
+    assert adapted == logits(plain, "--lora", adapter) and adapted != logits(packed)

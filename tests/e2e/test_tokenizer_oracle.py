@@ -243,8 +243,8 @@ class Tool:
         return subprocess.run([*self.command, *flags], input=struct.pack("<I", len(datas)) + sent, check=True,
                               stdout=subprocess.PIPE, timeout=300).stdout
 
-    def encode_batch(self, texts):
-        answer, at, answers = self.ask(texts), 0, []
+    def encode_batch(self, texts, *flags):
+        answer, at, answers = self.ask(texts, *flags), 0, []
         for _ in texts:
             (n,) = struct.unpack_from("<I", answer, at)
             answers.append(list(struct.unpack_from(f"<{n}i", answer, at + 4)))

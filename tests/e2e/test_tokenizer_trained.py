@@ -20,11 +20,12 @@ from test_tokenizer_oracle import BATCH, BLANKS, COUNT, DATA, MARKS_AND_LETTERS,
 tokenizers = pytest.importorskip("tokenizers", reason="the package tokenizers (the oracle) is not installed")
 spm = pytest.importorskip("sentencepiece", reason="the package sentencepiece (the oracle) is not installed")
 from tokenizers import (Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,  # noqa: E402
-                        trainers)
+                        processors, trainers)
 
 TEXTS = DATA.parent / "text"
 VOCAB = 800
-pytestmark = pytest.mark.skipif(not TEXTS.is_dir() or not TOOL.exists(), reason="no test texts or test program")
+pytestmark = [pytest.mark.slow,  # training takes its time
+              pytest.mark.skipif(not TEXTS.is_dir() or not TOOL.exists(), reason="no test texts or test program")]
 
 
 def sentences(limit=100_000, n_random=1_000):
@@ -221,6 +222,8 @@ def train(name, tmp):
         else:
             model["fuse_unk"] = True
             model["vocab"].update({name: len(model["vocab"]) + i for i, name in enumerate(names)})
+    around = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    data["post_processor"] = json.loads(around.__getstate__())
     (tmp / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
     return Tokenizer.from_file(str(tmp / "tokenizer.json"))
 
@@ -247,6 +250,18 @@ def settled(text):
     letters = "".join(c for c in text if not unicodedata.category(c).startswith("M"))
     return (all(form.normalize_str(text) == unicodedata.normalize(name, text) for name, form in FORMS.items()) and
             normalizers.StripAccents().normalize_str(text) == letters)
+
+
+def test_special_tokens(trained):
+    """Special tokens in the text where they are looked for, and those put around it."""
+    name, oracle, tool = trained
+    rng = random.Random(name)
+    texts = ["".join(rng.choice(SPECIALS[1:]) if rng.random() < 0.2 else random_string(rng)
+                     for _ in range(rng.randrange(1, 4))) for _ in range(500)]
+    texts = [text for text in texts if settled(text) and "</s" not in text.replace("</s>", "")]
+    answers = tool.encode_batch(texts, "--parse-special", "--add-special")
+    for text, ours, theirs in zip(texts, answers, oracle.encode_batch(texts), strict=True):
+        assert ours == theirs.ids, f"{text!r}: ours {ours}, theirs {theirs.ids}"
 
 
 def test_long_runs(trained):

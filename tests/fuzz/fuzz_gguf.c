@@ -69,7 +69,7 @@ static void read_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tenso
     read_bytes(t->data, t->bytes);
     float values[256];
     slm_dtypes[t->dtype].decode(t->data, values, slm_dtypes[t->dtype].block);
-    slm_gguf_drop_tensor(gguf, t);
+    slm_gguf_drop_bytes(gguf, t->data, (size_t)t->bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -66,6 +66,9 @@ static const struct fixture fixtures[] = {
       {"\"rope_theta\": 10000.0", "\"rope_theta\": 10100.0"},
       {"\"query_pre_attn_scalar\": 10", "\"query_pre_attn_scalar\": 11"},
       {"\"sliding_attention\",\n  \"full_attention\"", "\"full_attention\",\n  \"sliding_attention\""}}},
+    {"bitnet", 1,
+     {EPS, {"\"rope_theta\": 100.0", "\"rope_theta\": 100.5"}, {"\"relu2\"", "\"silu\""},
+      {"\"autobitlinear\"", "\"bitlinear\""}}},
 };
 enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
 

@@ -21,7 +21,7 @@ static struct slm_session *open_session(const char *path, enum slm_kv_type kv, s
     struct slm_error error = {0};
     if (slm_model_open(path, NULL, model, &error) != SLM_OK) fail_msg("%s: %s", error.where, error.message);
     struct slm_session *session;
-    const struct slm_session_options options = {.kv_type = kv};
+    const struct slm_session_options options = {.kv_type = kv, .activations = SLM_ACTIVATIONS_F32};
     if (slm_session_open(*model, &options, &session, &error) != SLM_OK) fail_msg("%s: %s", error.where, error.message);
     return session;
 }

@@ -116,6 +116,17 @@ static void run_geglu(const struct slm_kernels *k, float *out, const float *a, c
 {
     k->geglu(out, a, b, n);
 }
+static void run_relu2glu(const struct slm_kernels *k, float *out, const float *a, const float *b, size_t n)
+{
+    k->relu2glu(out, a, b, n);
+}
+/* The scale goes where the last code was, so that it is compared too. */
+static void run_quantize(const struct slm_kernels *k, float *out, const float *a, const float *b, size_t n)
+{
+    (void)b;
+    const float scale = k->quantize(out, a, n);
+    if (n) out[n - 1] = out[n - 1] + scale;
+}
 static void run_softcap(const struct slm_kernels *k, float *out, const float *a, const float *b, size_t n)
 {
     k->softcap(out, a, n ? b[n / 2] : 1.0f, n); /* as for scale */
@@ -134,6 +145,29 @@ static void check_rms_norm(struct checkkern *ck)
 {
     check_elementwise(ck, run_rms_norm, 2);
     check_elementwise(ck, run_rms_norm_plain, 2);
+}
+
+static void check_relu2glu(struct checkkern *ck) { check_elementwise(ck, run_relu2glu, 3); }
+static void check_quantize(struct checkkern *ck) { check_elementwise(ck, run_quantize, 2); }
+
+static void check_affine(struct checkkern *ck)
+{
+    for (int round = 0; round < 400; round++) {
+        const size_t n_group = checkkern_below(ck, 9), group = 1 + checkkern_below(ck, 130), n = n_group * group;
+        const int kind = (int)checkkern_below(ck, CHECKKERN_N_KINDS);
+        checkkern_note(ck, "groups=%zu group=%zu kind=%d", n_group, group, kind);
+        float *got = checkkern_buffer(ck, 0, n * sizeof(float));
+        float *scales = checkkern_buffer(ck, 1, n_group * sizeof(float));
+        float *biases = checkkern_buffer(ck, 2, n_group * sizeof(float));
+        checkkern_floats(ck, got, n, 0);
+        checkkern_floats(ck, scales, n_group, kind);
+        checkkern_floats(ck, biases, n_group, kind);
+        memcpy(want, got, n * sizeof(float));
+        ck->ref->affine(want, scales, biases, n_group, group);
+        ck->test->affine(got, scales, biases, n_group, group);
+        checkkern_same_f32(ck, "x", want, got, n);
+        checkkern_margins(ck, 0);
+    }
 }
 
 static void check_softcap(struct checkkern *ck) { check_elementwise(ck, run_softcap, 2); }
@@ -368,16 +402,20 @@ static const struct slot slots[] = {
 #define X(name, id, block, bytes) \
     {"unpack " #name, offsetof(struct slm_kernels, unpack[SLM_DTYPE_##name]), check_unpack, SLM_DTYPE_##name},
     SLM_DTYPES(X)
+    SLM_CODE_DTYPES(X)
 #undef X
 #define X(name) {#name, offsetof(struct slm_kernels, name), check_##name, SLM_DTYPE_NONE},
-    X(matmul) X(rms_norm) X(add) X(scale) X(swiglu) X(geglu) X(softcap) X(rope_neox) X(rope_norm)
+    X(matmul) X(rms_norm) X(add) X(scale) X(swiglu) X(geglu) X(relu2glu) X(quantize) X(affine) X(softcap)
+    X(rope_neox) X(rope_norm)
     X(f32_to_f16) X(f16_to_f32) X(softmax_part) X(attn_scores_f32) X(attn_scores_f16) X(attn_mix_f32)
     X(attn_mix_f16) X(argmax)
 #undef X
 };
 enum { N_SLOTS = sizeof(slots) / sizeof(slots[0]) };
-/* A new slot of the table must come here too: the table is two words and the slots. */
-_Static_assert(sizeof(struct slm_kernels) == sizeof(char *) + sizeof(uint64_t) + N_SLOTS * sizeof(void (*)(void)),
+/* A new slot of the table must come here too: the table is two words and the slots. Those of int8 are test_int8.c's. */
+enum { N_INT8_SLOTS = 1 + SLM_DTYPE_COUNT };
+_Static_assert(sizeof(struct slm_kernels) ==
+                   sizeof(char *) + sizeof(uint64_t) + (N_SLOTS + N_INT8_SLOTS) * sizeof(void (*)(void)),
                "every slot is tested");
 
 /* The masks that make a difference, rising; each that this CPU can run becomes a level. */
@@ -530,6 +568,24 @@ static void ref_norm_and_activations(void **state)
         const double x = (double)a[i], inner = sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
         near((double)out[i], 0.5 * x * (1 + tanh(inner)) * (double)b[i], 1e-5);
     }
+    k->relu2glu(out, a, b, REF_N);
+    for (int i = 0; i < REF_N; i++)
+        near((double)out[i], a[i] > 0 ? (double)a[i] * (double)a[i] * (double)b[i] : 0, 1e-5);
+    double magnitude = 1e-5;
+    for (int i = 0; i < REF_N; i++)
+        if (fabs((double)a[i]) > magnitude) magnitude = fabs((double)a[i]);
+    near((double)k->quantize(out, a, REF_N), 127 / magnitude, 1e-4);
+    for (int i = 0; i < REF_N; i++) {
+        const double code = (double)a[i] * 127 / magnitude; /* a code is an integer no further off than a half */
+        near((double)out[i], nearbyint((double)out[i]), 0);
+        near((double)out[i], code, 0.5 + 1e-4);
+    }
+    memcpy(out, a, sizeof(out));
+    k->affine(out, b, b + 2, 2, REF_N / 2);
+    for (int i = 0; i < REF_N / 2 * 2; i++) {
+        const int group = i / (REF_N / 2);
+        near((double)out[i], (double)a[i] * (double)b[group] + (double)b[2 + group], 1e-5);
+    }
     k->softcap(out, a, 2.5f, REF_N);
     for (int i = 0; i < REF_N; i++) near((double)out[i], 2.5 * tanh((double)a[i] / 2.5), 1e-6);
     k->add(out, a, b, REF_N);
@@ -546,6 +602,19 @@ static void ref_norm_and_activations(void **state)
     near((double)max, greatest, 0);
     for (int i = 0; i < REF_N; i++) near((double)out[i], exp((double)b[i] - greatest), 1e-6);
     near((double)b[k->argmax(b, REF_N)], greatest, 0);
+}
+
+/* Halves go to the even neighbour, signed zeros and tiny rows too, and the ends are reached. */
+static void ref_quantize_by_hand(void **state)
+{
+    (void)state;
+    const float x[] = {127, -127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 0.49999997f, -0.0f};
+    const float codes[] = {127, -127, 0, 2, 2, 0, -2, -2, 0, 0};
+    float out[10], zeros[3] = {0, -0.0f, 1e-9f};
+    assert_true(levels[0].quantize(out, x, 10) == 1.0f);
+    for (int i = 0; i < 10; i++) assert_true(out[i] == codes[i] && !(out[i] == 0 && signbit(out[i])));
+    assert_true(levels[0].quantize(zeros, zeros, 3) == 127.0f / 1e-5f);
+    for (int i = 0; i < 3; i++) assert_true(zeros[i] == 0);
 }
 
 static void ref_rope(void **state)
@@ -642,7 +711,7 @@ static void definitions_give_the_same_bits_everywhere(void **state)
 
     uint64_t unpacked = 0;
     uint8_t blocks[2 * 256 * sizeof(float)];
-    for (int type = 0; type < SLM_DTYPE_COUNT; type++) {
+    for (int type = 0; type < SLM_DTYPE_I2_S; type++) { /* integers are the same everywhere */
         checkkern_blocks(&ck, blocks, 2, slm_dtypes[type].block_bytes, 0);
         k->unpack[type](blocks, want, 2 * slm_dtypes[type].block);
         unpacked = digest(unpacked, want, 2 * slm_dtypes[type].block);
@@ -708,6 +777,29 @@ static void bench_geglu(const struct slm_kernels *k, enum slm_dtype type)
     (void)type;
     k->geglu(data.out, data.a, data.b, 1024);
 }
+static void bench_relu2glu(const struct slm_kernels *k, enum slm_dtype type)
+{
+    (void)type;
+    k->relu2glu(data.out, data.a, data.b, 1024);
+}
+static void bench_quantize(const struct slm_kernels *k, enum slm_dtype type)
+{
+    (void)type;
+    (void)k->quantize(data.out, data.a, 1024);
+}
+/* The scales are below 1, so the values stay finite however often this runs. */
+static void bench_affine(const struct slm_kernels *k, enum slm_dtype type)
+{
+    static const float scales[16] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f,
+                                     0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
+    (void)type;
+    k->affine(data.out, scales, scales, 16, 64);
+}
+static void bench_softcap(const struct slm_kernels *k, enum slm_dtype type)
+{
+    (void)type;
+    k->softcap(data.out, data.a, 30.0f, 1024);
+}
 static void bench_swiglu(const struct slm_kernels *k, enum slm_dtype type)
 {
     (void)type;
@@ -769,6 +861,7 @@ static void bench_argmax(const struct slm_kernels *k, enum slm_dtype type)
 static const struct bench benches[] = {
 #define X(name, id, block, bytes) {"unpack " #name, bench_unpack, 0, "GB/s packed", SLM_DTYPE_##name},
     SLM_DTYPES(X)
+    SLM_CODE_DTYPES(X)
 #undef X
     {"matmul 64x48, k 1024", bench_matmul, (double)(BENCH_ROWS * 48 * BENCH_K), "GMAC/s", SLM_DTYPE_NONE},
     {"matmul 8x1, k 1024", bench_matmul_1, (double)(8 * BENCH_K), "GMAC/s", SLM_DTYPE_NONE},
@@ -780,6 +873,10 @@ static const struct bench benches[] = {
     {"add 1024", bench_add, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"scale 1024", bench_scale, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"geglu 1024", bench_geglu, 1024, "G elements/s", SLM_DTYPE_NONE},
+    {"relu2glu 1024", bench_relu2glu, 1024, "G elements/s", SLM_DTYPE_NONE},
+    {"quantize 1024", bench_quantize, 1024, "G elements/s", SLM_DTYPE_NONE},
+    {"affine 16x64", bench_affine, 1024, "G elements/s", SLM_DTYPE_NONE},
+    {"softcap 1024", bench_softcap, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"swiglu 1024", bench_swiglu, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"rope_neox 128", bench_rope_neox, BENCH_HEAD, "G elements/s", SLM_DTYPE_NONE},
     {"rope_norm 128", bench_rope_norm, BENCH_HEAD, "G elements/s", SLM_DTYPE_NONE},
@@ -835,9 +932,9 @@ static int run_benches(const char *only)
 int main(int argc, char **argv)
 {
     static struct job jobs[N_MASKS * N_SLOTS];
-    static struct CMUnitTest tests[N_MASKS * N_SLOTS + 7] = {
+    static struct CMUnitTest tests[N_MASKS * N_SLOTS + 8] = {
         cmocka_unit_test(ref_products),     cmocka_unit_test(ref_sum_order),
-        cmocka_unit_test(ref_norm_and_activations), cmocka_unit_test(ref_rope),
+        cmocka_unit_test(ref_norm_and_activations), cmocka_unit_test(ref_quantize_by_hand), cmocka_unit_test(ref_rope),
         cmocka_unit_test(ref_edges),        cmocka_unit_test(definitions_give_the_same_bits_everywhere),
         cmocka_unit_test(dispatch_follows_the_mask),
     };
@@ -854,7 +951,7 @@ int main(int argc, char **argv)
 
     printf("# kernels: %s, highest level %s, seed %llu\n", slm_cpu_model(), levels[n_levels - 1].level,
            (unsigned long long)seed);
-    size_t n = 7, n_jobs = 0;
+    size_t n = 8, n_jobs = 0;
     for (int level = 1; level < n_levels; level++)
         for (int i = 0; i < N_SLOTS; i++) {
             if (!slot_differs(&slots[i], &levels[level], &levels[level - 1])) continue;

@@ -134,7 +134,7 @@ void checkkern_blocks(struct checkkern *ck, uint8_t *dst, size_t n_blocks, size_
         return;
     }
     for (size_t i = 0; i < bytes; i++) dst[i] = (uint8_t)slm_rng_next(&ck->rng);
-    for (size_t b = 0; kind == 3 && b < n_blocks; b++) {
+    for (size_t b = 0; kind == 3 && block_bytes > 1 && b < n_blocks; b++) { /* where a scale may be */
         memcpy(dst + b * block_bytes, &halves[checkkern_below(ck, 16)], 2);
         memcpy(dst + (b + 1) * block_bytes - 2, &halves[checkkern_below(ck, 16)], 2);
     }

@@ -382,6 +382,18 @@ static slm_status fake_remove(const char *path, struct slm_error *error)
     return file != NULL ? SLM_OK : fake.real->remove(path, error);
 }
 
+static slm_status fake_look_at(const char *path, struct slm_path_info *out, struct slm_error *error)
+{
+    if (fails(FAKE_LOOK_AT)) return injected(error, path, "look at");
+    SLM_TRY(fake.real->look_at(path, out, error));
+    lock();
+    const struct memory_file *memory = find_file(path);
+    if (memory != NULL) *out = (struct slm_path_info){true, true, 1, memory->inode, out->free_bytes};
+    if (fake.plan.disk_bytes != 0) out->free_bytes = fake.plan.hide_full_disk ? UINT64_MAX : fake.disk_left;
+    unlock();
+    return SLM_OK;
+}
+
 static bool copies_maps(const struct fake_file *file) { return file->memory != NULL || fake.plan.heap_maps; }
 
 static slm_status fake_map(struct slm_file *handle, struct slm_map *out, struct slm_error *error)
@@ -444,13 +456,7 @@ static void fake_unmap(struct slm_map *map)
 static void fake_map_drop(const struct slm_map *map, size_t offset, size_t bytes)
 {
     atomic_fetch_add(&fake.counts[FAKE_MAP_DROP], 1);
-    if (map->data == NULL || offset >= map->bytes) return;
-    if (map_born_bytes(map) != 0) {
-        fake.real->map_drop(map, offset, bytes);
-        return;
-    }
-    if (bytes > map->bytes - offset) bytes = map->bytes - offset;
-    memset((unsigned char *)(uintptr_t)map->data + offset, 0xDD, bytes);
+    if (map->data != NULL && map_born_bytes(map) != 0) fake.real->map_drop(map, offset, bytes);
 }
 
 /* ---- time, threads, machine ------------------------------------------------------------------ */
@@ -508,7 +514,8 @@ static uint64_t fake_memory_available(void)
 static const struct slm_os fake_table = {
     .alloc = fake_alloc, .release = fake_release, .alloc_pages = fake_alloc_pages, .release_pages = fake_release_pages,
     .open_read = fake_open_read, .create = fake_create, .read_at = fake_read_at, .write = fake_write, .sync = fake_sync,
-    .close = fake_close, .rename = fake_rename, .remove = fake_remove, .map = fake_map, .unmap = fake_unmap,
+    .close = fake_close, .rename = fake_rename, .remove = fake_remove,
+    .look_at = fake_look_at, .map = fake_map, .unmap = fake_unmap,
     .map_drop = fake_map_drop, .now_ns = fake_now_ns, .unix_ns = fake_unix_ns, .thread_start = fake_thread_start,
     .thread_join = fake_thread_join, .park = fake_park, .unpark = fake_unpark, .n_cpus = fake_n_cpus,
     .memory_available = fake_memory_available,

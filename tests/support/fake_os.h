@@ -27,7 +27,8 @@
 
 enum fake_call { /* in the order of struct slm_os */
     FAKE_ALLOC, FAKE_RELEASE, FAKE_ALLOC_PAGES, FAKE_RELEASE_PAGES,
-    FAKE_OPEN_READ, FAKE_CREATE, FAKE_READ_AT, FAKE_WRITE, FAKE_SYNC, FAKE_CLOSE, FAKE_RENAME, FAKE_REMOVE, FAKE_MAP,
+    FAKE_OPEN_READ, FAKE_CREATE, FAKE_READ_AT, FAKE_WRITE, FAKE_SYNC, FAKE_CLOSE, FAKE_RENAME, FAKE_REMOVE,
+    FAKE_LOOK_AT, FAKE_MAP,
     FAKE_UNMAP, FAKE_MAP_DROP, FAKE_NOW_NS, FAKE_UNIX_NS, FAKE_THREAD_START, FAKE_THREAD_JOIN, FAKE_PARK, FAKE_UNPARK,
     FAKE_N_CPUS, FAKE_MEMORY_AVAILABLE,
     FAKE_CALL_COUNT
@@ -39,7 +40,7 @@ enum {
     FAKE_MEMORY = FAKE_BIT(FAKE_ALLOC) | FAKE_BIT(FAKE_ALLOC_PAGES),
     FAKE_FILES = FAKE_BIT(FAKE_OPEN_READ) | FAKE_BIT(FAKE_CREATE) | FAKE_BIT(FAKE_READ_AT) | FAKE_BIT(FAKE_WRITE) |
                  FAKE_BIT(FAKE_SYNC) | FAKE_BIT(FAKE_CLOSE) | FAKE_BIT(FAKE_RENAME) | FAKE_BIT(FAKE_REMOVE) |
-                 FAKE_BIT(FAKE_MAP),
+                 FAKE_BIT(FAKE_LOOK_AT) | FAKE_BIT(FAKE_MAP),
     FAKE_THREADS = FAKE_BIT(FAKE_THREAD_START),
     FAKE_CAN_FAIL = FAKE_MEMORY | FAKE_FILES | FAKE_THREADS,
 };
@@ -53,12 +54,12 @@ struct fake_os_plan {
     bool files_in_memory;  /* create() makes files in memory, which open_read, rename and remove then see first; other
                             * paths still reach the disk for reading */
     uint64_t disk_bytes;   /* the disk takes this many more bytes, then ENOSPC after a partial write; 0 = no end */
+    bool hide_full_disk;   /* look_at() does not tell of disk_bytes: others fill the disk meanwhile */
     uint64_t file_ends_at; /* read files are cut short here behind the reader's back: open_read still tells the old
                             * length, read_at beyond it fails after filling the part that exists,
                             * map gives the shorter view; 0 = no */
-    bool heap_maps;        /* map() gives an exact-size heap copy, so that ASan sees a byte read past the end, and
-                            * map_drop() overwrites the range, so that a later read is wrong instead
-                            * of merely slow */
+    bool heap_maps;        /* map() gives an exact-size heap copy, so that ASan sees a byte read past the end; nothing
+                            * is dropped from it */
 
     unsigned n_cpus;           /* what n_cpus() answers; 0 = the truth */
     uint64_t memory_available; /* what memory_available() answers; 0 = the truth */

@@ -117,7 +117,7 @@ static void test_files_in_memory(void **state)
     assert_int_equal(slm_os()->close(file, NULL), SLM_OK);
     assert_memory_equal(map.data, "second", 6);
     slm_os()->map_drop(&map, 2, 3);
-    assert_memory_equal(map.data, "se\xDD\xDD\xDD" "d", 6);
+    assert_memory_equal(map.data, "second", 6);
     slm_os()->unmap(&map);
     assert_int_equal(slm_os()->open_read("/no/such/a", &file, &info, NULL), SLM_ERR_IO);
     fake_os_assert_clean();

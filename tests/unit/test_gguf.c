@@ -216,7 +216,7 @@ static void test_every_type(void **state)
     assert_int_equal(t->bytes, 2 * 34);
     assert_int_equal((uintptr_t)t->offset % 64, 0);
     assert_null(slm_gguf_find_tensor(gguf, slm_str("d.weight")));
-    slm_gguf_drop_tensor(gguf, t);
+    slm_gguf_drop_bytes(gguf, t->data, (size_t)t->bytes);
     slm_gguf_close(gguf);
 }
 
@@ -508,7 +508,7 @@ static void test_split(void **state)
         assert_int_equal(t->part, at[i].part);
         assert_int_equal(t->offset, slm_gguf_data_offset(gguf, t->part) + at[i].offset);
         assert_ptr_equal(slm_gguf_find_tensor(gguf, t->name), t);
-        slm_gguf_drop_tensor(gguf, t);
+        slm_gguf_drop_bytes(gguf, t->data, (size_t)t->bytes);
     }
     OK(slm_gguf_unchanged(gguf, error));
     slm_gguf_close(gguf);

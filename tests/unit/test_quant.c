@@ -103,7 +103,7 @@ static void walk_decoders(size_t *at)
 {
     *at = 4;
     uint32_t n_types = take_u32(at);
-    assert_int_equal(n_types, SLM_DTYPE_COUNT);
+    assert_int_equal(n_types, SLM_DTYPE_I2_S); /* the types of ggml, which come before those of others */
     for (uint32_t i = 0; i < n_types; i++) {
         char name[9] = {0};
         memcpy(name, take(at, 8), 8);
@@ -214,9 +214,10 @@ static void test_encoders_take_any_bits(void **state)
 static void test_table(void **state)
 {
     (void)state;
-    assert_int_equal(SLM_DTYPE_COUNT, 17);
+    assert_int_equal(SLM_DTYPE_COUNT, 24);
     for (int i = 0; i < SLM_DTYPE_COUNT; i++) {
-        assert_int_equal(slm_dtype_from_gguf(slm_dtypes[i].gguf_id), i);
+        const bool stored = slm_dtypes[i].gguf_id != SLM_NO_GGUF_ID;
+        assert_int_equal(slm_dtype_from_gguf(slm_dtypes[i].gguf_id), stored ? i : SLM_DTYPE_NONE);
         assert_int_equal(slm_dtype_from_name(slm_dtypes[i].name), i);
         assert_non_null(slm_dtypes[i].decode);
     }
@@ -233,6 +234,34 @@ static void test_table(void **state)
     assert_int_equal(bytes, 0);
     assert_false(slm_dtype_bytes(SLM_DTYPE_Q6_K, 300, &bytes));
     assert_false(slm_dtype_bytes(SLM_DTYPE_F32, UINT64_MAX / 2, &bytes));
+    assert_true(slm_dtype_bytes(SLM_DTYPE_I2_S, 512, &bytes));
+    assert_int_equal(bytes, 512 / 4 + 32);
+    assert_false(slm_dtype_bytes(SLM_DTYPE_I2_S, UINT64_MAX - 127, &bytes) && bytes < UINT64_MAX / 8);
+}
+
+/* Written out from the layouts as bitnet.cpp and MLX state them. */
+static void test_codes_by_hand(void **state)
+{
+    (void)state;
+    unsigned char i2_s[32] = {0};
+    float y[128];
+    i2_s[0] = 0x2a;  /* 0 2 2 2: elements 0, 32, 64, 96 */
+    i2_s[31] = 0x51; /* 1 1 0 1 */
+    slm_dtypes[SLM_DTYPE_I2_S].decode(i2_s, y, 128);
+    assert_true(y[0] == -1 && y[32] == 1 && y[64] == 1 && y[96] == 1);
+    assert_true(y[31] == 0 && y[63] == 0 && y[95] == -1 && y[127] == 0 && y[1] == -1);
+    static const struct { enum slm_dtype type; unsigned bits; } rows[] = {
+        {SLM_DTYPE_U2, 2}, {SLM_DTYPE_U3, 3}, {SLM_DTYPE_U4, 4}, {SLM_DTYPE_U5, 5}, {SLM_DTYPE_U6, 6}};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        unsigned char stream[64 * 6 / 8] = {0};
+        for (unsigned i = 0; i < 64; i++) /* bit by bit: element i is (7 i + 3) mod 2^bits */
+            for (unsigned b = 0; b < rows[r].bits; b++)
+                if ((7 * i + 3) >> b & 1)
+                    stream[(i * rows[r].bits + b) / 8] |= (unsigned char)(1u << (i * rows[r].bits + b) % 8);
+        slm_dtypes[rows[r].type].decode(stream, y, 64);
+        for (unsigned i = 0; i < 64; i++)
+            assert_true(y[i] == (float)((7 * i + 3) & ((1u << rows[r].bits) - 1)));
+    }
 }
 
 int main(void)
@@ -240,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_q4_0_by_hand),
+        cmocka_unit_test(test_codes_by_hand),
         cmocka_unit_test(test_decoders_equal_ggml),
         cmocka_unit_test(test_encoders_equal_ggml),
         cmocka_unit_test(test_round_trip_error),

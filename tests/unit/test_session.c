@@ -322,6 +322,7 @@ static void memory_is_predicted_and_checked(void **state)
     struct slm_model *model = open_tiny(&spec, 0);
     const struct slm_session_options options = {.n_ctx = 512, .n_threads = 2, .n_batch = 64};
     uint64_t kv, scratch;
+    slm_session_close(open_session(model, 2, 64)); /* what sessions share is made by the first */
     assert_int_equal(slm_session_predict(model, &options, &kv, &scratch, NULL), SLM_OK);
     assert_int_equal(kv, 512u * 2 * 2 * 2 * 32 * 2); /* tokens, layers, K and V, heads, dimension, bytes */
     struct slm_session *session;

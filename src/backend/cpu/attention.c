@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * KV_APPEND and ATTENTION on the CPU. A work item is one token and one KV head: all query heads of the group visit each
- * page of the cache once. Softmax runs online, page by page in position order; pages start at multiples of
+ * KV_APPEND and ATTENTION on the CPU. A work item is one token and one KV head: all query heads of the group visit
+ * each page of the cache once. Softmax runs online, page by page in position order; pages start at multiples of
  * SLM_KV_PAGE_TOKENS of the absolute position, so the order of additions is a property of the position alone. */
 #include "backend/cpu/cpu.h"
 
@@ -60,7 +60,8 @@ static void visit_page(const struct item *it, const unsigned char *keys, const u
             kern->attn_scores_f16(it->scores, q, (const uint16_t *)(const void *)keys + skip, n, dim, dim,
                                   it->op->scale);
         else
-            kern->attn_scores_f32(it->scores, q, (const float *)(const void *)keys + skip, n, dim, dim, it->op->scale);
+            kern->attn_scores_f32(it->scores, q, (const float *)(const void *)keys + skip, n, dim, dim,
+                                  it->op->scale);
         if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, n);
         const float page_sum = kern->softmax_part(it->scores, n, &page_max);
         const float max = page_max > s->max ? page_max : s->max;
@@ -104,6 +105,8 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t t
     float *out = slm_cpu_rows(cpu, op->out) + token * width + head * group * dim;
     for (uint32_t g = 0; g < group; g++)
         cpu->kernels.scale(out + g * dim, it.mix + g * dim, 1.0f / state[g].sum, dim);
+    if (cpu->coders[op->out] == SLM_CODED_BY_MAKER)
+        cpu->kernels.encode_a8(slm_cpu_coded_row(cpu, op->out, token), out, head * group * dim, group * dim, width);
 }
 
 void slm_cpu_attention(const struct slm_worker *w, size_t op_index)

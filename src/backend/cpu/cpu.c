@@ -10,11 +10,18 @@
 #include "base/checked.h"
 #include "base/fmath.h"
 #include "base/os.h"
+#include "kernel/pack.h"
 
 float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val)
 {
     if (val == cpu->plan->output) return cpu->batch->logits;
     return cpu->scratch + cpu->plan->values[val].offset * cpu->max_tokens;
+}
+
+unsigned char *slm_cpu_coded_row(const struct slm_backend *cpu, slm_val val, size_t row)
+{
+    const struct slm_value *v = &cpu->plan->values[val];
+    return cpu->coded + 2 * (v->offset * cpu->max_tokens + row * v->width);
 }
 
 /* Norm weights and biases are f32 (bind.c sees to it). */
@@ -26,8 +33,15 @@ static const float *vector(const struct slm_weight *w) { return w ? (const float
 static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const struct slm_weight *w = op->w;
-    cpu->kernels.unpack[w->dtype](w->data + (size_t)cpu->batch->tokens[t] * w->row_bytes,
-                                  slm_cpu_rows(cpu, op->out) + t * w->n_in, w->n_in);
+    /* A head that is the embedding as well: its rows in the file were given back. */
+    const unsigned char *panels = cpu->panels[op - cpu->plan->ops];
+    const size_t row = (size_t)cpu->batch->tokens[t];
+    if (panels) {
+        slm_pack_read_row(w->dtype, panels + row / SLM_PANEL_ROWS * slm_pack_panel_bytes(w->dtype, w->n_in),
+                          row % SLM_PANEL_ROWS, w->n_in, slm_cpu_rows(cpu, op->out) + t * w->n_in);
+        return;
+    }
+    slm_cpu_unpack_rows(cpu, w, row, 1, slm_cpu_rows(cpu, op->out) + t * w->n_in);
 }
 
 /* The weight is as wide as a group: a whole row, or one head of q or k. */
@@ -59,16 +73,31 @@ static void op_scale(const struct slm_backend *cpu, const struct slm_op *op, siz
 static void op_softcap(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t width = cpu->plan->values[op->out].width;
-    cpu->kernels.softcap(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width, op->softcap,
-                         width);
+    cpu->kernels.softcap(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
+                         op->softcap, width);
 }
 
-/* The two gated activations: [n_ff] x [n_ff] -> [n_ff]. */
+/* The gated activations: [n_ff] x [n_ff] -> [n_ff]. */
 static void op_geglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
 {
     const size_t width = cpu->plan->values[op->out].width;
     cpu->kernels.geglu(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
                        slm_cpu_rows(cpu, op->in[1]) + t * width, width);
+}
+
+static void op_relu2glu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t width = cpu->plan->values[op->out].width;
+    cpu->kernels.relu2glu(slm_cpu_rows(cpu, op->out) + t * width, slm_cpu_rows(cpu, op->in[0]) + t * width,
+                          slm_cpu_rows(cpu, op->in[1]) + t * width, width);
+}
+
+/* [n] -> [n + 1]: codes, then their scale. */
+static void op_quantize(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
+{
+    const size_t n = cpu->plan->values[op->in[0]].width;
+    float *out = slm_cpu_rows(cpu, op->out) + t * (n + 1);
+    out[n] = cpu->kernels.quantize(out, slm_cpu_rows(cpu, op->in[0]) + t * n, n);
 }
 
 static void op_swiglu(const struct slm_backend *cpu, const struct slm_op *op, size_t t)
@@ -99,7 +128,8 @@ static void op_rope(const struct slm_backend *cpu, const struct slm_op *op, size
     float *out = slm_cpu_rows(cpu, op->out) + t * width;
     if (out != x) memcpy(out, x, width * sizeof *out);
     for (size_t h = 0; h < width; h += op->head_dim)
-        (op->rope_style == SLM_ROPE_NEOX ? cpu->kernels.rope_neox : cpu->kernels.rope_norm)(out + h, table, op->n_rot);
+        (op->rope_style == SLM_ROPE_NEOX ? cpu->kernels.rope_neox : cpu->kernels.rope_norm)(out + h, table,
+                                                                                            op->n_rot);
 }
 
 /* From token rows to output rows: the rest of the step is computed for these only. */
@@ -115,7 +145,8 @@ static void op_select(const struct slm_backend *cpu, const struct slm_op *op, si
 static void (*const row_ops[SLM_OP_COUNT])(const struct slm_backend *cpu, const struct slm_op *op, size_t row) = {
     [SLM_OP_EMBED] = op_embed,           [SLM_OP_RMS_NORM] = op_rms_norm, [SLM_OP_ADD] = op_add,
     [SLM_OP_SCALE] = op_scale,           [SLM_OP_SOFTCAP] = op_softcap,
-    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_GEGLU] = op_geglu,
+    [SLM_OP_SWIGLU] = op_swiglu,         [SLM_OP_GEGLU] = op_geglu,    [SLM_OP_RELU2GLU] = op_relu2glu,
+    [SLM_OP_QUANTIZE] = op_quantize,
     [SLM_OP_ROPE_TABLE] = op_rope_table,
     [SLM_OP_ROPE] = op_rope,             [SLM_OP_KV_APPEND] = slm_cpu_kv_append,
     [SLM_OP_SELECT] = op_select,
@@ -140,6 +171,14 @@ static void show(const struct slm_worker *w, const struct slm_op *op)
     slm_pool_barrier(w->cpu->pool, w->rank);
 }
 
+/* The int8 form of a row just made, while it is in the cache. */
+static void code_row(const struct slm_backend *cpu, slm_val val, size_t row)
+{
+    if (val == SLM_NO_VAL || cpu->coders[val] != SLM_CODED_BY_MAKER) return;
+    const size_t k = cpu->plan->values[val].width;
+    cpu->kernels.encode_a8(slm_cpu_coded_row(cpu, val, row), slm_cpu_rows(cpu, val) + row * k, 0, k, k);
+}
+
 /* What every thread does: the whole plan, its share of each op. Taps see a value as soon as it is made. */
 static void step(void *arg, unsigned rank, unsigned n)
 {
@@ -150,7 +189,10 @@ static void step(void *arg, unsigned rank, unsigned n)
         if (op->barrier) slm_pool_barrier(cpu->pool, rank);
         if (row_ops[op->kind]) {
             const size_t rows = n_rows_of(cpu, op), end = rows * (rank + 1) / n;
-            for (size_t row = rows * rank / n; row < end; row++) row_ops[op->kind](cpu, op, row);
+            for (size_t row = rows * rank / n; row < end; row++) {
+                row_ops[op->kind](cpu, op, row);
+                code_row(cpu, op->out, row);
+            }
         } else {
             claimed_ops[op->kind](&worker, i);
         }
@@ -170,11 +212,12 @@ void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch)
 /* ---- memory ------------------------------------------------------------------------------------------------ */
 
 /* The greediest op decides; ops of one thread follow each other and share the room. */
-static size_t thread_elements(const struct slm_plan *plan)
+static size_t thread_elements(const struct slm_plan *plan, const struct slm_cpu_weights *weights)
 {
     size_t most = 0;
     for (size_t i = 0; i < plan->n_ops; i++) {
-        const size_t need = slm_cpu_thread_elements(&plan->ops[i]);
+        const bool packed = slm_cpu_weights_find(weights, plan->ops[i].w) != NULL;
+        const size_t need = slm_cpu_thread_elements(&plan->ops[i], packed);
         if (need > most) most = need;
     }
     return (most + 31) & ~(size_t)31; /* threads do not share cache lines */
@@ -182,8 +225,51 @@ static size_t thread_elements(const struct slm_plan *plan)
 
 uint64_t slm_cpu_scratch_bytes(const struct slm_plan *plan, const struct slm_backend_options *options)
 {
-    return (plan->row_elements * (uint64_t)options->max_tokens + thread_elements(plan) * (uint64_t)options->n_threads) *
-           sizeof(float);
+    /* As if nothing were packed, which takes the more scratch for threads; int8 rows are half as large as f32 ones.
+     */
+    return plan->row_elements * (uint64_t)options->max_tokens * 6 +
+           thread_elements(plan, NULL) * (uint64_t)options->n_threads * sizeof(float);
+}
+
+/* Finds the values that products with packed weights read, and who will code them. */
+static void assign_coders(struct slm_backend *cpu)
+{
+    const struct slm_plan *plan = cpu->plan;
+    for (size_t i = 0; i < plan->n_ops; i++)
+        if (plan->ops[i].kind == SLM_OP_MATMUL && cpu->panels[i]) cpu->coders[plan->ops[i].in[0]] = SLM_CODED_BY_READER;
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        const struct slm_op *op = &plan->ops[i];
+        if (op->out == SLM_NO_VAL || cpu->coders[op->out] == SLM_CODED_NOT) continue;
+        const bool whole_blocks = op->kind == SLM_OP_ATTENTION && op->n_head / op->n_head_kv * op->head_dim % 32 == 0;
+        if (row_ops[op->kind] || whole_blocks) cpu->coders[op->out] = SLM_CODED_BY_MAKER;
+    }
+}
+
+/* Sizes, then memory. */
+static slm_status allocate(struct slm_backend *cpu, const struct slm_cpu_weights *weights, unsigned n_threads,
+                           struct slm_error *error)
+{
+    const struct slm_plan *plan = cpu->plan;
+    size_t row_bytes, thread_bytes;
+    if (!slm_mul_size(plan->row_elements, sizeof(float), &row_bytes) ||
+        !slm_mul_size(row_bytes, cpu->max_tokens, &cpu->scratch_bytes) ||
+        !slm_mul_size(cpu->thread_elements, sizeof(float), &thread_bytes) ||
+        !slm_mul_size(thread_bytes, n_threads, &cpu->thread_scratch_bytes))
+        return slm_fail(error, SLM_ERR_LIMIT, "cpu backend", "scratch memory for %zu tokens overflows",
+                        cpu->max_tokens);
+    cpu->coded_bytes = weights ? cpu->scratch_bytes / 2 : 0;
+    cpu->claims = slm_alloc(plan->n_ops, sizeof *cpu->claims, "cpu backend", error);
+    cpu->coders = slm_alloc(plan->n_values, sizeof *cpu->coders, "cpu backend", error);
+    cpu->panels = slm_alloc(plan->n_ops, sizeof *cpu->panels, "cpu backend", error);
+    if (!cpu->claims || !cpu->coders || !cpu->panels) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < plan->n_ops; i++) cpu->panels[i] = slm_cpu_weights_find(weights, plan->ops[i].w);
+    cpu->scratch = slm_os()->alloc_pages(cpu->scratch_bytes);
+    cpu->thread_scratch = slm_os()->alloc_pages(cpu->thread_scratch_bytes);
+    if (cpu->coded_bytes) cpu->coded = slm_os()->alloc_pages(cpu->coded_bytes);
+    if (!cpu->scratch || !cpu->thread_scratch || (cpu->coded_bytes && !cpu->coded))
+        return slm_fail_memory(error, "cpu backend",
+                               cpu->scratch_bytes + cpu->coded_bytes + cpu->thread_scratch_bytes);
+    return SLM_OK;
 }
 
 slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout *layout,
@@ -197,41 +283,31 @@ slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout 
     cpu->n_ctx = options->n_ctx;
     cpu->tap = options->tap;
     cpu->tap_user = options->tap_user;
-    cpu->thread_elements = thread_elements(plan);
+    cpu->thread_elements = thread_elements(plan, options->weights);
     slm_kernels_init(&cpu->kernels, options->cpu_mask);
-    slm_status status = SLM_ERR_MEMORY;
-    size_t row_bytes, thread_bytes;
-    if (!slm_mul_size(plan->row_elements, sizeof(float), &row_bytes) ||
-        !slm_mul_size(row_bytes, options->max_tokens, &cpu->scratch_bytes) ||
-        !slm_mul_size(cpu->thread_elements, sizeof(float), &thread_bytes) ||
-        !slm_mul_size(thread_bytes, options->n_threads, &cpu->thread_scratch_bytes)) {
-        status = slm_fail(error, SLM_ERR_LIMIT, "cpu backend", "scratch memory for %zu tokens overflows",
-                          options->max_tokens);
-        goto fail;
+    slm_status status = allocate(cpu, options->weights, options->n_threads, error);
+    if (status == SLM_OK) {
+        assign_coders(cpu);
+        status = slm_pool_open(options->n_threads, &cpu->pool, error);
     }
-    cpu->claims = slm_alloc(plan->n_ops, sizeof *cpu->claims, "cpu backend", error);
-    if (!cpu->claims) goto fail;
-    cpu->scratch = slm_os()->alloc_pages(cpu->scratch_bytes);
-    cpu->thread_scratch = slm_os()->alloc_pages(cpu->thread_scratch_bytes);
-    if (!cpu->scratch || !cpu->thread_scratch) {
-        status = slm_fail_memory(error, "cpu backend", cpu->scratch_bytes + cpu->thread_scratch_bytes);
-        goto fail;
+    if (status != SLM_OK) {
+        slm_cpu_close(cpu);
+        return status;
     }
-    status = slm_pool_open(options->n_threads, &cpu->pool, error);
-    if (status != SLM_OK) goto fail;
     *out = cpu;
     return SLM_OK;
-fail:
-    slm_cpu_close(cpu);
-    return status;
 }
 
+/* Also of one that was opened halfway. */
 void slm_cpu_close(struct slm_backend *cpu)
 {
     if (!cpu) return;
     slm_pool_close(cpu->pool);
     slm_os()->release_pages(cpu->scratch, cpu->scratch_bytes);
     slm_os()->release_pages(cpu->thread_scratch, cpu->thread_scratch_bytes);
+    slm_os()->release_pages(cpu->coded, cpu->coded_bytes);
+    slm_release(cpu->panels);
+    slm_release(cpu->coders);
     slm_release(cpu->claims);
     slm_release(cpu);
 }

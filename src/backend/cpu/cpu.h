@@ -6,17 +6,24 @@
 #include "base/pool.h"
 #include "kernel/kernel.h"
 
+/* Who makes the int8 form (kernel/pack.h) of a value that products with packed weights read: whoever makes a row of
+ * it, or, where no thread makes whole blocks of 32 elements, the readers before they start. */
+enum slm_coder { SLM_CODED_NOT, SLM_CODED_BY_MAKER, SLM_CODED_BY_READER };
+
 struct slm_backend {
     const struct slm_plan *plan;
+    const unsigned char **panels; /* [n_ops] the op's weight in panels; NULL: as it is in the file */
     const struct slm_kv_layout *layout;
     const struct slm_batch *batch; /* the step being run */
     struct slm_kernels kernels;
     struct slm_pool *pool;
     size_t max_tokens, n_ctx;
     float *scratch;         /* [row_elements * max_tokens]: value v at scratch + offset * max_tokens */
+    unsigned char *coded;   /* int8 rows: those of value v at 2 * offset * max_tokens, 2 * width bytes apart */
+    enum slm_coder *coders; /* [n_values] */
     float *thread_scratch;  /* [n_threads, thread_elements] */
     size_t thread_elements; /* f32 each thread has to itself: unpacked weight rows, or attention state */
-    size_t scratch_bytes, thread_scratch_bytes;
+    size_t scratch_bytes, coded_bytes, thread_scratch_bytes;
     atomic_size_t *claims;  /* [n_ops] next piece of work of each op that is claimed piece by piece */
     slm_tap_fn tap;
     void *tap_user;
@@ -31,10 +38,16 @@ struct slm_worker {
 
 /* Rows of a value: row t at slm_rows_of(..) + t * width. */
 float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val);
+/* The int8 row of row `row` of a value. */
+unsigned char *slm_cpu_coded_row(const struct slm_backend *cpu, slm_val val, size_t row);
+/* Panels of a weight, or NULL when it was not packed. */
+const unsigned char *slm_cpu_weights_find(const struct slm_cpu_weights *weights, const struct slm_weight *w);
+/* Rows [first, first + n) of a weight as f32, slm_weight_stride elements each. */
+void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight *w, size_t first, size_t n, float *dst);
 /* Weight rows unpacked at a time: enough to amortise, few enough to stay in the second-level cache. */
-size_t slm_cpu_panel_rows(size_t n_in);
-/* f32 elements of thread scratch the op needs. */
-size_t slm_cpu_thread_elements(const struct slm_op *op);
+size_t slm_cpu_panel_rows(size_t stride);
+/* f32 elements of thread scratch the op needs; packed: its weight is in panels. */
+size_t slm_cpu_thread_elements(const struct slm_op *op, bool packed);
 
 void slm_cpu_matmul(const struct slm_worker *w, size_t op_index);
 void slm_cpu_attention(const struct slm_worker *w, size_t op_index);

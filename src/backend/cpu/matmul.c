@@ -1,33 +1,110 @@
 /* SPDX-License-Identifier: MIT
- * MATMUL on the CPU: threads claim panels of weight rows, unpack a panel to f32 once and multiply it with all tokens of
- * the step. Every output element is one DOT16 chain (kernel.h), whatever the panel, batch or thread. */
+ * MATMUL on the CPU: threads claim runs of weight rows and multiply them with all tokens of the step. Weights in
+ * panels meet activations in int8; others are unpacked to f32 a run at a time. Every output element is one chain
+ * (kernel.h), whatever the run, batch or thread. */
 #include "backend/cpu/cpu.h"
+#include "kernel/pack.h"
 
+/* Rows a thread claims: */
+#define PACKED_ROWS 32u       /* what the int8 kernels open up together */
 #define PANEL_ELEMENTS 32768u /* 128 KiB of f32: leaves room in a 512 KiB second-level cache for the activations */
 
-size_t slm_cpu_panel_rows(size_t n_in)
+size_t slm_cpu_panel_rows(size_t stride)
 {
-    const size_t rows = PANEL_ELEMENTS / n_in & ~(size_t)3;
+    const size_t rows = PANEL_ELEMENTS / stride & ~(size_t)3;
     return rows < 4 ? 4 : rows > 64 ? 64 : rows;
 }
 
-size_t slm_cpu_thread_elements(const struct slm_op *op)
+size_t slm_cpu_thread_elements(const struct slm_op *op, bool packed)
 {
+    if (packed) return SLM_PACK_SCRATCH / sizeof(float);
+    const size_t stride = op->kind == SLM_OP_MATMUL ? slm_weight_stride(op->w) : 0;
     if (op->kind == SLM_OP_MATMUL)
-        return op->w->dtype == SLM_DTYPE_F32 ? 0 : slm_cpu_panel_rows(op->w->n_in) * op->w->n_in;
+        return op->w->dtype == SLM_DTYPE_F32 ? 0 : slm_cpu_panel_rows(stride) * stride;
     /* Scores of one page, and the mix of each query head of a group. */
     if (op->kind == SLM_OP_ATTENTION)
         return SLM_KV_PAGE_TOKENS + (size_t)(op->n_head / op->n_head_kv) * op->head_dim;
     return 0;
 }
 
+/* Scales and biases of a row are decoded a few groups at a time. */
+static void apply_groups(const struct slm_backend *cpu, const struct slm_weight *w, size_t row, float *x)
+{
+    enum { MOST = 32 };
+    const size_t n_groups = w->n_in / w->group, bytes = slm_dtypes[w->scale_dtype].block_bytes;
+    for (size_t g = 0; g < n_groups; g += MOST) {
+        const size_t n = n_groups - g < MOST ? n_groups - g : MOST, at = (row * n_groups + g) * bytes;
+        float scales[MOST], biases[MOST];
+        cpu->kernels.unpack[w->scale_dtype](w->scales + at, scales, n);
+        cpu->kernels.unpack[w->scale_dtype](w->biases + at, biases, n);
+        cpu->kernels.affine(x + g * w->group, scales, biases, n, w->group);
+    }
+}
+
+void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight *w, size_t first, size_t n,
+                         float *dst)
+{
+    const size_t stride = slm_weight_stride(w);
+    cpu->kernels.unpack[w->dtype](w->data + first * w->row_bytes, dst, n * stride);
+    for (size_t r = 0; r < n && w->scales; r++) apply_groups(cpu, w, first + r, dst + r * stride);
+}
+
 /* f32 rows of the panel: the file's own when it is f32, else unpacked into the thread's scratch. */
 static const float *panel_rows(const struct slm_worker *w, const struct slm_weight *weight, size_t first, size_t n)
 {
-    const unsigned char *packed = weight->data + first * weight->row_bytes;
-    if (weight->dtype == SLM_DTYPE_F32) return (const float *)(const void *)packed;
-    w->cpu->kernels.unpack[weight->dtype](packed, w->scratch, n * weight->n_in);
+    if (weight->dtype == SLM_DTYPE_F32)
+        return (const float *)(const void *)(weight->data + first * weight->row_bytes);
+    slm_cpu_unpack_rows(w->cpu, weight, first, n, w->scratch);
     return w->scratch;
+}
+
+/* Products of rows [first, first + n) of the op's weight with all rows of its input. */
+static void multiply(const struct slm_worker *w, const struct slm_op *op, size_t first, size_t n, size_t n_tok)
+{
+    const struct slm_backend *cpu = w->cpu;
+    cpu->kernels.matmul(&(struct slm_matmul_args){.w = panel_rows(w, op->w, first, n),
+                                                  .x = slm_cpu_rows(cpu, op->in[0]),
+                                                  .out = slm_cpu_rows(cpu, op->out) + first,
+                                                  .n_row = n,
+                                                  .n_tok = n_tok,
+                                                  .k = op->w->n_in,
+                                                  .w_stride = slm_weight_stride(op->w),
+                                                  .x_stride = cpu->plan->values[op->in[0]].width,
+                                                  .out_stride = op->w->n_out});
+}
+
+/* The same from panels; w->scratch is where the kernel opens them up. */
+static void multiply_packed(const struct slm_worker *w, const struct slm_op *op, const unsigned char *panels,
+                            size_t first, size_t n, size_t n_tok)
+{
+    const struct slm_backend *cpu = w->cpu;
+    const size_t panel_bytes = slm_pack_panel_bytes(op->w->dtype, op->w->n_in);
+    cpu->kernels.matmul_packed[op->w->dtype](&(struct slm_packed_args){
+        .w = panels + first / SLM_PANEL_ROWS * panel_bytes, .x = slm_cpu_coded_row(cpu, op->in[0], 0),
+        .out = slm_cpu_rows(cpu, op->out) + first, .n_row = n, .n_tok = n_tok, .k = op->w->n_in,
+        .panel_bytes = panel_bytes, .x_stride = 2 * (size_t)op->w->n_in, .out_stride = op->w->n_out,
+        .scratch = w->scratch});
+}
+
+/* Readers code what its makers could not: each its share of the rows, and all wait for all. */
+static void code_input(const struct slm_worker *w, const struct slm_op *op, size_t n_tok)
+{
+    const struct slm_backend *cpu = w->cpu;
+    const size_t k = op->w->n_in, end = n_tok * (w->rank + 1) / w->n;
+    for (size_t t = n_tok * w->rank / w->n; t < end; t++)
+        cpu->kernels.encode_a8(slm_cpu_coded_row(cpu, op->in[0], t), slm_cpu_rows(cpu, op->in[0]) + t * k, 0, k, k);
+    slm_pool_barrier(cpu->pool, w->rank);
+}
+
+/* Sums of codes become numbers: times the scale of the weights, over that of the token. The sums are integers, so
+ * this is where rounding begins. */
+static void scale_codes(const struct slm_backend *cpu, const struct slm_op *op, float *out, size_t n, size_t n_rows)
+{
+    const size_t width = cpu->plan->values[op->in[0]].width;
+    const float *x = slm_cpu_rows(cpu, op->in[0]);
+    for (size_t t = 0; t < n_rows; t++)
+        cpu->kernels.scale(out + t * op->w->n_out, out + t * op->w->n_out,
+                           op->w->ternary_scale / x[t * width + width - 1], n);
 }
 
 void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
@@ -35,20 +112,19 @@ void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
     const struct slm_backend *cpu = w->cpu;
     const struct slm_op *op = &cpu->plan->ops[op_index];
     const struct slm_weight *weight = op->w;
-    const struct slm_value *out_value = &cpu->plan->values[op->out];
-    const size_t n_rows = out_value->rows == SLM_ROWS_OUTPUTS ? cpu->batch->n_out : cpu->batch->n_tok;
-    const size_t panel = slm_cpu_panel_rows(weight->n_in);
+    const unsigned char *panels = cpu->panels[op_index];
+    const size_t n_rows = cpu->plan->values[op->out].rows == SLM_ROWS_OUTPUTS ? cpu->batch->n_out : cpu->batch->n_tok;
+    const size_t run = panels ? PACKED_ROWS : slm_cpu_panel_rows(slm_weight_stride(weight));
     if (n_rows == 0) return;
+    if (panels && cpu->coders[op->in[0]] == SLM_CODED_BY_READER) code_input(w, op, n_rows);
     for (;;) {
-        const size_t first =
-            atomic_fetch_add_explicit(&w->cpu->claims[op_index], panel, memory_order_relaxed);
+        const size_t first = atomic_fetch_add_explicit(&w->cpu->claims[op_index], run, memory_order_relaxed);
         if (first >= weight->n_out) return;
-        const size_t n = weight->n_out - first < panel ? weight->n_out - first : panel;
+        const size_t n = weight->n_out - first < run ? weight->n_out - first : run;
+        if (panels) multiply_packed(w, op, panels, first, n, n_rows);
+        else multiply(w, op, first, n, n_rows);
         float *out = slm_cpu_rows(cpu, op->out) + first;
-        cpu->kernels.matmul(&(struct slm_matmul_args){
-            .w = panel_rows(w, weight, first, n), .x = slm_cpu_rows(cpu, op->in[0]), .out = out, .n_row = n,
-            .n_tok = n_rows, .k = weight->n_in, .w_stride = weight->n_in, .x_stride = weight->n_in,
-            .out_stride = weight->n_out});
+        if (weight->ternary_scale != 0) scale_codes(cpu, op, out, n, n_rows);
         if (!op->bias) continue;
         const float *bias = (const float *)(const void *)op->bias->data + first;
         for (size_t t = 0; t < n_rows; t++)

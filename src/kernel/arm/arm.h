@@ -5,4 +5,7 @@
 #define SLM_KERNEL_ARM_ARM_H
 #include "kernel/kernel.h"
 void slm_kernels_fill_neon(struct slm_kernels *table); /* Advanced SIMD: every aarch64 CPU that runs an OS */
+/* Only the slots of int8. */
+void slm_kernels_fill_int8_neon(struct slm_kernels *table);
+void slm_kernels_fill_dotprod(struct slm_kernels *table); /* FEAT_DotProd */
 #endif

@@ -9,6 +9,10 @@ void slm_kernels_init_x86(struct slm_kernels *table, uint64_t features)
 {
     if ((features & avx2_level) != avx2_level) return;
     slm_kernels_fill_avx2(table);
+    slm_kernels_fill_int8_avx2(table);
+    if (features & SLM_CPU(AVXVNNI)) slm_kernels_fill_avxvnni(table);
     if (!(features & SLM_CPU(AVX512))) return;
     slm_kernels_fill_avx512(table);
+    slm_kernels_fill_int8_avx512(table);
+    if (features & SLM_CPU(AVX512VNNI)) slm_kernels_fill_avx512vnni(table);
 }

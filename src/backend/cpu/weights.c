@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ * Weights as int8 kernels want them: every quantized matrix a plan multiplies with, in panels (kernel/pack.h). Made
+ * once for a model, by all threads, and shared by its sessions. Rows that have been packed are given back to the file
+ * behind them while the next are read, so that the matrices are in memory once.
+ *
+ * Deliberately not packed: float matrices, which are multiplied as they are; an embedding that is not the head as
+ * well, of which a step reads a few rows where they stand in the file. */
+#include "backend/cpu/cpu.h"
+
+#include "base/checked.h"
+#include "base/os.h"
+#include "kernel/pack.h"
+
+/* File bytes a thread claims at a time: the system maps pages in runs around the one that is read, so small pieces
+ * given back beside pieces still being read would come right back. */
+enum { CLAIM_BYTES = 4 << 20 };
+
+struct matrix {
+    const struct slm_weight *weight;
+    unsigned char *panels;
+    atomic_size_t next; /* while packing: the first panel nobody has claimed */
+};
+
+struct slm_cpu_weights {
+    struct matrix *matrices; /* [n] */
+    size_t n;
+    unsigned char *memory;
+    size_t bytes;
+};
+
+/* While packing: what threads share. */
+struct packing {
+    const struct slm_cpu_weights *weights;
+    const struct slm_cpu_source *source;
+};
+
+/* The last may be part empty. */
+static size_t n_panels(const struct slm_weight *w) { return (w->n_out + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS; }
+
+static size_t panels_bytes(const struct slm_weight *w)
+{
+    return n_panels(w) * slm_pack_panel_bytes(w->dtype, w->n_in);
+}
+
+/* Float weights have no codes; ternary ones meet activations that are integers already; rows padded to a whole block,
+ * and groups whose scales lie elsewhere, stay in the file's form. */
+static bool can_pack(const struct slm_op *op)
+{
+    return op->kind == SLM_OP_MATMUL && slm_pack_has(op->w->dtype) && op->w->ternary_scale == 0 && !op->w->scales &&
+           slm_weight_stride(op->w) == op->w->n_in;
+}
+
+/* Whether op i is the first to multiply with its matrix. */
+static bool is_first_use(const struct slm_plan *plan, size_t i)
+{
+    if (!can_pack(&plan->ops[i])) return false;
+    for (size_t j = 0; j < i; j++)
+        if (can_pack(&plan->ops[j]) && plan->ops[j].w->data == plan->ops[i].w->data) return false;
+    return true;
+}
+
+uint64_t slm_cpu_weights_bytes(const struct slm_plan *plan)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < plan->n_ops; i++)
+        if (is_first_use(plan, i)) bytes += panels_bytes(plan->ops[i].w);
+    return bytes;
+}
+
+const unsigned char *slm_cpu_weights_find(const struct slm_cpu_weights *weights, const struct slm_weight *w)
+{
+    for (size_t i = 0; weights && w && i < weights->n; i++)
+        if (weights->matrices[i].weight->data == w->data) return weights->matrices[i].panels;
+    return NULL;
+}
+
+/* Panels [first, last) of a matrix; then their rows are the file's alone. */
+static void pack_run(const struct packing *p, const struct matrix *m, size_t first, size_t last)
+{
+    const struct slm_weight *w = m->weight;
+    const size_t panel_bytes = slm_pack_panel_bytes(w->dtype, w->n_in), row = first * SLM_PANEL_ROWS;
+    for (size_t at = first; at < last; at++) {
+        const size_t r = at * SLM_PANEL_ROWS, left = w->n_out - r;
+        slm_pack_panel(w->dtype, w->data + r * w->row_bytes, w->row_bytes,
+                       left < SLM_PANEL_ROWS ? left : SLM_PANEL_ROWS, w->n_in, m->panels + at * panel_bytes);
+    }
+    const size_t end = last * SLM_PANEL_ROWS < w->n_out ? last * SLM_PANEL_ROWS : w->n_out;
+    if (p->source->packed) p->source->packed(p->source->user, w->data + row * w->row_bytes, (end - row) * w->row_bytes);
+}
+
+/* Every thread: claims runs of panels of one matrix after the other. */
+static void pack(void *arg, unsigned rank, unsigned n)
+{
+    const struct packing *p = arg;
+    (void)rank, (void)n;
+    for (size_t i = 0; i < p->weights->n; i++) {
+        struct matrix *m = &p->weights->matrices[i];
+        const size_t end = n_panels(m->weight), claim = CLAIM_BYTES / (m->weight->row_bytes * SLM_PANEL_ROWS) + 1;
+        for (;;) {
+            const size_t first = atomic_fetch_add_explicit(&m->next, claim, memory_order_relaxed);
+            if (first >= end) break;
+            pack_run(p, m, first, end - first < claim ? end : first + claim);
+        }
+    }
+}
+
+/* Gives every matrix its place. */
+static void place(struct slm_cpu_weights *weights, const struct slm_plan *plan)
+{
+    unsigned char *next = weights->memory;
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        if (!is_first_use(plan, i)) continue;
+        struct matrix *m = &weights->matrices[weights->n++];
+        m->weight = plan->ops[i].w;
+        m->panels = next;
+        next += panels_bytes(m->weight);
+    }
+}
+
+/* All threads pack; at the end the edges of their runs go back to the file too. */
+static slm_status pack_all(const struct packing *p, unsigned n_threads, struct slm_error *error)
+{
+    struct slm_pool *pool;
+    SLM_TRY(slm_pool_open(n_threads, &pool, error));
+    slm_pool_run(pool, pack, (void *)(uintptr_t)p);
+    slm_pool_close(pool);
+    for (size_t i = 0; p->source->packed && i < p->weights->n; i++) {
+        const struct slm_weight *w = p->weights->matrices[i].weight;
+        p->source->packed(p->source->user, w->data, w->n_out * w->row_bytes);
+    }
+    return SLM_OK;
+}
+
+slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cpu_source *source, unsigned n_threads,
+                                struct slm_cpu_weights **out, struct slm_error *error)
+{
+    *out = NULL;
+    struct slm_cpu_weights *weights = slm_alloc(1, sizeof *weights, "weights", error);
+    if (!weights) return SLM_ERR_MEMORY;
+    const uint64_t bytes = slm_cpu_weights_bytes(plan);
+    slm_status status = SLM_ERR_MEMORY;
+    weights->matrices = slm_alloc(plan->n_ops, sizeof *weights->matrices, "weights", error);
+    if (weights->matrices && bytes > 0) {
+        weights->bytes = (size_t)bytes;
+        weights->memory = bytes <= SIZE_MAX ? slm_os()->alloc_pages((size_t)bytes) : NULL;
+        if (!weights->memory) slm_fail_memory(error, "weights", (size_t)bytes);
+    }
+    if (weights->memory) {
+        place(weights, plan);
+        status = pack_all(&(struct packing){weights, source}, n_threads, error);
+    } else if (weights->matrices && bytes == 0) {
+        status = SLM_OK; /* nothing is quantized */
+    }
+    if (status != SLM_OK) slm_cpu_weights_close(weights);
+    else *out = weights;
+    return status;
+}
+
+/* Also of one that was opened halfway. */
+void slm_cpu_weights_close(struct slm_cpu_weights *weights)
+{
+    if (!weights) return;
+    slm_os()->release_pages(weights->memory, weights->bytes);
+    slm_release(weights->matrices);
+    slm_release(weights);
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT
+ * From the file's blocks to panels (pack.h): per type, where the codes of 32 elements and their scales are read; and
+ * one place that puts them where kernels look for them. Runs once when a model is opened, on all threads, so it is
+ * plain C that compilers vectorise well enough to be limited by memory. And back: the scalar kernels and the
+ * embedding read single codes and rows. Deliberately not here: products. */
+#include "kernel/pack.h"
+
+#include <string.h>
+
+#include "quant/block.h"
+
+const struct slm_pack_type slm_pack_types[SLM_DTYPE_COUNT] = {
+#define X(name, codes, scales, zero, iq4) [SLM_DTYPE_##name] = {SLM_CODES_##codes, SLM_SCALES_##scales, zero, iq4},
+    SLM_PACK_TYPES(X)
+#undef X
+};
+
+enum { ROWS = SLM_PANEL_ROWS, BLOCKS = SLM_GROUP / SLM_BLOCK };
+
+/* ---- reading: codes of one block of one row, unsigned, in the order of the elements --------------------------- */
+
+/* Sixteen bytes of nibbles: the low ones are elements 0..15, the high ones 16..31. */
+static void nibbles(uint8_t code[32], const uint8_t *qs)
+{
+    for (int i = 0; i < 16; i++) {
+        code[i] = qs[i] & 15;
+        code[i + 16] = qs[i] >> 4;
+    }
+}
+
+/* Bit i of the four bytes is the fifth of element i. */
+static void fifth_bits(uint8_t code[32], const uint8_t qh[4])
+{
+    for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((qh[i / 8] >> (i % 8) & 1) << 4);
+}
+
+/* Formats of 32: b counts their blocks. */
+static void codes_q4_0(uint8_t code[32], const void *row, size_t b)
+{
+    nibbles(code, ((const struct slm_block_q4_0 *)row)[b].qs);
+}
+static void codes_q4_1(uint8_t code[32], const void *row, size_t b)
+{
+    nibbles(code, ((const struct slm_block_q4_1 *)row)[b].qs);
+}
+static void codes_iq4_nl(uint8_t code[32], const void *row, size_t b)
+{
+    nibbles(code, ((const struct slm_block_iq4_nl *)row)[b].qs);
+}
+static void codes_q5_0(uint8_t code[32], const void *row, size_t b)
+{
+    const struct slm_block_q5_0 *block = (const struct slm_block_q5_0 *)row + b;
+    nibbles(code, block->qs);
+    fifth_bits(code, block->qh);
+}
+static void codes_q5_1(uint8_t code[32], const void *row, size_t b)
+{
+    const struct slm_block_q5_1 *block = (const struct slm_block_q5_1 *)row + b;
+    nibbles(code, block->qs);
+    fifth_bits(code, block->qh);
+}
+/* Signed bytes become unsigned ones with zero at 128. */
+static void codes_q8_0(uint8_t code[32], const void *row, size_t b)
+{
+    const struct slm_block_q8_0 *block = (const struct slm_block_q8_0 *)row + b;
+    for (int i = 0; i < 32; i++) code[i] = (uint8_t)block->qs[i] ^ 0x80;
+}
+
+/* The formats of 256: b counts blocks of 32, so the superblock is b / 8. The bit orders are decode_superblock.c's. */
+/* Half the superblock is 32 bytes; every block of it has two bits of each. */
+static void two_bits(uint8_t code[32], const uint8_t qs[64], size_t b)
+{
+    const size_t shift = b % 4 * 2;
+    for (int i = 0; i < 32; i++) code[i] = qs[b / 4 * 32 + i] >> shift & 3;
+}
+static void codes_q2_k(uint8_t code[32], const void *row, size_t b)
+{
+    two_bits(code, ((const struct slm_block_q2_k *)row)[b / BLOCKS].qs, b % BLOCKS);
+}
+static void codes_tq2_0(uint8_t code[32], const void *row, size_t b)
+{
+    two_bits(code, ((const struct slm_block_tq2_0 *)row)[b / BLOCKS].qs, b % BLOCKS);
+}
+/* The third bit is in a plane of its own; in the file it spares the code a subtraction of 4, here 4 is the zero. */
+static void codes_q3_k(uint8_t code[32], const void *row, size_t b)
+{
+    const struct slm_block_q3_k *block = (const struct slm_block_q3_k *)row + b / BLOCKS;
+    two_bits(code, block->qs, b % BLOCKS);
+    for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((block->hmask[i] >> (b % BLOCKS) & 1) << 2);
+}
+/* 32 bytes hold two blocks: low nibbles, then high ones. */
+static void nibble_rows(uint8_t code[32], const uint8_t qs[128], size_t b)
+{
+    const size_t shift = b % 2 * 4;
+    for (int i = 0; i < 32; i++) code[i] = qs[b / 2 * 32 + i] >> shift & 15;
+}
+static void codes_q4_k(uint8_t code[32], const void *row, size_t b)
+{
+    nibble_rows(code, ((const struct slm_block_q4_k *)row)[b / BLOCKS].qs, b % BLOCKS);
+}
+/* And the fifth bits of all eight blocks in 32 bytes more. */
+static void codes_q5_k(uint8_t code[32], const void *row, size_t b)
+{
+    const struct slm_block_q5_k *block = (const struct slm_block_q5_k *)row + b / BLOCKS;
+    nibble_rows(code, block->qs, b % BLOCKS);
+    for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((block->qh[i] >> (b % BLOCKS) & 1) << 4);
+}
+/* Four blocks share 64 bytes of nibbles and 32 of pairs. */
+static void codes_q6_k(uint8_t code[32], const void *row, size_t b)
+{
+    const struct slm_block_q6_k *block = (const struct slm_block_q6_k *)row + b / BLOCKS;
+    const size_t half = b % BLOCKS / 4, quarter = b % 4;
+    const uint8_t *low = block->ql + half * 64 + quarter % 2 * 32, *high = block->qh + half * 32;
+    const size_t shift_low = quarter / 2 * 4, shift_high = quarter * 2;
+    for (int i = 0; i < 32; i++)
+        code[i] = (uint8_t)((low[i] >> shift_low & 15) | (high[i] >> shift_high & 3) << 4);
+}
+/* Sixteen bytes a block, as in IQ4_NL. */
+static void codes_iq4_xs(uint8_t code[32], const void *row, size_t b)
+{
+    nibbles(code, ((const struct slm_block_iq4_xs *)row)[b / BLOCKS].qs + b % BLOCKS * 16);
+}
+
+/* Element e of a TQ1_0 superblock: see slm_quant_decode_TQ1_0. */
+static void codes_tq1_0(uint8_t code[32], const void *row, size_t b)
+{
+    static const uint8_t power[5] = {1, 3, 9, 27, 81};
+    const struct slm_block_tq1_0 *block = (const struct slm_block_tq1_0 *)row + b / BLOCKS;
+    for (size_t i = 0; i < 32; i++) {
+        const size_t e = b % BLOCKS * 32 + i;
+        const uint8_t byte = e < 160 ? block->qs[e % 32] : e < 240 ? block->qs[32 + e % 16] : block->qh[e % 4];
+        const size_t digit = e < 160 ? e / 32 : e < 240 ? (e - 160) / 16 : (e - 240) / 4;
+        code[i] = (uint8_t)((uint8_t)(byte * power[digit]) * 3 >> 8);
+    }
+}
+
+/* ---- reading: scales of one group of one row, into column `r` of the panel's scales ---------------------------- */
+
+/* Halves are moved as they are. */
+static void put_f16(uint8_t *dst, size_t r, const uint8_t field[2]) { memcpy(dst + 2 * r, field, 2); }
+
+/* Formats of 32 elements: every block has its f16 d, at the front of the block, and perhaps its f16 m behind it. */
+static void scales_f16(uint8_t *dst, size_t r, const uint8_t *blocks, size_t n_blocks, size_t block_bytes)
+{
+    for (size_t b = 0; b < n_blocks; b++) put_f16(dst + b * 2 * ROWS, r, blocks + b * block_bytes);
+}
+static void scales_f16_min(uint8_t *dst, size_t r, const uint8_t *blocks, size_t n_blocks, size_t block_bytes)
+{
+    scales_f16(dst, r, blocks, n_blocks, block_bytes);
+    scales_f16(dst + n_blocks * 2 * ROWS, r, blocks + 2, n_blocks, block_bytes);
+}
+
+/* Superblocks: small scales of every block or half block, sixteen rows side by side, then the halves they multiply.
+ */
+static void scales_q2_k(uint8_t *dst, size_t r, const void *superblock)
+{
+    const struct slm_block_q2_k *block = superblock;
+    for (size_t i = 0; i < 16; i++) dst[i * ROWS + r] = block->scales[i];
+    put_f16(dst + 16 * ROWS, r, block->d);
+    put_f16(dst + 18 * ROWS, r, block->dmin);
+}
+/* The packed six bits of Q3_K become a byte each. */
+static void scales_q3_k(uint8_t *dst, size_t r, const void *superblock)
+{
+    const struct slm_block_q3_k *block = superblock;
+    for (unsigned i = 0; i < 16; i++) dst[i * ROWS + r] = (uint8_t)slm_block_scale_q3_k(block->scales, i);
+    put_f16(dst + 16 * ROWS, r, block->d);
+}
+static void scales_q6_k(uint8_t *dst, size_t r, const void *superblock)
+{
+    const struct slm_block_q6_k *block = superblock;
+    for (size_t i = 0; i < 16; i++) dst[i * ROWS + r] = (uint8_t)block->scales[i];
+    put_f16(dst + 16 * ROWS, r, block->d);
+}
+/* Scales and mins of six bits get a byte each: kernels widen bytes, and the panel grows by 3 %. */
+static void scales_q45_k(uint8_t *dst, size_t r, const uint8_t d[2], const uint8_t dmin[2], const uint8_t packed[12])
+{
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        unsigned scale, min;
+        slm_block_scale_min(packed, i, &scale, &min);
+        dst[i * ROWS + r] = (uint8_t)scale;
+        dst[(BLOCKS + i) * ROWS + r] = (uint8_t)min;
+    }
+    put_f16(dst + 16 * ROWS, r, d);
+    put_f16(dst + 18 * ROWS, r, dmin);
+}
+static void scales_q4_k(uint8_t *dst, size_t r, const void *superblock)
+{
+    const struct slm_block_q4_k *block = superblock;
+    scales_q45_k(dst, r, block->d, block->dmin, block->scales);
+}
+static void scales_q5_k(uint8_t *dst, size_t r, const void *superblock)
+{
+    const struct slm_block_q5_k *block = superblock;
+    scales_q45_k(dst, r, block->d, block->dmin, block->scales);
+}
+/* And so do those of IQ4_XS. */
+static void scales_iq4_xs(uint8_t *dst, size_t r, const void *superblock)
+{
+    const struct slm_block_iq4_xs *block = superblock;
+    for (unsigned i = 0; i < BLOCKS; i++) dst[i * ROWS + r] = (uint8_t)slm_block_scale_iq4_xs(block, i);
+    put_f16(dst + BLOCKS * ROWS, r, block->d);
+}
+/* One scale for the whole superblock. */
+static void scales_tq1_0(uint8_t *dst, size_t r, const void *superblock)
+{
+    put_f16(dst, r, ((const struct slm_block_tq1_0 *)superblock)->d);
+}
+static void scales_tq2_0(uint8_t *dst, size_t r, const void *superblock)
+{
+    put_f16(dst, r, ((const struct slm_block_tq2_0 *)superblock)->d);
+}
+
+/* One row a type: codes of a block, scales of a superblock (NULL: f16 fields at the front of each block of 32). */
+static const struct reader {
+    void (*codes)(uint8_t code[32], const void *row, size_t b);
+    void (*scales)(uint8_t *dst, size_t r, const void *superblock);
+} readers[SLM_DTYPE_COUNT] = {
+    [SLM_DTYPE_Q4_0] = {codes_q4_0, NULL},           [SLM_DTYPE_Q4_1] = {codes_q4_1, NULL},
+    [SLM_DTYPE_Q5_0] = {codes_q5_0, NULL},           [SLM_DTYPE_Q5_1] = {codes_q5_1, NULL},
+    [SLM_DTYPE_Q8_0] = {codes_q8_0, NULL},           [SLM_DTYPE_IQ4_NL] = {codes_iq4_nl, NULL},
+    [SLM_DTYPE_Q2_K] = {codes_q2_k, scales_q2_k},    [SLM_DTYPE_Q3_K] = {codes_q3_k, scales_q3_k},
+    [SLM_DTYPE_Q4_K] = {codes_q4_k, scales_q4_k},    [SLM_DTYPE_Q5_K] = {codes_q5_k, scales_q5_k},
+    [SLM_DTYPE_Q6_K] = {codes_q6_k, scales_q6_k},    [SLM_DTYPE_IQ4_XS] = {codes_iq4_xs, scales_iq4_xs},
+    [SLM_DTYPE_TQ1_0] = {codes_tq1_0, scales_tq1_0}, [SLM_DTYPE_TQ2_0] = {codes_tq2_0, scales_tq2_0},
+};
+
+/* ---- writing ------------------------------------------------------------------------------------------------ */
+
+/* Four codes of unit j of row r, as the bytes of a word; bits from `shift` on, those of `mask`. */
+static uint32_t unit_bits(const uint8_t code[32], unsigned j, unsigned shift, uint32_t mask)
+{
+    uint32_t unit;
+    memcpy(&unit, code + 4 * j, sizeof unit);
+    return unit >> shift & mask;
+}
+
+/* Word r of a vector. */
+static void put_word(uint8_t *vectors, size_t v, size_t r, uint32_t word)
+{
+    memcpy(vectors + v * 64 + r * 4, &word, sizeof word);
+}
+
+/* The three ways codes share vectors, as pack.h draws them; `from` is the lowest bit of the code that goes in. */
+static void put_bytes(uint8_t *vectors, size_t r, const uint8_t code[32])
+{
+    for (unsigned j = 0; j < 8; j++) put_word(vectors, j, r, unit_bits(code, j, 0, 0xffffffff));
+}
+static void put_nibbles(uint8_t *vectors, size_t r, const uint8_t code[32])
+{
+    for (unsigned j = 0; j < 4; j++)
+        put_word(vectors, j, r, unit_bits(code, j, 0, 0x0f0f0f0f) | unit_bits(code, j + 4, 0, 0x0f0f0f0f) << 4);
+}
+/* Four units share a vector. */
+static void put_pairs(uint8_t *vectors, size_t r, const uint8_t code[32], unsigned from)
+{
+    for (unsigned v = 0; v < 2; v++) {
+        uint32_t word = 0;
+        for (unsigned j = v; j < 8; j += 2) word |= unit_bits(code, j, from, 0x03030303) << (j / 2 * 2);
+        put_word(vectors, v, r, word);
+    }
+}
+/* All eight do. */
+static void put_bits(uint8_t *vector, size_t r, const uint8_t code[32], unsigned from)
+{
+    uint32_t word = 0;
+    for (unsigned j = 0; j < 8; j++) word |= unit_bits(code, j, from, 0x01010101) << j;
+    put_word(vector, 0, r, word);
+}
+
+/* Codes of row r into a block of a panel. */
+static void put_codes(enum slm_pack_codes codes, uint8_t *dst, size_t r, const uint8_t code[32])
+{
+    if (codes == SLM_CODES_8) put_bytes(dst, r, code);
+    else if (codes <= SLM_CODES_3) put_pairs(dst, r, code, 0);
+    else put_nibbles(dst, r, code);
+    if (codes == SLM_CODES_3) put_bits(dst + 2 * 64, r, code, 2);
+    if (codes == SLM_CODES_5) put_bits(dst + 4 * 64, r, code, 4);
+    if (codes == SLM_CODES_6) put_pairs(dst + 4 * 64, r, code, 4);
+}
+
+/* Full groups, and a shorter one at the end of rows that are no multiple of 256. */
+size_t slm_pack_panel_bytes(enum slm_dtype type, size_t k)
+{
+    const struct slm_pack_type *t = &slm_pack_types[type];
+    const size_t full = k / SLM_GROUP, rest = k % SLM_GROUP / SLM_BLOCK, code_bytes = slm_pack_code_bytes(t->codes);
+    size_t bytes = full * (slm_pack_scale_bytes(t->scales, BLOCKS) + BLOCKS * code_bytes);
+    if (rest) bytes += slm_pack_scale_bytes(t->scales, rest) + rest * code_bytes;
+    return bytes;
+}
+
+/* Group by group, so that the panel is written from its beginning to its end; rows inside, each read in order. */
+void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_bytes, size_t n_rows, size_t k,
+                    unsigned char *panel)
+{
+    const struct slm_pack_type *t = &slm_pack_types[type];
+    const struct reader *read = &readers[type];
+    const size_t block_bytes = slm_dtypes[type].block_bytes, code_bytes = slm_pack_code_bytes(t->codes);
+    memset(panel, 0, slm_pack_panel_bytes(type, k));
+    for (size_t first = 0; first < k / SLM_BLOCK; first += BLOCKS) {
+        const size_t left = k / SLM_BLOCK - first, n = left < BLOCKS ? left : BLOCKS;
+        unsigned char *codes = panel + slm_pack_scale_bytes(t->scales, n);
+        for (size_t r = 0; r < n_rows; r++) {
+            const unsigned char *row = src + r * row_bytes;
+            if (read->scales) read->scales(panel, r, row + first / BLOCKS * block_bytes);
+            else if (t->scales == SLM_SCALES_F16) scales_f16(panel, r, row + first * block_bytes, n, block_bytes);
+            else scales_f16_min(panel, r, row + first * block_bytes, n, block_bytes);
+            for (size_t b = 0; b < n; b++) {
+                uint8_t code[32];
+                read->codes(code, row, first + b);
+                put_codes(t->codes, codes + b * code_bytes, r, code);
+            }
+        }
+        panel = codes + n * code_bytes;
+    }
+}
+
+/* ---- reading back -------------------------------------------------------------------------------------------- */
+
+/* How codes share bytes, for element k of row r; pack.h draws the layout. */
+static int bit_at(const uint8_t *plane, size_t r, size_t k) { return plane[r * 4 + k % 4] >> (k / 4) & 1; }
+static int pair_at(const uint8_t *plane, size_t r, size_t k)
+{
+    return plane[k / 4 % 2 * 64 + r * 4 + k % 4] >> (k / 8 * 2) & 3;
+}
+static int nibble_at(const uint8_t *block, size_t r, size_t k)
+{
+    return block[k / 4 % 4 * 64 + r * 4 + k % 4] >> (k / 16 * 4) & 15;
+}
+
+/* Narrow codes are put together from their parts; IQ4 ones are looked up here and not when packing, or they would
+ * take twice the room. */
+int slm_pack_code_at(const struct slm_pack_type *t, const uint8_t *block, size_t r, size_t k)
+{
+    switch (t->codes) {
+    case SLM_CODES_8: return block[k / 4 * 64 + r * 4 + k % 4];
+    case SLM_CODES_6: return nibble_at(block, r, k) | pair_at(block + 4 * 64, r, k) << 4;
+    case SLM_CODES_5: return nibble_at(block, r, k) | bit_at(block + 4 * 64, r, k) << 4;
+    case SLM_CODES_4:
+        return t->iq4 ? slm_quant_iq4_values[nibble_at(block, r, k)] + 128 : nibble_at(block, r, k);
+    case SLM_CODES_3: return pair_at(block, r, k) | bit_at(block + 2 * 64, r, k) << 2;
+    case SLM_CODES_2: return pair_at(block, r, k);
+    case SLM_CODES_NONE: break;
+    }
+    return 0;
+}
+
+/* Element i of an array of halves. */
+static float f16_at(const uint8_t *bytes, size_t i) { return slm_block_f16(bytes + 2 * i); }
+
+void slm_pack_scale_at(enum slm_pack_scales scales, const uint8_t *group, size_t n_blocks, size_t half, size_t r,
+                       float *d, float *m)
+{
+    const size_t at = half / 2 * ROWS + r, at_half = half * ROWS + r;
+    const uint8_t *behind = group + 256; /* the f16 fields of a group with sixteen or twice eight small scales */
+    *d = *m = 0.0f;
+    switch (scales) {
+    case SLM_SCALES_F16_MIN: *m = f16_at(group + n_blocks * 32, at); /* fall through */
+    case SLM_SCALES_F16: *d = f16_at(group, at); break;
+    case SLM_SCALES_GROUP: *d = f16_at(group, r); break;
+    case SLM_SCALES_I8: *d = f16_at(group + 128, r) * (float)(int8_t)group[at]; break;
+    case SLM_SCALES_U8_MIN:
+        *d = f16_at(behind, r) * (float)group[at];
+        *m = -f16_at(behind, 16 + r) * (float)group[128 + at];
+        break;
+    case SLM_SCALES_I8_HALF: *d = f16_at(behind, r) * (float)(int8_t)group[at_half]; break;
+    case SLM_SCALES_NIBBLE_HALF:
+        *d = f16_at(behind, r) * (float)(group[at_half] & 15);
+        *m = -f16_at(behind, 16 + r) * (float)(group[at_half] >> 4);
+        break;
+    case SLM_SCALES_COUNT: break;
+    }
+}
+
+/* The roundings are the decoder's: one for the scale, one for the product, one for the sum. */
+void slm_pack_read_row(enum slm_dtype type, const unsigned char *panel, size_t r, size_t k, float *out)
+{
+    const struct slm_pack_type *t = &slm_pack_types[type];
+    const size_t code_bytes = slm_pack_code_bytes(t->codes);
+    for (size_t first = 0; first < k / SLM_BLOCK; first += BLOCKS) {
+        const size_t left = k / SLM_BLOCK - first, n = left < BLOCKS ? left : BLOCKS;
+        const unsigned char *codes = panel + slm_pack_scale_bytes(t->scales, n);
+        for (size_t b = 0; b < n; b++, codes += code_bytes)
+            for (size_t half = 0; half < 2; half++) {
+                float d, m;
+                slm_pack_scale_at(t->scales, panel, n, 2 * b + half, r, &d, &m);
+                for (size_t i = half * 16; i < half * 16 + 16; i++) {
+                    const float product = d * (float)(slm_pack_code_at(t, codes, r, i) - t->zero);
+                    *out++ = slm_pack_scales_have_min(t->scales) ? product + m : product;
+                }
+            }
+        panel = codes;
+    }
+}

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT
+ * Products of packed weights (pack.h) with int8 activations, written once for every vector ISA. A file such as
+ * x86/kernels_avx512vnni.c defines a few operations and includes this text; all functions are static, so each ISA
+ * gets its own copy, built with its flags.
+ *
+ * A register holds VEC_LANES rows of a panel: four codes of each as bytes, or one int32, or one float. So rows never
+ * mix, and every lane follows the chain that ref_int8.c writes down: sums of codes exact, floats in the order of k.
+ *
+ * There are two ways through a matrix. With one token (gemv) codes go from memory through registers into the
+ * products: the memory is what limits. With several (gemm) two panels are opened up in scratch, a chunk of k that
+ * fits the L1 cache at a time, and all tokens pass by: what limits is the dot product, TILE_TOKENS tokens x TILE_VECS
+ * registers of rows.
+ *
+ * The including file provides (vec, VEC_LANES, vec_*: see simd_float.h):
+ *   ivec                                     the same register as bytes or int32
+ *   ivec_load(p), ivec_store(p, v)           whole registers, at any address
+ *   ivec_load1(p), ivec_set1(i)              four bytes at p, or an int32, in every lane
+ *   ivec_and(v, mask), ivec_or, ivec_shr(v, n), ivec_shl(v, n)    bytes; what a shift brings over a byte's border is
+ *                                            masked away by the caller
+ *   ivec_lookup(table, v)                    table[16] at v < 16, by bytes
+ *   ivec_shl32(v, n), ivec_neg32, ivec_add32 int32
+ *   dot4(acc, w, x, wide)                    acc + the four products of unsigned w with signed x of each lane; codes
+ *                                            above 127 only if wide
+ *   DOT_SIGNED                               dot4 takes wide codes as w - 128, so that no zero is left to subtract
+ *   vec_from_i32(v), vec_load_i8(p), vec_load_u8(p)    integers as floats, exactly
+ *   vec_load_nibbles(p, low, high)           the halves of unsigned bytes
+ *   ivec_from_vec(v)                         rounded to nearest even
+ *   ivec_magnitude(v), ivec_max32(a, b), ivec_max_lanes(v), ivec_sum_lanes(v)    bits of |float|; unsigned maximum
+ *   store_i8(p, v)                           the low bytes of the lanes
+ *   TILE_TOKENS, TILE_VECS                   2 * TILE_TOKENS * TILE_VECS + TILE_VECS + 2 registers or fewer */
+#include "kernel/pack.h"
+
+enum {
+    BLOCK = 32,
+    BLOCKS = SLM_GROUP / BLOCK,
+    VEC_BYTES = 4 * VEC_LANES,
+    PARTS = SLM_PANEL_ROWS / VEC_LANES,       /* registers of a panel */
+    STRIP_ROWS = 2 * SLM_PANEL_ROWS,          /* rows opened up together */
+    CHUNK_BLOCKS = SLM_PACK_CHUNK / BLOCK,
+    AHEAD = 4096,                             /* bytes the memory is asked for before they are needed */
+};
+
+/* --- Activations ---------------------------------------------------------------------------------------------- */
+
+ALWAYS_INLINE void encode_block(const struct slm_a8 *row, size_t b, const float *x)
+{
+    enum { N = BLOCK / VEC_LANES };
+    vec v[N];
+    UNROLL for (int i = 0; i < N; i++) v[i] = vec_load(x + i * VEC_LANES);
+    ivec most = ivec_magnitude(v[0]);
+    UNROLL for (int i = 1; i < N; i++) most = ivec_max32(most, ivec_magnitude(v[i]));
+    const uint32_t bits = ivec_max_lanes(most);
+    const bool coded = bits >= SLM_A8_LEAST && bits < SLM_F32_INF_BITS;
+    const float scale_by = coded ? 127.0f / slm_bits_f32(bits) : 0.0f;
+    const float d = coded ? slm_bits_f32(bits) / 127.0f : bits < SLM_F32_INF_BITS ? 0.0f : NAN;
+    int32_t sum[2] = {0, 0};
+    UNROLL for (int i = 0; i < N; i++) {
+        ivec q = coded ? ivec_from_vec(vec_mul(v[i], vec_set1(scale_by))) : ivec_set1(0);
+        store_i8(row->q + b * BLOCK + i * VEC_LANES, q);
+        sum[i / (N / 2)] += ivec_sum_lanes(q);
+    }
+    row->d[b] = d;
+    row->z[b] = sum[0] + sum[1];
+    row->s[b] = d * (float)row->z[b];
+    UNROLL for (int h = 0; h < 2; h++) {
+        row->z16[2 * b + (size_t)h] = sum[h];
+        row->s16[2 * b + (size_t)h] = d * (float)sum[h];
+    }
+}
+
+static void encode_a8(void *row, const float *x, size_t first, size_t n, size_t k)
+{
+    const struct slm_a8 a = slm_a8_row(row, k);
+    for (size_t b = 0; b < n / BLOCK; b++) encode_block(&a, first / BLOCK + b, x + b * BLOCK);
+}
+
+/* --- Opening weights ------------------------------------------------------------------------------------------ */
+
+/* Everything about a type that the code below depends on; constants wherever it is inlined. */
+struct type {
+    enum slm_pack_codes codes;
+    enum slm_pack_scales scales;
+    int zero;
+    bool iq4;
+};
+
+ALWAYS_INLINE bool is_wide(const struct type t) { return t.codes == SLM_CODES_8 || t.iq4; }
+ALWAYS_INLINE bool has_zero(const struct type t) { return t.zero != 0 && !(DOT_SIGNED && is_wide(t)); }
+
+/* The bits mask << at of each byte, brought down or up to bit `to`. */
+ALWAYS_INLINE ivec bits_to(ivec v, const int at, const int to, const int mask)
+{
+    ivec moved = at > to ? ivec_shr(v, at - to) : at < to ? ivec_shl(v, to - at) : v;
+    return ivec_and(moved, (uint8_t)(mask << to));
+}
+
+/* The eight units of a block for the rows of one register. */
+ALWAYS_INLINE void open_codes(const struct type t, const uint8_t *block, ivec unit[8])
+{
+    const uint8_t *plane = block + (t.codes == SLM_CODES_3 ? 2 : 4) * 64;
+    if (t.codes == SLM_CODES_8) {
+        UNROLL for (int j = 0; j < 8; j++) unit[j] = ivec_load(block + j * 64);
+    } else if (t.codes == SLM_CODES_2 || t.codes == SLM_CODES_3) {
+        UNROLL for (int v = 0; v < 2; v++) {
+            ivec pairs = ivec_load(block + v * 64);
+            UNROLL for (int p = 0; p < 4; p++) unit[2 * p + v] = bits_to(pairs, 2 * p, 0, 3);
+        }
+    } else {
+        UNROLL for (int v = 0; v < 4; v++) {
+            ivec nibbles = ivec_load(block + v * 64);
+            unit[v] = bits_to(nibbles, 0, 0, 15);
+            unit[v + 4] = bits_to(nibbles, 4, 0, 15);
+        }
+    }
+    if (t.codes == SLM_CODES_3 || t.codes == SLM_CODES_5) {
+        ivec bits = ivec_load(plane);
+        UNROLL for (int j = 0; j < 8; j++)
+            unit[j] = ivec_or(unit[j], bits_to(bits, j, t.codes == SLM_CODES_3 ? 2 : 4, 1));
+    }
+    if (t.codes == SLM_CODES_6) {
+        UNROLL for (int v = 0; v < 2; v++) {
+            ivec pairs = ivec_load(plane + v * 64);
+            UNROLL for (int p = 0; p < 4; p++)
+                unit[2 * p + v] = ivec_or(unit[2 * p + v], bits_to(pairs, 2 * p, 4, 3));
+        }
+    }
+    if (t.iq4) {
+        /* slm_quant_iq4_values, with 128 added */
+        static const uint8_t values[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+        UNROLL for (int j = 0; j < 8; j++) unit[j] = ivec_lookup(values, unit[j]);
+    }
+}
+
+/* d and m (NULL where the type has none) of every block or half block of a group: `stride` floats from one to the
+ * next. */
+ALWAYS_INLINE void open_scales(const struct type t, const uint8_t *group, size_t n_blocks, float *d, float *m,
+                               const size_t stride)
+{
+    const bool half = slm_pack_scales_half(t.scales);
+    const size_t n = half ? 2 * n_blocks : n_blocks;
+    UNROLL for (int p = 0; p < PARTS; p++) {
+        const size_t lane = (size_t)p * VEC_LANES;
+        const uint8_t *f16 = group + 2 * lane, *behind = f16 + (t.scales == SLM_SCALES_I8 ? 128 : 256);
+        const bool direct = t.scales == SLM_SCALES_F16 || t.scales == SLM_SCALES_F16_MIN;
+        const bool deep = !direct && t.scales != SLM_SCALES_GROUP;
+        vec super = direct ? vec_set1(0.0f) : vec_load_f16(deep ? behind : f16), super_min = super;
+        if (t.scales == SLM_SCALES_U8_MIN || t.scales == SLM_SCALES_NIBBLE_HALF)
+            super_min = vec_neg(vec_load_f16(behind + 32));
+        for (size_t i = 0; i < n; i++) {
+            const uint8_t *small = group + i * SLM_PANEL_ROWS + lane;
+            vec scale_of = super, min_of = super_min;
+            if (direct) scale_of = vec_load_f16(f16 + i * 32);
+            if (t.scales == SLM_SCALES_F16_MIN) min_of = vec_load_f16(f16 + (n_blocks + i) * 32);
+            if (t.scales == SLM_SCALES_I8 || t.scales == SLM_SCALES_I8_HALF)
+                scale_of = vec_mul(super, vec_load_i8(small));
+            if (t.scales == SLM_SCALES_U8_MIN) {
+                scale_of = vec_mul(super, vec_load_u8(small));
+                min_of = vec_mul(super_min, vec_load_u8(small + 128));
+            }
+            if (t.scales == SLM_SCALES_NIBBLE_HALF) {
+                vec low, high;
+                vec_load_nibbles(small, &low, &high);
+                scale_of = vec_mul(super, low);
+                min_of = vec_mul(super_min, high);
+            }
+            vec_store(d + i * stride + lane, scale_of);
+            if (slm_pack_scales_have_min(t.scales)) vec_store(m + i * stride + lane, min_of);
+        }
+    }
+}
+
+/* --- One token ------------------------------------------------------------------------------------------------ */
+
+/* What the sums of a block start with: minus zero times the sum of the activations' codes. */
+ALWAYS_INLINE ivec start(const struct type t, int32_t z)
+{
+    return has_zero(t) ? ivec_set1(-t.zero * z) : ivec_set1(0);
+}
+
+/* acc + one block of one register of rows with one token. */
+ALWAYS_INLINE vec gemv_block(const struct type t, const uint8_t *block, const float *d, const float *m,
+                             const struct slm_a8 *a, size_t b, vec acc)
+{
+    const bool half = slm_pack_scales_half(t.scales), wide = is_wide(t);
+    ivec unit[8], sum[2];
+    open_codes(t, block, unit);
+    sum[0] = start(t, half ? a->z16[2 * b] : a->z[b]);
+    sum[1] = half ? start(t, a->z16[2 * b + 1]) : ivec_set1(0);
+    UNROLL for (int j = 0; j < 8; j++) { /* without halves the two sums are one, in two chains */
+        const int s = half ? j / 4 : j % 2;
+        sum[s] = dot4(sum[s], unit[j], ivec_load1(a->q + b * BLOCK + 4 * j), wide);
+    }
+    if (!half) sum[0] = ivec_add32(sum[0], sum[1]);
+    const int n_sums = half ? 2 : 1;
+    UNROLL for (int s = 0; s < n_sums; s++) {
+        const vec by = vec_mul(vec_load(d + s * SLM_PANEL_ROWS), vec_set1(a->d[b]));
+        acc = vec_fma(vec_from_i32(sum[s]), by, acc);
+        if (slm_pack_scales_have_min(t.scales))
+            acc =
+                vec_fma(vec_load(m + s * SLM_PANEL_ROWS), vec_set1(half ? a->s16[2 * b + (size_t)s] : a->s[b]), acc);
+    }
+    return acc;
+}
+
+/* out[0..rows) of one panel. */
+ALWAYS_INLINE void gemv_panel(const struct type t, const uint8_t *panel, const struct slm_a8 *a, size_t k, float *out,
+                              size_t rows)
+{
+    const size_t n_all = k / BLOCK, code_bytes = slm_pack_code_bytes(t.codes);
+    const size_t per_block = slm_pack_scales_half(t.scales) ? 2 * SLM_PANEL_ROWS : SLM_PANEL_ROWS;
+    float d[2 * BLOCKS * SLM_PANEL_ROWS], m[2 * BLOCKS * SLM_PANEL_ROWS];
+    vec acc[PARTS];
+    UNROLL for (int p = 0; p < PARTS; p++) acc[p] = vec_set1(0.0f);
+    for (size_t first = 0; first < n_all; first += BLOCKS) {
+        const size_t n = n_all - first < BLOCKS ? n_all - first : BLOCKS;
+        open_scales(t, panel, n, d, m, SLM_PANEL_ROWS);
+        const size_t scale_bytes = slm_pack_scale_bytes(t.scales, n);
+        for (size_t line = 0; line < scale_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
+        panel += scale_bytes;
+        for (size_t b = 0; b < n; b++, panel += code_bytes) {
+            for (size_t line = 0; line < code_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
+            UNROLL for (int p = 0; p < PARTS; p++)
+                acc[p] = gemv_block(t, panel + p * VEC_BYTES, d + b * per_block + p * VEC_LANES,
+                                    m + b * per_block + p * VEC_LANES, a, first + b, acc[p]);
+        }
+    }
+    UNROLL for (int p = 0; p < PARTS; p++) {
+        const size_t lane = (size_t)p * VEC_LANES;
+        if (rows >= lane + VEC_LANES) vec_store(out + lane, acc[p]);
+        else if (rows > lane) vec_store_n(out + lane, acc[p], rows - lane);
+    }
+}
+
+/* --- Several tokens ------------------------------------------------------------------------------------------- */
+
+/* Two panels over a chunk of k, opened up. */
+struct strip {
+    uint8_t *codes;     /* [n_blocks][8][STRIP_ROWS][4] */
+    float *d, *m;       /* [n_blocks or twice that][STRIP_ROWS] */
+    size_t n_blocks;    /* of this chunk */
+    size_t first_block; /* of k */
+    size_t n_row;       /* rows that exist */
+    float *out;         /* of the first row */
+};
+
+/* A group of n blocks of panel `side` (0 or 1), from block `at` of the strip on. */
+ALWAYS_INLINE void open_group(const struct type t, const uint8_t *panel, size_t n, const struct strip *strip,
+                              size_t at, size_t side)
+{
+    const size_t code_bytes = slm_pack_code_bytes(t.codes), scales = slm_pack_scales_half(t.scales) ? 2 : 1;
+    const size_t to = at * scales * STRIP_ROWS + side * SLM_PANEL_ROWS;
+    open_scales(t, panel, n, strip->d + to, strip->m + to, STRIP_ROWS);
+    panel += slm_pack_scale_bytes(t.scales, n);
+    for (size_t b = 0; b < n; b++, panel += code_bytes) {
+        uint8_t *dst = strip->codes + ((at + b) * 8 * 2 + side) * 64;
+        for (size_t line = 0; line < code_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            ivec unit[8];
+            open_codes(t, panel + p * VEC_BYTES, unit);
+            UNROLL for (int j = 0; j < 8; j++) ivec_store(dst + j * 128 + p * VEC_BYTES, unit[j]);
+        }
+    }
+}
+
+/* How the products of opened codes go, whatever type they were: what is left of struct type. */
+struct form {
+    bool half, min, wide;
+};
+
+struct tile {
+    const struct strip *strip;
+    const struct slm_packed_args *args;
+    size_t row, tok; /* first of the tile */
+    int zero;        /* 0: none, else a power of two */
+};
+
+ALWAYS_INLINE vec load_rows(const float *p, size_t n)
+{
+    return n >= VEC_LANES ? vec_load(p) : n ? vec_load_n(p, n) : vec_set1(0.0f);
+}
+ALWAYS_INLINE void store_rows(float *p, vec v, size_t n)
+{
+    if (n >= VEC_LANES) vec_store(p, v);
+    else if (n) vec_store_n(p, v, n);
+}
+
+/* TILE_VECS registers of rows with `tokens` tokens over the chunk; sums go on from where the last chunk left out. */
+ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, const int tokens)
+{
+    const struct strip *strip = tile->strip;
+    const size_t k = tile->args->k, first = strip->first_block;
+    const int n_half = form.half ? 2 : 1, n_unit = form.half ? 4 : 8;
+    const int shift = tile->zero ? __builtin_ctz((unsigned)tile->zero) : 0;
+    struct slm_a8 a[TILE_TOKENS];
+    vec acc[TILE_TOKENS][TILE_VECS];
+    float *out = strip->out + tile->tok * tile->args->out_stride + tile->row;
+    const size_t stride = tile->args->out_stride;
+    size_t rows[TILE_VECS];
+    UNROLL for (int r = 0; r < TILE_VECS; r++) {
+        const size_t lane = tile->row + (size_t)r * VEC_LANES;
+        rows[r] = strip->n_row > lane ? strip->n_row - lane : 0;
+    }
+    UNROLL for (int t = 0; t < tokens; t++) {
+        const unsigned char *x = tile->args->x + (tile->tok + (size_t)t) * tile->args->x_stride;
+        a[t] = slm_a8_row((unsigned char *)(uintptr_t)x, k);
+        UNROLL for (int r = 0; r < TILE_VECS; r++)
+            acc[t][r] = first == 0 ? vec_set1(0.0f) : load_rows(out + (size_t)t * stride + r * VEC_LANES, rows[r]);
+    }
+    const uint8_t *codes = strip->codes + tile->row * 4;
+    const float *d = strip->d + tile->row, *m = strip->m + tile->row;
+    for (size_t b = first; b < first + strip->n_blocks; b++)
+        UNROLL for (int h = 0; h < n_half; h++, d += STRIP_ROWS, m += STRIP_ROWS) {
+            ivec sum[TILE_TOKENS][TILE_VECS];
+            UNROLL for (int t = 0; t < tokens; t++) {
+                ivec z = ivec_set1(0);
+                if (tile->zero)
+                    z = ivec_neg32(
+                        ivec_shl32(ivec_load1(form.half ? &a[t].z16[2 * b + (size_t)h] : &a[t].z[b]), shift));
+                UNROLL for (int r = 0; r < TILE_VECS; r++) sum[t][r] = z;
+            }
+            UNROLL for (int j = 0; j < n_unit; j++, codes += 128) {
+                ivec w[TILE_VECS];
+                UNROLL for (int r = 0; r < TILE_VECS; r++) w[r] = ivec_load(codes + r * VEC_BYTES);
+                UNROLL for (int t = 0; t < tokens; t++) {
+                    const ivec x = ivec_load1(a[t].q + b * BLOCK + 4 * (h * 4 + j));
+                    UNROLL for (int r = 0; r < TILE_VECS; r++) sum[t][r] = dot4(sum[t][r], w[r], x, form.wide);
+                }
+            }
+            UNROLL for (int r = 0; r < TILE_VECS; r++) {
+                const vec dr = vec_load(d + r * VEC_LANES);
+                UNROLL for (int t = 0; t < tokens; t++) {
+                    acc[t][r] = vec_fma(vec_from_i32(sum[t][r]), vec_mul(dr, vec_set1(a[t].d[b])), acc[t][r]);
+                    if (form.min)
+                        acc[t][r] = vec_fma(vec_load(m + r * VEC_LANES),
+                                            vec_set1(form.half ? a[t].s16[2 * b + (size_t)h] : a[t].s[b]), acc[t][r]);
+                }
+            }
+        }
+    UNROLL for (int t = 0; t < tokens; t++)
+        UNROLL for (int r = 0; r < TILE_VECS; r++)
+            store_rows(out + (size_t)t * stride + r * VEC_LANES, acc[t][r], rows[r]);
+}
+
+typedef void (*tile_fn)(const struct tile *tile);
+
+/* A function for every form and number of tokens: the codes of a type stay out of it. */
+#define TILE(name, half, min, wide, tokens)                                                                          \
+    static __attribute__((noinline)) void tile_##name##_##tokens(const struct tile *tile)                            \
+    {                                                                                                                \
+        if (tokens <= TILE_TOKENS)                                                                                   \
+            gemm_tile(tile, (struct form){half, min, wide}, tokens <= TILE_TOKENS ? tokens : 1);                     \
+    }
+#define TILES(name, half, min, wide) \
+    TILE(name, half, min, wide, 1) TILE(name, half, min, wide, 2) TILE(name, half, min, wide, 3) \
+    TILE(name, half, min, wide, 4) TILE(name, half, min, wide, 5) TILE(name, half, min, wide, 6) \
+    static const tile_fn tiles_##name[] = {NULL,          tile_##name##_1, tile_##name##_2, tile_##name##_3, \
+                                           tile_##name##_4, tile_##name##_5, tile_##name##_6};
+TILES(plain, false, false, false)
+TILES(wide, false, false, true)
+TILES(min, false, true, false)
+TILES(half, true, false, false)
+TILES(half_min, true, true, false)
+
+ALWAYS_INLINE const tile_fn *tiles_of(const struct type t)
+{
+    const bool half = slm_pack_scales_half(t.scales), min = slm_pack_scales_have_min(t.scales);
+    return half ? min ? tiles_half_min : tiles_half : min ? tiles_min : is_wide(t) ? tiles_wide : tiles_plain;
+}
+
+/* All tokens pass by a strip. */
+static void gemm_strip(const struct strip *strip, const struct slm_packed_args *args, const tile_fn *tiles, int zero)
+{
+    for (size_t tok = 0; tok < args->n_tok; tok += TILE_TOKENS) {
+        const size_t left = args->n_tok - tok, tokens = left < TILE_TOKENS ? left : TILE_TOKENS;
+        for (size_t row = 0; row < strip->n_row; row += TILE_VECS * VEC_LANES)
+            tiles[tokens](&(struct tile){strip, args, row, tok, zero});
+    }
+}
+
+ALWAYS_INLINE void gemm(const struct type t, const struct slm_packed_args *args)
+{
+    const size_t panel_bytes = args->panel_bytes, code_bytes = slm_pack_code_bytes(t.codes);
+    const size_t n_all = args->k / BLOCK, full_bytes = slm_pack_scale_bytes(t.scales, BLOCKS) + BLOCKS * code_bytes;
+    struct strip strip = {.codes = args->scratch};
+    strip.d = (float *)(void *)(strip.codes + CHUNK_BLOCKS * 8 * 128);
+    strip.m = strip.d + 2 * CHUNK_BLOCKS * STRIP_ROWS;
+    for (size_t row = 0; row < args->n_row; row += STRIP_ROWS) {
+        const uint8_t *panel = args->w + row / SLM_PANEL_ROWS * panel_bytes;
+        strip.n_row = args->n_row - row < STRIP_ROWS ? args->n_row - row : STRIP_ROWS;
+        strip.out = args->out + row;
+        for (size_t first = 0; first < n_all; first += CHUNK_BLOCKS) {
+            strip.first_block = first;
+            strip.n_blocks = n_all - first < CHUNK_BLOCKS ? n_all - first : CHUNK_BLOCKS;
+            for (size_t side = 0; side * SLM_PANEL_ROWS < strip.n_row; side++)
+                for (size_t at = 0; at < strip.n_blocks; at += BLOCKS) {
+                    const size_t left = strip.n_blocks - at, n = left < BLOCKS ? left : BLOCKS;
+                    open_group(t, panel + side * panel_bytes + (first + at) / BLOCKS * full_bytes, n, &strip, at,
+                               side);
+                }
+            gemm_strip(&strip, args, tiles_of(t), has_zero(t) ? t.zero : 0);
+        }
+    }
+}
+
+ALWAYS_INLINE void matmul_packed(const struct type t, const struct slm_packed_args *args)
+{
+    if (args->n_tok != 1) {
+        gemm(t, args);
+        return;
+    }
+    const struct slm_a8 a = slm_a8_row((unsigned char *)(uintptr_t)args->x, args->k);
+    for (size_t row = 0; row < args->n_row; row += SLM_PANEL_ROWS)
+        gemv_panel(t, args->w + row / SLM_PANEL_ROWS * args->panel_bytes, &a, args->k, args->out + row,
+                   args->n_row - row);
+}
+
+#define X(name, codes, scales, zero, iq4) \
+    static void matmul_packed_##name(const struct slm_packed_args *args) \
+    { \
+        matmul_packed((struct type){SLM_CODES_##codes, SLM_SCALES_##scales, zero, iq4}, args); \
+    }
+SLM_PACK_TYPES(X)
+#undef X
+
+static void fill_int8(struct slm_kernels *table)
+{
+    table->encode_a8 = encode_a8;
+#define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;
+    SLM_PACK_TYPES(X)
+#undef X
+}

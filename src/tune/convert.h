@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of a conversion share: a source lists the tensors of the new file and writes its keys; convert.c does
+ * what is the same for all of them (types, splitting, room on the disk, files). Private to src/tune. */
+#ifndef SLM_TUNE_CONVERT_H
+#define SLM_TUNE_CONVERT_H
+#include "base/arena.h"
+#include "tune/stream.h"
+
+struct slm_conversion {
+    const char *in;
+    const struct slm_convert_options *options;
+    struct slm_arena arena;
+    struct slm_gguf *gguf;     /* what is read */
+    struct slm_model *model;   /* folders only: it owns gguf then */
+    struct slm_stream_tensor *tensors; /* [n_tensors], in arena; `to` is first what the source would write unasked */
+    size_t n_tensors;
+    uint32_t file_type;        /* general.file_type to write; SLM_FILE_TYPE_NONE = the source knows better */
+    bool quantized;            /* a tensor is of a block format */
+};
+#define SLM_FILE_TYPE_NONE UINT32_MAX
+
+/* ---- a source: two functions ---- */
+struct slm_convert_source {
+    /* Opens conversion->in and lists the tensors. */
+    slm_status (*list)(struct slm_conversion *c, struct slm_error *error);
+    /* Writes all keys but those about splitting. `to` of each tensor is final. */
+    slm_status (*write_keys)(struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error);
+};
+extern const struct slm_convert_source slm_convert_folder, slm_convert_gguf;
+
+/* general.file_type of a file whose matrices are mostly of this type; SLM_FILE_TYPE_NONE when it has no number. */
+uint32_t slm_file_type(enum slm_dtype dtype);
+/* The general.* keys of a model from a folder. */
+slm_status slm_convert_write_general(struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error);
+/* "750M", "1.7B": two digits at least. */
+void slm_size_label(char out[16], uint64_t n_params);
+/* The value of a key in the YAML block a model card (README.md) begins with; empty when it is not plain text of one
+ * line. A view into card. */
+struct slm_str slm_card_value(struct slm_str card, const char *key);
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ * A Hugging Face folder as the source of a conversion. The model is opened as for running, so everything has been
+ * checked; then the family's rows are walked over the bound weights: the row has the GGUF name, the weight its shape
+ * and where its rows lie. Nothing here knows a family.
+ *
+ * Rows with the same GGUF name are parts of one matrix, in the order of the table. Vectors are taken as they were
+ * bound: f32, transforms done, computed ones (rotary factors) included. */
+#include "engine/embed_rules.h"
+#include "engine/model_hf.h"
+#include "families/families.h"
+#include "format/hf_folder.h"
+#include "tune/convert.h"
+
+/* Rotated in the order of the file, so rows are reordered where GGUF has another. */
+static uint32_t pair_rows(const struct slm_conversion *c, const struct slm_tensor_row *row)
+{
+    return row->transform == SLM_TRANSFORM_ROPE_PAIRS ? c->model->hparams.head_dim : 0;
+}
+
+/* The same matrix as the row before: one more part of it. */
+static bool add_part(struct slm_conversion *c, const struct slm_tensor_row *row, const struct slm_weight *w,
+                     const struct slm_weight *codes)
+{
+    struct slm_stream_tensor *last = c->n_tensors ? &c->tensors[c->n_tensors - 1] : NULL;
+    if (!row->stored || !last || !slm_str_is(last->name, w->name)) return false;
+    SLM_ASSERT(last->n_parts < SLM_STREAM_MAX_PARTS);
+    last->parts[last->n_parts++] = (struct slm_stream_part){w->data, w->n_out, codes};
+    last->dims[1] += w->n_out;
+    return true;
+}
+
+static slm_status add_tensor(struct slm_conversion *c, const struct slm_tensor_row *row, uint32_t layer,
+                             const struct slm_weight *w, struct slm_error *error)
+{
+    char text[256];
+    /* Absent, or a head that is the embedding: GGUF says that by leaving it out. */
+    const struct slm_weight *embd = &c->model->globals.token_embd;
+    if (!w->data || (w != embd && w->data == embd->data)) return SLM_OK;
+    const struct slm_weight *codes = w->scales || w->ternary_scale != 0 ? w : NULL; /* F16 unless asked otherwise */
+    const enum slm_dtype from = codes ? SLM_DTYPE_F32 : w->dtype, to = codes ? SLM_DTYPE_F16 : w->dtype;
+    slm_tensor_name(text, sizeof text, row->gguf_name, layer);
+    const char *name = slm_arena_copy(&c->arena, text, strlen(text), error);
+    if (!name) return SLM_ERR_MEMORY;
+    struct slm_weight named = *w;
+    named.name = name;
+    if (add_part(c, row, &named, codes)) return SLM_OK;
+    struct slm_stream_tensor *t = &c->tensors[c->n_tensors++];
+    *t = (struct slm_stream_tensor){.name = slm_str(name), .dims = {w->n_in, w->n_out, 1, 1}, .n_dims = 2,
+                                    .from = from, .to = to, .parts = {{w->data, w->n_out, codes}}, .n_parts = 1,
+                                    .pair_rows = pair_rows(c, row), .gain = 1.0f};
+    if (!(row->flags & SLM_TENSOR_VECTOR)) return SLM_OK;
+    t->fixed = true;
+    t->n_dims = 1;
+    /* Reordering is of rows, which for a vector are single elements. */
+    if (t->pair_rows) t->parts[0].n_rows = w->n_in;
+    return SLM_OK;
+}
+
+/* Room for every row of every layer; some rows are parts of one tensor, and some are absent. */
+static slm_status list_tensors(struct slm_conversion *c, struct slm_error *error)
+{
+    struct slm_model *m = c->model;
+    const struct slm_family *family = m->family;
+    const size_t most = family->n_tensors * ((size_t)m->hparams.n_layer + 1);
+    c->tensors = slm_arena_alloc(&c->arena, most, sizeof *c->tensors, c->in, error);
+    if (!c->tensors) return SLM_ERR_MEMORY;
+    for (int32_t l = -1; l < (int32_t)m->hparams.n_layer; l++) { /* -1: those that belong to no layer */
+        unsigned char *owner = l < 0 ? (unsigned char *)&m->globals : (unsigned char *)&m->layers[l];
+        for (size_t i = 0; i < family->n_tensors; i++) {
+            const struct slm_tensor_row *row = &family->tensors[i];
+            if (!(row->flags & SLM_TENSOR_LAYER) != (l < 0)) continue;
+            SLM_TRY(add_tensor(c, row, (uint32_t)l, (const struct slm_weight *)(const void *)(owner + row->field),
+                               error));
+        }
+    }
+    return SLM_OK;
+}
+
+static slm_status list(struct slm_conversion *c, struct slm_error *error)
+{
+    SLM_TRY(slm_model_open(c->in, NULL, &c->model, error));
+    c->gguf = c->model->gguf;
+    return list_tensors(c, error);
+}
+
+/* Multiplies the weights that the family named. */
+static void apply_gain(struct slm_conversion *c, const struct slm_export *e)
+{
+    for (size_t i = 0; e->gain != 1.0 && i < c->n_tensors; i++)
+        for (uint32_t l = 0; l < c->model->hparams.n_layer; l++) {
+            const unsigned char *field = (const unsigned char *)&c->model->layers[l] + e->gain_field;
+            const struct slm_weight *w = (const struct slm_weight *)(const void *)field;
+            if (w->data && w->data == c->tensors[i].parts[0].data) c->tensors[i].gain = (float)e->gain;
+        }
+}
+
+/* Folders of embedding models say how the hidden states become one vector; GGUF has a key for most of it. */
+static slm_status write_pooling(const struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error)
+{
+    static const int64_t types[] = {[SLM_POOLING_MEAN] = 1, [SLM_POOLING_CLS] = 2, [SLM_POOLING_LAST] = 3};
+    struct slm_embed_rules rules = {0};
+    struct slm_map map;
+    char key[SLM_MODEL_KEY_BYTES];
+    bool found = false;
+    SLM_TRY(slm_hf_map(c->in, "modules.json", &map, &found, error));
+    if (!found) return SLM_OK;
+    slm_os()->unmap(&map);
+    slm_status status = slm_embed_rules_read(c->model, NULL, &rules, error);
+    if (status == SLM_OK && rules.n_dense > 0)
+        status = slm_fail(error, SLM_ERR_UNSUPPORTED, c->in,
+                          "modules.json names layers behind the pooling, which this build does not convert");
+    if (status == SLM_OK)
+        status = slm_gguf_write_i64(w, slm_model_key(c->model, "pooling_type", key), SLM_GGUF_U32, types[rules.pooling],
+                                    error);
+    slm_embed_rules_release(&rules);
+    return status;
+}
+
+/* The shape in which the tokenizer's reader hands over what it read. */
+static slm_status write_tokenizer(void *user, const struct slm_tokenizer_source *source, struct slm_error *error)
+{
+    return slm_tokenizer_write_gguf(source, user, error);
+}
+
+static slm_status write_keys(struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error)
+{
+    const struct slm_model *m = c->model;
+    struct slm_export e = {.writer = w, .gain = 1.0};
+    SLM_TRY(slm_convert_write_general(c, w, error));
+    SLM_TRY(slm_model_export(m, &e, error));
+    apply_gain(c, &e);
+    SLM_TRY(write_pooling(c, w, error));
+    if (e.note && c->options->note) c->options->note(c->options->user, e.note);
+    if (!m->tokenizer) return slm_gguf_write_str(w, "tokenizer.ggml.model", slm_str("none"), error);
+    SLM_TRY(slm_tokenizer_read_hf(c->in, m->hparams.n_vocab, write_tokenizer, w, error));
+    const bool own_template = m->chat_template && m->chat_template != m->family->chat_template;
+    return own_template ? slm_gguf_write_str(w, "tokenizer.chat_template", slm_str(m->chat_template), error) : SLM_OK;
+}
+
+const struct slm_convert_source slm_convert_folder = {.list = list, .write_keys = write_keys};

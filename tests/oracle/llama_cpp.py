@@ -1,0 +1,397 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What `slm convert` writes, opened by llama.cpp: both must say the same.
+
+Usage: llama_cpp.py SLM_BINARY [--models N] [--seed S] [--family F] [--library FOLDER]
+
+Models: the random ones of oracle.py, converted to f32 files. llama.cpp computes them with an f32 cache; its logits
+must be slm's within 1e-3 of the greatest (families with gelu: 1e-2, because llama.cpp looks it up in a table of 16-bit
+floats), and so must the 64 tokens it continues with greedily. What GGUF files cannot say to llama.cpp is not drawn:
+sliding windows of Mistral and Phi-3, a head of Gemma 2 that is not the embedding, SmolLM3's layers without rotation
+other than every fourth.
+Tokenizers: trained here on this repository's text, one for each pattern, put beside a tiny model and converted. The ids
+that `tokenizers` gives, those of slm from the folder, from the file, and those of llama.cpp from the file are compared.
+
+llama.cpp is the prebuilt library of the npm package below, spoken to through ctypes. Without npm, or on a machine it
+is not built for, all of it is one skipped test. Output is TAP and a table, as oracle.py's.
+"""
+import argparse
+import ctypes
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+os.environ["GGML_NO_BACKTRACE"] = "1"  # an abort would start a debugger
+
+import oracle  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSION = "3.22.1"  # node-llama-cpp; its libraries are llama.cpp 0.5.0
+PACKAGES = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}
+TOLERANCE = {"gemma2": 1e-2, "gemma3": 1e-2}
+CONTEXT = 256  # of both programs: llama.cpp rounds up to this, and LongRoPE depends on it
+TEXT = 40  # tokens computed at once
+
+
+class Unavailable(Exception):
+    pass
+
+
+# ---- llama.cpp -----------------------------------------------------------------------------------------------------
+
+
+def fetch(folder):
+    """The package's libraries below folder, downloaded by npm (which checks their hash) when they are not there."""
+    machine = PACKAGES.get(platform.machine())
+    if not machine or platform.system() != "Linux":
+        raise Unavailable(f"llama.cpp is not prebuilt for {platform.system()} on {platform.machine()}")
+    libraries = folder / "package" / "bins" / machine
+    if libraries.exists():
+        return libraries
+    folder.mkdir(parents=True, exist_ok=True)
+    package = f"@node-llama-cpp/{machine}@{VERSION}"
+    try:
+        done = subprocess.run(["npm", "pack", "--silent", package], cwd=folder, capture_output=True, text=True,
+                              timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise Unavailable(f"npm cannot be run: {problem}") from None
+    if done.returncode:
+        raise Unavailable(f"npm pack {package} failed")
+    with tarfile.open(folder / done.stdout.split()[-1]) as archive:
+        archive.extractall(folder, filter="data")
+    return libraries
+
+
+class ModelParams(ctypes.Structure):
+    _fields_ = [("devices", ctypes.c_void_p), ("overrides", ctypes.c_void_p), ("n_gpu_layers", ctypes.c_int32),
+                ("split_mode", ctypes.c_int), ("load_mode", ctypes.c_int), ("lazy_mode", ctypes.c_int),
+                ("main_gpu", ctypes.c_int32), ("tensor_split", ctypes.c_void_p), ("progress", ctypes.c_void_p),
+                ("progress_user", ctypes.c_void_p), ("kv_overrides", ctypes.c_void_p)] + [
+        (name, ctypes.c_bool) for name in ("vocab_only", "check_tensors", "use_extra_bufts", "no_host", "no_alloc",
+                                           "load_mtp")]
+
+
+class ContextParams(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("n_ctx", "n_batch", "n_ubatch", "n_seq_max", "n_rs_seq",
+                                                     "n_outputs_max", "n_outputs_max_per_seq")] + [
+        (name, ctypes.c_int32) for name in ("n_threads", "n_threads_batch", "ctx_type", "rope_scaling_type",
+                                            "pooling_type", "attention_type", "flash_attn_type")] + [
+        (name, ctypes.c_float) for name in ("rope_freq_base", "rope_freq_scale", "yarn_ext_factor", "yarn_attn_factor",
+                                            "yarn_beta_fast", "yarn_beta_slow")] + [
+        ("yarn_orig_ctx", ctypes.c_uint32), ("defrag_thold", ctypes.c_float), ("cb_eval", ctypes.c_void_p),
+        ("cb_eval_user", ctypes.c_void_p), ("type_k", ctypes.c_int), ("type_v", ctypes.c_int),
+        ("abort", ctypes.c_void_p), ("abort_user", ctypes.c_void_p)] + [
+        (name, ctypes.c_bool) for name in ("embeddings", "offload_kqv", "no_perf", "op_offload", "swa_full",
+                                           "kv_unified")] + [
+        ("samplers", ctypes.c_void_p), ("n_samplers", ctypes.c_size_t), ("ctx_other", ctypes.c_void_p)]
+
+
+class Batch(ctypes.Structure):
+    _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)),
+                ("embd", ctypes.POINTER(ctypes.c_float)), ("pos", ctypes.POINTER(ctypes.c_int32)),
+                ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
+                ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8))]
+
+
+LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+
+
+class Library:
+    def __init__(self, folder):
+        try:
+            base = ctypes.CDLL(str(folder / "libggml-base.so"), ctypes.RTLD_GLOBAL)
+            ggml = ctypes.CDLL(str(next(folder.glob("libggml.v*.so"))), ctypes.RTLD_GLOBAL)
+            self.c = ctypes.CDLL(str(next(folder.glob("libllama.v*.so"))), ctypes.RTLD_GLOBAL)
+        except (OSError, StopIteration) as problem:
+            raise Unavailable(f"llama.cpp's libraries cannot be loaded: {problem}") from None
+        self.said = []
+        self.log = LOG(lambda level, text, _: self.said.append(text.decode(errors="replace")))
+        base.ggml_log_set(self.log, None)
+        self.c.llama_log_set(self.log, None)
+        ggml.ggml_backend_load_all_from_path(str(folder).encode())
+        pointer, i32 = ctypes.c_void_p, ctypes.c_int32
+        for name, result, arguments in (
+                ("llama_model_default_params", ModelParams, []),
+                ("llama_context_default_params", ContextParams, []),
+                ("llama_model_load_from_file", pointer, [ctypes.c_char_p, ModelParams]),
+                ("llama_init_from_model", pointer, [pointer, ContextParams]),
+                ("llama_model_get_vocab", pointer, [pointer]),
+                ("llama_vocab_n_tokens", i32, [pointer]),
+                ("llama_batch_init", Batch, [i32, i32, i32]),
+                ("llama_batch_free", None, [Batch]),
+                ("llama_decode", i32, [pointer, Batch]),
+                ("llama_get_logits_ith", ctypes.POINTER(ctypes.c_float), [pointer, i32]),
+                ("llama_tokenize", i32, [pointer, ctypes.c_char_p, i32, ctypes.POINTER(i32), i32, ctypes.c_bool,
+                                         ctypes.c_bool]),
+                ("llama_free", None, [pointer]),
+                ("llama_model_free", None, [pointer])):
+            function = getattr(self.c, name)
+            function.restype, function.argtypes = result, arguments
+
+
+class Model:
+    """A file opened by llama.cpp; with n_ctx > 0 also a context of that length, with an f32 cache."""
+
+    def __init__(self, library, path, n_ctx=0):
+        self.c, library.said = library.c, []
+        params = self.c.llama_model_default_params()
+        params.n_gpu_layers, params.use_extra_bufts, params.vocab_only = 0, False, n_ctx == 0
+        self.context, self.past = None, 0
+        self.model = self.c.llama_model_load_from_file(str(path).encode(), params)
+        if not self.model:
+            raise AssertionError("llama.cpp does not load the file: " + "".join(library.said)[-400:])
+        self.vocab = self.c.llama_model_get_vocab(self.model)
+        self.n_vocab = self.c.llama_vocab_n_tokens(self.vocab)
+        if n_ctx == 0:
+            return
+        params = self.c.llama_context_default_params()
+        params.n_ctx = params.n_batch = params.n_ubatch = n_ctx
+        params.n_threads = params.n_threads_batch = 1
+        params.flash_attn_type, params.type_k, params.type_v, params.swa_full = 0, 0, 0, True
+        self.context = self.c.llama_init_from_model(self.model, params)
+        if not self.context:
+            raise AssertionError("llama.cpp makes no context: " + "".join(library.said)[-400:])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.context:
+            self.c.llama_free(self.context)
+        self.c.llama_model_free(self.model)
+
+    def eval(self, ids):
+        """Logits after each of the ids, which continue what was evaluated before."""
+        batch = self.c.llama_batch_init(len(ids), 0, 1)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, self.past + i, 1, 1
+            batch.seq_id[i][0] = 0
+        batch.n_tokens = len(ids)
+        if self.c.llama_decode(self.context, batch):
+            raise AssertionError("llama.cpp cannot evaluate")
+        self.past += len(ids)
+        rows = [torch.tensor(self.c.llama_get_logits_ith(self.context, i)[:self.n_vocab]) for i in range(len(ids))]
+        self.c.llama_batch_free(batch)
+        return torch.stack(rows)
+
+    def tokenize(self, text):
+        data, ids = text.encode(), (ctypes.c_int32 * (len(text.encode()) + 8))()
+        n = self.c.llama_tokenize(self.vocab, data, len(data), ids, len(ids), True, False)
+        assert n >= 0, "llama_tokenize wants more room"
+        return list(ids[:n])
+
+
+# ---- slm -----------------------------------------------------------------------------------------------------------
+
+
+def run(*command, stdin=None):
+    done = subprocess.run([str(c) for c in command], capture_output=True, input=stdin, timeout=300)
+    if done.returncode:
+        raise AssertionError(done.stderr.decode().strip())
+    return done.stdout
+
+
+def slm_logits(slm, path, ids):
+    """After each of the ids."""
+    answer = run(slm, "logits", path, "--ids", " ".join(map(str, ids)), "--json", "--kv", "f32", "--all", "--ctx",
+                 CONTEXT)
+    return torch.tensor(json.loads(answer)["logits"])
+
+
+def slm_ids(slm, model, text):
+    return [int(i) for i in run(slm, "tokenize", model, "--ids", stdin=text.encode()).split()]
+
+
+# ---- models --------------------------------------------------------------------------------------------------------
+
+
+def draw(family, seed):
+    """A model of oracle.py, within what llama.cpp computes."""
+    rng = random.Random(f"llama.cpp {family} {seed}")
+    torch.manual_seed(seed)
+    config = oracle.FAMILIES[family](rng, TEXT)
+    if family in ("mistral", "phi3"):
+        config.sliding_window = None
+    if family == "smollm3":
+        config.no_rope_layers = [int(layer % 4 != 3) for layer in range(config.num_hidden_layers)]
+    if family == "phi3" and seed % 2:  # longer than the context: the short factors
+        config.original_max_position_embeddings = 300
+        if config.rope_parameters["rope_type"] == "longrope":
+            config.rope_parameters["original_max_position_embeddings"] = 300
+    if family == "gemma2":
+        config.tie_word_embeddings = True
+    config._attn_implementation = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    oracle.randomise(model, seed)
+    return model, [rng.randrange(oracle.VOCAB) for _ in range(TEXT)]
+
+
+def check_model(slm, library, family, seed):
+    model, ids = draw(family, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "converted.gguf"
+        model.save_pretrained(folder)
+        run(slm, "convert", folder, path, "--type", "f32", "-q")
+        expected = slm_logits(slm, path, ids)
+        with Model(library, path, n_ctx=CONTEXT) as peer:
+            theirs = peer.eval(ids)
+        scale = expected.abs().max().item()
+        worst = (theirs - expected).abs().max().item()
+        if not worst <= TOLERANCE.get(family, 1e-3) * scale:
+            raise AssertionError(f"logits differ by {worst:.3g} of {scale:.3g}, {model.config.to_json_string(use_diff=True)}")
+        with Model(library, path, n_ctx=CONTEXT) as peer:
+            check_greedy(slm, path, peer, ids, 2 * worst / scale)
+        return worst / scale
+
+
+def check_greedy(slm, path, peer, ids, allowed):
+    text, rows = list(ids), [peer.eval(ids)[-1]]
+    for _ in range(oracle.GREEDY):
+        text.append(rows[-1].argmax().item())
+        rows.append(peer.eval(text[-1:])[0])
+    mine = slm_logits(slm, path, text[:-1])[len(ids) - 1:]
+    for i, token in enumerate(text[len(ids):]):
+        best = mine[i].argmax().item()
+        # A tie to rounding is no difference.
+        if best != token and rows[i][token] - rows[i][best] > allowed * rows[i].abs().max():
+            raise AssertionError(f"greedy token {i} is {best}, llama.cpp says {token}")
+
+
+# ---- tokenizers ----------------------------------------------------------------------------------------------------
+
+CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+PATTERNS = {
+    "gpt-2": None,
+    "llama-bpe": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + TAIL,
+    "qwen2": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + TAIL,
+}
+
+
+def training_text():
+    return [p.read_text() for p in sorted(ROOT.glob("docs/*.md")) + sorted(ROOT.glob("src/*/*.h"))]
+
+
+def byte_level(pattern, whole_words):
+    """A byte-level BPE tokenizer with this pattern; whole_words is what Llama 3 adds."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+    made = tokenizers.Tokenizer(models.BPE(ignore_merges=whole_words))
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)
+    cut = [] if pattern is None else [pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")]
+    made.pre_tokenizer = pre_tokenizers.Sequence(cut + [level]) if cut else level
+    made.decoder = decoders.ByteLevel()
+    made.train_from_iterator(training_text(), trainers.BpeTrainer(
+        vocab_size=1500, special_tokens=["<|begin|>", "<|end|>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return made
+
+
+def sentencepiece_like():
+    """Merges over U+2581 with byte fallback, as Llama 2's tokenizer.json: every split of a token is a rule."""
+    import tokenizers
+    from tokenizers import decoders, models, normalizers, trainers
+    made = tokenizers.Tokenizer(models.BPE())
+    made.train_from_iterator([("\u2581" + line).replace(" ", "\u2581") for text in training_text()
+                              for line in text.split("\n")],
+                             trainers.BpeTrainer(vocab_size=900, show_progress=False, max_token_length=12))
+    learned = json.loads(made.to_str())["model"]
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
+    order = sorted(learned["vocab"], key=learned["vocab"].get)
+    tokens += [t for t in order if "\u2581" not in t[1:]]  # as SentencePiece: spaces in front only
+    vocab = {t: i for i, t in enumerate(tokens)}
+    merges = [(t[:i], t[i:]) for t in tokens[259:] for i in range(len(t) - 1, 0, -1)
+              if t[:i] in vocab and t[i:] in vocab]
+    made = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True,
+                                           byte_fallback=True))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    made.decoder = decoders.ByteFallback()
+    made.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return made
+
+
+def texts(rng):
+    alphabet = "aeiot nrsl  hdcum.,'\n\t0123456789-_(){}é漢🙂ß\u00a0"
+    for text in training_text()[:3]:
+        yield text[:2000]
+    for _ in range(200):
+        yield "".join(rng.choice(alphabet) for _ in range(rng.randrange(1, 60)))
+
+
+def check_tokenizer(slm, library, what, seed):
+    name = what.split()[1]
+    made = sentencepiece_like() if name == "sentencepiece" else byte_level(PATTERNS[name], name == "llama-bpe")
+    c = transformers.LlamaConfig(vocab_size=made.get_vocab_size(), hidden_size=16, intermediate_size=16,
+                                 num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "converted.gguf"
+        transformers.AutoModelForCausalLM.from_config(c).save_pretrained(folder)
+        made.save(str(Path(folder) / "tokenizer.json"))
+        run(slm, "convert", folder, path, "-q")
+        with Model(library, path) as peer:
+            for text in texts(random.Random(seed)):
+                expected = made.encode(text, add_special_tokens=False).ids
+                answers = {"slm, folder": slm_ids(slm, folder, text), "slm, file": slm_ids(slm, path, text),
+                           "llama.cpp": peer.tokenize(text)}
+                for who, ids in answers.items():
+                    if ids != expected:
+                        raise AssertionError(f"{who}: {text!r} is {ids}, expected {expected}")
+
+
+# ---- all -----------------------------------------------------------------------------------------------------------
+
+
+def jobs_of(args):
+    """(name, check, what it is about, seed)"""
+    families = [args.family] if args.family else list(oracle.FAMILIES)
+    for family in families:
+        for i in range(-(-args.models // len(families))):
+            yield f"llama.cpp reads {family} seed {args.seed} model {i}", check_model, family, args.seed * 100000 + i
+    if not args.family:
+        for name in [*PATTERNS, "sentencepiece"]:
+            yield f"llama.cpp reads tokenizer {name} seed {args.seed}", check_tokenizer, f"tokenizer {name}", args.seed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("slm")
+    parser.add_argument("--models", type=int, default=40, help="in all families together, at least")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--family", choices=sorted(oracle.FAMILIES))
+    parser.add_argument("--library", type=Path, default=ROOT / "build" / "llama-cpp", help="where llama.cpp is put")
+    args = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    try:
+        library = Library(fetch(args.library))
+    except Unavailable as reason:
+        print(f"1..1\n{reason}\nok 1 # SKIP llama.cpp reads converted models")
+        return 0
+    jobs, tap, worst = list(jobs_of(args)), oracle.Tap(), {}
+    print(f"1..{len(jobs)}", flush=True)
+    for name, check, what, seed in jobs:
+        problem = None
+        try:
+            worst[what] = max(worst.get(what, 0.0), check(args.slm, library, what, seed) or 0.0)
+        except (AssertionError, subprocess.TimeoutExpired) as found:
+            problem = str(found)
+        tap.say(name, problem)
+    print(f"report: converted models in llama.cpp (node-llama-cpp {VERSION}), seed {args.seed}")
+    for what in worst:
+        n = sum(job[2] == what for job in jobs)
+        print(f"report:   {what:10} {n:4} models   worst {worst[what]:.1e}" if what in oracle.FAMILIES else
+              f"report:   {what}")
+    return tap.failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
