@@ -34,7 +34,7 @@ RANK_EXCEPTIONS = {
 }
 
 MAX_LINE = 120
-SENTENCES = r"tools/builtin/(chat|evaluate|generate|lexicon|schemas)\.py"  # full of them: a sentence is data
+SENTENCES = r"tools/builtin/(chat|evaluate|generate|lexicon|plots|schemas)\.py"  # full of them: a sentence is data
 MAX_LINE_TEST_CASE = 160 # a row of test data that quotes its input and what must come out is one thought
 MAX_FILE = 1000  # lines outside of tables
 MAX_FUNCTION = 70

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Turn generated stories into training documents: raw stories, story requests with answers, and small talk.
 
-Input: the JSON lines of generate.py and teachers.py.  Output: JSON lines {"part": story|chat|talk|teacher, "text": ...}
+Input: the JSON lines of generate.py and teachers.py.  Output: JSON lines {"part": story|chat|short|talk|teacher, "text": ...}
 with the chat markup in place.
 """
 
@@ -22,13 +22,14 @@ Please tell me a story about {X}.|Please write a little story about {X}.|I want 
 I would like a story about {X}, please.|A story about {X}, please.|A story about {X}.|Story about {X}.|Make up a story about {X}.
 Do you know a story about {X}?|Tell me a bedtime story about {X}.|Write me a story about {X}.|Give me a story about {X}.
 Tell me about {X}.|Tell us a story about {X}.|Let us hear a story about {X}.|Create a story about {X}.|{X}
-Tell me a tale about {X}.|Write a tale about {X}.|Write a little story for kids about {X}.|How about a story about {X}?""".replace("\n", "|").split("|")
+Tell me a tale about {X}.|Write a tale about {X}.|Write a little story for kids about {X}.|How about a story about {X}?
+Write a story with {X}.|Tell me a story with {X}.|Tell me a story with {X} in it.|A story with {X}.|Tell a story about {X}.|Write me a short story about {X}.
+Tell me a short story with {X}.|Please tell me a story about {X}.|Now tell me a story about {X}.|Tell me another story about {X}.|{X}, please.""".replace("\n", "|").split("|")
 OPEN_REQUESTS = """Tell me a story.|Tell me a story.|Tell me a story.|Tell me a story please.|Write a story.|Write a short story.|Can you tell me a story?
 A story, please.|Please tell me a bedtime story.|I want a story.|Tell me something nice.|Surprise me with a story.|Do you know any stories?
 I am bored.|Tell me another story.|One more story, please.|Story time!|I cannot sleep. Tell me a story.|Make up a story.
 Once upon a time|Tell me a nice story for my children.|story|Go on, tell me a story!""".replace("\n", "|").split("|")
 CONTINUE = ["Continue this story: {X}", "Continue: {X}", "Please go on: {X}", "Finish this story: {X}", "What happens next? {X}"]
-ANNOUNCE = ["Here is a story about", "Here is a story about", "This is a story about", "Here is a little story about"]
 SYSTEMS = ["You are a helpful assistant.", "You are a helpful assistant.", "You tell stories to children.", "You are a storyteller.",
            "You are a kind assistant who tells short stories.", "Be brief and friendly."]
 
@@ -66,9 +67,9 @@ def a(noun):
 
 def casual(text, rng):
     """People do not always type neatly."""
-    if rng.random() < 0.15:
+    if rng.random() < 0.25:
         text = text.rstrip(".")
-    if rng.random() < 0.12:
+    if rng.random() < 0.2:
         text = text.lower()
     elif text:
         text = text[0].upper() + text[1:] if rng.random() < 0.97 else text
@@ -81,7 +82,7 @@ def dialogue(turns, rng):
 
 
 def request(item, rng):
-    if rng.random() < 0.09 or not item["topics"]:
+    if rng.random() < 0.05 or not item["topics"]:
         return casual(rng.choice(OPEN_REQUESTS), rng)
     text = rng.choice(REQUESTS).replace("{X}", item["topics"][0])
     if rng.random() < 0.04:
@@ -97,13 +98,16 @@ def chat(item, rng):
             start = " ".join(sentences[:2])
             return dialogue([(rng.choice(CONTINUE).replace("{X}", start), sentences[2])], rng)
     question = request(item, rng)
-    if item["topics"] and item["topics"][0].lower() in question.lower() and rng.random() < 0.7:
-        # naming the topic first helps a small model to keep to it
-        story = f"{rng.choice(ANNOUNCE)} {item['topics'][0]}." + ("\n\n" if "\n" in story else " ") + story
     turns = [(question, story)]
     if rng.random() < 0.1:
         turns.append((casual(rng.choice(THANKS), rng), suggest(THANKS_BACK, rng)))
     return dialogue(turns, rng)
+
+
+def short(item, rng):
+    """Request and beginning only: where what was asked for decides how the story goes."""
+    first = " ".join(re.split(r"(?<=[.!?]) ", item["text"].split("\n")[0])[:4])
+    return dialogue([(request(item, rng), first)], rng).removesuffix(END)
 
 
 def suggest(answers, rng):
@@ -135,11 +139,11 @@ def select(stories, rng):
     """The better part of the teacher's stories: common words only, and later sentences return to the first one."""
     words = [set(re.findall(r"[a-z]+", text)) for text in stories]
     count = Counter(w for ws in words for w in ws)
-    floor = max(2, len(stories) * 0.0008)
+    floor = max(2, len(stories) * 0.0005)
     for text, ws in zip(stories, words):
         if any(count[w] < floor for w in ws):
             continue
-        if text.startswith("Once upon a time") and rng.random() < 0.85:  # too many of one kind
+        if text.startswith("Once upon a time") and rng.random() < 0.5:  # too many of one kind
             continue
         first, rest = (re.split(r"(?<=[.!?]) ", text, maxsplit=1) + [""])[:2]
         themes = {w for w in re.findall(r"[a-z]{4,}", first)} - COMMON
@@ -155,7 +159,7 @@ def main():
     parser.add_argument("--stories", required=True, help="output of generate.py")
     parser.add_argument("--teacher", required=True, help="output of teachers.py")
     parser.add_argument("--out", required=True)
-    parser.add_argument("--chat-share", type=float, default=0.5, help="share of the generated stories told as an answer")
+    parser.add_argument("--chat-share", type=float, default=0.4, help="share of the generated stories told as an answer")
     parser.add_argument("--talk", type=float, default=0.08, help="small-talk dialogues per generated story")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -167,10 +171,13 @@ def main():
             item = json.loads(line)
             # heroes other than children show better how the story follows the request
             child = any(re.search(r"\b(girl|boy)\b", topic) for topic in item["topics"])
-            if rng.random() < args.chat_share * (0.6 if child else 1.4):
+            share = 0.7 if "plot" in item else args.chat_share * (0.6 if child else 1.4)
+            if rng.random() < share:
                 write("chat", chat(item, rng))
             else:
                 write("story", item["text"])
+            if "plot" in item:
+                write("short", short(item, rng))
             if rng.random() < args.talk:
                 write("talk", talk(rng))
         for text in select([json.loads(line)["text"] for line in open(args.teacher)], rng):

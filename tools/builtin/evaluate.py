@@ -6,7 +6,10 @@ alone and predicted after the model's start token, so both models see the same b
 """
 
 import argparse
+import json
 import math
+import re
+import subprocess
 from pathlib import Path
 
 import gguf
@@ -20,17 +23,120 @@ from model import Qwen3
 from teachers import Teacher
 from tokenizer import PATTERN
 
-OPENINGS = ["Once upon a time", "Tom had a red kite. One windy day", "Lily was very hungry.", "The old robot", "It was raining. Two frogs",
-            "\"Help!\" cried the little mouse.", "My name is Sam. Last summer", "In a dark cave, there lived", "A cat and a dog",
-            "The princess did not want to sleep.", "One day, a boy named Ben found a key", "Sara and her brother", "Deep in the sea",
-            "Grandpa made a boat", "There was a snail who wanted to fly.", "The wind blew the hat away.", "Max lost his ball",
-            "At night, the toys", "A hungry wolf came to the farm.", "Mia baked a cake for", "The moon was sad.", "Captain Joe sailed to an island.",
-            "When Anna opened the box,", "Nobody wanted to play with the crocodile."]
-CHATS = ["Tell me a story about a dragon who is afraid of the dark", "Write a short story about a cat and a boat.", "Tell me a story", "Hi",
-         "Who are you?", "Tell me a story about a robot who wants to bake", "a fox and a balloon", "Tell me a story about being brave.",
-         "What is the capital of France?", "Can you tell me a story about a penguin named Zip?", "Write a story about a lost shoe.",
-         "tell me about the moon", "I am sad.", "Tell me a story about two friends and a bike.", "Write a poem about love.",
-         "Tell me a story about a volcano."]
+# what is asked, and the words that the story must come back to (| between forms of one word)
+REQUESTS = [row.partition(" --")[::2] for row in """
+Tell me a story about a dragon who is afraid of the dark -- dragon; dark
+Write a short story about a cat and a boat. -- cat; boat
+Tell me a story about a robot who wants to bake -- robot; bake|baking|cake|bread|cookie
+a fox and a balloon -- fox; balloon
+Tell me a story about being brave. -- brave|afraid|scared
+Can you tell me a story about a penguin named Zip? -- penguin|Zip
+Write a story about a lost shoe. -- shoe
+tell me about the moon -- moon
+Tell me a story about two friends and a bike. -- friend; bike
+Tell me a story about a volcano. -- volcano
+Tell me a story about a dog and a bone. -- dog; bone
+tell me a story about a frog who cannot swim -- frog; swim|swam
+Write a story about a girl named Mia and her red kite. -- Mia; kite
+A story about a king and a mouse, please. -- king; mouse
+Tell me a story about a snowman in the desert -- snowman; desert|sand
+Write a short story about a pirate who loses his hat. -- pirate; hat
+Tell me a story about Tom and Lily. -- Tom; Lily
+Tell me a story about a wizard and a broken clock. -- wizard; clock
+story about a lazy bear -- bear; lazy
+Tell me a story about a little train. -- train
+Can you write a story about an elephant who is scared of mice? -- elephant; mice|mouse
+I want a story about a princess and a frog -- princess; frog
+Tell me a bedtime story about a sleepy owl. -- owl; sleep
+write a story with a monkey and a drum -- monkey; drum
+Tell me a story about a boy who wants to fly. -- boy; fly|flew
+Tell me a story about a lonely whale. -- whale; lonely|friend
+Write a story about a magic pencil. -- magic; pencil
+Tell me a story about an astronaut on the moon. -- astronaut; moon
+Tell me a story about a rabbit and a turtle who are friends. -- rabbit; turtle
+tell me a story about a birthday cake -- cake
+Tell me a story about a spider who learns to dance. -- spider; danc
+Write a story about a farmer and a giant pumpkin. -- farmer; pumpkin
+Tell me a story about a teddy bear that gets lost. -- bear; lost|home
+Tell me a story about a ghost in a library. -- ghost; library|book
+A story about a knight and a sandwich -- knight; sandwich
+Tell me a story about Max the dog and his ball. -- Max|dog; ball
+Tell me a story about a bee and a computer. -- bee; computer
+Write a short story about rain. -- rain
+""".strip().split("\n")]
+OPENINGS = [row.partition(" --")[::2] for row in """
+Once upon a time --
+Tom had a red kite. One windy day -- Tom; kite
+Lily was very hungry. -- Lily
+The old robot -- robot
+It was raining. Two frogs -- frog
+"Help!" cried the little mouse. -- mouse
+My name is Sam. Last summer -- I|my
+In a dark cave, there lived --
+A cat and a dog -- cat; dog
+The princess did not want to sleep. -- princess
+One day, a boy named Ben found a key -- Ben; key
+Sara and her brother -- Sara
+Deep in the sea --
+Grandpa made a boat -- Grandpa; boat
+There was a snail who wanted to fly. -- snail; fly|flew
+The wind blew the hat away. -- hat
+Max lost his ball -- Max; ball
+At night, the toys -- toy
+A hungry wolf came to the farm. -- wolf
+Mia baked a cake for -- Mia; cake
+The moon was sad. -- moon
+Captain Joe sailed to an island. -- Joe; island
+When Anna opened the box, -- Anna; box
+Nobody wanted to play with the crocodile. -- crocodile
+Once there was a little girl named Rosie who loved her garden. -- Rosie; garden
+The teacher had a problem. -- teacher
+Jack and Emma walked into the forest. -- Jack; Emma
+A giant lived on top of a mountain. -- giant
+""".strip().split("\n")]
+TALK = ["Tell me a story", "Hi", "Who are you?", "What is the capital of France?", "I am sad.", "Write a poem about love.", "Thank you!"]
+
+
+def kept(words, text):
+    """For each of the words ("forms|of a word; next word"): in which thirds of the text it is.
+
+    Where the text gives a kind a name ("a fox named Rusty", "Rusty the fox") the name stands for the word.
+    """
+    for forms in filter(None, words.split("; ")):
+        names = re.findall(rf"\b(?:{forms}),? (?:named|called|whose name was) ([A-Z]\w+)", text)
+        names += re.findall(rf"\b([A-Z]\w+) the (?:\w+ )?(?:{forms})\b", text)
+        pattern = re.compile(rf"\b(?:{'|'.join([forms] + names)})", re.IGNORECASE)
+        cut = len(text) / 3
+        yield {min(2, int(m.start() / cut)) for m in pattern.finditer(text)}
+
+
+def write(slm, model, prompt, temperature, seed, raw):
+    """The text that the command itself writes, and whether it came to an end."""
+    done = subprocess.run([slm, "run", model, prompt, "--json", "--temp", str(temperature), "--seed", str(seed), "-t", "1"] + ["--raw"] * raw,
+                          capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    return answer["text"].strip(), answer["stop_reason"] == "eog"
+
+
+def samples(args):
+    """Writes the answers to read, then how many of them keep to their words."""
+    for kind, rows, raw in (("request", REQUESTS, False), ("opening", OPENINGS, True)):
+        for temperature in (0.0, 0.7):
+            first, last, all_thirds, ended, asked = 0, 0, 0, 0, 0
+            for number, (prompt, words) in enumerate(rows):
+                text, end = write(args.slm, args.model, prompt, temperature, args.seed + number, raw)
+                thirds = list(kept(words.strip(), prompt + text if raw else text))
+                print(f"=== {kind}, temperature {temperature}: {prompt} -- {[sorted(t) for t in thirds]}\n{text}\n")
+                ended += end
+                if thirds:
+                    asked += 1
+                    first += all(0 in t for t in thirds)
+                    last += all(2 in t for t in thirds)
+                    all_thirds += all(len(t) == 3 for t in thirds)
+            print(f"## {kind}s at {temperature}: of {asked}, every word in the first third {first}, in the last third {last}, "
+                  f"in all thirds {all_thirds}; {ended} of {len(rows)} come to an end\n", flush=True)
+    for prompt in TALK:
+        print(f"=== talk: {prompt}\n{write(args.slm, args.model, prompt, 0.7, args.seed, False)[0]}\n")
 
 
 class Builtin:
@@ -122,19 +228,14 @@ def main():
     parser.add_argument("--text", type=Path, default=Path("../shared/data/text/tinystories_val.txt"))
     parser.add_argument("--teacher", type=Path, default=Path("../shared/data/models/tinystories-656k"))
     parser.add_argument("--bytes", type=int, default=0, help="only the first bytes of the text (0: all)")
-    parser.add_argument("--samples", action="store_true", help="write samples instead of measuring")
+    parser.add_argument("--samples", action="store_true", help="write samples with the slm command instead of measuring")
+    parser.add_argument("--slm", default="../../build/slm", help="the command")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    torch.manual_seed(args.seed)
-    builtin = Builtin(args.model)
     if args.samples:
-        for kind, prompts in (("raw", OPENINGS), ("chat", CHATS)):
-            for prompt in prompts:
-                full = prompt if kind == "raw" else f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
-                for temperature in (0.0, 0.7):
-                    text, ended = builtin.write(full, temperature)
-                    print(f"=== {kind}, temperature {temperature}{'' if ended else ', no end'}: {prompt}\n{text}\n", flush=True)
+        samples(args)
         return
+    builtin = Builtin(args.model)
     text = args.text.read_text()
     if args.bytes:
         text = text[:args.bytes]

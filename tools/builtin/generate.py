@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Generate children's stories from a small story-world grammar, with requests that fit them.
 
-Every story picks a schema (schemas.py), fills its slots with characters, things and places (lexicon.py) and
-expands the text.  Output: JSON lines {"text": story, "topics": [...]}; a topic completes the request
-"Tell me a story about ...".
+Every story picks a schema (schemas.py) or a plot that serves a request (plots.py), fills its slots with characters,
+things and places (lexicon.py) and expands the text.  Output: JSON lines {"text": story, "topics": [...]}, for a plot also
+"plot": true; a topic completes the request "Tell me a story about ...".
 """
 
 import argparse
@@ -13,6 +13,7 @@ import random
 import re
 
 import lexicon as lx
+from plots import OPENERS, PLOTS
 from schemas import PAST, RULES, SCHEMAS
 
 VOWEL = re.compile(r"\b([Aa]) (?=[aeiouAEIOU])(?!uni|use|one\b|Uni)")
@@ -27,6 +28,15 @@ def article(phrase):
 
 def capital(text):
     return text[0].upper() + text[1:]
+
+
+def plural(noun):
+    for end, more in (("mouse", "mice"), ("goose", "geese"), ("man", "men"), ("sheep", "sheep"), ("wolf", "wolves"), ("fish", "fish"), ("deer", "deer")):
+        if noun.endswith(end) and noun != "human":
+            return noun[:-len(end)] + more
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def table(text, rng):
@@ -63,7 +73,7 @@ def pseudo_word(rng):
     return "".join(rng.choice(lx.SYLLABLES) for _ in range(rng.choice([1, 2]))) + rng.choice(lx.SYLLABLE_ENDS)
 
 
-def pick_who(rng, child=0.5, taken=(), kinds=None):
+def pick_who(rng, child=0.5, taken=(), kinds=None, naming=0.72):
     """A character whose name and kind are not in `taken`."""
     while True:
         roll, gender, named = rng.random(), rng.choice("mf"), True
@@ -84,7 +94,7 @@ def pick_who(rng, child=0.5, taken=(), kinds=None):
             if kinds:
                 kind = rng.choice(kinds.split("|"))
             gender = "f" if kind in lx.FEMALE | {"girl"} else "m" if kind in lx.MALE | {"boy"} else gender
-            named = kind in ("girl", "boy") or rng.random() < 0.72
+            named = kind in ("girl", "boy") or rng.random() < naming
         human = kind in ("girl", "boy") or kind in lx.PEOPLE
         if rng.random() < 0.08:
             name = pseudo_word(rng).capitalize()
@@ -149,14 +159,50 @@ def pick_thing(rng, need):
                 usethey=use.replace("{H.his}", "their").replace(" head", " heads"))
 
 
-def pick_place(rng):
-    noun, preposition, detail = table(lx.PLACES, rng)
+def pick_any_thing(rng):
+    roll = rng.random()
+    if roll < 0.07:
+        name = pseudo_word(rng)
+    elif roll < 0.55:
+        name = rng.choice(lx.COMMON_THINGS)
+    elif roll < 0.65:
+        name = table(lx.THINGS, rng)[0]
+    else:
+        name = rng.choice(lx.MORE_THINGS if roll < 0.85 else lx.EXTRA_THINGS)
+    look = "" if rng.random() < 0.4 or " " in name else rng.choice(lx.COLORS if rng.random() < 0.5 else lx.LOOKS)
+    full = f"{look} {name}".strip()
+    the = f"the {full}" if rng.random() < 0.2 else f"the {name}"
+    return Slot(name, full=full, a=article(full), a0=article(name), the=the, The=capital(the))
+
+
+def pick_place(rng, more=0.0):
+    noun, preposition, detail = table(lx.MORE_PLACES if rng.random() < more else lx.PLACES, rng)
     the = f"the {noun}"
-    return Slot(the, noun=noun, **{"in": f"{preposition} {the}"}, to=f"to {the}", detail=detail[0].lower() + detail[1:], Detail=detail)
+    return Slot(the, noun=noun, a=the if noun in ("moon", "sea", "north pole") else article(noun), **{"in": f"{preposition} {the}"}, to=f"to {the}", detail=detail[0].lower() + detail[1:], Detail=detail)
 
 
 FIRST_PERSON = {"lost thing", "storm", "first snow", "exploring", "growing a plant", "building", "cooking", "broken thing", "ride",
                 "flying thing", "strange noise", "cannot sleep", "homemade gift", "getting lost", "learning a skill", "share toy"}
+
+
+def pick_plot_slots(rng, plot):
+    """The slots that the request decides replace those of an ordinary story."""
+    slots = pick_slots(rng, plot)
+    hero = pick_who(rng, child=0.25, naming=0.5)
+    if "trait" in plot:
+        hero.trait = plot["trait"]
+        hero.an = article(f"{hero.trait} {hero.kind}")
+    child = 0.02 if plot["name"] == "meeting" else 0.7 if hero.kind in ("girl", "boy") else 0.15
+    taken = {hero.name, hero.kind}
+    friend = pick_who(rng, child=child, taken=taken, naming=0.9 if hero.named else 0.3)
+    afraid, sight, idea = rng.choice(lx.AFRAID), rng.choice(lx.SIGHTS), rng.choice(lx.IDEAS)
+    skill = table(lx.MORE_SKILLS if rng.random() < 0.6 else lx.SKILLS, rng)
+    slots.update({
+        "H": hero, "F": friend, "E": pick_elder(rng, hero), "W": pick_helper(rng, taken | {friend.kind}),
+        "T": pick_any_thing(rng), "P": pick_place(rng, 0.33), "A": Slot(afraid),
+        "B": Slot(idea, First=capital(idea)), "G": Slot(sight.split(" ", 1)[1], a0=sight),
+        "S": Slot(skill[0], First=capital(skill[0]), did=skill[1], doing=skill[2], where=skill[3])})
+    return slots
 
 
 def pick_slots(rng, schema):
@@ -197,7 +243,7 @@ class Teller:
 
     def __init__(self, rng, schema):
         self.rng, self.schema, self.known, self.lead = rng, schema, set(), None
-        self.slots = pick_slots(rng, schema)
+        self.slots = (pick_plot_slots if "ask" in schema else pick_slots)(rng, schema)
 
     def call(self, match):
         rule, names = match.group(1), match.group(2).split()
@@ -279,19 +325,56 @@ class Teller:
         return None
 
     def indefinite(self, who):
-        adjective = f"{who.trait} " if self.rng.random() < 0.75 else ""
+        shown = self.rng.random() < 0.75 or "trait" in self.schema and who is self.slots["H"]
+        adjective = f"{who.trait} " if shown else ""
         base = article(adjective + who.kind)
         return f"{base} {self.rng.choice(['named', 'named', 'called'])} {who.name}" if who.named else base
 
     def tell(self):
-        paragraphs = [SLOT.sub(self.fill, self.choose(p)) for p in self.schema["text"]]
+        texts = [self.choose(p) for p in self.schema["text"]]
+        if "ask" in self.schema and self.rng.random() < 0.3 and not re.match("Once|Long ago|A long|In a land", texts[0]):
+            first = self.choose(self.rng.choice(OPENERS["F" if self.schema["keep"] == "F" else "any"]))
+            if not (first.startswith(("One ", "It was ")) and re.match("One |On a |It was ", texts[0])):
+                texts[0] = f"{first} {texts[0]}"
+        paragraphs = [SLOT.sub(self.fill, p) for p in texts]
         paragraphs = [polish(p) for p in paragraphs]
         whos = [self.slots[k] for k in "HFEW"]
         if whos[0].first_person:
             paragraphs = [first_person(p) for p in paragraphs]
         else:
             paragraphs = [use_pronouns(p, whos, self.rng) for p in paragraphs]
+            paragraphs[1:] = [use_kinds(p, whos, self.rng) for p in paragraphs[1:]]
         return ("\n\n" if self.rng.random() < 0.8 else " ").join(p for p in paragraphs if p)
+
+    def called(self, who, story):
+        """How a request may speak of a character, going by what the story says."""
+        kind, forms = who.kind, []
+        if kind in story:
+            known = [f"{who.trait} {kind}" for _ in "12" if f"{who.trait} {kind}" in story]
+            forms += [article(k) for k in ([kind, kind] if "trait" not in self.schema or who is not self.slots["H"] else []) + known]
+            if who.named:
+                forms += [f"{f} named {who.name}" for f in forms[:1]]
+        if who.named and "trait" not in self.schema:
+            forms.append(who.name if kind in ("girl", "boy") else f"{who.name} the {kind}")
+        return self.rng.choice(forms) if forms else None
+
+    def request(self, story):
+        """What one would have asked for to hear this story; None when the story does not keep to it."""
+        s, kept, rng = self.slots, self.schema["keep"], self.rng
+        hero, friend, thing = s["H"], s["F"], s["T"]
+        words = {"T": [thing.plain], "A": [s["A"].plain.split()[-1]], "G": [s["G"].plain], "B": [s["B"].plain], "P": [s["P"].noun],
+                 "S": [s["S"].plain, s["S"].did, s["S"].doing], "trait": [hero.trait], "F": [str(friend), friend.kind]}[kept]
+        if not in_thirds(words, story) or kept in "FSA" and not in_thirds([str(hero), hero.kind], story):
+            return None
+        if kept in "TFGP" and hero.kind in story and rng.random() < 0.05:  # cats; cats and drums
+            other = [plural(thing.plain)] if kept == "T" else [plural(friend.kind)] if kept == "F" and friend.kind in story else []
+            return " and ".join([plural(hero.kind)] + other)
+        x, y = self.called(hero, story), self.called(friend, story)
+        asks = [t for t in self.schema["ask"].split("|") if (x or "{X}" not in t) and (y or "{Y}" not in t)]
+        text = rng.choice(asks).replace("{X}", x or "").replace("{Y}", y or "")
+        if kept == "T" and thing.a in story and rng.random() < 0.2:
+            text = text.replace("{T.a0}", "{T.a}")
+        return VOWEL.sub(r"\1n ", SLOT.sub(self.fill_topic, text))
 
     def topics(self, story):
         """Phrases for "Tell me a story about ..." that are true of the story."""
@@ -311,12 +394,12 @@ class Teller:
                 out.append(article(hero.kind))
             if hero.named:
                 out.append(f"{kind} named {hero.name}")
-            if len(re.findall(rf"\b{re.escape(str(thing))}\b", story)) >= 2:
+            if in_thirds([str(thing)], story):
                 out.append(f"{kind} and {article(thing.plain if rng.random() < 0.6 else thing.full)}")
                 out.append(article(thing.plain))
-            if place.noun in story:
+            if in_thirds([place.noun], story):
                 out.append(f"{kind} {getattr(place, 'in')}")
-            if len(re.findall(rf"\b{re.escape(str(friend))}\b", story)) >= 2:
+            if in_thirds([str(friend)], story):
                 if hero.named and friend.named:
                     out.append(f"{hero.name} and {friend.name}")
                 if friend.kind in story and friend.kind not in ("girl", "boy"):
@@ -382,7 +465,38 @@ def use_pronouns(text, whos, rng):
     return " ".join(out)
 
 
+def in_thirds(words, text):
+    """Whether one of the words is in each third of the text."""
+    cut, pattern = len(text) / 3, "|".join(rf"\b{re.escape(w.lower())}" for w in words)
+    return {min(2, int(m.start() / cut)) for m in re.finditer(pattern, text.lower())} == {0, 1, 2}
+
+
+def use_kinds(text, whos, rng):
+    """Now and then say the fox for Rusty, so that the kind stays in the story."""
+    for who in whos[:2]:
+        if who.named and who.kind not in ("girl", "boy") and not any(w.kind == who.kind for w in whos if w is not who):
+            text = re.sub(rf"(?<=[.!?] ){who.name} (?=[a-z])", lambda m: f"The {who.kind} " if rng.random() < 0.3 else m.group(), text)
+    return text
+
+
+# so that the kinds of request come about equally often
+WEIGHTS = {"T": 1, "F": 1.7, "S": 3, "A": 2.5, "P": 2, "G": 1.6, "B": 1.5, "trait": 0.6}
+
+
+def requested(rng):
+    """A story of plots.py with the request it answers."""
+    plot = rng.choices(PLOTS, [WEIGHTS[p["keep"]] for p in PLOTS])[0]
+    while True:
+        teller = Teller(rng, plot)
+        text = teller.tell()
+        request = teller.request(text)
+        if request:
+            return {"text": text, "topics": [request], "schema": plot["name"], "plot": True}
+
+
 def story(rng):
+    if rng.random() < 0.6:
+        return requested(rng)
     schema = rng.choice(SCHEMAS)
     teller = Teller(rng, schema)
     text = teller.tell()

@@ -272,3 +272,92 @@ planet|You go around the sun and never get tired
 """
 HIDING = words("an old barrel, a hollow tree, a big basket, a bush, the garden shed, a small hut")
 MADE = words("boat, kite, wagon, rocking horse, swing, sled, toy train, treehouse, bike, little chair, puppet, rocket, wooden car")
+# further things a request may name
+MORE_THINGS = words("""apple, banana, pear, egg, carrot, sandwich, pizza, pancake, lemon, coconut, rose, tulip, mushroom, bone, rock, brick, cake, pie,
+cookie, sailboat, tricycle, fire truck, airplane, television, microphone, football, baseball, tennis ball, racket, kettle, fork, bowl, mug, sofa,
+bed, bathtub, statue, painting, photo, crystal ball, sword, shield, arrow, cannon, rainbow, song, poem, toy shop, house, cart, carriage, bathrobe,
+pajama, tie, dress, skirt, shirt, jacket, sandal, snowman, ice cream, lollipop, candy, chocolate, donut, cupcake, muffin, cheese, nutcracker, whisk,
+ball of wool, bunch of flowers, jar of honey, pot of gold, cup of tea, bag of marbles, box of crayons, snow shovel, watering can, rubber duck, hot air balloon,
+shoe, sock, boot, glove, spoon, pencil, leaf, stick, letter, lantern, drum, trumpet, violin, bicycle, motorcycle, boomerang, spinning top, robot, jigsaw puzzle,
+dollhouse, music box, sleeping bag, picnic basket, bird cage, nest, lock, chain, hook, fishing rod, net, paddle, surfboard, ski, snowflake, icicle, tooth, beard, wig,
+moustache, calendar, newspaper, diary, dictionary, treasure map, passport, ticket, wheelbarrow, hose, rake, axe, nail, screwdriver, wrench, tape, glue, scissor, thread""")
+# what else one may be afraid of
+AFRAID = words("""the dark, the dark, the dark, thunder, water, high places, spiders, dogs, mice, bees, snakes, ghosts, monsters, the wind, the rain, storms, loud noises, the sea,
+the forest, the doctor, the dentist, the bath, cats, wolves, bears, fire, the night, school, strangers, birds, trains, shadows, snow, big waves, the vacuum cleaner,
+lightning, heights, the water, flying, the moon, frogs, clowns, owls, lions, the attic, the cellar, elevators, balloons, butterflies, horses, swimming, bugs, worms, crowds, mirrors""")
+SIGHTS = words("""the moon, the moon, the sea, a volcano, a rainbow, a mountain, a waterfall, a castle, a lighthouse, an old tree, the sun, a star, a river, an island,
+a planet, a bridge, a tower, a cloud, a windmill, a lake, a cave, a pyramid, an iceberg, a shooting star, a big tree, a sunflower, a palace, a comet, the ocean, a glacier, a well,
+a hill, a fountain, a train, a ship, an apple tree, a circus, a snow castle, a stone giant, a pond, a temple, a geyser, the wind, the rain, the snow, the night, a storm""")
+MORE_SKILLS = """
+tell jokes|told jokes|telling jokes|for everyone
+build houses|built houses|building houses|all day long
+play the violin|played the violin|playing the violin|for everyone
+play the guitar|played the guitar|playing the guitar|for everyone
+surf|surfed|surfing|on the big waves
+sail|sailed|sailing|on the lake
+dive|dived|diving|in the deep lake
+hop|hopped|hopping|over the grass
+roar|roared|roaring|very loudly
+ride a horse|rode a horse|riding a horse|over the hills
+drive a car|drove a car|driving a car|down the road
+drive a train|drove a train|driving a train|through the hills
+play chess|played chess|playing chess|in the park
+grow flowers|grew flowers|growing flowers|in the garden
+sew|sewed|sewing|by the window
+make ice cream|made ice cream|making ice cream|in the kitchen
+cook soup|cooked soup|cooking soup|in a big pot
+bake bread|baked bread|baking bread|in the kitchen
+bake a cake|baked a cake|baking a cake|in the kitchen
+bake cookies|baked cookies|baking cookies|in the kitchen
+climb a mountain|climbed a mountain|climbing a mountain|all the way up
+do magic|did magic|doing magic|for everyone
+run fast|ran fast|running fast|around the lake
+jump high|jumped high|jumping high|over the fence
+walk on a rope|walked on a rope|walking on a rope|in the circus
+speak like a bird|spoke like a bird|speaking like a bird|in the tree
+write poems|wrote poems|writing poems|by the lake
+write a book|wrote a book|writing a book|at the table
+play basketball|played basketball|playing basketball|in the yard
+fix cars|fixed cars|fixing cars|in the garage
+laugh|laughed|laughing|out loud
+smile|smiled|smiling|at everyone
+count|counted|counting|all the stars
+spell|spelled|spelling|long words
+help|helped|helping|everyone
+drum|drummed|drumming|on an old pot
+ski|skied|skiing|down the hill
+swing|swung|swinging|very high
+make music|made music|making music|for everyone
+paint a house|painted a house|painting a house|all in red
+"""
+MORE_PLACES = """
+circus|at|There were clowns and a big striped tent
+hospital|at|The beds were white and the nurses were kind
+toy shop|in|There were dolls, trains, and balls up to the ceiling
+kitchen|in|It smelled of soup and warm bread
+attic|in|There was dust on the old boxes
+theater|in|There was a big red curtain
+harbor|at|Big ships came and went
+palace|in|The floors shone like mirrors
+airport|at|Planes came and went all day
+hotel|in|There were many doors and soft carpets
+supermarket|at|There were rows and rows of good things
+cellar|in|It was cool and dark there
+jungle camp|at|Little tents stood between the trees
+north pole|at|There was white snow as far as one could see
+rain forest|in|It was green and warm and wet
+fair|at|There were lights, music, and a big wheel
+cottage|in|There was a fire and a soft chair
+garage|in|It smelled of oil and old tires
+restaurant|at|There were round tables and white plates
+aquarium|at|Colorful fish swam behind the glass
+"""
+# words that are neither things nor places
+IDEAS = words("""love, happiness, luck, time, music, courage, magic, friendship, peace, hope, winter, spring, summer, autumn, Christmas, rain, snow, school,
+money, sleep, kindness, family, work, food, fun, science, history, space, math, football, art, nature, beauty, sharing, baking, fishing, dancing, painting, singing,
+reading, helping, growing up, bedtime, freedom, trust, patience, honesty, soup, sunshine, fire, silence, thunder, gold, honey, chocolate""")
+# what people ask for most
+COMMON_THINGS = words("""balloon, boat, ball, kite, cake, birthday cake, bone, book, bike, bicycle, car, train, truck, hat, key, clock, shoe, sock, drum, guitar, piano, doll, teddy bear, box, bell,
+lamp, umbrella, apple, banana, pumpkin, carrot, sandwich, pizza, cookie, egg, flower, rose, seed, stone, shell, star, snowball, pencil, crayon, computer, phone, robot, rocket, spaceship, plane, blanket,
+pillow, coat, scarf, mitten, crown, ring, necklace, mirror, map, treasure, candle, bucket, ladder, rope, wagon, swing, sled, house, door, window, table, chair, cup, spoon, sword, tree, leaf, feather,
+camera, flute, violin, trumpet, puzzle, toy, toy car, toy train, toy boat, magic wand, magic hat, letter, gift, lollipop, ice cream, honey, cheese, bread, button, coin, basket, backpack, lantern, bus""")

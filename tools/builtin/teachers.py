@@ -175,13 +175,39 @@ PATTERNS = [
     "The {A} was hungry. ",
     "One night, {N} could not sleep. ",
     "{N} went to visit a {H}. ",
+    "Once upon a time, there was a {J} {A} who had a {T}. ",
+    "Once upon a time, a {A} found a {T} in the {P}. ",
+    "Once there was a {J} {A} who wanted a {T}. ",
+    "A {H} and a {A} lived near the {P}. The {A} was {J}. ",
+    "{N} the {A} had a {T}. {N} loved the {T}. ",
+    "Once upon a time, there was a {H} with a {T}. ",
+    "A {J} {A} and a {B} found a {T}. ",
+    "{N} and {M} found a {T} in the {P}. ",
+    "The {A} and the {B} wanted to play with the {T}. ",
+    "Once upon a time, there was a {T}. It belonged to a {J} {H}. ",
+    "{N} made a {T} for the {A}. ",
+    "The {H} lost the {T}. ",
+]
+
+PLAIN = [  # as the teacher's own stories begin: it keeps to its thread better there
+    "Once upon a time, there was a little girl named {N}. She loved to ",
+    "Once upon a time, there was a little boy named {N}. He loved to ",
+    "Once upon a time, there was a little girl named {N}. She had a {T}. ",
+    "Once upon a time, there was a little boy named {N}. He had a {T}. ",
+    "Once upon a time, there was a {J} {A} named {N}. {N} lived in a ",
+    "Once upon a time, there was a {J} {A}. The {A} loved to ",
+    "One day, a {J} {A} went to the {P}. The {A} saw a ",
+    "{N} and {M} were friends. They liked to play in the {P}. ",
+    "One day, {N} and {M} went to the {P} with their mom. They saw a ",
+    "Once upon a time, there was a {J} {H}. ",
+    "Once upon a time, in a {P}, there lived a {J} {A} named {N}. ",
 ]
 
 
-def opening(rng):
+def opening(rng, patterns):
     name, other = rng.sample(NAMES, 2)
     animal, second = rng.sample(ANIMALS, 2)
-    text = rng.choice(PATTERNS).format(
+    text = rng.choice(patterns).format(
         N=name,
         M=other,
         A=animal,
@@ -243,6 +269,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--prompted", type=float, default=0.8, help="share of batches that start from an opening")
+    parser.add_argument("--plain", action="store_true", help="only the openings that the teacher knows best")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
 
@@ -256,7 +283,7 @@ def main():
             if rng.random() < args.prompted:  # several openings per round, in groups of equal length
                 groups = {}
                 for _ in range(args.batch * 8 // 32):
-                    ids = teacher.tokenizer.encode(opening(rng)).ids
+                    ids = teacher.tokenizer.encode(opening(rng, PLAIN if args.plain else PATTERNS).rstrip()).ids
                     groups.setdefault(len(ids), []).extend([ids] * 8)
                 jobs = [g for g in groups.values() if len(g) >= args.batch // 8]
             else:

@@ -2,6 +2,7 @@
 """Train the byte-level BPE tokenizer, and encode the training documents with it.
 
 tokenizer.py train  --docs docs.jsonl --out tokenizer.json
+tokenizer.py extract --model builtin.gguf --out tokenizer.json   (the one inside a model file)
 tokenizer.py encode --docs docs.jsonl --tokenizer tokenizer.json --out tokens.npz
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 VOCABULARY = 2048
+CUT = 0xFFFF  # after a text that does not end there: train.py learns nothing from what follows it
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # the split pattern of Qwen2's tokenizer
 PATTERN = (
@@ -62,7 +64,7 @@ def encode(docs, tokenizer, out):
         parts.setdefault(doc["part"], []).append(doc["text"])
     arrays = {}
     for part, texts in parts.items():
-        rows = [e.ids for e in tokenizer.encode_batch(texts)]
+        rows = [e.ids + [CUT] * (part == "short") for e in tokenizer.encode_batch(texts)]
         arrays[part + "_tokens"] = np.concatenate([np.array(r, np.uint16) for r in rows])
         arrays[part + "_lengths"] = np.array([len(r) for r in rows], np.int32)
         size = sum(len(t.encode()) for t in texts)
@@ -75,13 +77,18 @@ def encode(docs, tokenizer, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["train", "encode"])
-    parser.add_argument("--docs", required=True)
+    parser.add_argument("action", choices=["train", "extract", "encode"])
+    parser.add_argument("--docs")
+    parser.add_argument("--model")
     parser.add_argument("--tokenizer")
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     if args.action == "train":
         train(args.docs, args.out)
+    elif args.action == "extract":
+        from evaluate import Builtin  # which needs this file's PATTERN
+
+        Builtin(args.model).tokenizer.save(args.out)
     else:
         encode(args.docs, args.tokenizer, args.out)
 

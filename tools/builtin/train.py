@@ -21,7 +21,9 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from evaluate import Builtin
 from model import CONFIG, Qwen3
+from tokenizer import CUT
 
 SEPARATOR = 0  # <|endoftext|>
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -87,7 +89,9 @@ class Mix:
     def row(self):
         row = [] if self.rng.random() < 0.4 else [SEPARATOR]  # some rows start without the separator
         while len(row) <= self.length:
-            row += self.document() + [SEPARATOR]
+            row += self.document()
+            if row[-1] != CUT:
+                row.append(SEPARATOR)
         return row[: self.length + 1]
 
     def batch(self, rows):
@@ -113,7 +117,7 @@ def main():
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--decay", type=float, default=0.3, help="share of the time in which the rate falls to zero")
     parser.add_argument(
-        "--shares", type=json.loads, default={"story": 0.48, "chat": 0.27, "talk": 0.02, "teacher": 0.23}
+        "--shares", type=json.loads, default={"story": 0.2, "chat": 0.33, "talk": 0.02, "teacher": 0.05, "short": 0.4}
     )
     parser.add_argument("--rows", type=int, default=16, help="rows of 512 tokens in a step")
     parser.add_argument("--micro", type=int, default=8, help="rows computed at once")
@@ -124,7 +128,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="of each process")
     parser.add_argument("--save-every", type=float, default=4, help="minutes")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
+    parser.add_argument("--init", help="model file (GGUF) whose weights to start from, without optimizer state")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -143,7 +148,7 @@ def train(rank, args):
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = Qwen3(CONFIG).to(device)
+    model = (Builtin(args.init).model.train() if args.init else Qwen3(CONFIG)).to(device)
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
     muon = Muon(matrices)
@@ -158,8 +163,8 @@ def train(rank, args):
 
     def loss_of(rows):
         with torch.autocast(device, torch.bfloat16):
-            logits = model(rows[:, :-1])
-        return F.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
+            logits = model(rows[:, :-1].masked_fill(rows[:, :-1] == CUT, SEPARATOR))
+        return F.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten(), ignore_index=CUT)
 
     compute = torch.compile(loss_of) if args.compile else loss_of
     mix = Mix(args.data, args.shares, CONFIG["max_position_embeddings"], args.seed + step + 7919 * rank)
