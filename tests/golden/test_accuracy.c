@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What rounding activations to int8 costs on a trained model: the built-in one reads a text it did not write, once with
- * f32 activations and once with int8, the weights the same. The limits are the ones docs/kernels.md states. */
+ * What rounding activations to int8 costs on a trained model: the built-in one reads stories once with f32 activations
+ * and once with int8, the weights the same. The stories are its own, sampled at temperature 1: text it has an opinion
+ * about. The limits are the ones docs/kernels.md states. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,20 +12,7 @@
 #include <cmocka.h>
 #include "slm.h"
 
-static const char *const texts[] = {
-    "Once there was a girl called Mia who lived near a river. Every morning she fed the ducks. One day a small duck was "
-    "missing. Mia looked under the bridge and behind the trees. At last she heard a quiet sound from an old boat. The "
-    "little duck was stuck in a net! Mia cut the net with her scissors and set the duck free. The duck swam to its "
-    "mother, and all the ducks quacked to say thank you. Mia went home and told her father what had happened.",
-    "Tom wanted to build a tower that was taller than his sister. He took the red blocks first, then the blue ones, and "
-    "then every book in his room. The tower shook. \"Stop!\" said his sister. But Tom put one more book on top. Crash! "
-    "Everything fell down. Tom was sad, but his sister laughed and said, \"Let us build it again together. You hold the "
-    "bottom, and I will climb on the chair.\" This time the tower stood until dinner.",
-    "The old lighthouse had been dark for years. Nobody in the village knew how to mend the lamp. Then a sailor came with "
-    "a box of tools and a yellow bird. He climbed the stairs, one hundred and two of them, and worked all night. In the "
-    "morning the bird sang, and in the evening the light went around and around over the sea. The fishermen came out of "
-    "their houses and clapped their hands.",
-};
+enum { STORIES = 12, TOKENS = 128 };
 
 struct loss {
     double kl, nll_f32, nll_int8;
@@ -61,15 +49,25 @@ static float *read_text(const struct slm_model *model, enum slm_activations acti
     return logits;
 }
 
-static void compare(const struct slm_model *model, const char *text, size_t bytes, struct loss *loss)
+/* A story from the model's own distribution. */
+static void write_story(const struct slm_model *model, uint64_t seed, int32_t ids[TOKENS])
 {
-    enum { MOST = 512 };
-    int32_t ids[MOST];
-    size_t n;
+    struct slm_session *session;
+    const struct slm_session_options options = {.n_ctx = 512, .activations = SLM_ACTIVATIONS_F32};
+    const struct slm_sampler_params plain = {.temperature = 1, .top_p = 1, .typical_p = 1, .repeat_penalty = 1,
+                                             .seed = seed};
+    assert_int_equal(slm_session_open(model, &options, &session, NULL), SLM_OK);
+    ids[0] = slm_model_info(model).bos_id;
+    for (int i = 1; i < TOKENS; i++) {
+        assert_int_equal(slm_session_eval(session, &ids[i - 1], 1, NULL), SLM_OK);
+        assert_int_equal(slm_sample(session, &plain, &ids[i], NULL), SLM_OK);
+    }
+    slm_session_close(session);
+}
+
+static void compare(const struct slm_model *model, const int32_t *ids, size_t n, struct loss *loss)
+{
     const int32_t n_vocab = slm_model_info(model).n_vocab;
-    assert_int_equal(slm_tokenize(model, text, bytes, SLM_TOKENIZE_ADD_SPECIAL, ids, MOST, &n, NULL), SLM_OK);
-    assert_true(n <= MOST);
-    if (n < 2) return;
     float *f32 = read_text(model, SLM_ACTIVATIONS_F32, ids, n), *int8 = read_text(model, SLM_ACTIVATIONS_INT8, ids, n);
     assert_memory_not_equal(f32, int8, n * (size_t)n_vocab * sizeof *f32); /* else nothing was compared */
     for (size_t t = 0; t + 1 < n; t++) {
@@ -86,29 +84,28 @@ static void compare(const struct slm_model *model, const char *text, size_t byte
     free(int8);
 }
 
-static void report(const struct loss *loss)
-{
-    const double n = (double)loss->n, kl = loss->kl / n, top_share = (double)loss->same_top / n;
-    print_message("%zu tokens: KL %.6f, same top token %.2f %%, perplexity %.4f, %+.4f %%\n", loss->n, kl,
-                  100 * top_share, exp(loss->nll_f32 / n), 100 * (exp((loss->nll_int8 - loss->nll_f32) / n) - 1));
-    assert_true(kl >= 0 && kl <= 1e-3);
-    assert_true(top_share >= 0.99);
-}
-
-static void int8_activations_keep_the_distribution(void **state)
+static void int8_activations_cost_little(void **state)
 {
     (void)state;
     struct slm_model *model;
     struct loss loss = {0};
     assert_int_equal(slm_model_open(NULL, NULL, &model, NULL), SLM_OK);
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) compare(model, texts[i], strlen(texts[i]), &loss);
-    assert_true(loss.n > 200);
-    report(&loss);
+    for (uint64_t seed = 1; seed <= STORIES; seed++) {
+        int32_t ids[TOKENS];
+        write_story(model, seed, ids);
+        compare(model, ids, TOKENS, &loss);
+    }
     slm_model_close(model);
+    const double n = (double)loss.n, kl = loss.kl / n, top_share = (double)loss.same_top / n;
+    print_message("%zu tokens: KL %.6f, same top token %.2f %%, perplexity %.3f, %+.4f %%\n", loss.n, kl,
+                  100 * top_share, exp(loss.nll_f32 / n), 100 * (exp((loss.nll_int8 - loss.nll_f32) / n) - 1));
+    assert_true(kl >= 0 && kl <= 1e-3);
+    assert_true(top_share >= 0.99);
+    assert_true(fabs(exp((loss.nll_int8 - loss.nll_f32) / n) - 1) <= 1e-3);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(int8_activations_keep_the_distribution)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(int8_activations_cost_little)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
