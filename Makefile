@@ -24,7 +24,7 @@ run: all ## build, then let the built-in model tell a story (PROMPT="...")
 check: setup-test ## the daily loop, under a minute: units, style, quick end-to-end tests
 	@$(RUN) check
 
-test: setup-all ## everything: check, sanitizers, clang, arm64, fuzzers; ends "N passed, N failed"; WITH=oracle adds that
+test: setup-all ## everything: check, sanitizers, clang, arm64, fuzzers; WITH=oracle too
 	@$(RUN) test $(WITH)
 
 soak: setup-all ## long runs: fuzzers for ten minutes each, tests repeated (hours)

@@ -36,6 +36,13 @@ struct slm_packed_args {
     void *scratch;          /* SLM_PACK_SCRATCH bytes, 64-byte aligned */
 };
 
+struct slm_mix_args {
+    float *acc;     /* [n_row, head_dim] */
+    const float *p; /* [n_row, n] */
+    const float *v; /* [n, head_dim] */
+    size_t n_row, n, head_dim;
+};
+
 struct slm_kernels {
     const char *level; /* "scalar", "avx2", "avx512", "neon": the highest that filled a slot */
     uint64_t features; /* CPU features the table was built for */
@@ -102,6 +109,9 @@ struct slm_kernels {
     /* acc[d] = fma(p[i], v_i[d], acc[d]) for i = 0..n-1 in this order, d < head_dim. EXACT. */
     void (*attn_mix_f32)(float *acc, const float *p, const float *v, size_t n, size_t head_dim, size_t stride);
     void (*attn_mix_f16)(float *acc, const float *p, const uint16_t *v, size_t n, size_t head_dim, size_t stride);
+
+    /* acc[r, d] = fma(p[r, i], v[i, d], acc[r, d]) for i = 0..n-1 in this order: attn_mix_f32 for many rows. EXACT. */
+    void (*attn_mix_rows)(const struct slm_mix_args *args);
 
     /* Index of the greatest value; the lowest index wins a tie; NaN never wins; n >= 1 (all NaN: 0). EXACT. */
     size_t (*argmax)(const float *x, size_t n);

@@ -181,6 +181,13 @@ static void attn_mix_f16(float *acc, const float *p, const uint16_t *v, size_t n
         for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf(p[i], slm_f16_to_f32(v[i * stride + d]), acc[d]);
 }
 
+static void attn_mix_rows(const struct slm_mix_args *args)
+{
+    for (size_t r = 0; r < args->n_row; r++)
+        attn_mix_f32(args->acc + r * args->head_dim, args->p + r * args->n, args->v, args->n, args->head_dim,
+                     args->head_dim);
+}
+
 /* Comparison with NaN is false, so a NaN is never greater; only as the first element it must be given up by hand. */
 static size_t argmax(const float *x, size_t n)
 {
@@ -213,6 +220,7 @@ void slm_kernels_init_ref(struct slm_kernels *table)
         .attn_scores_f16 = attn_scores_f16,
         .attn_mix_f32 = attn_mix_f32,
         .attn_mix_f16 = attn_mix_f16,
+        .attn_mix_rows = attn_mix_rows,
         .argmax = argmax,
     };
     for (size_t type = 0; type < SLM_DTYPE_COUNT; type++) table->unpack[type] = slm_dtypes[type].decode;

@@ -250,6 +250,45 @@ static void attn_mix_f16(float *acc, const float *p, const uint16_t *v, size_t n
     mix(acc, (struct values){p, v, n, stride}, load_f16, head_dim);
 }
 
+/* The same for many rows: `rows` of them x `vecs` vectors of the head in registers, so that each loaded vector of v
+ * serves several rows. `rows` is at most TILE_TOKENS, `vecs` at most TILE_ROWS, as in the products. */
+ALWAYS_INLINE void mix_tile(const struct slm_mix_args *args, size_t row, size_t at, const int rows, const int vecs,
+                            size_t lanes)
+{
+    vec sum[TILE_MAX];
+    float *acc = args->acc + row * args->head_dim + at;
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int j = 0; j < vecs; j++)
+            sum[r * vecs + j] = load_f32(acc, (size_t)r * args->head_dim + (size_t)j * VEC_LANES, lanes);
+    for (size_t i = 0; i < args->n; i++) {
+        vec p[TILE_TOKENS];
+        UNROLL for (int r = 0; r < rows; r++) p[r] = vec_set1(args->p[(row + (size_t)r) * args->n + i]);
+        UNROLL for (int j = 0; j < vecs; j++) {
+            const vec v = load_f32(args->v, i * args->head_dim + at + (size_t)j * VEC_LANES, lanes);
+            UNROLL for (int r = 0; r < rows; r++) sum[r * vecs + j] = vec_fma(p[r], v, sum[r * vecs + j]);
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int j = 0; j < vecs; j++)
+            store(acc + (size_t)r * args->head_dim + (size_t)j * VEC_LANES, sum[r * vecs + j], lanes);
+}
+
+ALWAYS_INLINE void mix_rows(const struct slm_mix_args *args, size_t row, const int rows)
+{
+    size_t d = 0;
+    for (; d + TILE_ROWS * VEC_LANES <= args->head_dim; d += TILE_ROWS * VEC_LANES)
+        mix_tile(args, row, d, rows, TILE_ROWS, VEC_LANES);
+    for (; d + VEC_LANES <= args->head_dim; d += VEC_LANES) mix_tile(args, row, d, rows, 1, VEC_LANES);
+    if (d < args->head_dim) mix_tile(args, row, d, rows, 1, args->head_dim - d);
+}
+
+static void attn_mix_rows(const struct slm_mix_args *args)
+{
+    size_t row = 0;
+    for (; row + TILE_TOKENS <= args->n_row; row += TILE_TOKENS) mix_rows(args, row, TILE_TOKENS);
+    for (; row < args->n_row; row++) mix_rows(args, row, 1);
+}
+
 /* --- Element by element ---------------------------------------------------------------------------------------
  * Each kernel is a step over `lanes` elements at i, run with the constant VEC_LANES and once with what is left. */
 
@@ -561,5 +600,6 @@ static void fill_float(struct slm_kernels *table)
     table->attn_scores_f16 = attn_scores_f16;
     table->attn_mix_f32 = attn_mix_f32;
     table->attn_mix_f16 = attn_mix_f16;
+    table->attn_mix_rows = attn_mix_rows;
     table->argmax = argmax;
 }

@@ -389,6 +389,29 @@ static void check_attn_scores_f16(struct checkkern *ck) { check_attn(ck, scores_
 static void check_attn_mix_f32(struct checkkern *ck) { check_attn(ck, mix_case, 4); }
 static void check_attn_mix_f16(struct checkkern *ck) { check_attn(ck, mix_case, 2); }
 
+static void mix_rows_case(struct checkkern *ck, size_t n_row, size_t n, size_t head_dim)
+{
+    checkkern_note(ck, "rows=%zu n=%zu head_dim=%zu", n_row, n, head_dim);
+    float *v = checkkern_buffer(ck, 0, n * head_dim * sizeof(float));
+    float *p = checkkern_buffer(ck, 1, n_row * n * sizeof(float));
+    float *acc = checkkern_buffer(ck, 2, n_row * head_dim * sizeof(float));
+    checkkern_floats(ck, v, n * head_dim, (int)checkkern_below(ck, CHECKKERN_N_KINDS));
+    checkkern_floats(ck, p, n_row * n, (int)checkkern_below(ck, CHECKKERN_N_KINDS));
+    checkkern_floats(ck, acc, n_row * head_dim, (int)checkkern_below(ck, CHECKKERN_N_KINDS));
+    memcpy(want, acc, n_row * head_dim * sizeof(float));
+    ck->ref->attn_mix_rows(&(struct slm_mix_args){want, p, v, n_row, n, head_dim});
+    ck->test->attn_mix_rows(&(struct slm_mix_args){acc, p, v, n_row, n, head_dim});
+    checkkern_same_f32(ck, "acc", want, acc, n_row * head_dim);
+    checkkern_margins(ck, 2);
+}
+
+static void check_attn_mix_rows(struct checkkern *ck)
+{
+    for (size_t i = 0; i < CHECKKERN_N_SIZES; i++)
+        mix_rows_case(ck, checkkern_below(ck, 27), checkkern_below(ck, 34), checkkern_size(i));
+    for (size_t rows = 0; rows < 27; rows++) mix_rows_case(ck, rows, 1 + checkkern_below(ck, 34), 64);
+}
+
 /* --- The table of slots ---------------------------------------------------------------------------------------- */
 
 struct slot {
@@ -408,7 +431,7 @@ static const struct slot slots[] = {
     X(matmul) X(rms_norm) X(add) X(scale) X(swiglu) X(geglu) X(relu2glu) X(quantize) X(affine) X(softcap)
     X(rope_neox) X(rope_norm)
     X(f32_to_f16) X(f16_to_f32) X(softmax_part) X(attn_scores_f32) X(attn_scores_f16) X(attn_mix_f32)
-    X(attn_mix_f16) X(argmax)
+    X(attn_mix_f16) X(attn_mix_rows) X(argmax)
 #undef X
 };
 enum { N_SLOTS = sizeof(slots) / sizeof(slots[0]) };
@@ -851,6 +874,11 @@ static void bench_attn_mix_f16(const struct slm_kernels *k, enum slm_dtype type)
     (void)type;
     k->attn_mix_f16(data.out, data.b, data.half, BENCH_POS, BENCH_HEAD, BENCH_HEAD);
 }
+static void bench_attn_mix_rows(const struct slm_kernels *k, enum slm_dtype type)
+{
+    (void)type;
+    k->attn_mix_rows(&(struct slm_mix_args){data.out, data.b, data.a, 24, 32, BENCH_HEAD});
+}
 static volatile size_t argmax_result;
 static void bench_argmax(const struct slm_kernels *k, enum slm_dtype type)
 {
@@ -869,6 +897,7 @@ static const struct bench benches[] = {
     {"attn_scores_f16 256x128", bench_attn_scores_f16, BENCH_POS * BENCH_HEAD, "GMAC/s", SLM_DTYPE_NONE},
     {"attn_mix_f32 256x128", bench_attn_mix_f32, BENCH_POS * BENCH_HEAD, "GMAC/s", SLM_DTYPE_NONE},
     {"attn_mix_f16 256x128", bench_attn_mix_f16, BENCH_POS * BENCH_HEAD, "GMAC/s", SLM_DTYPE_NONE},
+    {"attn_mix_rows 24x32x128", bench_attn_mix_rows, 24 * 32 * BENCH_HEAD, "GMAC/s", SLM_DTYPE_NONE},
     {"rms_norm 1024", bench_rms_norm, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"add 1024", bench_add, 1024, "G elements/s", SLM_DTYPE_NONE},
     {"scale 1024", bench_scale, 1024, "G elements/s", SLM_DTYPE_NONE},

@@ -49,6 +49,10 @@ size_t slm_cpu_panel_rows(size_t stride);
 /* f32 elements of thread scratch the op needs; packed: its weight is in panels. */
 size_t slm_cpu_thread_elements(const struct slm_op *op, bool packed);
 
+/* Running state of one query head: greatest score so far, sum of exponentials relative to it. */
+struct slm_cpu_online { float max, sum; };
+size_t slm_cpu_attention_elements(const struct slm_op *op); /* of thread scratch */
+
 void slm_cpu_matmul(const struct slm_worker *w, size_t op_index);
 void slm_cpu_attention(const struct slm_worker *w, size_t op_index);
 void slm_cpu_kv_append(const struct slm_backend *cpu, const struct slm_op *op, size_t row);

@@ -21,13 +21,10 @@ size_t slm_cpu_thread_elements(const struct slm_op *op, bool packed)
     const size_t stride = op->kind == SLM_OP_MATMUL ? slm_weight_stride(op->w) : 0;
     if (op->kind == SLM_OP_MATMUL)
         return op->w->dtype == SLM_DTYPE_F32 ? 0 : slm_cpu_panel_rows(stride) * stride;
-    /* Scores of one page, and the mix of each query head of a group. */
-    if (op->kind == SLM_OP_ATTENTION)
-        return SLM_KV_PAGE_TOKENS + (size_t)(op->n_head / op->n_head_kv) * op->head_dim;
-    return 0;
+    return op->kind == SLM_OP_ATTENTION ? slm_cpu_attention_elements(op) : 0;
 }
 
-/* Scales and biases of a row are decoded a few groups at a time. */
+/* From codes to numbers, in place. Scales and biases of a row are decoded a few groups at a time. */
 static void apply_groups(const struct slm_backend *cpu, const struct slm_weight *w, size_t row, float *x)
 {
     enum { MOST = 32 };
@@ -107,6 +104,7 @@ static void scale_codes(const struct slm_backend *cpu, const struct slm_op *op, 
                            op->w->ternary_scale / x[t * width + width - 1], n);
 }
 
+/* All threads; each claims runs of output features until none is left. */
 void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
 {
     const struct slm_backend *cpu = w->cpu;
