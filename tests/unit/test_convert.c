@@ -367,7 +367,8 @@ static void rows_of_heads_are_paired(void **state)
     for (size_t i = 0; i < (size_t)COLUMNS * N; i++) values[i] = (float)i;
     const struct slm_stream_tensor t = {.name = slm_str("t"), .dims = {COLUMNS, N, 1, 1}, .n_dims = 2,
                                         .from = SLM_DTYPE_F32, .to = SLM_DTYPE_F32, .n_parts = 1, .pair_rows = HEAD,
-                                        .parts = {{(const unsigned char *)values, N}}, .gain = 1.0f};
+                                        .parts = {{.data = (const unsigned char *)values, .n_rows = N}},
+                                        .gain = 1.0f};
     struct slm_stream_options options = {.n_threads = 3};
     struct slm_gguf_writer *w;
     struct slm_error error;
