@@ -330,7 +330,7 @@ static bool scan_text(struct slm_parts *p)
             const char c = text_of(p)[p->scanned];
             if (!is_space(c) && !is_separator(p, c)) {
                 p->text_end = p->scanned + 1;
-                if (p->place == IN_CONTENT) p->answered = true;
+                if (p->place == IN_CONTENT) p->answered = true, p->bare_may_follow = false;
             }
             continue;
         }

@@ -74,6 +74,8 @@ def slm_embed(binary, folder, *options, text=None):
 
 def compare(mine, expected, what):
     expected = expected.double()
+    if not expected.any() and not mine.any():
+        return 0.0  # the first token of a text is padding, whose embedding is zero
     cosine = torch.nn.functional.cosine_similarity(mine, expected, dim=-1).min().item()
     worst = ((mine - expected).abs().max() / expected.abs().max()).item()
     if not (cosine >= 1 - 1e-6 and worst <= 1e-4):
