@@ -67,7 +67,7 @@ class Options:
     only: str = ""
     repeat: int = 1
     models: int = 200  # the live oracle's
-    seed: int | None = None  # None: another one each time
+    seed: int | None = None  # of everything drawn at random; None: another one each time
 
 
 def run_logged(command, log, timeout, env=None):
@@ -226,6 +226,8 @@ def stage_e2e(options):
     report.unlink(missing_ok=True)
     marks = {"check": "not slow and not soak", "test": "not soak", "soak": ""}[options.level]
     env = {"SLM_TEST_LEVEL": options.level, "SLM_BINARY": str(BUILD / "slm"), "PYTHONDONTWRITEBYTECODE": "1"}
+    if options.seed is not None:
+        env["SLM_TEMPLATE_SEED"] = os.environ.get("SLM_TEMPLATE_SEED", str(options.seed))
     code, _ = run_logged([str(python), "-m", "pytest", "-c", "tests/e2e/pytest.ini", "tests/e2e", "-m", marks,
                           f"--numprocesses={WORKERS}", f"--junitxml={report}"], log, 3600, env)
     if not report.exists():
@@ -284,7 +286,7 @@ def stage_fuzz(options):
         dictionary = ROOT / "tests" / "fuzz" / f"{name}.dict"
         command = [str(folder / "tests" / f"fuzz_{name}"), f"-max_total_time={options.fuzz_seconds}", "-timeout=10",
                    "-rss_limit_mb=2048", "-report_slow_units=60", "-print_final_stats=1",
-                   f"-artifact_prefix={corpus}/", str(found), str(corpus)]
+                   f"-seed={options.seed or 0}", f"-artifact_prefix={corpus}/", str(found), str(corpus)]
         if dictionary.exists():
             command.insert(1, f"-dict={dictionary}")
         env = {**SANITIZER_OPTIONS, "ASAN_SYMBOLIZER_PATH": shutil.which("llvm-symbolizer-19") or ""}
@@ -310,8 +312,8 @@ STAGES = {
 }
 # asan already includes what ubsan checks, so `test` does not build a tree for ubsan alone.
 PROFILES = {
-    "check": (["tidy", "units", "e2e"], Options(level="check")),
-    "test": (["tidy", "units", "e2e", "asan", "tsan", "clang", "arm64", "fuzz"], Options(level="test")),
+    "check": (["tidy", "units", "e2e"], Options(level="check", seed=1)),
+    "test": (["tidy", "units", "e2e", "asan", "tsan", "clang", "arm64", "fuzz"], Options(level="test", seed=1)),
     "soak": (["units", "e2e", "asan", "tsan", "fuzz"], Options(level="soak", fuzz_seconds=600, repeat=20)),
 }
 
@@ -355,7 +357,7 @@ def main():
     parser.add_argument("--only", default="", help="fuzz: this parser only")
     parser.add_argument("--seconds", type=int, help="fuzz: seconds a parser")
     parser.add_argument("--models", type=int, default=200, help="oracle: models in all families together")
-    parser.add_argument("--seed", type=int, help="oracle: repeat the models of this seed")
+    parser.add_argument("--seed", type=int, help="of random models, templates and fuzzers")
     arguments = parser.parse_args()
 
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -364,7 +366,8 @@ def main():
     started = time.monotonic()
     for wanted in arguments.stages:
         stages, options = PROFILES.get(wanted, ([wanted], Options()))
-        options.only, options.models, options.seed = arguments.only, arguments.models, arguments.seed
+        options.only, options.models = arguments.only, arguments.models
+        options.seed = options.seed if arguments.seed is None else arguments.seed
         options.fuzz_seconds = arguments.seconds or options.fuzz_seconds
         for stage in stages:
             begun = time.monotonic()

@@ -8,6 +8,7 @@ statements and whitespace put together by a grammar, and expressions put togethe
 their seed; SLM_TEMPLATE_SEED repeats a run, SLM_TEST_LEVEL (check, test, soak) sets how many there are.
 """
 
+import copy
 import functools
 import json
 import os
@@ -74,13 +75,13 @@ class Case:
         self.variables, self.bos, self.generation = variables or {}, bos, generation
 
     def oracle(self):
-        """(True, text) or (False, the error)."""
+        """(True, text) or (False, the error). Works on a copy: some filters of jinja2 (indent) change a list in place."""
         names = {"messages": self.messages, "tools": self.tools, "documents": None,
                  "add_generation_prompt": self.generation, "eos_token": "</s>"}
         if self.bos is not None:
             names["bos_token"] = self.bos
         try:
-            return True, compiled(self.template).render(**{**names, **self.variables})
+            return True, compiled(self.template).render(**{**names, **copy.deepcopy(self.variables)})
         except Exception as error:  # whatever Python raises, the template failed
             return False, f"{type(error).__name__}: {error}"
 
