@@ -14,8 +14,11 @@
 #include <stdatomic.h>
 
 #include "base/checked.h"
+#include "base/cpu.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "kernel/kernel.h"
+#include "quant/block.h"
 
 enum { UNIT = 1 << 16, CHUNK_UNITS = 64 }; /* elements; a unit is a multiple of every block */
 
@@ -29,7 +32,10 @@ struct stream {
     unsigned current;                  /* the one being encoded; the other is being written */
     const unsigned char *pending;      /* what is to be written, NULL = nothing */
     uint64_t pending_bytes;
-    float *floats;                     /* [n_threads, UNIT] */
+    float *floats;                     /* [n_threads, 2, UNIT] values, importance */
+    const struct slm_encoders *encoders; /* NULL: plain rounding */
+    struct slm_kernels kernels;        /* for unpacking */
+    _Atomic uint32_t ternary_bits;     /* I2_S: the magnitude of all that is not zero, as bits; 0 = not met yet */
     _Atomic uint64_t next_unit;
     _Atomic uint64_t bad_element;      /* the first that the type cannot hold; UINT64_MAX = none */
     slm_status write_status;
@@ -103,18 +109,51 @@ static void read_codes(const struct slm_weight *w, uint64_t row, uint64_t column
     }
 }
 
+/* The first of those that were met is the one that is named. */
+static void mark_bad(struct stream *s, uint64_t element)
+{
+    uint64_t bad = atomic_load(&s->bad_element);
+    while (element < bad && !atomic_compare_exchange_weak(&s->bad_element, &bad, element)) continue;
+}
+
 /* F16 overflows far below the others, and a block has one scale: a single infinity or NaN would spoil its neighbours.
  */
 static void check_range(struct stream *s, const float *x, uint64_t begin, uint64_t n)
 {
     const enum slm_dtype to = s->tensor->to;
     if (to == SLM_DTYPE_F32 || to == SLM_DTYPE_BF16) return;
-    const float most = to == SLM_DTYPE_F16 ? 65519.99f : 3.4e38f; /* 65520 rounds to infinity */
+    const bool half = to == SLM_DTYPE_F16 || (s->encoders && s->encoders->encode[to]); /* 65520 rounds to infinity */
+    const float most = half ? 65519.99f : 3.4e38f;
     for (uint64_t i = 0; i < n; i++) {
         if (fabsf(x[i]) <= most) continue; /* false for NaN */
-        uint64_t bad = atomic_load(&s->bad_element);
-        while (begin + i < bad && !atomic_compare_exchange_weak(&s->bad_element, &bad, begin + i)) continue;
+        mark_bad(s, begin + i);
         return;
+    }
+}
+
+/* A type with scales keeps them in half precision, so what the search gets must be within its range. */
+static void encode_searching(struct stream *s, float *floats, uint64_t begin, uint64_t n, void *out)
+{
+    const float *importance = s->tensor->importance;
+    float *w = importance ? floats + UNIT : NULL;
+    for (uint64_t i = 0, column = begin % s->tensor->dims[0]; w && i < n; i++) {
+        w[i] = importance[column];
+        if (++column == s->tensor->dims[0]) column = 0;
+    }
+    s->encoders->encode[s->tensor->to](floats, w, out, (size_t)n);
+}
+
+/* Four codes of 2 bits a byte, the first 32 elements in the highest bits. The scale is that of the whole tensor, and
+ * stands behind its codes: all that is not zero must have the magnitude of the first such element that was met. */
+static void encode_ternary(struct stream *s, const float *x, uint64_t begin, uint64_t n, unsigned char *out)
+{
+    memset(out, 0, (size_t)bytes_of(SLM_DTYPE_I2_S, n));
+    for (uint64_t i = 0; i < n; i++) {
+        uint32_t known = 0, bits = slm_f32_bits(fabsf(x[i]));
+        if (bits && !atomic_compare_exchange_strong(&s->ternary_bits, &known, bits) && known != bits)
+            mark_bad(s, begin + i);
+        const unsigned code = x[i] > 0 ? 2 : x[i] < 0 ? 0 : 1;
+        out[i / 128 * 32 + i % 32] |= (unsigned char)(code << (6 - 2 * (i % 128 / 32)));
     }
 }
 
@@ -129,12 +168,14 @@ static void encode_unit(struct stream *s, uint64_t begin, uint64_t n, float *flo
         p = locate(s, begin + i, n - i);
         if (p.part->weight) read_codes(p.part->weight, p.row, p.column, p.n, floats + i);
         else if (copy) memcpy(out + bytes_of(t->to, i), bytes_at(s, &p), (size_t)bytes_of(t->from, p.n));
-        else slm_dtypes[t->from].decode(bytes_at(s, &p), floats + i, (size_t)p.n);
+        else s->kernels.unpack[t->from](bytes_at(s, &p), floats + i, (size_t)p.n);
     }
     if (copy) return;
     for (uint64_t i = 0; t->gain != 1.0f && i < n; i++) floats[i] *= t->gain;
     check_range(s, floats, begin, n);
-    slm_dtypes[t->to].encode(floats, out, (size_t)n);
+    if (t->to == SLM_DTYPE_I2_S) encode_ternary(s, floats, begin, n, out);
+    else if (s->encoders && s->encoders->encode[t->to]) encode_searching(s, floats, begin, n, out);
+    else slm_dtypes[t->to].encode(floats, out, (size_t)n);
 }
 
 /* What every thread does with a chunk; the calling one writes first. */
@@ -148,7 +189,7 @@ static void work(void *arg, unsigned rank, unsigned n_threads)
         const uint64_t unit = atomic_fetch_add(&s->next_unit, 1);
         if (unit >= s->n_units) return;
         const uint64_t begin = s->chunk_begin + unit * UNIT, left = s->n_elements - begin;
-        encode_unit(s, begin, left < UNIT ? left : UNIT, s->floats + (size_t)rank * UNIT);
+        encode_unit(s, begin, left < UNIT ? left : UNIT, s->floats + (size_t)rank * 2 * UNIT);
     }
 }
 
@@ -161,13 +202,21 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
     const uint64_t bad = atomic_load(&s->bad_element);
     if (bad != UINT64_MAX)
         return slm_fail(s->error, SLM_ERR_NUMERIC, "convert",
-                        "tensor '%.*s': element %llu is infinite, not a number, or too large for %s",
+                        s->tensor->to == SLM_DTYPE_I2_S
+                            ? "tensor '%.*s': element %llu has another magnitude than those before it, which %s cannot "
+                              "hold: it is for ternary models"
+                            : "tensor '%.*s': element %llu is infinite, not a number, or too large for %s",
                         (int)s->tensor->name.len, s->tensor->name.ptr, (unsigned long long)bad,
                         slm_dtypes[s->tensor->to].name);
     uint64_t left = s->n_elements - s->chunk_begin;
     if (left > s->n_units * UNIT) left = s->n_units * UNIT;
     s->pending = s->n_units ? s->chunks[s->current] : NULL;
     s->pending_bytes = s->n_units ? bytes_of(s->tensor->to, left) : 0;
+    if (s->n_units && s->tensor->to == SLM_DTYPE_I2_S && s->chunk_begin + left == s->n_elements) {
+        const uint32_t tail[SLM_I2_S_TAIL_BYTES / 4] = {atomic_load(&s->ternary_bits)};
+        memcpy(s->chunks[s->current] + s->pending_bytes, tail, sizeof tail);
+        s->pending_bytes += sizeof tail;
+    }
     s->current = !s->current;
     return SLM_OK;
 }
@@ -198,6 +247,7 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     const struct slm_stream_tensor *t = s->tensor;
     uint64_t n_rows = 0;
     s->n_elements = 1;
+    atomic_store(&s->ternary_bits, 0);
     for (uint32_t i = 0; i < t->n_dims; i++) s->n_elements *= t->dims[i];
     for (unsigned i = 0; i < t->n_parts; i++) n_rows += t->parts[i].n_rows;
     s->row = s->n_elements / n_rows;
@@ -237,14 +287,15 @@ slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_str
                             struct slm_error *error)
 {
     struct stream s = {.writer = writer, .chunk_units = most_units(tensors, n), .bad_element = UINT64_MAX,
-                       .error = error};
+                       .encoders = options->encoders, .error = error};
+    slm_kernels_init(&s.kernels, slm_cpu_features());
     const size_t chunk_bytes = (size_t)s.chunk_units * UNIT * sizeof(float); /* F32 is the largest type */
     struct slm_pool *pool = NULL;
     slm_status status = slm_pool_open(options->n_threads, &pool, error);
     if (status == SLM_OK) {
         s.chunks[0] = slm_alloc(1, chunk_bytes, "convert", error);
         s.chunks[1] = s.chunks[0] ? slm_alloc(1, chunk_bytes, "convert", error) : NULL;
-        s.floats = s.chunks[1] ? slm_alloc(options->n_threads, UNIT * sizeof *s.floats, "convert", error) : NULL;
+        s.floats = s.chunks[1] ? slm_alloc(options->n_threads, 2 * UNIT * sizeof *s.floats, "convert", error) : NULL;
         if (!s.floats) status = SLM_ERR_MEMORY;
     }
     for (size_t i = 0; status == SLM_OK && i < n; i++) {
