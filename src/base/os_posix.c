@@ -279,6 +279,7 @@ static slm_status posix_look_at(const char *path, struct slm_path_info *out, str
     if (stat(path, &st) != 0) return errno == ENOENT ? SLM_OK : fail_errno(error, path, "look at", errno);
     out->exists = true;
     out->is_regular = S_ISREG(st.st_mode);
+    out->is_folder = S_ISDIR(st.st_mode);
     out->device = (uint64_t)st.st_dev;
     out->inode = (uint64_t)st.st_ino;
     return SLM_OK;

@@ -21,7 +21,8 @@ extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
 static slm_status open_file(const char *path, struct slm_gguf **out, struct slm_error *error)
 {
     if (path && *path)
-        return slm_hf_is_folder(path) ? slm_hf_open(path, out, error) : slm_gguf_open(path, NULL, out, error);
+        return slm_hf_is_folder(path, "config.json") ? slm_hf_open(path, out, error)
+                                                     : slm_gguf_open(path, NULL, out, error);
     const size_t bytes = (size_t)(slm_builtin_end - slm_builtin_begin);
     if (bytes == 0)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, "built-in model", "this build has none; name a model file");
@@ -44,6 +45,7 @@ static slm_status copy_string(struct slm_model *model, const char *key, const ch
 /* A folder names the classes that can load it; the first one this build has wins. */
 static slm_status find_hf_family(struct slm_model *model, struct slm_error *error)
 {
+    char known[SLM_FAMILY_NAMES_BYTES];
     const struct slm_gguf_kv *classes;
     struct slm_str name = {0};
     SLM_TRY(slm_gguf_get_array(model->gguf, "architectures", SLM_GGUF_STRING, &classes, NULL, error));
@@ -56,7 +58,7 @@ static slm_status find_hf_family(struct slm_model *model, struct slm_error *erro
     if (!model->family)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                         "key 'architectures' names '%.*s', this build knows the classes of %s",
-                        (int)(name.len < 64 ? name.len : 64), name.ptr ? name.ptr : "", slm_family_names());
+                        (int)(name.len < 64 ? name.len : 64), name.ptr ? name.ptr : "", slm_family_names(known));
     model->architecture = model->family->architecture;
     return SLM_OK;
 }
@@ -64,12 +66,13 @@ static slm_status find_hf_family(struct slm_model *model, struct slm_error *erro
 /* GGUF names its architecture; the error lists the ones that would have worked. */
 static slm_status find_family(struct slm_model *model, struct slm_error *error)
 {
+    char known[SLM_FAMILY_NAMES_BYTES];
     if (slm_gguf_is_hf(model->gguf)) return find_hf_family(model, error);
     model->family = slm_family_find(slm_str(model->architecture));
     if (model->family) return SLM_OK;
     return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                     "key 'general.architecture' is '%.64s', this build knows %s", model->architecture,
-                    slm_family_names());
+                    slm_family_names(known));
 }
 
 /* The order matters: the tokenizer comes before binding, which compares its size with the embedding. */
@@ -86,7 +89,7 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
         SLM_TRY(slm_model_read_hf_texts(model, path, error));
     } else {
         SLM_TRY(copy_string(model, "tokenizer.chat_template", NULL, &model->chat_template, error));
-        SLM_TRY(slm_tokenizer_from_gguf(model->gguf, &model->tokenizer, error));
+        SLM_TRY(slm_tokenizer_from_gguf(model->gguf, slm_family_specials_swallow_space(model->gguf), &model->tokenizer, error));
     }
     if (options->vocab_only) {
         if (model->tokenizer) return SLM_OK;

@@ -95,6 +95,9 @@ struct slm_family {
     /* Records the plan of one step. Errors are sticky in the plan. Returns the logits. */
     slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
     const char *chat_template; /* for files that bring none; NULL = plain continuation */
+    /* The models with a "llama" vocabulary learned special tokens to which the white space behind them belongs. Their
+     * GGUF files do not say so. */
+    bool specials_swallow_space;
 };
 
 /* Writes all hyper-parameters of a model opened from a folder. */

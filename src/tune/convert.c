@@ -322,7 +322,8 @@ slm_status slm_convert(const char *in, const char *out_path, const struct slm_co
     struct output out = {.path = out_path};
     if (!in || !*in || !out_path || !*out_path)
         return slm_fail(error, SLM_ERR_ARGUMENT, "convert", "two paths are needed, of a model and of the new file");
-    const slm_status status = run(&c, slm_hf_is_folder(in) ? &slm_convert_folder : &slm_convert_gguf, &out, error);
+    const bool folder = slm_hf_is_folder(in, "config.json");
+    const slm_status status = run(&c, folder ? &slm_convert_folder : &slm_convert_gguf, &out, error);
     for (size_t i = 0; i < out.n_parts; i++) slm_gguf_writer_abandon(out.parts[i].writer);
     if (status == SLM_OK && result)
         *result = (struct slm_convert_result){.bytes = out.total_bytes, .n_files = out.n_parts,

@@ -45,7 +45,7 @@ def gemma_embedding(rng, n):
 # Nobody embeds with ternary models, and models that see are saved with their eyes.
 FAMILIES = {name: draw for name, draw in oracle.FAMILIES.items()
             if name not in oracle.TERNARY and not name.endswith("_vision")}
-FAMILIES["gemma_embedding"] = gemma_embedding
+FAMILIES["gemma-embedding"] = gemma_embedding
 
 
 def make_tokenizer(rng):
@@ -156,7 +156,7 @@ def check(binary, family, seed):
     config._attn_implementation = "eager"
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
-        bare = family == "gemma_embedding" or rng.random() < 0.5
+        bare = family == "gemma-embedding" or rng.random() < 0.5
         made = (transformers.AutoModel if bare else transformers.AutoModelForCausalLM).from_config(
             config, dtype=torch.float32)
         oracle.randomise(made, seed)
