@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/os.h"
 #include "engine/model_hf.h"
+#include "engine/model_open.h"
 #include "engine/weights.h"
 #include "families/families.h"
 #include "format/hf_folder.h"
@@ -89,7 +90,8 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
         SLM_TRY(slm_model_read_hf_texts(model, path, error));
     } else {
         SLM_TRY(copy_string(model, "tokenizer.chat_template", NULL, &model->chat_template, error));
-        SLM_TRY(slm_tokenizer_from_gguf(model->gguf, slm_family_specials_swallow_space(model->gguf), &model->tokenizer, error));
+        const bool swallow = slm_family_specials_swallow_space(model->gguf);
+        SLM_TRY(slm_tokenizer_from_gguf(model->gguf, swallow, &model->tokenizer, error));
     }
     if (options->vocab_only) {
         if (model->tokenizer) return SLM_OK;
@@ -126,13 +128,13 @@ static slm_status load_pages(const struct slm_model *model, const struct slm_mod
     return SLM_OK;
 }
 
-slm_status slm_model_open(const char *path, const struct slm_model_options *options, struct slm_model **out,
-                          struct slm_error *error)
+/* One or the other of the two below. */
+static slm_status open_model(const char *path, const struct slm_model_options *options, bool as_stored,
+                             struct slm_model **out, struct slm_error *error)
 {
-    const struct slm_model_options zero = {0};
-    if (!options) options = &zero;
     struct slm_model *model = slm_alloc(1, sizeof *model, "model", error);
     if (!model) return SLM_ERR_MEMORY;
+    model->as_stored = as_stored;
 /* Asking for a feature this CPU lacks is not an error: scripts pass one mask to many machines. */
     model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
     slm_status status = slm_prepared_open(&model->prepared, error);
@@ -144,6 +146,19 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
     }
     *out = model;
     return SLM_OK;
+}
+
+slm_status slm_model_open(const char *path, const struct slm_model_options *options, struct slm_model **out,
+                          struct slm_error *error)
+{
+    const struct slm_model_options zero = {0};
+    return open_model(path, options ? options : &zero, false, out, error);
+}
+
+/* No progress and no adapters: converting has bars of its own, and adapters are not part of a model. */
+slm_status slm_model_open_stored(const char *path, struct slm_model **out, struct slm_error *error)
+{
+    return open_model(path, &(struct slm_model_options){0}, true, out, error);
 }
 
 /* ---- reading a model --------------------------------------------------------------------------------------- */

@@ -10,9 +10,9 @@
  *
  * Traps: transformers switches lists when a sequence grows beyond the original length, leaving older keys as they are;
  * a session here decides once, by its context size, as llama.cpp does: a whole prompt computed at once agrees with
- * transformers. White space behind a special token belongs to it in the models with Llama 2's vocabulary, which
- * tokenizer.json says and GGUF does not. GGUF carries the lists as tensors rope_factors_{short,long}.weight, a folder in config.json. Phi-3's
- * sliding window (2047) is stated but transformers applies it; so does this. */
+ * transformers. GGUF carries the lists as tensors rope_factors_{short,long}.weight, a folder in config.json. Phi-3's
+ * sliding window (2047) is stated but transformers applies it; so does this. White space behind a special token belongs
+ * to it in models with Llama 2's vocabulary: tokenizer.json says so, GGUF files do not (specials_swallow_space). */
 #include "base/fmath.h"
 #include "families/blocks.h"
 #include "families/families.h"

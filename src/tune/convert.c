@@ -117,9 +117,11 @@ static void warn_of_requantizing(const struct slm_conversion *c)
 {
     size_t n = 0;
     char sentence[160];
-    for (size_t i = 0; i < c->n_tensors; i++)
-        n += c->tensors[i].from != c->tensors[i].to && slm_dtypes[c->tensors[i].from].block > 1 &&
-             slm_dtypes[c->tensors[i].to].block > 1;
+    for (size_t i = 0; i < c->n_tensors; i++) {
+        const struct slm_stream_tensor *t = &c->tensors[i];
+        n += t->from != t->to && slm_dtypes[t->from].block > 1 && slm_dtypes[t->to].block > 1 &&
+             !slm_stream_is_ternary(t->to); /* which take nothing that they would round */
+    }
     if (n == 0) return;
     snprintf(sentence, sizeof sentence, "%zu tensor%s quantized already and lose%s quality by being quantized again", n,
              n == 1 ? " is" : "s are", n == 1 ? "s" : "");
@@ -145,7 +147,7 @@ static slm_status choose_types(struct slm_conversion *c, struct slm_error *error
     enum slm_dtype type = SLM_DTYPE_NONE;
     if (o->type) SLM_TRY(parse_type(o->type, &type, error));
     for (size_t i = 0; o->type && i < c->n_tensors; i++)
-        if (!c->tensors[i].fixed) c->tensors[i].to = type;
+        if (!c->tensors[i].fixed && (c->tensors[i].ternary || !slm_stream_is_ternary(type))) c->tensors[i].to = type;
     for (size_t i = 0; i < o->n_rules; i++) SLM_TRY(apply_rule(c, &o->rules[i], error));
     fall_back(c);
     warn_of_requantizing(c);

@@ -6,7 +6,7 @@
  * Rows with the same GGUF name are parts of one matrix, in the order of the table. Vectors are taken as they were
  * bound: f32, transforms done, computed ones (rotary factors) included. */
 #include "engine/embed_rules.h"
-#include "engine/model_hf.h"
+#include "engine/model_open.h"
 #include "families/families.h"
 #include "format/hf_folder.h"
 #include "tune/convert.h"
@@ -18,35 +18,46 @@ static uint32_t pair_rows(const struct slm_conversion *c, const struct slm_tenso
 }
 
 /* The same matrix as the row before: one more part of it. */
-static bool add_part(struct slm_conversion *c, const struct slm_tensor_row *row, const struct slm_weight *w,
-                     const struct slm_weight *codes)
+static bool add_part(struct slm_conversion *c, const struct slm_tensor_row *row, const char *name, uint32_t n_rows,
+                     const struct slm_stream_part *part)
 {
     struct slm_stream_tensor *last = c->n_tensors ? &c->tensors[c->n_tensors - 1] : NULL;
-    if (!row->stored || !last || !slm_str_is(last->name, w->name)) return false;
+    if (!row->stored || !last || !slm_str_is(last->name, name)) return false;
     SLM_ASSERT(last->n_parts < SLM_STREAM_MAX_PARTS);
-    last->parts[last->n_parts++] = (struct slm_stream_part){w->data, w->n_out, codes};
-    last->dims[1] += w->n_out;
+    last->parts[last->n_parts++] = *part;
+    last->dims[1] += n_rows;
     return true;
+}
+
+/* Where the rows of a weight lie, and how they are read: as they are, or with scales that stand elsewhere. */
+static slm_status find_rows(const struct slm_conversion *c, const struct slm_tensor_row *row, uint32_t layer,
+                            const struct slm_weight *w, struct slm_stream_part *part, struct slm_error *error)
+{
+    *part = (struct slm_stream_part){.data = w->data, .n_rows = w->n_out};
+    if (!w->scales && w->ternary_scale == 0) return SLM_OK;
+    part->tensor = slm_model_find_tensor(c->model, row, layer);
+    part->first = slm_dim_size(&c->model->hparams, row->first);
+    return w->scales ? SLM_OK : slm_ternary_find_rule(c->model, part->tensor, w, &part->rule, error);
 }
 
 static slm_status add_tensor(struct slm_conversion *c, const struct slm_tensor_row *row, uint32_t layer,
                              const struct slm_weight *w, struct slm_error *error)
 {
     char text[256];
+    struct slm_stream_part part;
     /* Absent, or a head that is the embedding: GGUF says that by leaving it out. */
     const struct slm_weight *embd = &c->model->globals.token_embd;
     if (!w->data || (w != embd && w->data == embd->data)) return SLM_OK;
-    const struct slm_weight *codes = w->scales || w->ternary_scale != 0 ? w : NULL; /* F16 unless asked otherwise */
-    const enum slm_dtype from = codes ? SLM_DTYPE_F32 : w->dtype, to = codes ? SLM_DTYPE_F16 : w->dtype;
     slm_tensor_name(text, sizeof text, row->gguf_name, layer);
     const char *name = slm_arena_copy(&c->arena, text, strlen(text), error);
     if (!name) return SLM_ERR_MEMORY;
-    struct slm_weight named = *w;
-    named.name = name;
-    if (add_part(c, row, &named, codes)) return SLM_OK;
+    SLM_TRY(find_rows(c, row, layer, w, &part, error));
+    if (add_part(c, row, name, w->n_out, &part)) return SLM_OK;
     struct slm_stream_tensor *t = &c->tensors[c->n_tensors++];
+    /* Codes become F16 unless asked otherwise. */
     *t = (struct slm_stream_tensor){.name = slm_str(name), .dims = {w->n_in, w->n_out, 1, 1}, .n_dims = 2,
-                                    .from = from, .to = to, .parts = {{w->data, w->n_out, codes}}, .n_parts = 1,
+                                    .from = w->dtype, .to = part.tensor ? SLM_DTYPE_F16 : w->dtype,
+                                    .ternary = w->ternary_scale != 0, .parts = {part}, .n_parts = 1,
                                     .pair_rows = pair_rows(c, row), .gain = 1.0f};
     if (!(row->flags & SLM_TENSOR_VECTOR)) return SLM_OK;
     t->fixed = true;
@@ -78,7 +89,7 @@ static slm_status list_tensors(struct slm_conversion *c, struct slm_error *error
 
 static slm_status list(struct slm_conversion *c, struct slm_error *error)
 {
-    SLM_TRY(slm_model_open(c->in, NULL, &c->model, error));
+    SLM_TRY(slm_model_open_stored(c->in, &c->model, error));
     c->gguf = c->model->gguf;
     return list_tensors(c, error);
 }
