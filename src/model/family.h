@@ -102,6 +102,7 @@ struct slm_family {
     /* The models with a "llama" vocabulary learned special tokens to which the white space behind them belongs. Their
      * GGUF files do not say so. */
     bool specials_swallow_space;
+    bool has_dense; /* every reader of its GGUF files knows layers behind the pooling: dense_2.weight, dense_3.weight */
 };
 
 /* Writes all hyper-parameters of a model opened from a folder. */

@@ -330,6 +330,7 @@ slm_status slm_convert(const char *in, const char *out_path, const struct slm_co
     if (status == SLM_OK && result)
         *result = (struct slm_convert_result){.bytes = out.total_bytes, .n_files = out.n_parts,
                                               .n_tensors = c.n_tensors};
+    slm_embed_rules_release(&c.rules);
     if (c.model) slm_model_close(c.model);
     else slm_gguf_close(c.gguf);
     slm_arena_release(&c.arena);
