@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Attention over one page of the KV cache, part of the text of simd_float.h. Keys lie side by side ([head_dim][32]), so
- * a lane is a key and a score needs no sum over lanes; values lie one after the other ([32][head_dim]), so a lane is an
- * element of the head. Either way a tile of query rows x vectors stays in registers while the page passes by, and halves
- * are widened as they are loaded, once for the whole tile. */
+ * a lane is a key and a score needs no sum over lanes; values lie one after the other ([32][head_dim]), so a lane is
+ * an element of the head. Either way a tile of query rows x vectors stays in registers while the page passes by, and
+ * halves are widened as they are loaded, once for the whole tile. */
 
 enum {
     KEY_VECS = VEC_LANES >= 8 ? 2 : 4,         /* vectors of keys in a tile */
@@ -33,11 +33,13 @@ ALWAYS_INLINE void scores_tile(const struct slm_scores_args *args, load_fn load,
             vec_store(out + r * SLM_KEYS + j * VEC_LANES, vec_mul(sum[r * KEY_VECS + j], vec_set1(args->scale)));
 }
 
+/* All keys of the page. */
 ALWAYS_INLINE void scores_rows(const struct slm_scores_args *args, load_fn load, size_t row, const int rows)
 {
     for (size_t key = 0; key < SLM_KEYS; key += KEY_VECS * VEC_LANES) scores_tile(args, load, row, key, rows);
 }
 
+/* Prefill comes with two dozen rows, decoding with the queries of one KV head: one to eight. */
 ALWAYS_INLINE void scores(const struct slm_scores_args *args, load_fn load)
 {
     size_t row = 0;
@@ -85,6 +87,7 @@ ALWAYS_INLINE void mix_rows(const struct slm_mix_args *args, load_fn load, size_
     if (d < args->head_dim) mix_tile(args, load, row, d, rows, 1, args->head_dim - d);
 }
 
+/* Any number of rows; pairs for decoding. */
 ALWAYS_INLINE void mix(const struct slm_mix_args *args, load_fn load)
 {
     size_t row = 0;
@@ -96,6 +99,7 @@ ALWAYS_INLINE void mix(const struct slm_mix_args *args, load_fn load)
 static void attn_mix_f32(const struct slm_mix_args *args) { mix(args, load_f32); }
 static void attn_mix_f16(const struct slm_mix_args *args) { mix(args, load_f16); }
 
+/* Sums in the order of DOT16: a page is two rounds of its sixteen lanes. */
 static float softmax_part(float *x, size_t n, float *max_io)
 {
     float max = max_of(x, n);
