@@ -101,9 +101,9 @@ slm_status slm_convert_apply_rule(struct slm_conversion *c, const struct slm_con
                     fixed ? "names tensors whose type stays: norms, biases and tables" : "names no tensor");
 }
 
-/* Where blocks of 256 do not fit, the type of blocks of 32 that loses as little (llama.cpp's choice); where those do
- * not fit either, F16. */
-static enum slm_dtype fitting_type(enum slm_dtype type, uint64_t row)
+/* Where blocks of 256 do not fit and scales are searched for, the type of blocks of 32 that loses as little
+ * (llama.cpp's choice); else, and where those do not fit either, F16. */
+static enum slm_dtype fitting_type(const struct slm_conversion *c, enum slm_dtype type, uint64_t row)
 {
     static const struct { enum slm_dtype large, small; } rows[] = {
         {SLM_DTYPE_IQ4_XS, SLM_DTYPE_IQ4_NL}, {SLM_DTYPE_Q2_K, SLM_DTYPE_Q4_0}, {SLM_DTYPE_Q3_K, SLM_DTYPE_Q4_0},
@@ -111,7 +111,7 @@ static enum slm_dtype fitting_type(enum slm_dtype type, uint64_t row)
         {SLM_DTYPE_Q5_K, SLM_DTYPE_Q5_1}, {SLM_DTYPE_Q6_K, SLM_DTYPE_Q8_0},
     };
     if (row % slm_dtypes[type].block == 0) return type;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (size_t i = 0; c->encoders && i < sizeof rows / sizeof *rows; i++)
         if (rows[i].large == type && row % slm_dtypes[rows[i].small].block == 0) return rows[i].small;
     return SLM_DTYPE_F16;
 }
@@ -123,7 +123,7 @@ static void fall_back(struct slm_conversion *c)
     char sentence[256];
     for (size_t i = c->n_tensors; i-- > 0;) {
         struct slm_stream_tensor *t = &c->tensors[i];
-        const enum slm_dtype to = fitting_type(t->to, t->dims[0]);
+        const enum slm_dtype to = fitting_type(c, t->to, t->dims[0]);
         if (to == t->to) continue;
         t->to = to;
         first[to] = i;
@@ -145,9 +145,11 @@ static void warn_of_requantizing(const struct slm_conversion *c)
 {
     size_t n = 0;
     char sentence[160];
-    for (size_t i = 0; i < c->n_tensors; i++)
-        n += c->tensors[i].from != c->tensors[i].to && slm_dtypes[c->tensors[i].from].block > 1 &&
-             slm_dtypes[c->tensors[i].to].block > 1;
+    for (size_t i = 0; i < c->n_tensors; i++) {
+        const struct slm_stream_tensor *t = &c->tensors[i];
+        n += t->from != t->to && slm_dtypes[t->from].block > 1 && slm_dtypes[t->to].block > 1 &&
+             !(slm_stream_is_ternary(t->to) && !c->encoders); /* which take nothing that they would round */
+    }
     if (n == 0) return;
     snprintf(sentence, sizeof sentence, "%zu tensor%s quantized already and lose%s quality by being quantized again", n,
              n == 1 ? " is" : "s are", n == 1 ? "s" : "");
@@ -173,7 +175,7 @@ static slm_status choose_types(struct slm_conversion *c, struct slm_error *error
     enum slm_dtype type = SLM_DTYPE_NONE;
     if (o->type) SLM_TRY(parse_type(c, o->type, &type, error));
     for (size_t i = 0; o->type && i < c->n_tensors; i++)
-        if (!c->tensors[i].fixed) c->tensors[i].to = type;
+        if (!c->tensors[i].fixed && (c->tensors[i].ternary || !slm_stream_is_ternary(type))) c->tensors[i].to = type;
     for (size_t i = 0; i < o->n_rules; i++) SLM_TRY(slm_convert_apply_rule(c, &o->rules[i], error));
     if (o->type) c->file_type = slm_file_type(type);
     else if (c->model) c->file_type = slm_file_type(main_type(c));
@@ -351,11 +353,13 @@ slm_status slm_convert_run(struct slm_conversion *c, const char *out_path, struc
                            struct slm_error *error)
 {
     struct output out = {.path = out_path};
-    const slm_status status = run(c, slm_hf_is_folder(c->in) ? &slm_convert_folder : &slm_convert_gguf, &out, error);
+    const bool folder = slm_hf_is_folder(c->in, "config.json");
+    const slm_status status = run(c, folder ? &slm_convert_folder : &slm_convert_gguf, &out, error);
     for (size_t i = 0; i < out.n_parts; i++) slm_gguf_writer_abandon(out.parts[i].writer);
     if (status == SLM_OK && result)
         *result = (struct slm_convert_result){.bytes = out.total_bytes, .n_files = out.n_parts,
                                               .n_tensors = c->n_tensors};
+    slm_embed_rules_release(&c->rules);
     if (c->model) slm_model_close(c->model);
     else slm_gguf_close(c->gguf);
     slm_arena_release(&c->arena);
