@@ -403,6 +403,7 @@ static const struct slm_os posix_table = {
     .unpark = slm_host_unpark,
     .n_cpus = slm_host_n_cpus,
     .memory_available = slm_host_memory_available,
+    .energy = slm_host_energy,
 };
 
 const struct slm_os *slm_os_posix(void) { return &posix_table; }
