@@ -2,7 +2,8 @@
  * What a backend is: something that can run a plan for one step. The CPU backend is the definition; others come
  * beside it. Also here, because every backend must agree on it: how the KV cache lies in memory.
  *
- * A page holds PAGE_TOKENS consecutive positions of one sequence, for all layers: [layer][K, V][kv head][token][dim].
+ * A page holds PAGE_TOKENS consecutive positions of one sequence, for all layers: [layer][K, V][kv head], keys as
+ * [dim][token], so that one vector holds an element of many keys, values as [token][dim].
  * Positions p lives in slot p % PAGE_TOKENS of the sequence's page p / PAGE_TOKENS. */
 #ifndef SLM_BACKEND_BACKEND_H
 #define SLM_BACKEND_BACKEND_H
@@ -13,13 +14,13 @@
 struct slm_kv_layout {
     uint32_t n_layer, n_head_kv, head_dim;
     enum slm_dtype dtype; /* F16 or F32 */
-    size_t head_bytes;    /* of one [token][dim] block */
+    size_t head_bytes;    /* of the keys or the values of a head */
     size_t page_bytes;
 };
 /* False when the sizes overflow. */
 bool slm_kv_layout_init(struct slm_kv_layout *layout, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim,
                         enum slm_dtype dtype);
-/* Start of the [token][dim] block of keys (value = false) or values in a page. */
+/* Start of a head's block of keys (value = false) or values in a page. */
 static inline size_t slm_kv_offset(const struct slm_kv_layout *l, uint32_t layer, bool value, uint32_t head)
 {
     return (((size_t)layer * 2 + value) * l->n_head_kv + head) * l->head_bytes;

@@ -7,7 +7,7 @@
 #include "base/os.h"
 #include "engine/session.h"
 
-#define MAGIC "SLMSESS1"
+#define MAGIC "SLMSESS2"
 
 struct header { /* on disk */
     char magic[8];
