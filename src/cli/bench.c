@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "backend/backend.h"
 #include "base/cpu.h"
 #include "base/os.h"
 #include "base/rng.h"
@@ -82,8 +83,9 @@ struct bench {
     struct slm_bench_report *report;
     struct slm_model_choice choice;
     struct slm_model *model;
+    struct slm_engine *engine;
     struct slm_session *sessions[MAX_BATCH];
-    int32_t n_sessions, n_threads; /* threads of the sessions */
+    int32_t n_sessions, n_threads; /* of the engine */
     int32_t *ids;                  /* [n_ids] random tokens: what stands before, then what is measured */
     size_t n_ids;
     struct slm_cli_progress progress;
@@ -92,6 +94,7 @@ struct bench {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* 0 for an empty list. */
 static int32_t most_of(const struct slm_int_list *list)
 {
     int32_t most = 0;
@@ -100,27 +103,33 @@ static int32_t most_of(const struct slm_int_list *list)
     return most;
 }
 
-static void close_sessions(struct bench *bench)
+/* Sessions before the engine they are of. */
+static void close_engine(struct bench *bench)
 {
     while (bench->n_sessions > 0) slm_session_close(bench->sessions[--bench->n_sessions]);
+    slm_engine_close(bench->engine);
+    bench->engine = NULL;
 }
 
-/* Sessions before the model they borrow from. Leaves bench ready to open again. */
+/* And that before the model it borrows from. Leaves bench ready to open again. */
 static void close_all(struct bench *bench)
 {
-    close_sessions(bench);
+    close_engine(bench);
     slm_model_close(bench->model);
     bench->model = NULL;
 }
 
-/* As many sessions of so many threads; those that are open stay when they fit. */
+/* An engine of so many threads with as many sessions; the one that is open stays when it is that. */
 static slm_status need_sessions(struct bench *bench, int32_t n_threads, int32_t n, struct slm_error *error)
 {
-    if (bench->n_threads != n_threads) close_sessions(bench);
-    while (bench->n_sessions > n) slm_session_close(bench->sessions[--bench->n_sessions]);
+    if (bench->engine && bench->n_threads == n_threads && bench->n_sessions == n) return SLM_OK;
+    close_engine(bench);
     bench->choice.n_threads = bench->n_threads = n_threads;
+    const size_t pages = ((size_t)bench->choice.n_ctx + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS; /* of each */
+    SLM_TRY(slm_cli_open_engine(bench->model, &bench->choice, pages * SLM_KV_PAGE_TOKENS * (size_t)n, &bench->engine,
+                                error));
     for (; bench->n_sessions < n; bench->n_sessions++)
-        SLM_TRY(slm_cli_open_session(bench->model, &bench->choice, &bench->sessions[bench->n_sessions], error));
+        SLM_TRY(slm_engine_session(bench->engine, &bench->sessions[bench->n_sessions], error));
     return SLM_OK;
 }
 
@@ -154,12 +163,16 @@ static slm_status open_all(struct bench *bench, double *load_s, double *first_s,
 
 /* ---- measuring ------------------------------------------------------------------------------- */
 
-/* Feeds ids[first, first + n) to every sequence in pieces of `chunk`, turn by turn. */
+/* Feeds ids[first, first + n) to every sequence in pieces of `chunk`, all of them in one step. */
 static slm_status feed(struct bench *bench, size_t first, size_t n, size_t chunk, struct slm_error *error)
 {
-    for (size_t done = 0; done < n; done += chunk)
+    struct slm_step_part parts[MAX_BATCH];
+    for (size_t done = 0; done < n; done += chunk) {
         for (int32_t s = 0; s < bench->n_sessions; s++)
-            SLM_TRY(slm_session_eval(bench->sessions[s], bench->ids + first + done, chunk, error));
+            parts[s] = (struct slm_step_part){.session = bench->sessions[s], .ids = bench->ids + first + done,
+                                              .n = chunk};
+        SLM_TRY(slm_engine_step(bench->engine, parts, (size_t)bench->n_sessions, error));
+    }
     return SLM_OK;
 }
 
@@ -214,6 +227,7 @@ static slm_status run_together(struct bench *bench, size_t first, size_t end, st
     return SLM_OK;
 }
 
+/* Neighbours that share sessions and depth are one group. */
 static slm_status run_all(struct bench *bench, struct slm_error *error)
 {
     struct slm_bench_report *report = bench->report;
@@ -227,6 +241,7 @@ static slm_status run_all(struct bench *bench, struct slm_error *error)
     return SLM_OK;
 }
 
+/* One case for each count of the list that is not 0, otherwise like `like`. */
 static void add_cases(struct slm_bench_report *report, const struct slm_int_list *list, struct slm_bench_case like)
 {
     for (size_t i = 0; i < list->n; i++) {
@@ -289,6 +304,7 @@ static slm_status measure(struct bench *bench, struct slm_error *error)
     slm_status status = run_all(bench, error);
     slm_cli_clear_progress(&bench->progress);
     SLM_TRY(status);
+    /* What the answer will be of: told by the model that was measured. */
     struct slm_kernels kernels;
     slm_kernels_init(&kernels, bench->model->cpu_mask);
     report->kernels = kernels.level;
@@ -323,11 +339,13 @@ static slm_status make_shape(const struct bench_options *o, char *path, size_t c
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
+/* A list that was not given has one item. */
 static void default_to(struct slm_int_list *list, int32_t value)
 {
     if (list->n == 0) *list = (struct slm_int_list){.items = {value}, .n = 1};
 }
 
+/* Asked for beside the other output, so it is written first: a path that cannot be is no success. */
 static slm_status write_html(const char *path, const struct slm_bench_report *report, struct slm_error *error)
 {
     struct slm_buf page = {0};
@@ -345,6 +363,7 @@ static slm_status write_html(const char *path, const struct slm_bench_report *re
     return status;
 }
 
+/* Makes the model if there is none, measures, writes the page. */
 static slm_status bench_model(struct bench *bench, struct slm_error *error)
 {
     const struct bench_options *o = bench->options;

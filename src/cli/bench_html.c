@@ -10,13 +10,15 @@
 
 enum { WIDTH = 720, COLOURS = 6, MAX_POINTS = SLM_MAX_INTS };
 
+/* Colours stand here once for each of the two settings; charts name them as variables. Series colours are far enough
+ * from each other for most eyes, and the legend is not the only place that tells them apart: every mark has a title. */
 static const char page_head[] =
     "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>slm bench</title>\n<style>\n"
     ":root{color-scheme:light dark;--back:#fff;--card:#f5f6f8;--text:#1b1f24;--dim:#59636e;--line:#d5d9de;"
     "--c0:#2563c9;--c1:#c2570c;--c2:#0f7b5f;--c3:#8b3fb0;--c4:#b3261e;--c5:#6b6b00}\n"
-    "@media(prefers-color-scheme:dark){:root{--back:#14171b;--card:#1d2126;--text:#e6e9ec;--dim:#9aa4ae;--line:#343a41;"
-    "--c0:#6ea3ff;--c1:#f2954f;--c2:#4cc9a4;--c3:#c98bea;--c4:#f2827b;--c5:#cfcf5a}}\n"
+    "@media(prefers-color-scheme:dark){:root{--back:#14171b;--card:#1d2126;--text:#e6e9ec;--dim:#9aa4ae;"
+    "--line:#343a41;--c0:#6ea3ff;--c1:#f2954f;--c2:#4cc9a4;--c3:#c98bea;--c4:#f2827b;--c5:#cfcf5a}}\n"
     "body{margin:0 auto;padding:1.5rem;max-width:48rem;background:var(--back);color:var(--text);"
     "font:16px/1.5 system-ui,sans-serif}\n"
     "h1{font-size:1.5rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:2rem 0 .5rem}"
@@ -24,7 +26,8 @@ static const char page_head[] =
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1.25rem 0}\n"
     ".tile{background:var(--card);border-radius:.5rem;padding:.6rem .8rem}"
     ".tile b{display:block;font-size:1.35rem;line-height:1.3}.tile span{color:var(--dim);font-size:.85rem}\n"
-    "svg{display:block;width:100%;min-width:34rem;height:auto;margin-top:.75rem}svg text{fill:var(--text);font:13px system-ui,sans-serif}"
+    "svg{display:block;width:100%;min-width:34rem;height:auto;margin-top:.75rem}"
+    "svg text{fill:var(--text);font:13px system-ui,sans-serif}"
     "svg .dim{fill:var(--dim)}svg .grid{stroke:var(--line)}svg .whisker{stroke:var(--text);stroke-width:1.5}\n"
     ".legend{display:flex;flex-wrap:wrap;gap:.25rem 1rem;font-size:.85rem;color:var(--dim)}"
     ".legend i{display:inline-block;width:.8rem;height:.8rem;border-radius:.2rem;margin-right:.35rem}\n"
@@ -91,11 +94,13 @@ static double scale_end(double most)
     if (!(most > 0)) return 1;
     while (power > most) power /= 10;
     while (power * 10 < most) power *= 10;
+    /* power <= most <= 10 * power, so the last step always does. */
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (steps[i] * power >= most) return steps[i] * power;
     return most;
 }
 
+/* Of the repeats too, so that whiskers stay inside. */
 static double most_of(const struct slm_bench_report *report, bool prefill)
 {
     double most = 0;
@@ -105,19 +110,21 @@ static double most_of(const struct slm_bench_report *report, bool prefill)
     return most;
 }
 
+/* On a narrow screen a chart scrolls sideways instead of shrinking beyond reading. */
 static void begin_svg(struct slm_buf *out, int height, const char *what)
 {
-    slm_buf_printf(out, "<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n", WIDTH, height,
-                   what);
+    slm_buf_printf(out, "<div class=\"wide\"><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n", WIDTH,
+                   height, what);
 }
 
 /* A horizontal bar a case, its number at the end. */
 static void add_bars(struct slm_buf *out, const struct slm_bench_report *report, bool prefill)
 {
     enum { LEFT = 250, RIGHT = 90, ROW = 30, BAR = 18 };
-    const double per_px = scale_end(most_of(report, prefill)) / (WIDTH - LEFT - RIGHT);
+    /* Room on the left for the longest label, on the right for a number behind the longest bar. */
+    const double per_px = scale_end(most_of(report, prefill)) / (double)(WIDTH - LEFT - RIGHT), left = LEFT;
     int n = 0;
-    for (size_t i = 0; i < report->n_cases; i++) n += report->cases[i].prefill == prefill;
+    for (size_t i = 0; i < report->n_cases; i++) n += report->cases[i].prefill == prefill; /* rows, for the height */
     begin_svg(out, n * ROW, prefill ? "prompt tokens per second" : "generated tokens per second");
     int y = 0;
     for (size_t i = 0; i < report->n_cases; i++) {
@@ -126,15 +133,15 @@ static void add_bars(struct slm_buf *out, const struct slm_bench_report *report,
         const struct slm_spread s = slm_bench_spread(c->tok_s, report->n_repeat);
         const int middle = y + ROW / 2;
         char label[LABEL_BYTES];
+        const double least = left + s.least / per_px, most = left + s.most / per_px;
         slm_buf_printf(out, "<g><title>%.2f tokens/s, %.2f to %.2f</title><text x=\"%d\" y=\"%d\" text-anchor=\"end\">"
                        "%s</text><rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" rx=\"3\" fill=\"var(--c%d)\"/>",
                        s.median, s.least, s.most, LEFT - 10, middle + 5, label_of(label, report, c, NULL), LEFT,
                        middle - BAR / 2, s.median / per_px, BAR, prefill ? 0 : 1);
         if (s.most > s.least)
             slm_buf_printf(out, "<path class=\"whisker\" fill=\"none\" d=\"M%.1f %dv8m0-4H%.1fm0-4v8\"/>",
-                           LEFT + s.least / per_px, middle - 4, LEFT + s.most / per_px);
-        slm_buf_printf(out, "<text x=\"%.1f\" y=\"%d\">%.1f</text></g>\n", LEFT + s.most / per_px + 8, middle + 5,
-                       s.median);
+                           least, middle - 4, most);
+        slm_buf_printf(out, "<text x=\"%.1f\" y=\"%d\">%.1f</text></g>\n", most + 8, middle + 5, s.median);
         y += ROW;
     }
     slm_buf_puts(out, "</svg></div>\n");
@@ -154,12 +161,13 @@ static double x_of(const struct plot *p, int32_t value)
 {
     size_t i = 0;
     while (p->values[i] != value) i++;
-    return PLOT_LEFT + 24 + (double)i * (WIDTH - PLOT_LEFT - PLOT_RIGHT - 48) / (double)(p->n - 1);
+    return (double)(PLOT_LEFT + 24) + (double)i * (double)(WIDTH - PLOT_LEFT - PLOT_RIGHT - 48) / (double)(p->n - 1);
 }
 
+/* Zero is at the bottom: a line that falls by a tenth looks like it. */
 static double y_of(const struct plot *p, double rate)
 {
-    return PLOT_BOTTOM - rate / p->end * (PLOT_BOTTOM - PLOT_TOP);
+    return (double)PLOT_BOTTOM - rate / p->end * (double)(PLOT_BOTTOM - PLOT_TOP);
 }
 
 /* Every value the cases of this kind have there, once each. */
@@ -194,6 +202,7 @@ static bool begins_line(const struct plot *p, size_t i)
     return true;
 }
 
+/* The line through the medians, then a mark and a whisker at each. */
 static void add_line(struct slm_buf *out, const struct plot *p, const struct slm_bench_case *first, int colour)
 {
     const struct slm_bench_report *report = p->report;
@@ -219,6 +228,7 @@ static void add_line(struct slm_buf *out, const struct plot *p, const struct slm
     }
 }
 
+/* Lines at quarters of the scale, the axis below. */
 static void add_grid(struct slm_buf *out, const struct plot *p)
 {
     for (int i = 0; i <= 4; i++) {
@@ -234,6 +244,7 @@ static void add_grid(struct slm_buf *out, const struct plot *p)
                    (PLOT_LEFT + WIDTH - PLOT_RIGHT) / 2, PLOT_BOTTOM + 42, p->axis->axis);
 }
 
+/* Nothing when all cases of the kind are at one place of the axis. */
 static void add_plot(struct slm_buf *out, const struct slm_bench_report *report, bool prefill,
                      const struct dimension *axis)
 {
@@ -246,6 +257,7 @@ static void add_plot(struct slm_buf *out, const struct slm_bench_report *report,
     for (size_t i = 0; i < report->n_cases; i++)
         if (report->cases[i].prefill == prefill && begins_line(&p, i))
             add_line(out, &p, &report->cases[i], colour++ % COLOURS);
+    /* In the same order, so with the same colours. */
     slm_buf_puts(out, "</svg></div>\n<div class=\"legend\">");
     colour = 0;
     for (size_t i = 0; i < report->n_cases; i++) {
@@ -257,6 +269,7 @@ static void add_plot(struct slm_buf *out, const struct slm_bench_report *report,
     slm_buf_puts(out, "</div>\n");
 }
 
+/* Prompts and generating have charts of their own: their rates are far apart. */
 static void add_charts(struct slm_buf *out, const struct slm_bench_report *report, bool prefill)
 {
     if (!slm_bench_first(report, prefill)) return;
@@ -268,11 +281,13 @@ static void add_charts(struct slm_buf *out, const struct slm_bench_report *repor
 
 /* ---- the rest of the page -------------------------------------------------------------------- */
 
+/* A large number and what it is. */
 static void add_tile(struct slm_buf *out, const char *what, double value, int decimals, const char *unit)
 {
     slm_buf_printf(out, "<div class=\"tile\"><b>%.*f%s</b><span>%s</span></div>\n", decimals, value, unit, what);
 }
 
+/* Of the first case of each kind, which the label names. */
 static void add_tiles(struct slm_buf *out, const struct slm_bench_report *report)
 {
     const struct slm_bench_case *pp = slm_bench_first(report, true), *tg = slm_bench_first(report, false);
@@ -292,6 +307,7 @@ static void add_tiles(struct slm_buf *out, const struct slm_bench_report *report
     slm_buf_puts(out, "</div>\n");
 }
 
+/* What the charts show, to be read and copied. */
 static void add_table(struct slm_buf *out, const struct slm_bench_report *report)
 {
     const bool energy = report->n_cases > 0 && report->cases[0].joules >= 0;
@@ -310,6 +326,7 @@ static void add_table(struct slm_buf *out, const struct slm_bench_report *report
     slm_buf_puts(out, "</table></div>\n");
 }
 
+/* Head and facts, charts, table, and what the numbers mean. */
 void slm_bench_html(struct slm_buf *out, const struct slm_bench_report *report)
 {
     char size[16], count[16];

@@ -7,6 +7,7 @@
 
 #include "base/os.h"
 
+/* Of a copy: the order in which values were measured matters to who pairs them up. */
 struct slm_spread slm_bench_spread(const double *values, int32_t n)
 {
     double sorted[SLM_BENCH_REPEATS];
@@ -16,6 +17,7 @@ struct slm_spread slm_bench_spread(const double *values, int32_t n)
     return (struct slm_spread){median, sorted[0], sorted[n - 1]};
 }
 
+/* Counters run on for every program of the machine, and so does the time they are divided by. */
 double slm_bench_joules(const struct slm_bench_report *report, const struct slm_bench_case *c)
 {
     return c->joules < 0 ? -1 : c->joules / ((double)c->n * c->batch * report->n_repeat);
@@ -28,6 +30,7 @@ const struct slm_bench_case *slm_bench_first(const struct slm_bench_report *repo
     return NULL;
 }
 
+/* The field at this offset. */
 static int32_t value_at(const struct slm_bench_case *c, size_t offset)
 {
     int32_t value;
@@ -73,6 +76,7 @@ static void add_joules(struct slm_buf *out, double joules)
         slm_json_double(out, joules);
 }
 
+/* "pp" and "tg" are what llama-bench calls them. */
 static void add_case(struct slm_buf *out, const struct slm_bench_report *report, const struct slm_bench_case *c)
 {
     slm_buf_puts(out, "{");
@@ -86,9 +90,11 @@ static void add_case(struct slm_buf *out, const struct slm_bench_report *report,
     slm_buf_puts(out, "}");
 }
 
+/* The order is for people who read it raw: what it was, then what came out. */
 void slm_bench_json(struct slm_buf *out, const struct slm_bench_report *report)
 {
     const struct slm_bench_case *pp = slm_bench_first(report, true), *tg = slm_bench_first(report, false);
+    /* Scripts of the time when there was one case read its settings here. */
     const struct slm_bench_case *any = report->n_cases > 0 ? report->cases : NULL;
     slm_buf_puts(out, "{");
     slm_json_text(out, "model", report->name);
@@ -123,12 +129,14 @@ void slm_bench_json(struct slm_buf *out, const struct slm_bench_report *report)
 
 /* ---- table ----------------------------------------------------------------------------------- */
 
+/* "load             0.213 s (0.209 to 0.230)". */
 static void add_seconds(struct slm_buf *out, const char *what, const double *values, int32_t n)
 {
     const struct slm_spread s = slm_bench_spread(values, n);
     slm_buf_printf(out, "%-16s %.3f s (%.3f to %.3f)\n", what, s.median, s.least, s.most);
 }
 
+/* Facts, then one line a case. */
 void slm_bench_text(struct slm_buf *out, const struct slm_bench_report *report)
 {
     char size[16], count[16];

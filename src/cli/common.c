@@ -126,17 +126,30 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
 }
 
 /* Zero in choice means default there and here alike. */
-slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_model_choice *choice,
-                                struct slm_session **out, struct slm_error *error)
+static struct slm_session_options session_options(const struct slm_model_choice *choice)
 {
-    struct slm_session_options options = {
+    return (struct slm_session_options){
         .n_ctx = choice->n_ctx,
         .n_threads = choice->n_threads,
         .n_batch = choice->n_batch,
         .kv_type = (enum slm_kv_type)choice->kv_type,
         .activations = (enum slm_activations)choice->activations,
     };
+}
+
+slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_model_choice *choice,
+                                struct slm_session **out, struct slm_error *error)
+{
+    const struct slm_session_options options = session_options(choice);
     return slm_session_open(model, &options, out, error);
+}
+
+/* The same options hold for every session of it. */
+slm_status slm_cli_open_engine(const struct slm_model *model, const struct slm_model_choice *choice, size_t n_kv,
+                               struct slm_engine **out, struct slm_error *error)
+{
+    const struct slm_engine_options options = {.session = session_options(choice), .n_kv = n_kv};
+    return slm_engine_open(model, &options, out, error);
 }
 
 /* ---- options of sampling --------------------------------------------------------------------- */

@@ -43,8 +43,8 @@ struct slm_option {
     const char *key;            /* name of the parameter in `/set parameter`, NULL = cannot be set there */
 };
 
-/* Rows that fill one struct, whose first member is `uint64_t seen`: bit i is set when row i was given. A row hides those
- * of the same name in the groups behind its own. */
+/* Rows that fill one struct, whose first member is `uint64_t seen`: bit i is set when row i was given. A row hides
+ * those of the same name in the groups behind its own. */
 struct slm_option_group {
     const char *title;
     const struct slm_option *rows;

@@ -73,8 +73,8 @@ uint64_t slm_dim_size(const struct slm_hparams *hparams, enum slm_dim dim);
 /* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
 void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer);
 
-/* The size of a released model, for who needs a model of that shape but not its weights. Hyper-parameters that are 0 have
- * their row's fallback. */
+/* The size of a released model, for who needs a model of that shape but not its weights. Hyper-parameters that are 0
+ * have their row's fallback. */
 struct slm_shape {
     const char *name; /* "qwen3-0.6b" */
     struct slm_hparams hparams;

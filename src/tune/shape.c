@@ -46,6 +46,7 @@ static const struct { enum slm_dtype dtype; size_t d; int m; } scaled[] = {
 #undef MIN
 enum { N_SCALED = sizeof scaled / sizeof *scaled };
 
+/* Of one element. */
 static double bits_of(enum slm_dtype type) { return 8.0 * slm_dtypes[type].block_bytes / slm_dtypes[type].block; }
 
 /* As quantizers do it: a head has at least six bits, and rows that do not fit the blocks of a type get one they fit.
@@ -67,6 +68,7 @@ static enum slm_dtype type_of(const struct mix *mix, const struct slm_tensor_row
     return type;
 }
 
+/* A mix, or a block format of which everything is. */
 static slm_status find_mix(struct slm_str name, struct mix *out, struct slm_error *error)
 {
     char text[NAME_BYTES] = "q4_0";
@@ -233,6 +235,7 @@ static slm_status put_tensor(struct shape_file *f, const struct slm_tensor_row *
     return write_random(f->writer, &f->pools[type], type, bytes, error);
 }
 
+/* All of them twice in the same order: declared, then written. */
 static slm_status put_tensors(struct shape_file *f, bool data, struct slm_error *error)
 {
     const struct slm_family *family = f->model.family;
