@@ -137,7 +137,9 @@ void slm_free(void *memory);
 
 struct slm_session; /* one timeline of tokens; used by one thread at a time */
 
-enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32 };
+/* What keys and values are kept in. INT8: half of f16's memory, one scale for 32 elements of a key and for a value; for
+ * heads of a multiple of 32 elements, 512 at most. */
+enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32, SLM_KV_INT8 };
 
 /* How products with quantized weights are computed. INT8: activations are rounded to 8 bits with a scale for every 32,
  * and weights are packed in memory for it when the first such session of a model opens (fast). F32: activations as
