@@ -156,6 +156,7 @@ void slm_bench_text(struct slm_buf *out, const struct slm_bench_report *report)
     for (size_t i = 0; i < report->n_cases; i++) {
         const struct slm_bench_case *c = &report->cases[i];
         const struct slm_spread s = slm_bench_spread(c->tok_s, report->n_repeat);
+        /* The last column is padded only when another follows: no line ends in spaces. */
         char what[32], spread[48];
         snprintf(what, sizeof what, "%s %d", c->prefill ? "prompt" : "generate", c->n);
         snprintf(spread, sizeof spread, "%.2f to %.2f", s.least, s.most);
