@@ -17,7 +17,8 @@
 #define SLM_FORMAT_HF_FOLDER_H
 #include "format/gguf.h"
 
-/* Does this path look like such a folder (is there a config.json in it)? */
+/* Does this path look like such a folder (is there a config.json in it), or one that is nearly that (params.json, which
+ * opening refuses by name)? */
 bool slm_hf_is_folder(const char *path);
 /* Opens config.json and model.safetensors, or the shards that model.safetensors.index.json names. Returns owned *out
  * (slm_gguf_close). */
@@ -26,6 +27,11 @@ slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_err
  * safetensors file (NULL: none), under these names. Returns owned *out. */
 slm_status slm_hf_open_module(const char *folder, const char *config, const char *weights, struct slm_gguf **out,
                               struct slm_error *error);
+/* What a tensor of a language model ("model.X") is called inside a model that does more: its name in that way, empty
+ * where the way has none for it. False when there are no further ways. */
+bool slm_hf_wrapped_name(size_t way, const char *name, char *out, size_t cap);
+/* Is that such a name? */
+bool slm_hf_is_wrapped(struct slm_str name);
 /* May this name, out of a file, be opened: does it lie in the folder itself, unhidden? */
 bool slm_hf_is_plain_name(struct slm_str name);
 /* "folder/name" as a new string (slm_release), or NULL with the error filled. */
