@@ -5,7 +5,7 @@
  * (load). The tokens are random: only their number matters for the time. Medians are the answer, every single
  * value is in the JSON, because a shared machine makes means lie.
  *
- * With --batch B, B sequences advance by one token in turn; rates then count the tokens of all of them. */
+ * With --batch B, B sequences advance together, step by step; rates then count the tokens of all of them. */
 #include "base/os.h"
 #include "base/rng.h"
 #include "cli/cli.h"
@@ -45,9 +45,10 @@ static const struct slm_option_group bench_groups[] = {
 };
 enum { SEEN_PROMPT = 1, SEEN_GENERATE = 2 }; /* bits of bench_options.seen: rows 0 and 1 */
 
-/* One measured set-up: the model, and as many sessions as sequences. */
+/* One measured set-up: the model, an engine, and as many sessions as sequences. */
 struct bench {
     struct slm_model *model;
+    struct slm_engine *engine;
     struct slm_session *sessions[MAX_BATCH];
     int32_t n_sessions;
     int32_t *ids;                                                 /* max(n_prompt, n_generate, 1) random tokens */
@@ -64,17 +65,22 @@ static slm_status open_all(struct bench *bench, const struct bench_options *opti
     if (choice.n_ctx == 0) choice.n_ctx = most > 0 ? most : 1;
     double start = slm_cli_seconds();
     SLM_TRY(slm_cli_open_model(&choice, false, &bench->model, error));
+    /* Whole pages for each. */
+    size_t n_kv = ((size_t)choice.n_ctx + 31) / 32 * 32 * (size_t)options->n_batch;
+    SLM_TRY(slm_cli_open_engine(bench->model, &choice, n_kv, &bench->engine, error));
     for (bench->n_sessions = 0; bench->n_sessions < options->n_batch; bench->n_sessions++)
-        SLM_TRY(slm_cli_open_session(bench->model, &choice, &bench->sessions[bench->n_sessions], error));
+        SLM_TRY(slm_engine_session(bench->engine, &bench->sessions[bench->n_sessions], error));
     *seconds = slm_cli_seconds() - start;
     return SLM_OK;
 }
 
-/* Sessions before the model they borrow from. Leaves bench ready for the next open_all. */
+/* Sessions before the engine, and that before the model it borrows from. Leaves bench ready for the next open_all. */
 static void close_all(struct bench *bench)
 {
     for (int32_t s = 0; s < bench->n_sessions; s++) slm_session_close(bench->sessions[s]);
+    slm_engine_close(bench->engine);
     slm_model_close(bench->model);
+    bench->engine = NULL;
     bench->model = NULL;
     bench->n_sessions = 0;
 }
@@ -98,14 +104,17 @@ static slm_status forget(struct bench *bench, struct slm_error *error)
     return SLM_OK;
 }
 
-/* Feeds n tokens to every sequence in pieces of `chunk`, turn by turn; returns tokens per second over all. */
+/* Feeds n tokens to every sequence in pieces of `chunk`, all in one step; returns tokens per second over all. */
 static slm_status feed(struct bench *bench, size_t n, size_t chunk, double *rate, struct slm_error *error)
 {
     SLM_TRY(forget(bench, error));
     double start = slm_cli_seconds();
-    for (size_t done = 0; done < n; done += chunk)
+    for (size_t done = 0; done < n; done += chunk) {
+        struct slm_step_part parts[MAX_BATCH];
         for (int32_t s = 0; s < bench->n_sessions; s++)
-            SLM_TRY(slm_session_eval(bench->sessions[s], bench->ids + done, chunk, error));
+            parts[s] = (struct slm_step_part){.session = bench->sessions[s], .ids = bench->ids + done, .n = chunk};
+        SLM_TRY(slm_engine_step(bench->engine, parts, (size_t)bench->n_sessions, error));
+    }
     *rate = (double)n * (double)bench->n_sessions / (slm_cli_seconds() - start);
     return SLM_OK;
 }
