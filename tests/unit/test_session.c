@@ -61,7 +61,7 @@ static float *all_logits(const struct slm_model *model, int threads, int batch, 
     return logits;
 }
 
-/* Weight types and cache types; int8 keeps heads of 32 and more. */
+/* Weight types and cache types. */
 static const struct setup {
     const char *architecture;
     enum slm_dtype weights;
@@ -74,8 +74,7 @@ enum { N_SETUPS = sizeof setups / sizeof *setups };
 
 static struct slm_model *open_setup(const struct setup *setup, uint64_t cpu_mask)
 {
-    struct tiny_spec spec = tiny_spec_default(setup->architecture, setup->weights);
-    if (setup->kv == SLM_KV_INT8) spec.head_dim = 32;
+    const struct tiny_spec spec = tiny_spec_default(setup->architecture, setup->weights);
     return open_tiny(&spec, cpu_mask);
 }
 
@@ -149,7 +148,8 @@ static void an_int8_cache_is_near_and_of_its_own(void **state)
     slm_session_close(other);
     slm_model_close(model);
 
-    const struct tiny_spec narrow = tiny_spec_default("llama", SLM_DTYPE_F16);
+    struct tiny_spec narrow = tiny_spec_default("llama", SLM_DTYPE_F16);
+    narrow.head_dim = 16;
     const struct slm_session_options options = {.kv_type = SLM_KV_INT8};
     model = open_tiny(&narrow, 0);
     assert_int_equal(slm_session_open(model, &options, &small, &problem), SLM_ERR_UNSUPPORTED);
