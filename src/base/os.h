@@ -21,7 +21,7 @@ struct slm_file_info {
 };
 
 struct slm_path_info { /* what is at a path, and room for more */
-    bool exists, is_regular;
+    bool exists, is_regular, is_folder;
     uint64_t device, inode;
     uint64_t free_bytes; /* that this process may still write in the path's folder */
 };

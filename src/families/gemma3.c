@@ -146,4 +146,5 @@ const struct slm_family slm_family_gemma_embedding = {
     .complete = complete_embedding,
     .export = export_embedding,
     .build = build,
+    .has_dense = true,
 };

@@ -11,7 +11,8 @@
  * Traps: transformers switches lists when a sequence grows beyond the original length, leaving older keys as they are;
  * a session here decides once, by its context size, as llama.cpp does: a whole prompt computed at once agrees with
  * transformers. GGUF carries the lists as tensors rope_factors_{short,long}.weight, a folder in config.json. Phi-3's
- * sliding window (2047) is stated but transformers applies it; so does this. */
+ * sliding window (2047) is stated but transformers applies it; so does this. White space behind a special token belongs
+ * to it in models with Llama 2's vocabulary: tokenizer.json says so, GGUF files do not (specials_swallow_space). */
 #include "base/fmath.h"
 #include "families/blocks.h"
 #include "families/families.h"
@@ -138,4 +139,5 @@ const struct slm_family slm_family_phi3 = {
     .export = export,
     .rope_types = rope_types,
     .build = build,
+    .specials_swallow_space = true,
 };

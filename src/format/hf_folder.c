@@ -34,13 +34,15 @@ char *slm_hf_path(const char *folder, const char *name, struct slm_error *error)
     return NULL;
 }
 
-/* Optional files are asked for with `found`: then only a failing system is an error. */
+/* Optional files are asked for with `found`: then it is no error when there is none. One that is there and cannot be
+ * read, because of its permissions say, is one: the folder would mean something else without it. */
 slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out, bool *found, struct slm_error *error)
 {
     char *path = slm_hf_path(folder, name, error);
     if (!path) return SLM_ERR_MEMORY;
     struct slm_file *file;
     struct slm_file_info info;
+    struct slm_path_info there;
     struct slm_error own = {0};
     slm_status status = slm_os()->open_read(path, &file, &info, found ? &own : error);
     if (found) *found = status == SLM_OK;
@@ -51,29 +53,33 @@ slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out,
             slm_os()->unmap(out);
             status = closed;
         }
-    } else if (found && status == SLM_ERR_IO) {
-        status = SLM_OK; /* it is not there */
+    } else if (found && status == SLM_ERR_IO && slm_os()->look_at(path, &there, NULL) == SLM_OK && !there.exists) {
+        status = SLM_OK;
     } else if (found && error) {
-        *error = own; /* out of memory, say: nothing is known about the file */
+        *error = own;
     }
     slm_release(path);
     return status;
 }
 
 /* Asked of every path that is opened, GGUF files too: there it fails at once, since a file holds no file. */
-static bool holds(const char *path, const char *name)
+bool slm_hf_is_folder(const char *path, const char *config)
 {
-    struct slm_map map;
-    bool found = false;
-    if (slm_hf_map(path, name, &map, &found, NULL) != SLM_OK || !found) return false;
-    slm_os()->unmap(&map);
-    return true;
+    struct slm_path_info info = {0};
+    char *full = slm_hf_path(path, config, NULL);
+    const bool seen = full && slm_os()->look_at(full, &info, NULL) == SLM_OK;
+    slm_release(full);
+    if (seen) return info.exists;
+    return slm_os()->look_at(path, &info, NULL) == SLM_OK && info.is_folder;
 }
 
 /* As Meta and Mistral write their models themselves: other names for everything. Known only to be told apart. */
 static const char makers_own[] = "params.json";
 
-bool slm_hf_is_folder(const char *path) { return holds(path, "config.json") || holds(path, makers_own); }
+bool slm_hf_is_model(const char *path)
+{
+    return slm_hf_is_folder(path, "config.json") || slm_hf_is_folder(path, makers_own);
+}
 
 /* ---- config.json -> GGUF metadata ---------------------------------------------------------------------------- */
 
@@ -479,7 +485,7 @@ static slm_status open_folder(const char *folder, const char *config, const char
 
 slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error)
 {
-    if (!holds(folder, "config.json") && holds(folder, makers_own))
+    if (!slm_hf_is_folder(folder, "config.json") && slm_hf_is_folder(folder, makers_own))
         return slm_fail(error, SLM_ERR_UNSUPPORTED, folder,
                         "the model is in its makers' own format (params.json); folders with a config.json are "
                         "supported, as on Hugging Face");

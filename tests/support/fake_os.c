@@ -388,7 +388,9 @@ static slm_status fake_look_at(const char *path, struct slm_path_info *out, stru
     SLM_TRY(fake.real->look_at(path, out, error));
     lock();
     const struct memory_file *memory = find_file(path);
-    if (memory != NULL) *out = (struct slm_path_info){true, true, 1, memory->inode, out->free_bytes};
+    if (memory != NULL)
+        *out = (struct slm_path_info){.exists = true, .is_regular = true, .device = 1, .inode = memory->inode,
+                                      .free_bytes = out->free_bytes};
     if (fake.plan.disk_bytes != 0) out->free_bytes = fake.plan.hide_full_disk ? UINT64_MAX : fake.disk_left;
     unlock();
     return SLM_OK;
