@@ -353,7 +353,7 @@ slm_status slm_convert_run(struct slm_conversion *c, const char *out_path, struc
                            struct slm_error *error)
 {
     struct output out = {.path = out_path};
-    const bool folder = slm_hf_is_folder(c->in, "config.json");
+    const bool folder = slm_hf_is_model(c->in);
     const slm_status status = run(c, folder ? &slm_convert_folder : &slm_convert_gguf, &out, error);
     for (size_t i = 0; i < out.n_parts; i++) slm_gguf_writer_abandon(out.parts[i].writer);
     if (status == SLM_OK && result)
