@@ -137,7 +137,9 @@ void slm_free(void *memory);
 
 struct slm_session; /* one timeline of tokens; used by one thread at a time */
 
-enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32 };
+/* What keys and values are kept in. INT8: half of f16's memory, one scale for 32 elements of a key and for a value; for
+ * heads of a multiple of 32 elements, 512 at most. */
+enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32, SLM_KV_INT8 };
 
 /* How products with quantized weights are computed. INT8: activations are rounded to 8 bits with a scale for every 32,
  * and weights are packed in memory for it when the first such session of a model opens (fast). F32: activations as
@@ -172,10 +174,65 @@ size_t slm_session_n_ctx(const struct slm_session *session);
 /* Forgets all but the first n tokens. n greater than n_past is an error. */
 slm_status slm_session_truncate(struct slm_session *session, size_t n, struct slm_error *error);
 
+/* `to` becomes the first n tokens of `from`, a session of the same engine, without computing them: both hold the same
+ * pages of the KV cache until one of them writes there. Logits come along when n is all of `from`. */
+slm_status slm_session_copy(struct slm_session *to, const struct slm_session *from, size_t n, struct slm_error *error);
+
 /* Writes the whole timeline (tokens, KV, sampler position) to a file: temp file, fsync, rename. Restoring needs the
  * same model and kv_type, and n_ctx large enough; a damaged or foreign file leaves the session as it was. */
 slm_status slm_session_save(const struct slm_session *session, const char *path, struct slm_error *error);
 slm_status slm_session_restore(struct slm_session *session, const char *path, struct slm_error *error);
+
+/* ---- engine: sessions of one model, computed together ------------------------------------------------------- */
+
+/* Threads, memory to compute in and a pool of KV pages, shared by any number of sessions: one pass over the weights
+ * computes tokens of all of them. What a session computes does not depend, not in a bit, on who shares its steps. An
+ * engine and its sessions are used by one thread at a time. slm_session_open() makes an engine of its own for a
+ * session. */
+struct slm_engine;
+
+struct slm_engine_options {
+    /* n_ctx: most tokens of a session. n_batch: most tokens of a pass. The rest holds for all sessions alike. */
+    struct slm_session_options session;
+    size_t n_kv; /* tokens the pool holds for all sessions together; 0 = n_ctx */
+};
+
+/* Borrows options; the model must outlive *out. Returns owned *out (slm_engine_close). */
+slm_status slm_engine_open(const struct slm_model *model, const struct slm_engine_options *options,
+                           struct slm_engine **out, struct slm_error *error);
+void slm_engine_close(struct slm_engine *engine); /* NULL is fine; its sessions must be closed first */
+/* An empty session: it takes pages from the pool as it grows and returns them when it shrinks or closes. Every call for
+ * sessions works with it; one that finds the pool empty fails with SLM_ERR_MEMORY and changes nothing. Returns owned
+ * *out (slm_session_close). */
+slm_status slm_engine_session(struct slm_engine *engine, struct slm_session **out, struct slm_error *error);
+
+struct slm_engine_info {
+    size_t n_ctx, n_batch, n_sessions;
+    size_t page_tokens, n_pages, n_pages_free; /* of the KV pool */
+};
+struct slm_engine_info slm_engine_info(const struct slm_engine *engine);
+
+/* What one session does in a step. */
+struct slm_step_part {
+    struct slm_session *session;
+    const int32_t *ids;    /* [n + n_guess] tokens to append, then guesses at the tokens after them; borrowed */
+    size_t n;
+    size_t n_guess;        /* at most 15; fewer are computed where context or pool have no room for more */
+    bool no_logits;        /* more of a prompt follows: leave the head out. The session has no logits then */
+    float *all_logits;     /* NULL, or [n, n_vocab]: written with the logits of each of the n tokens; no guesses then */
+    struct slm_error *error; /* filled when the part failed; may be NULL */
+    slm_status status;     /* written: whether the part was computed; if not, its session is as before */
+};
+
+/* Computes all parts, at most one of a session, in passes of at most n_batch rows: rows of many sessions, prompts and
+ * single tokens alike, share a pass. A part that is refused (its ids, room in its context, pages in the pool) does not
+ * stop the others. SLM_OK when none was refused, else status and error of the first that was. Allocates nothing.
+ *
+ * Guesses are computed with the rest but are not on the timeline. When the tokens that are evaluated next are what was
+ * guessed, they cost nothing: their logits are there. Else the guesses are forgotten. Logits are those of computing
+ * tokens one by one either way. */
+slm_status slm_engine_step(struct slm_engine *engine, struct slm_step_part *parts, size_t n_parts,
+                           struct slm_error *error);
 
 /* ---- embeddings -------------------------------------------------------------------------------------------- */
 

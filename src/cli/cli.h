@@ -102,6 +102,9 @@ slm_status slm_cli_open_model(const struct slm_model_choice *choice, bool vocab_
                               struct slm_error *error);
 slm_status slm_cli_open_session(const struct slm_model *model, const struct slm_model_choice *choice,
                                 struct slm_session **out, struct slm_error *error);
+/* For several sessions side by side; n_kv tokens for all of them. */
+slm_status slm_cli_open_engine(const struct slm_model *model, const struct slm_model_choice *choice, size_t n_kv,
+                               struct slm_engine **out, struct slm_error *error);
 /* The model's defaults, overlaid with what was given; without a seed, a fresh one. */
 void slm_cli_sampling_defaults(const struct slm_model *model, struct slm_sampling *sampling);
 /* Tokens of text; returns owned *ids (slm_release). */

@@ -135,7 +135,8 @@ slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size
     }
     /* A token's piece and a held-back character can each become three times as long (U+FFFD), twice over at the end. */
     size_t cap;
-    if (!slm_mul_size(session->max_piece + sizeof s.detok.held, 3, &cap) || !slm_add_size(cap, s.max_stop + 64, &cap))
+    if (!slm_mul_size(session->engine->max_piece + sizeof s.detok.held, 3, &cap) ||
+        !slm_add_size(cap, s.max_stop + 64, &cap))
         return slm_fail(error, SLM_ERR_LIMIT, "generate", "stop strings are too long");
     s.held = slm_alloc(cap, 1, "generate", error);
     if (!s.held) return SLM_ERR_MEMORY;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The page pool and the sequences that kv.h describes: a stack of free page numbers, and a list of pages per sequence.
- * Deliberately not here: what lies inside a page (backend.h), sharing pages between sequences (comes with serving). */
+ * The page pool and the sequences that kv.h describes: a stack of free page numbers, a list of pages per sequence, and
+ * how many sequences hold each page. Deliberately not here: what lies inside a page (backend.h), which sequences have a
+ * beginning in common (their owner knows the tokens). */
 #include "engine/kv.h"
 
 #include "base/checked.h"
@@ -14,7 +15,11 @@ slm_status slm_kv_pool_open(struct slm_kv_pool *pool, const struct slm_kv_layout
         return slm_fail(error, SLM_ERR_LIMIT, "kv cache", "%zu pages of %zu bytes are more than can be addressed",
                         n_pages, layout->page_bytes);
     pool->free_pages = slm_alloc(n_pages, sizeof *pool->free_pages, "kv cache", error);
-    if (!pool->free_pages) return SLM_ERR_MEMORY;
+    pool->holders = slm_alloc(n_pages, sizeof *pool->holders, "kv cache", error);
+    if (!pool->free_pages || !pool->holders) {
+        slm_kv_pool_close(pool);
+        return SLM_ERR_MEMORY;
+    }
     pool->memory = slm_os()->alloc_pages(pool->bytes);
     if (!pool->memory) {
         slm_kv_pool_close(pool);
@@ -30,20 +35,22 @@ void slm_kv_pool_close(struct slm_kv_pool *pool)
 {
     if (pool->memory) slm_os()->release_pages(pool->memory, pool->bytes);
     slm_release(pool->free_pages);
+    slm_release(pool->holders);
     *pool = (struct slm_kv_pool){0};
 }
 
-static size_t pages_for(size_t n_tokens) { return (n_tokens + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS; }
+size_t slm_kv_pages_for(size_t n_tokens) { return (n_tokens + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS; }
 
 slm_status slm_kv_seq_open(struct slm_kv_seq *seq, size_t max_tokens, struct slm_error *error)
 {
-    *seq = (struct slm_kv_seq){.cap = pages_for(max_tokens)};
+    *seq = (struct slm_kv_seq){.cap = slm_kv_pages_for(max_tokens)};
     seq->pages = slm_alloc(seq->cap, sizeof *seq->pages, "kv cache", error);
     if (!seq->pages) return SLM_ERR_MEMORY;
     seq->view.pages = seq->pages;
     return SLM_OK;
 }
 
+/* A sequence that was never opened has no pages to return. */
 void slm_kv_seq_close(struct slm_kv_pool *pool, struct slm_kv_seq *seq)
 {
     if (seq->pages) slm_kv_seq_resize(pool, seq, 0);
@@ -51,17 +58,74 @@ void slm_kv_seq_close(struct slm_kv_pool *pool, struct slm_kv_seq *seq)
     *seq = (struct slm_kv_seq){0};
 }
 
+/* Pages are pointers to backends, numbers here. */
+static uint32_t number_of(const struct slm_kv_pool *pool, const unsigned char *page)
+{
+    return (uint32_t)((size_t)(page - pool->memory) / pool->layout.page_bytes);
+}
+
+/* The caller has seen to it that one is left. */
+static unsigned char *take(struct slm_kv_pool *pool)
+{
+    const uint32_t number = pool->free_pages[--pool->n_free];
+    pool->holders[number] = 1;
+    return pool->memory + number * pool->layout.page_bytes;
+}
+
+/* Free when nobody holds it any more. */
+static void give_back(struct slm_kv_pool *pool, const unsigned char *page)
+{
+    const uint32_t number = number_of(pool, page);
+    SLM_ASSERT(pool->holders[number] > 0);
+    if (--pool->holders[number] == 0) pool->free_pages[pool->n_free++] = number;
+}
+
+/* Nothing will be written yet, so nothing is copied. */
 bool slm_kv_seq_resize(struct slm_kv_pool *pool, struct slm_kv_seq *seq, size_t n_tokens)
 {
-    const size_t want = pages_for(n_tokens);
+    return slm_kv_seq_write(pool, seq, n_tokens, n_tokens);
+}
+
+bool slm_kv_seq_write(struct slm_kv_pool *pool, struct slm_kv_seq *seq, size_t first, size_t n_tokens)
+{
+    const size_t want = slm_kv_pages_for(n_tokens), at = first / SLM_KV_PAGE_TOKENS;
     size_t *held = &seq->view.n_pages;
-    SLM_ASSERT(want <= seq->cap);
-    if (want > *held && want - *held > pool->n_free) return false;
+    SLM_ASSERT(want <= seq->cap && first <= n_tokens);
+    /* What lies before `first` in its page is read on, so the page is copied; pages behind it are the sequence's own:
+     * they came by writing. */
+    const bool copy = first < n_tokens && at < *held && pool->holders[number_of(pool, seq->pages[at])] > 1;
+    if ((want > *held ? want - *held : 0) + copy > pool->n_free) return false;
     seq->view.n_tokens = n_tokens;
-    while (*held < want)
-        seq->pages[(*held)++] = pool->memory + pool->free_pages[--pool->n_free] * pool->layout.page_bytes;
-    while (*held > want)
-        pool->free_pages[pool->n_free++] =
-            (uint32_t)((size_t)(seq->pages[--*held] - pool->memory) / pool->layout.page_bytes);
+    if (copy) { /* the page leaves this sequence, not its other holders */
+        unsigned char *page = take(pool);
+        memcpy(page, seq->pages[at], pool->layout.page_bytes);
+        give_back(pool, seq->pages[at]);
+        seq->pages[at] = page;
+    }
+    while (*held < want) seq->pages[(*held)++] = take(pool);
+    while (*held > want) give_back(pool, seq->pages[--*held]);
     return true;
+}
+
+bool slm_kv_seq_renew(struct slm_kv_pool *pool, struct slm_kv_seq *seq, size_t n_tokens)
+{
+    size_t n_own = 0; /* pages that come free when this sequence lets them go */
+    for (size_t i = 0; i < seq->view.n_pages; i++) n_own += pool->holders[number_of(pool, seq->pages[i])] == 1;
+    if (slm_kv_pages_for(n_tokens) > pool->n_free + n_own) return false;
+    slm_kv_seq_resize(pool, seq, 0);
+    return slm_kv_seq_resize(pool, seq, n_tokens);
+}
+
+void slm_kv_seq_share(struct slm_kv_pool *pool, struct slm_kv_seq *to, const struct slm_kv_seq *from, size_t n_tokens)
+{
+    const size_t n = slm_kv_pages_for(n_tokens);
+    SLM_ASSERT(to != from && n <= from->view.n_pages && n <= to->cap);
+    slm_kv_seq_resize(pool, to, 0);
+    for (size_t i = 0; i < n; i++) {
+        to->pages[i] = from->pages[i];
+        pool->holders[number_of(pool, to->pages[i])]++;
+    }
+    /* The last page may be part full: whoever writes on gets a copy of it. */
+    to->view.n_pages = n;
+    to->view.n_tokens = n_tokens;
 }

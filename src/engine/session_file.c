@@ -7,7 +7,7 @@
 #include "base/os.h"
 #include "engine/session.h"
 
-#define MAGIC "SLMSESS1"
+#define MAGIC "SLMSESS2"
 
 struct header { /* on disk */
     char magic[8];
@@ -42,8 +42,7 @@ static bool parts_of(const struct slm_session *s, uint64_t n_tokens, bool has_lo
 {
     p->tokens = (size_t)n_tokens * sizeof(int32_t);
     p->logits = has_logits ? s->model->hparams.n_vocab * sizeof(float) : 0;
-    const size_t n_pages = ((size_t)n_tokens + SLM_KV_PAGE_TOKENS - 1) / SLM_KV_PAGE_TOKENS;
-    return slm_mul_size(n_pages, s->pool.layout.page_bytes, &p->pages) &&
+    return slm_mul_size(slm_kv_pages_for((size_t)n_tokens), s->engine->pool.layout.page_bytes, &p->pages) &&
            slm_add_size(p->tokens, p->logits, &p->total) && slm_add_size(p->total, p->pages, &p->total);
 }
 
@@ -51,9 +50,9 @@ static bool parts_of(const struct slm_session *s, uint64_t n_tokens, bool has_lo
 static uint64_t hash_body(const struct slm_session *s, const struct parts *p)
 {
     uint64_t hash = slm_hash_bytes(s->tokens, p->tokens, 0);
-    hash = slm_hash_bytes(s->logits, p->logits, hash);
-    for (size_t i = 0; i < s->seq.view.n_pages; i++)
-        hash = slm_hash_bytes(s->seq.pages[i], s->pool.layout.page_bytes, hash);
+    hash = slm_hash_bytes(slm_session_row(s, 0), p->logits, hash);
+    for (size_t i = 0; i < slm_kv_pages_for(s->n_past); i++)
+        hash = slm_hash_bytes(s->seq.pages[i], s->engine->pool.layout.page_bytes, hash);
     return hash;
 }
 
@@ -61,18 +60,19 @@ static uint64_t hash_body(const struct slm_session *s, const struct parts *p)
 static slm_status write_all(const struct slm_session *s, struct slm_file *file, struct slm_error *error)
 {
     struct parts p = {0};
+    const struct slm_kv_layout *layout = &s->engine->pool.layout;
     const bool fits = parts_of(s, s->n_past, s->has_logits, &p);
     SLM_ASSERT(fits);
     const struct header head = {.magic = MAGIC, .model = fingerprint(s->model),
-                                .kv_gguf_id = slm_dtypes[s->pool.layout.dtype].gguf_id, .has_logits = s->has_logits,
-                                .n_tokens = s->n_past, .page_bytes = s->pool.layout.page_bytes,
+                                .kv_gguf_id = slm_dtypes[layout->dtype].gguf_id, .has_logits = s->has_logits,
+                                .n_tokens = s->n_past, .page_bytes = layout->page_bytes,
                                 .body_hash = hash_body(s, &p)};
     const struct slm_os *os = slm_os();
     SLM_TRY(os->write(file, &head, sizeof head, error));
     SLM_TRY(os->write(file, s->tokens, p.tokens, error));
-    SLM_TRY(os->write(file, s->logits, p.logits, error));
-    for (size_t i = 0; i < s->seq.view.n_pages; i++)
-        SLM_TRY(os->write(file, s->seq.pages[i], s->pool.layout.page_bytes, error));
+    SLM_TRY(os->write(file, slm_session_row(s, 0), p.logits, error));
+    for (size_t i = 0; i < slm_kv_pages_for(s->n_past); i++)
+        SLM_TRY(os->write(file, s->seq.pages[i], layout->page_bytes, error));
     return os->sync(file, error);
 }
 
@@ -105,9 +105,10 @@ static slm_status check_file(const struct slm_session *s, const struct slm_map *
     memcpy(head, map->data, sizeof *head);
     if (head->model != fingerprint(s->model))
         return slm_fail(error, SLM_ERR_FORMAT, path, "the session belongs to another model");
-    if (head->kv_gguf_id != slm_dtypes[s->pool.layout.dtype].gguf_id || head->page_bytes != s->pool.layout.page_bytes)
+    const struct slm_kv_layout *layout = &s->engine->pool.layout;
+    if (head->kv_gguf_id != slm_dtypes[layout->dtype].gguf_id || head->page_bytes != layout->page_bytes)
         return slm_fail(error, SLM_ERR_FORMAT, path, "the session was saved with another KV cache type, this one is %s",
-                        slm_dtypes[s->pool.layout.dtype].name);
+                        slm_dtypes[layout->dtype].name);
     if (head->n_tokens > s->n_ctx)
         return slm_fail(error, SLM_ERR_CONTEXT, path, "the session holds %llu tokens, the context %zu",
                         (unsigned long long)head->n_tokens, s->n_ctx);
@@ -118,8 +119,8 @@ static slm_status check_file(const struct slm_session *s, const struct slm_map *
     const unsigned char *body = map->data + sizeof *head;
     uint64_t hash = slm_hash_bytes(body, p->tokens, 0);
     hash = slm_hash_bytes(body + p->tokens, p->logits, hash);
-    for (size_t at = p->tokens + p->logits; at < p->total; at += s->pool.layout.page_bytes)
-        hash = slm_hash_bytes(body + at, s->pool.layout.page_bytes, hash);
+    for (size_t at = p->tokens + p->logits; at < p->total; at += layout->page_bytes)
+        hash = slm_hash_bytes(body + at, layout->page_bytes, hash);
     if (hash != head->body_hash) return slm_fail(error, SLM_ERR_FORMAT, path, "the file is damaged: its sum is wrong");
     for (size_t i = 0; i < head->n_tokens; i++) {
         int32_t id;
@@ -131,18 +132,26 @@ static slm_status check_file(const struct slm_session *s, const struct slm_map *
     return SLM_OK;
 }
 
-/* Cannot fail: the file was checked, and the pool holds a full context. */
-static void load(struct slm_session *s, const struct header *head, const struct parts *p, const unsigned char *body)
+/* The file was checked. Fails, and changes nothing, only where the pool is shared and others have the pages. */
+static slm_status load(struct slm_session *s, const struct header *head, const struct parts *p,
+                       const unsigned char *body, struct slm_error *error)
 {
-    const bool fits = slm_kv_seq_resize(&s->pool, &s->seq, head->n_tokens);
-    SLM_ASSERT(fits);
-    s->n_past = head->n_tokens;
+    struct slm_kv_pool *pool = &s->engine->pool;
+    const size_t n_tokens = (size_t)head->n_tokens, want = slm_kv_pages_for(n_tokens);
+    slm_session_drop_guesses(s);
+    if (!slm_kv_seq_renew(pool, &s->seq, n_tokens))
+        return slm_fail(error, SLM_ERR_MEMORY, "session",
+                        "%zu tokens need %zu pages of the KV pool, which has %zu free", n_tokens, want, pool->n_free);
+    s->n_past = n_tokens;
+    s->row = 0;
     s->has_logits = head->has_logits;
     memcpy(s->tokens, body, p->tokens);
-    memcpy(s->logits, body + p->tokens, p->logits);
+    memcpy(s->rows, body + p->tokens, p->logits);
     body += p->tokens + p->logits;
-    for (size_t i = 0; i < s->seq.view.n_pages; i++)
-        memcpy(s->seq.pages[i], body + i * s->pool.layout.page_bytes, s->pool.layout.page_bytes);
+    /* What the old timeline shared with others stays theirs: these pages are new. */
+    for (size_t i = 0; i < want; i++)
+        memcpy(s->seq.pages[i], body + i * pool->layout.page_bytes, pool->layout.page_bytes);
+    return SLM_OK;
 }
 
 slm_status slm_session_restore(struct slm_session *session, const char *path, struct slm_error *error)
@@ -159,7 +168,7 @@ slm_status slm_session_restore(struct slm_session *session, const char *path, st
     struct header head = {0};
     struct parts p = {0};
     status = check_file(session, &map, path, &head, &p, error);
-    if (status == SLM_OK) load(session, &head, &p, map.data + sizeof head);
+    if (status == SLM_OK) status = load(session, &head, &p, map.data + sizeof head, error);
     os->unmap(&map);
     return status;
 }

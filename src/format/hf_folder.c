@@ -34,13 +34,15 @@ char *slm_hf_path(const char *folder, const char *name, struct slm_error *error)
     return NULL;
 }
 
-/* Optional files are asked for with `found`: then only a failing system is an error. */
+/* Optional files are asked for with `found`: then it is no error when there is none. One that is there and cannot be
+ * read, because of its permissions say, is one: the folder would mean something else without it. */
 slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out, bool *found, struct slm_error *error)
 {
     char *path = slm_hf_path(folder, name, error);
     if (!path) return SLM_ERR_MEMORY;
     struct slm_file *file;
     struct slm_file_info info;
+    struct slm_path_info there;
     struct slm_error own = {0};
     slm_status status = slm_os()->open_read(path, &file, &info, found ? &own : error);
     if (found) *found = status == SLM_OK;
@@ -51,23 +53,24 @@ slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out,
             slm_os()->unmap(out);
             status = closed;
         }
-    } else if (found && status == SLM_ERR_IO) {
-        status = SLM_OK; /* it is not there */
+    } else if (found && status == SLM_ERR_IO && slm_os()->look_at(path, &there, NULL) == SLM_OK && !there.exists) {
+        status = SLM_OK;
     } else if (found && error) {
-        *error = own; /* out of memory, say: nothing is known about the file */
+        *error = own;
     }
     slm_release(path);
     return status;
 }
 
 /* Asked of every path that is opened, GGUF files too: there it fails at once, since a file holds no file. */
-bool slm_hf_is_folder(const char *path)
+bool slm_hf_is_folder(const char *path, const char *config)
 {
-    struct slm_map map;
-    bool found = false;
-    if (slm_hf_map(path, "config.json", &map, &found, NULL) != SLM_OK || !found) return false;
-    slm_os()->unmap(&map);
-    return true;
+    struct slm_path_info info = {0};
+    char *full = slm_hf_path(path, config, NULL);
+    const bool seen = full && slm_os()->look_at(full, &info, NULL) == SLM_OK;
+    slm_release(full);
+    if (seen) return info.exists;
+    return slm_os()->look_at(path, &info, NULL) == SLM_OK && info.is_folder;
 }
 
 /* ---- config.json -> GGUF metadata ---------------------------------------------------------------------------- */

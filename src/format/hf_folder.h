@@ -17,8 +17,9 @@
 #define SLM_FORMAT_HF_FOLDER_H
 #include "format/gguf.h"
 
-/* Does this path look like such a folder (is there a config.json in it)? */
-bool slm_hf_is_folder(const char *path);
+/* Is this a folder with such a file in it ("config.json")? A folder that cannot be looked into counts, so that opening
+ * it says why. */
+bool slm_hf_is_folder(const char *path, const char *config);
 /* Opens config.json and model.safetensors, or the shards that model.safetensors.index.json names. Returns owned *out
  * (slm_gguf_close). */
 slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error);

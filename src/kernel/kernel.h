@@ -36,11 +36,32 @@ struct slm_packed_args {
     void *scratch;          /* SLM_PACK_SCRATCH bytes, 64-byte aligned */
 };
 
+/* Attention sees the KV cache by pages of SLM_KEYS positions. Keys of a page and head lie side by side,
+ * [head_dim][SLM_KEYS], values one after the other, [SLM_KEYS][head_dim]; both f32 or f16, at any address. */
+enum { SLM_KEYS = 32 };
+struct slm_scores_args {
+    const float *q;  /* [n_row, head_dim] */
+    const void *k;   /* [head_dim, SLM_KEYS]: all are read, also those that hold nothing yet */
+    float *out;      /* [n_row, SLM_KEYS] */
+    size_t n_row, head_dim;
+    float scale;
+};
 struct slm_mix_args {
     float *acc;     /* [n_row, head_dim] */
-    const float *p; /* [n_row, n] */
-    const float *v; /* [n, head_dim] */
+    const float *p; /* [n_row], SLM_KEYS elements from one row to the next; n of them used */
+    const void *v;  /* [n, head_dim] */
     size_t n_row, n, head_dim;
+};
+
+/* int8: keys are panels of Q8_0 (kernel/pack.h), 16 positions each, so that scores are products of packed weights.
+ * Values are codes with a scale a position. */
+struct slm_mix_i8_args {
+    float *acc;          /* [n_row, head_dim] */
+    const float *p;      /* [n_row, SLM_KEYS] weights, 0 or more; those of slots [first, first + n) count */
+    const float *scales; /* [SLM_KEYS] of the values, 0 or more */
+    const int8_t *v;     /* [SLM_KEYS / 4, head_dim, 4]: codes -127..127, four positions of an element together */
+    size_t n_row, head_dim; /* head_dim a multiple of 32 */
+    size_t first, n;
 };
 
 struct slm_kernels {
@@ -95,23 +116,21 @@ struct slm_kernels {
     void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);
     void (*f16_to_f32)(float *dst, const uint16_t *src, size_t n);
 
-    /* One pass of softmax over scores[0..n), n >= 1: m = max, scores[i] = expf(scores[i] - m), returns the sum
-     * in DOT16 order (with b = 1), *max_out = m. -inf scores give 0. If all are -inf: zeros, returns 0, m =
-     * -inf. A maximum of zero is +0; NaN scores are left out of the maximum and stay NaN (so the sum is NaN).
-     * EXACT. */
-    float (*softmax_part)(float *scores, size_t n, float *max_out);
+    /* One pass of softmax over scores[0..n), n >= 1: m = max(*max, scores), scores[i] = expf(scores[i] - m), returns
+     * their sum in DOT16 order (with b = 1), *max = m. -inf scores give 0. If all and *max are -inf: zeros, returns
+     * 0. A maximum of zero is +0; NaN scores are left out of the maximum and stay NaN (so the sum is NaN). EXACT. */
+    float (*softmax_part)(float *scores, size_t n, float *max);
 
-    /* scores[i] = DOT16(q, k_i) * scale for i < n; k_i = row i of [n, head_dim], row stride in elements. EXACT. */
-    void (*attn_scores_f32)(float *scores, const float *q, const float *k, size_t n, size_t head_dim, size_t stride,
-                            float scale);
-    void (*attn_scores_f16)(float *scores, const float *q, const uint16_t *k, size_t n, size_t head_dim,
-                            size_t stride, float scale);
-    /* acc[d] = fma(p[i], v_i[d], acc[d]) for i = 0..n-1 in this order, d < head_dim. EXACT. */
-    void (*attn_mix_f32)(float *acc, const float *p, const float *v, size_t n, size_t head_dim, size_t stride);
-    void (*attn_mix_f16)(float *acc, const float *p, const uint16_t *v, size_t n, size_t head_dim, size_t stride);
-
-    /* acc[r, d] = fma(p[r, i], v[i, d], acc[r, d]) for i = 0..n-1 in this order: attn_mix_f32 for many rows. EXACT. */
-    void (*attn_mix_rows)(const struct slm_mix_args *args);
+    /* out[r, i] = acc * scale, acc = fma(q[r, d], k[d, i], acc) from +0 for d = 0..head_dim-1 in this order. EXACT. */
+    void (*attn_scores_f32)(const struct slm_scores_args *args);
+    void (*attn_scores_f16)(const struct slm_scores_args *args);
+    /* acc[r, d] = fma(p[r, i], v[i, d], acc[r, d]) for i = 0..n-1 in this order. EXACT. */
+    void (*attn_mix_f32)(const struct slm_mix_args *args);
+    void (*attn_mix_f16)(const struct slm_mix_args *args);
+    /* w[i] = p[r, i] * scales[i], 0 for slots that do not count; most = max w; code c[i] = round(w[i] * (127 / most))
+     * to nearest even; acc[r, d] = fma((float)(sum over i of c[i] * v[i, d]), most * (1 / 127), acc[r, d]). A row with
+     * most < 2^-100 adds zeros, one with an infinity or NaN makes NaN of all. EXACT. */
+    void (*attn_mix_i8)(const struct slm_mix_i8_args *args);
 
     /* Index of the greatest value; the lowest index wins a tie; NaN never wins; n >= 1 (all NaN: 0). EXACT. */
     size_t (*argmax)(const float *x, size_t n);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "base/fmath.h"
 #include "kernel/kernel.h"
+#include "quant/block.h"
 
 enum { LANES = 16 };
 
@@ -133,13 +134,13 @@ static void f16_to_f32(float *dst, const uint16_t *src, size_t n)
     for (size_t i = 0; i < n; i++) dst[i] = slm_f16_to_f32(src[i]);
 }
 
-static float softmax_part(float *scores, size_t n, float *max_out)
+static float softmax_part(float *scores, size_t n, float *max_io)
 {
-    float max = -INFINITY;
+    float max = *max_io;
     for (size_t i = 0; i < n; i++)
         if (scores[i] > max) max = scores[i];
     max += 0.0f; /* which of -0 and +0 came first would depend on the order of the search: -0 becomes +0 */
-    *max_out = max;
+    *max_io = max;
 
     /* Without any finite score there is nothing to shift by, and -inf - -inf would be NaN. */
     float shift = max == -INFINITY ? 0.0f : max;
@@ -151,42 +152,37 @@ static float softmax_part(float *scores, size_t n, float *max_out)
     return sum_lanes(lane);
 }
 
-static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n, size_t head_dim, size_t stride,
-                            float scale_by)
+/* Element i of an array of f32 or f16. */
+static float element(const void *base, size_t i, bool f16)
 {
-    for (size_t i = 0; i < n; i++) scores[i] = dot16(q, k + i * stride, head_dim) * scale_by;
+    return f16 ? slm_block_f16((const uint8_t *)base + 2 * i) : ((const float *)base)[i];
 }
 
-static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, size_t n, size_t head_dim, size_t stride,
-                            float scale_by)
-{
-    for (size_t i = 0; i < n; i++) {
-        float lane[LANES] = {0};
-        for (size_t d = 0; d < head_dim; d++)
-            lane[d % LANES] = fmaf(q[d], slm_f16_to_f32(k[i * stride + d]), lane[d % LANES]);
-        scores[i] = sum_lanes(lane) * scale_by;
-    }
-}
-
-/* Positions outside, so that each acc[d] is one chain in the order of the positions, however they are paged. */
-static void attn_mix_f32(float *acc, const float *p, const float *v, size_t n, size_t head_dim, size_t stride)
-{
-    for (size_t i = 0; i < n; i++)
-        for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf(p[i], v[i * stride + d], acc[d]);
-}
-
-static void attn_mix_f16(float *acc, const float *p, const uint16_t *v, size_t n, size_t head_dim, size_t stride)
-{
-    for (size_t i = 0; i < n; i++)
-        for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf(p[i], slm_f16_to_f32(v[i * stride + d]), acc[d]);
-}
-
-static void attn_mix_rows(const struct slm_mix_args *args)
+static void scores(const struct slm_scores_args *args, bool f16)
 {
     for (size_t r = 0; r < args->n_row; r++)
-        attn_mix_f32(args->acc + r * args->head_dim, args->p + r * args->n, args->v, args->n, args->head_dim,
-                     args->head_dim);
+        for (size_t i = 0; i < SLM_KEYS; i++) {
+            float acc = 0.0f;
+            for (size_t d = 0; d < args->head_dim; d++)
+                acc = fmaf(args->q[r * args->head_dim + d], element(args->k, d * SLM_KEYS + i, f16), acc);
+            args->out[r * SLM_KEYS + i] = acc * args->scale;
+        }
 }
+static void attn_scores_f32(const struct slm_scores_args *args) { scores(args, false); }
+static void attn_scores_f16(const struct slm_scores_args *args) { scores(args, true); }
+
+/* Positions outside, so that each element of acc is one chain in the order of the positions, however they are paged. */
+static void mix(const struct slm_mix_args *args, bool f16)
+{
+    for (size_t r = 0; r < args->n_row; r++) {
+        float *acc = args->acc + r * args->head_dim;
+        for (size_t i = 0; i < args->n; i++)
+            for (size_t d = 0; d < args->head_dim; d++)
+                acc[d] = fmaf(args->p[r * SLM_KEYS + i], element(args->v, i * args->head_dim + d, f16), acc[d]);
+    }
+}
+static void attn_mix_f32(const struct slm_mix_args *args) { mix(args, false); }
+static void attn_mix_f16(const struct slm_mix_args *args) { mix(args, true); }
 
 /* Comparison with NaN is false, so a NaN is never greater; only as the first element it must be given up by hand. */
 static size_t argmax(const float *x, size_t n)
@@ -220,7 +216,6 @@ void slm_kernels_init_ref(struct slm_kernels *table)
         .attn_scores_f16 = attn_scores_f16,
         .attn_mix_f32 = attn_mix_f32,
         .attn_mix_f16 = attn_mix_f16,
-        .attn_mix_rows = attn_mix_rows,
         .argmax = argmax,
     };
     for (size_t type = 0; type < SLM_DTYPE_COUNT; type++) table->unpack[type] = slm_dtypes[type].decode;

@@ -14,13 +14,14 @@
  *   vec_set1, vec_load, vec_load_n (absent lanes 0), vec_store, vec_store_n
  *   vec_add, vec_sub, vec_mul, vec_div, vec_fma(a, b, c) = a * b + c, vec_neg (the sign bit)
  *   vec_max(a, b)                           a > b ? a : b, so b where either is NaN
+ *   vec_max_lanes(v)                        the greatest lane; none is NaN
  *   vec_keep(fresh, old, n)                 lanes below n of fresh, the others of old
  *   vec_equal_bits(a, b)                    bit i set where lane i is equal
  *   vec_load_f16(_n), vec_store_f16(_n), vec_load_bf16    16-bit elements at any address
  *   vec_load_pairs, vec_store_pairs         2 * VEC_LANES elements, parted by the parity of their index
  *   vec_add_exponent(p, t)                  the bits of p + (the bits of t << 23)
  *   vec_where_less(a, b, yes, no)           a < b ? yes : no, so no where either is NaN
- *   quad, quad_sum(a, b, c, d), quad_mul, quad_set1, quad_store; after this text quad_fold(v16): see sum_rows() */
+ *   quad, quad_sum(a, b, c, d), quad_store; after this text quad_fold(v16): see sum_rows() */
 enum { LANES = 16, V16_PARTS = LANES / VEC_LANES };
 
 /* Sixteen lanes: lane j is lane j % VEC_LANES of part j / VEC_LANES. */
@@ -81,19 +82,19 @@ enum {
 };
 
 struct tile {
-    const void *w;            /* rows, read by `load` from element w_first on */
+    const float *w;           /* rows, from element w_first on */
     const float *x;           /* tokens */
     size_t w_first, w_stride, x_stride, k;
 };
 
 /* One vector of k: sum[t * rows + r] += w[r][k..k+n) * x[t][k..k+n). */
-ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, load_fn load, const int rows, const int tokens,
+ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, const int rows, const int tokens,
                              size_t k, size_t n)
 {
     vec x[TILE_TOKENS];
     UNROLL for (int t = 0; t < tokens; t++) x[t] = load_f32(tile->x, (size_t)t * tile->x_stride + k, n);
     UNROLL for (int r = 0; r < rows; r++) {
-        vec w = load(tile->w, tile->w_first + (size_t)r * tile->w_stride + k, n);
+        vec w = load_f32(tile->w, tile->w_first + (size_t)r * tile->w_stride + k, n);
         UNROLL for (int t = 0; t < tokens; t++) {
             vec *lane = &sum[t * rows + r];
             vec next = vec_fma(w, x[t], *lane);
@@ -103,31 +104,31 @@ ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, load_fn load, co
 }
 
 /* Part p of the lanes over k_first..k_end. */
-ALWAYS_INLINE void tile_part(struct v16 *sum, const struct tile *tile, load_fn load, const int rows, const int tokens,
+ALWAYS_INLINE void tile_part(struct v16 *sum, const struct tile *tile, const int rows, const int tokens,
                              const int p, size_t k_first, size_t k_end)
 {
     vec acc[TILE_MAX];
     UNROLL for (int i = 0; i < rows * tokens; i++) acc[i] = sum[i].part[p];
     size_t k = k_first + (size_t)p * VEC_LANES;
-    for (; k + VEC_LANES <= k_end; k += LANES) tile_step(acc, tile, load, rows, tokens, k, VEC_LANES);
-    if (k < k_end) tile_step(acc, tile, load, rows, tokens, k, k_end - k);
+    for (; k + VEC_LANES <= k_end; k += LANES) tile_step(acc, tile, rows, tokens, k, VEC_LANES);
+    if (k < k_end) tile_step(acc, tile, rows, tokens, k, k_end - k);
     UNROLL for (int i = 0; i < rows * tokens; i++) sum[i].part[p] = acc[i];
 }
 
 /* sum[t * rows + r] = the sixteen lanes of row r with token t. */
-ALWAYS_INLINE void tile_sums(struct v16 *sum, const struct tile *tile, load_fn load, const int rows, const int tokens)
+ALWAYS_INLINE void tile_sums(struct v16 *sum, const struct tile *tile, const int rows, const int tokens)
 {
     UNROLL for (int i = 0; i < rows * tokens; i++)
         UNROLL for (int p = 0; p < V16_PARTS; p++) sum[i].part[p] = vec_set1(0.0f);
     size_t chunk = V16_PARTS == 1 ? tile->k : CHUNK;
     for (size_t k = 0; k < tile->k; k += chunk) {
         size_t k_end = tile->k - k < chunk ? tile->k : k + chunk;
-        UNROLL for (int p = 0; p < V16_PARTS; p++) tile_part(sum, tile, load, rows, tokens, p, k, k_end);
+        UNROLL for (int p = 0; p < V16_PARTS; p++) tile_part(sum, tile, rows, tokens, p, k, k_end);
     }
 }
 
 /* One row with one token: here the parts go side by side, being the only chains there are. */
-ALWAYS_INLINE float row_sum(const struct tile *tile, load_fn load)
+ALWAYS_INLINE float row_sum(const struct tile *tile)
 {
     struct v16 sum;
     UNROLL for (int p = 0; p < V16_PARTS; p++) sum.part[p] = vec_set1(0.0f);
@@ -135,30 +136,30 @@ ALWAYS_INLINE float row_sum(const struct tile *tile, load_fn load)
     for (; k + LANES <= tile->k; k += LANES)
         UNROLL for (int p = 0; p < V16_PARTS; p++) {
             size_t at = k + (size_t)p * VEC_LANES;
-            vec w = load(tile->w, tile->w_first + at, VEC_LANES);
+            vec w = load_f32(tile->w, tile->w_first + at, VEC_LANES);
             sum.part[p] = vec_fma(w, load_f32(tile->x, at, VEC_LANES), sum.part[p]);
         }
     UNROLL for (int p = 0; p < V16_PARTS; p++) {
         size_t at = k + (size_t)p * VEC_LANES;
         if (at >= tile->k) break;
         size_t n = tile->k - at < VEC_LANES ? tile->k - at : VEC_LANES;
-        vec next = vec_fma(load(tile->w, tile->w_first + at, n), load_f32(tile->x, at, n), sum.part[p]);
+        vec next = vec_fma(load_f32(tile->w, tile->w_first + at, n), load_f32(tile->x, at, n), sum.part[p]);
         sum.part[p] = n == VEC_LANES ? next : vec_keep(next, sum.part[p], n);
     }
     return sum_lanes(&sum);
 }
 
-/* out[i] = (row i . token) * by, i < n: one column of a product, and the scores of one query. */
-ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n, float by)
+/* out[i] = row i . token, i < n: one column of a product. */
+ALWAYS_INLINE void column(float *out, struct tile tile, size_t n)
 {
     struct v16 sum[COLUMN_ROWS];
     size_t i = 0;
     for (; i + COLUMN_ROWS <= n; i += COLUMN_ROWS, tile.w_first += COLUMN_ROWS * tile.w_stride) {
-        tile_sums(sum, &tile, load, COLUMN_ROWS, 1);
+        tile_sums(sum, &tile, COLUMN_ROWS, 1);
         UNROLL for (int r = 0; r < COLUMN_ROWS; r += 4)
-            quad_store(out + i + r, quad_mul(sum_rows(sum + r), quad_set1(by)));
+            quad_store(out + i + r, sum_rows(sum + r));
     }
-    for (; i < n; i++, tile.w_first += tile.w_stride) out[i] = row_sum(&tile, load) * by;
+    for (; i < n; i++, tile.w_first += tile.w_stride) out[i] = row_sum(&tile);
 }
 
 ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, size_t row, size_t tok, const int tokens)
@@ -166,7 +167,7 @@ ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, size_t row, s
     struct v16 sum[TILE_ROWS * TILE_TOKENS];
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, args->x_stride,
                         args->k};
-    tile_sums(sum, &tile, load_f32, TILE_ROWS, tokens);
+    tile_sums(sum, &tile, TILE_ROWS, tokens);
     float *out = args->out + tok * args->out_stride + row;
     UNROLL for (int t = 0; t < tokens; t++)
         quad_store(out + (size_t)t * args->out_stride, sum_rows(sum + t * TILE_ROWS));
@@ -176,7 +177,7 @@ ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, size_t row, s
 static void matmul_column(const struct slm_matmul_args *args, size_t row, size_t tok)
 {
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, 0, args->k};
-    column(args->out + tok * args->out_stride + row, tile, load_f32, args->n_row - row, 1.0f); /* x * 1 is x */
+    column(args->out + tok * args->out_stride + row, tile, args->n_row - row);
 }
 
 /* All rows of `tokens` tokens: rows inside, so that the tokens stay in the L1 cache while the weights pass by. */
@@ -193,100 +194,6 @@ static void matmul(const struct slm_matmul_args *args)
     for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) matmul_tokens(args, tok, TILE_TOKENS);
     for (; tok + 2 <= args->n_tok; tok += 2) matmul_tokens(args, tok, 2); /* weights are read half as often */
     if (tok < args->n_tok) matmul_column(args, 0, tok);
-}
-
-static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n, size_t head_dim, size_t stride,
-                            float scale_by)
-{
-    column(scores, (struct tile){k, q, 0, stride, 0, head_dim}, load_f32, n, scale_by);
-}
-
-static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, size_t n, size_t head_dim, size_t stride,
-                            float scale_by)
-{
-    column(scores, (struct tile){k, q, 0, stride, 0, head_dim}, load_f16, n, scale_by);
-}
-
-/* --- Mixing values --------------------------------------------------------------------------------------------
- * MIX vectors of the head stay in registers while all positions pass: again enough chains to hide the latency. */
-
-enum { MIX = 8 };
-
-struct values {
-    const float *p; /* [n] weights */
-    const void *v;  /* [n, stride] */
-    size_t n, stride;
-};
-
-/* acc[at ..) over all positions: `vecs` vectors, of n lanes each. */
-ALWAYS_INLINE void mix_block(float *acc, const struct values *values, load_fn load, size_t at, const int vecs,
-                             size_t n)
-{
-    vec sum[MIX];
-    UNROLL for (int j = 0; j < vecs; j++) sum[j] = load_f32(acc, at + (size_t)j * VEC_LANES, n);
-    for (size_t i = 0; i < values->n; i++) {
-        vec p = vec_set1(values->p[i]);
-        UNROLL for (int j = 0; j < vecs; j++)
-            sum[j] = vec_fma(p, load(values->v, i * values->stride + at + (size_t)j * VEC_LANES, n), sum[j]);
-    }
-    UNROLL for (int j = 0; j < vecs; j++) store(acc + at + (size_t)j * VEC_LANES, sum[j], n);
-}
-
-ALWAYS_INLINE void mix(float *acc, struct values values, load_fn load, size_t head_dim)
-{
-    size_t d = 0;
-    for (; d + MIX * VEC_LANES <= head_dim; d += MIX * VEC_LANES) mix_block(acc, &values, load, d, MIX, VEC_LANES);
-    for (; d + VEC_LANES <= head_dim; d += VEC_LANES) mix_block(acc, &values, load, d, 1, VEC_LANES);
-    if (d < head_dim) mix_block(acc, &values, load, d, 1, head_dim - d);
-}
-
-static void attn_mix_f32(float *acc, const float *p, const float *v, size_t n, size_t head_dim, size_t stride)
-{
-    mix(acc, (struct values){p, v, n, stride}, load_f32, head_dim);
-}
-
-static void attn_mix_f16(float *acc, const float *p, const uint16_t *v, size_t n, size_t head_dim, size_t stride)
-{
-    mix(acc, (struct values){p, v, n, stride}, load_f16, head_dim);
-}
-
-/* The same for many rows: `rows` of them x `vecs` vectors of the head in registers, so that each loaded vector of v
- * serves several rows. `rows` is at most TILE_TOKENS, `vecs` at most TILE_ROWS, as in the products. */
-ALWAYS_INLINE void mix_tile(const struct slm_mix_args *args, size_t row, size_t at, const int rows, const int vecs,
-                            size_t lanes)
-{
-    vec sum[TILE_MAX];
-    float *acc = args->acc + row * args->head_dim + at;
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int j = 0; j < vecs; j++)
-            sum[r * vecs + j] = load_f32(acc, (size_t)r * args->head_dim + (size_t)j * VEC_LANES, lanes);
-    for (size_t i = 0; i < args->n; i++) {
-        vec p[TILE_TOKENS];
-        UNROLL for (int r = 0; r < rows; r++) p[r] = vec_set1(args->p[(row + (size_t)r) * args->n + i]);
-        UNROLL for (int j = 0; j < vecs; j++) {
-            const vec v = load_f32(args->v, i * args->head_dim + at + (size_t)j * VEC_LANES, lanes);
-            UNROLL for (int r = 0; r < rows; r++) sum[r * vecs + j] = vec_fma(p[r], v, sum[r * vecs + j]);
-        }
-    }
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int j = 0; j < vecs; j++)
-            store(acc + (size_t)r * args->head_dim + (size_t)j * VEC_LANES, sum[r * vecs + j], lanes);
-}
-
-ALWAYS_INLINE void mix_rows(const struct slm_mix_args *args, size_t row, const int rows)
-{
-    size_t d = 0;
-    for (; d + TILE_ROWS * VEC_LANES <= args->head_dim; d += TILE_ROWS * VEC_LANES)
-        mix_tile(args, row, d, rows, TILE_ROWS, VEC_LANES);
-    for (; d + VEC_LANES <= args->head_dim; d += VEC_LANES) mix_tile(args, row, d, rows, 1, VEC_LANES);
-    if (d < args->head_dim) mix_tile(args, row, d, rows, 1, args->head_dim - d);
-}
-
-static void attn_mix_rows(const struct slm_mix_args *args)
-{
-    size_t row = 0;
-    for (; row + TILE_TOKENS <= args->n_row; row += TILE_TOKENS) mix_rows(args, row, TILE_TOKENS);
-    for (; row < args->n_row; row++) mix_rows(args, row, 1);
 }
 
 /* --- Element by element ---------------------------------------------------------------------------------------
@@ -323,7 +230,7 @@ ALWAYS_INLINE void scale_weighted_step(float *out, const float *a, const float *
 
 static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
 {
-    float r = 1.0f / sqrtf(row_sum(&(struct tile){x, x, 0, 0, 0, n}, load_f32) / (float)n + eps);
+    float r = 1.0f / sqrtf(row_sum(&(struct tile){x, x, 0, 0, 0, n}) / (float)n + eps);
     if (!w) {
         scale(out, x, r, n);
         return;
@@ -532,10 +439,7 @@ static float max_of(const float *x, size_t n)
     for (; i + VEC_LANES <= n; i += VEC_LANES) max[0] = vec_max(vec_load(x + i), max[0]);
     if (i < n) max[0] = vec_keep(vec_max(vec_load_n(x + i, n - i), max[0]), max[0], n - i);
 
-    float lane[VEC_LANES], greatest = -INFINITY;
-    vec_store(lane, vec_max(vec_max(max[0], max[1]), vec_max(max[2], max[3])));
-    for (int j = 0; j < VEC_LANES; j++) greatest = lane[j] > greatest ? lane[j] : greatest;
-    return greatest;
+    return vec_max_lanes(vec_max(vec_max(max[0], max[1]), vec_max(max[2], max[3])));
 }
 
 /* Two passes: the greatest value, then where it first stands. Only when all are NaN it stands nowhere. */
@@ -552,32 +456,7 @@ static size_t argmax(const float *x, size_t n)
     return 0;
 }
 
-static float softmax_part(float *scores, size_t n, float *max_out)
-{
-    float max = max_of(scores, n) + 0.0f; /* -0 becomes +0, as in ref.c */
-    *max_out = max;
-    vec shift = vec_set1(max == -INFINITY ? 0.0f : max);
-    struct v16 sum;
-    UNROLL for (int p = 0; p < V16_PARTS; p++) sum.part[p] = vec_set1(0.0f);
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        UNROLL for (int p = 0; p < V16_PARTS; p++) {
-            vec e = vec_exp(vec_sub(vec_load(scores + i + p * VEC_LANES), shift));
-            vec_store(scores + i + p * VEC_LANES, e);
-            sum.part[p] = vec_add(sum.part[p], e);
-        }
-    }
-    UNROLL for (int p = 0; p < V16_PARTS; p++) {
-        size_t at = i + (size_t)p * VEC_LANES;
-        if (at >= n) break;
-        size_t lanes = n - at < VEC_LANES ? n - at : VEC_LANES;
-        vec e = vec_exp(vec_sub(load_f32(scores, at, lanes), shift));
-        store(scores + at, e, lanes);
-        vec next = vec_add(sum.part[p], e);
-        sum.part[p] = lanes == VEC_LANES ? next : vec_keep(next, sum.part[p], lanes);
-    }
-    return sum_lanes(&sum);
-}
+#include "kernel/simd_attention.h"
 
 static void fill_float(struct slm_kernels *table)
 {
@@ -600,6 +479,5 @@ static void fill_float(struct slm_kernels *table)
     table->attn_scores_f16 = attn_scores_f16;
     table->attn_mix_f32 = attn_mix_f32;
     table->attn_mix_f16 = attn_mix_f16;
-    table->attn_mix_rows = attn_mix_rows;
     table->argmax = argmax;
 }

@@ -188,16 +188,6 @@ static slm_status scale_of(const struct slm_adapter_part *part, struct slm_str m
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
 
-/* Anything else is taken for a GGUF file, whose reader says what is wrong with it. */
-static bool is_peft_folder(const char *path)
-{
-    struct slm_map map;
-    bool found = false;
-    if (slm_hf_map(path, "adapter_config.json", &map, &found, NULL) != SLM_OK || !found) return false;
-    slm_os()->unmap(&map);
-    return true;
-}
-
 slm_status slm_adapters_open(struct slm_model *model, const struct slm_adapter *adapters, size_t n,
                              struct slm_error *error)
 {
@@ -212,9 +202,10 @@ slm_status slm_adapters_open(struct slm_model *model, const struct slm_adapter *
         part->scale = (double)adapters[i].scale;
         if (!isfinite(part->scale))
             return slm_fail(error, SLM_ERR_ARGUMENT, path, "the scale of an adapter must be a finite number");
-        SLM_TRY(is_peft_folder(path) ? slm_hf_open_module(path, "adapter_config.json", "adapter_model.safetensors",
-                                                          &part->gguf, error)
-                                     : slm_gguf_open(path, NULL, &part->gguf, error));
+        /* Anything but a PEFT folder is taken for a GGUF file, whose reader says what is wrong with it. */
+        const bool peft = slm_hf_is_folder(path, "adapter_config.json");
+        SLM_TRY(peft ? slm_hf_open_module(path, "adapter_config.json", "adapter_model.safetensors", &part->gguf, error)
+                     : slm_gguf_open(path, NULL, &part->gguf, error));
         model->n_adapters = i + 1;
     }
     return SLM_OK;

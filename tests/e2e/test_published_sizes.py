@@ -3,14 +3,12 @@
 map them to the hyper-parameters the papers state and count the parameters that were published."""
 
 import json
-import struct
 
 import pytest
 
-from support import SHARED, need, slm
+from support import SHARED, need, slm, write_zeros
 
 CONFIGS = SHARED / "data/configs"
-BYTES = {"F32": 4, "BF16": 2, "U8": 1}
 
 
 def qkvo(c, d):
@@ -75,21 +73,6 @@ def packed(entries):
         else:
             out[name] = (dtype, shape)
     return out
-
-
-def write_zeros(folder, config, entries):
-    header, at = {}, 0
-    for name, (dtype, shape) in entries.items():
-        size = BYTES[dtype]
-        for n in shape:
-            size *= n
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + at)
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 def load(name, **changes):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Hugging Face folders: the JSON reader, safetensors headers, configurations, shards; and every way they can be wrong.
  * Folders are made on the spot; the trained one with a reference output lies in the shared data folder. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,10 +11,12 @@
 
 #include <cmocka.h>
 
+#include "fake_os.h"
 #include "format/hf_folder.h"
 #include "format/json.h"
 #include "shared.h"
 #include "slm.h"
+#include "tiny_folder.h"
 #include "tiny_model.h"
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------ */
@@ -314,6 +317,38 @@ static void impossible_configurations_are_refused(void **state)
     }
 }
 
+/* A file that is there and cannot be read is not taken for one that is not there, whichever it is. */
+static void unreadable_files_are_not_absent(void **state)
+{
+    (void)state;
+    const char *folder = tiny_path("unreadable");
+    struct slm_model *model;
+    struct slm_error error = {0};
+    tiny_folder_write(folder, SLM_DTYPE_F32);
+    fake_os_start(NULL);
+    assert_int_equal(slm_model_open(folder, NULL, &model, &error), SLM_OK);
+    slm_model_close(model);
+    const uint64_t n_opened = fake_os_count(FAKE_BIT(FAKE_OPEN_READ)), n_there = fake_os_count(FAKE_BIT(FAKE_MAP));
+    fake_os_stop();
+    assert_true(n_there >= 4 && n_there < n_opened);
+    uint64_t n_refused = 0;
+    for (uint64_t i = 1; i <= n_opened; i++) {
+        fake_os_start(&(struct fake_os_plan){.kinds = FAKE_BIT(FAKE_OPEN_READ), .fail_at = i, .reason = EACCES});
+        const slm_status status = slm_model_open(folder, NULL, &model, &error);
+        fake_os_stop();
+        if (status == SLM_OK) slm_model_close(model);
+        else if (status != SLM_ERR_IO || !strstr(error.message, "Permission denied")) fail_msg("%s", error.message);
+        n_refused += status != SLM_OK;
+    }
+    assert_int_equal(n_refused, n_there);
+    /* A folder whose files cannot even be looked for is a folder; one without a config.json is none. */
+    assert_true(slm_hf_is_folder(folder, "config.json"));
+    assert_false(slm_hf_is_folder(folder, "adapter_config.json"));
+    fake_os_start(&(struct fake_os_plan){.kinds = FAKE_BIT(FAKE_LOOK_AT), .fail_at = 1, .reason = EACCES});
+    assert_true(slm_hf_is_folder(folder, "config.json"));
+    fake_os_stop();
+}
+
 static void tinystories_writes_the_reference_tokens(void **state)
 {
     (void)state;
@@ -351,6 +386,7 @@ int main(void)
         cmocka_unit_test(configurations_become_metadata),
         cmocka_unit_test(bad_folders_are_refused),
         cmocka_unit_test(impossible_configurations_are_refused),
+        cmocka_unit_test(unreadable_files_are_not_absent),
         cmocka_unit_test(tinystories_writes_the_reference_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,41 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * KV_APPEND and ATTENTION on the CPU. A work item is a run of tokens and one KV head: all their query heads visit each
- * page of the cache once. A page that all of them see whole is opened up to f32 and met by all queries as a matrix; of
- * others every token takes its part. Softmax runs online, page by page in position order; pages start at multiples of
+ * ATTENTION on the CPU. A work item is a run of tokens and one KV head: all their query heads visit each
+ * page of the cache once, as a matrix. Softmax runs online, page by page in position order; pages start at multiples of
  * SLM_KV_PAGE_TOKENS of the absolute position, and each element is one chain (kernel.h), so results are a property of
  * the position alone and not of the company. */
 #include "backend/cpu/cpu.h"
 
 #include "base/fmath.h"
+#include "kernel/pack.h"
 
-/* [PAGE_TOKENS, head_dim] keys or values of one head in one page of the token's sequence. */
-static unsigned char *block(const struct slm_backend *cpu, size_t token, size_t page, uint32_t layer, bool value,
-                            uint32_t head)
-{
-    const struct slm_kv_view *kv = cpu->batch->kv[token];
-    SLM_ASSERT(page < kv->n_pages);
-    return kv->pages[page] + slm_kv_offset(cpu->layout, layer, value, head);
-}
+#define PAGE SLM_KV_PAGE_TOKENS
+_Static_assert(PAGE == (unsigned)SLM_KEYS, "kernels see pages");
 
-void slm_cpu_kv_append(const struct slm_backend *cpu, const struct slm_op *op, size_t row)
-{
-    const uint32_t position = cpu->batch->positions[row], slot = position % SLM_KV_PAGE_TOKENS;
-    const size_t dim = op->head_dim, width = dim * op->n_head_kv;
-    for (int value = 0; value < 2; value++) {
-        const float *src = slm_cpu_rows(cpu, op->in[value]) + row * width;
-        for (uint32_t h = 0; h < op->n_head_kv; h++) {
-            unsigned char *dst = block(cpu, row, position / SLM_KV_PAGE_TOKENS, (uint32_t)op->layer, value, h);
-            if (cpu->layout->dtype == SLM_DTYPE_F16)
-                cpu->kernels.f32_to_f16((uint16_t *)(void *)dst + slot * dim, src + h * dim, dim);
-            else
-                memcpy((float *)(void *)dst + slot * dim, src + h * dim, dim * sizeof(float));
-        }
-    }
-}
-
-enum { PAGE = SLM_KV_PAGE_TOKENS };
-#define RUN_ROWS 24u /* query rows worth having together: a few tiles of the matrix kernel */
-#define FEW_ROWS 4u  /* fewer meet a page faster as it is */
+#define RUN_ROWS 24u /* query rows worth having together: a few tiles of the kernels */
 
 /* Tokens of a work item. */
 static size_t run_tokens(const struct slm_op *op)
@@ -44,83 +20,84 @@ static size_t run_tokens(const struct slm_op *op)
     return group < RUN_ROWS ? RUN_ROWS / group : 1;
 }
 
+/* f32 elements an A8 row of n takes. */
+static size_t coded_elements(size_t n) { return slm_a8_row_bytes(n) / sizeof(float); }
+
 size_t slm_cpu_attention_elements(const struct slm_op *op)
 {
     const size_t rows = run_tokens(op) * (op->n_head / op->n_head_kv), dim = op->head_dim;
-    return PAGE * dim + rows * (PAGE + 2 * dim + sizeof(struct slm_cpu_online) / sizeof(float));
+    return SLM_PACK_SCRATCH / sizeof(float) + rows * (PAGE + 2 * dim + sizeof(struct slm_cpu_online) / sizeof(float)) +
+           rows * coded_elements(dim);
 }
 
 /* One work item: what stays the same while its pages are visited. Row r is query head r % group of token r / group. */
 struct item {
     const struct slm_backend *cpu;
     const struct slm_op *op;
-    float *page;   /* [PAGE, head_dim] keys or values as f32 */
+    void *open;    /* SLM_PACK_SCRATCH bytes: keys in int8 opened up */
     float *scores; /* [rows, PAGE] */
     float *mix;    /* [rows, head_dim] */
     float *q;      /* [rows, head_dim] */
+    float *q_coded; /* [rows] A8 rows of head_dim; used with int8 alone */
     struct slm_cpu_online *state; /* [rows] */
     size_t group, rows;
 };
 
-/* From scores to weights: scores of the page become exponentials relative to the greatest score of the row so far, and
- * what was mixed before is brought to the same measure. */
-static void fold(const struct item *it, size_t row, size_t n)
+/* From scores to weights: n scores of the page from `first` on become exponentials relative to the greatest score of
+ * the row so far, and what was mixed before is brought to the same measure. */
+static void fold(const struct item *it, size_t row, size_t first, size_t n)
 {
     const struct slm_kernels *kern = &it->cpu->kernels;
     struct slm_cpu_online *s = &it->state[row];
-    float *scores = it->scores + row * PAGE, *mix = it->mix + row * it->op->head_dim, page_max;
-    const float page_sum = kern->softmax_part(scores, n, &page_max);
-    const float max = page_max > s->max ? page_max : s->max;
-    const float keep = slm_expf(s->max - max), take = slm_expf(page_max - max);
-    if (keep != 1.0f) kern->scale(mix, mix, keep, it->op->head_dim);
-    if (take != 1.0f) kern->scale(scores, scores, take, n);
-    s->sum = s->sum * keep + page_sum * take;
+    float *mix = it->mix + row * it->op->head_dim, max = s->max;
+    const float page_sum = kern->softmax_part(it->scores + row * PAGE + first, n, &max);
+    if (max != s->max) {
+        const float keep = slm_expf(s->max - max);
+        kern->scale(mix, mix, keep, it->op->head_dim);
+        s->sum *= keep;
+    }
+    s->sum += page_sum;
     s->max = max;
 }
 
-/* Slots [first, first + n) of one page and the query heads of one token of the run. */
-static void visit_part(const struct item *it, size_t token, const unsigned char *keys, const unsigned char *values,
-                       size_t first, size_t n)
+/* Slots [first, first + n) of a page's values join the mix of `rows` rows from `row` on. */
+static void mix(const struct item *it, size_t row, size_t rows, const unsigned char *values, size_t first, size_t n)
 {
-    const struct slm_kernels *kern = &it->cpu->kernels;
-    const size_t dim = it->op->head_dim, skip = first * dim;
-    const uint16_t *keys_f16 = (const uint16_t *)(const void *)keys;
-    const uint16_t *values_f16 = (const uint16_t *)(const void *)values;
-    const float *keys_f32 = (const float *)(const void *)keys, *values_f32 = (const float *)(const void *)values;
+    const size_t dim = it->op->head_dim;
     const bool f16 = it->cpu->layout->dtype == SLM_DTYPE_F16;
-    for (size_t row = token * it->group; row < (token + 1) * it->group; row++) {
-        float *scores = it->scores + row * PAGE, *mix = it->mix + row * dim;
-        const float *q = it->q + row * dim;
-        if (f16) kern->attn_scores_f16(scores, q, keys_f16 + skip, n, dim, dim, it->op->scale);
-        else kern->attn_scores_f32(scores, q, keys_f32 + skip, n, dim, dim, it->op->scale);
-        if (it->op->softcap != 0.0f) kern->softcap(scores, scores, it->op->softcap, n);
-        fold(it, row, n);
-        if (f16) kern->attn_mix_f16(mix, scores, values_f16 + skip, n, dim, dim);
-        else kern->attn_mix_f32(mix, scores, values_f32 + skip, n, dim, dim);
-    }
+    const struct slm_mix_args args = {.acc = it->mix + row * dim, .p = it->scores + row * PAGE + first,
+                                      .v = values + first * dim * (f16 ? 2 : 4), .n_row = rows, .n = n,
+                                      .head_dim = dim};
+    if (f16) it->cpu->kernels.attn_mix_f16(&args);
+    else it->cpu->kernels.attn_mix_f32(&args);
 }
 
-/* [PAGE, head_dim] f32 of a block of keys or values. */
-static const float *open_block(const struct item *it, const unsigned char *data)
+/* The same for values in int8. */
+static void mix_i8(const struct item *it, size_t row, size_t rows, const unsigned char *values, size_t first, size_t n)
 {
-    if (it->cpu->layout->dtype == SLM_DTYPE_F32) return (const float *)(const void *)data;
-    it->cpu->kernels.f16_to_f32(it->page, (const uint16_t *)(const void *)data, PAGE * (size_t)it->op->head_dim);
-    return it->page;
+    const size_t dim = it->op->head_dim;
+    it->cpu->kernels.attn_mix_i8(&(struct slm_mix_i8_args){
+        .acc = it->mix + row * dim, .p = it->scores + row * PAGE, .v = (const int8_t *)values,
+        .scales = (const float *)(const void *)(values + PAGE * dim), .n_row = rows, .head_dim = dim, .first = first,
+        .n = n});
 }
 
-/* A whole page and all rows. Every product and sum is the one visit_part() computes. */
-static void visit_whole(const struct item *it, const unsigned char *keys, const unsigned char *values)
+/* [rows, PAGE] scores of the page, the softcap included. */
+static void score(const struct item *it, const unsigned char *keys)
 {
     const struct slm_kernels *kern = &it->cpu->kernels;
-    const size_t dim = it->op->head_dim, n = it->rows * PAGE;
-    kern->matmul(&(struct slm_matmul_args){.w = open_block(it, keys), .x = it->q, .out = it->scores, .n_row = PAGE,
-                                           .n_tok = it->rows, .k = dim, .w_stride = dim, .x_stride = dim,
-                                           .out_stride = PAGE});
-    kern->scale(it->scores, it->scores, it->op->scale, n);
-    if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, n);
-    for (size_t row = 0; row < it->rows; row++) fold(it, row, PAGE);
-    kern->attn_mix_rows(&(struct slm_mix_args){.acc = it->mix, .p = it->scores, .v = open_block(it, values),
-                                               .n_row = it->rows, .n = PAGE, .head_dim = dim});
+    const size_t dim = it->op->head_dim;
+    const enum slm_dtype type = it->cpu->layout->dtype;
+    const struct slm_scores_args args = {.q = it->q, .out = it->scores, .n_row = it->rows, .k = keys,
+                                         .head_dim = dim, .scale = it->op->scale};
+    if (type == SLM_DTYPE_F16) kern->attn_scores_f16(&args);
+    else if (type == SLM_DTYPE_F32) kern->attn_scores_f32(&args);
+    else
+        kern->matmul_packed[type](&(struct slm_packed_args){
+            .w = keys, .x = (const unsigned char *)it->q_coded, .out = it->scores, .n_row = PAGE, .n_tok = it->rows,
+            .k = dim, .panel_bytes = slm_pack_panel_bytes(type, dim),
+            .x_stride = coded_elements(dim) * sizeof(float), .out_stride = PAGE, .scratch = it->open});
+    if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, it->rows * PAGE);
 }
 
 /* Positions [begin, end) a token sees. */
@@ -137,25 +114,31 @@ static struct span span_of(const struct slm_backend *cpu, const struct slm_op *o
     return s;
 }
 
-/* Page `page` and every token of the run [first, first + n). */
+/* Page `page` and every token of the run [first, first + n): scores of all with all of the page, then of each what it
+ * sees. */
 static void visit_page(const struct item *it, size_t first, size_t n, size_t page, uint32_t head)
 {
     const size_t page_begin = page * PAGE, page_end = page_begin + PAGE;
-    const unsigned char *keys = block(it->cpu, first, page, (uint32_t)it->op->layer, false, head);
-    const unsigned char *values = block(it->cpu, first, page, (uint32_t)it->op->layer, true, head);
-    bool whole = it->rows >= FEW_ROWS;
-    for (size_t t = 0; whole && t < n; t++) {
+    const unsigned char *values = slm_cpu_kv_block(it->cpu, first, page, (uint32_t)it->op->layer, true, head);
+    void (*const mix_fn)(const struct item *, size_t, size_t, const unsigned char *, size_t, size_t) =
+        it->cpu->layout->dtype == SLM_DTYPE_Q8_0 ? mix_i8 : mix;
+    score(it, slm_cpu_kv_block(it->cpu, first, page, (uint32_t)it->op->layer, false, head));
+    bool whole = true;
+    for (size_t t = 0; t < n; t++) {
         const struct span s = span_of(it->cpu, it->op, first + t);
-        whole = s.begin <= page_begin && page_end <= s.end;
+        const size_t begin = s.begin > page_begin ? s.begin : page_begin, end = s.end < page_end ? s.end : page_end;
+        for (size_t g = 0; g < it->group && begin < end; g++)
+            fold(it, t * it->group + g, begin - page_begin, end - begin);
+        whole = whole && begin == page_begin && end == page_end;
     }
     if (whole) {
-        visit_whole(it, keys, values);
+        mix_fn(it, 0, it->rows, values, 0, PAGE);
         return;
     }
     for (size_t t = 0; t < n; t++) {
         const struct span s = span_of(it->cpu, it->op, first + t);
         const size_t begin = s.begin > page_begin ? s.begin : page_begin, end = s.end < page_end ? s.end : page_end;
-        if (begin < end) visit_part(it, t, keys, values, begin - page_begin, end - begin);
+        if (begin < end) mix_fn(it, t * it->group, it->group, values, begin - page_begin, end - begin);
     }
 }
 
@@ -165,11 +148,12 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t f
 {
     const struct slm_backend *cpu = w->cpu;
     const size_t group = op->n_head / op->n_head_kv, dim = op->head_dim, width = dim * op->n_head, rows = n * group;
-    struct item it = {.cpu = cpu, .op = op, .page = w->scratch, .group = group, .rows = rows};
-    it.scores = it.page + PAGE * dim;
+    struct item it = {.cpu = cpu, .op = op, .open = w->scratch, .group = group, .rows = rows};
+    it.scores = w->scratch + SLM_PACK_SCRATCH / sizeof(float);
     it.mix = it.scores + rows * PAGE;
     it.q = it.mix + rows * dim;
-    it.state = (struct slm_cpu_online *)(void *)(it.q + rows * dim);
+    it.q_coded = it.q + rows * dim;
+    it.state = (struct slm_cpu_online *)(void *)(it.q_coded + rows * coded_elements(dim));
     memset(it.mix, 0, rows * dim * sizeof(float));
     struct span all = {SIZE_MAX, 0};
     for (size_t t = 0; t < n; t++) {
@@ -180,6 +164,11 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t f
                group * dim * sizeof(float));
     }
     for (size_t row = 0; row < rows; row++) it.state[row] = (struct slm_cpu_online){-__builtin_inff(), 0.0f};
+    if (cpu->layout->dtype == SLM_DTYPE_Q8_0) { /* sums of codes leave no room for the scale: it goes in before */
+        cpu->kernels.scale(it.q, it.q, op->scale, rows * dim);
+        for (size_t row = 0; row < rows; row++)
+            cpu->kernels.encode_a8(it.q_coded + row * coded_elements(dim), it.q + row * dim, 0, dim, dim);
+    }
     for (size_t page = all.begin / PAGE; page * PAGE < all.end; page++) visit_page(&it, first, n, page, head);
     for (size_t t = 0; t < n; t++) {
         float *out = slm_cpu_rows(cpu, op->out) + (first + t) * width + head * group * dim;

@@ -9,8 +9,6 @@
 enum { TILE_TOKENS = 5 };
 
 typedef float32x4_t quad;
-ALWAYS_INLINE quad quad_set1(float x) { return vdupq_n_f32(x); }
-ALWAYS_INLINE quad quad_mul(quad a, quad b) { return vmulq_f32(a, b); }
 ALWAYS_INLINE void quad_store(float *p, quad v) { vst1q_f32(p, v); }
 
 /* a0+a2 a1+a3 b0+b2 b1+b3 */

@@ -32,6 +32,7 @@ ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 ALWAYS_INLINE vec vec_neg(vec a) { return vnegq_f32(a); }
 /* Not vmaxq_f32, which gives NaN where either is NaN. */
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+ALWAYS_INLINE float vec_max_lanes(vec v) { return vmaxvq_f32(v); }
 /* A window onto ones and zeros gives the first n lanes without a loop. */
 ALWAYS_INLINE vec vec_keep(vec fresh, vec old, size_t n)
 {

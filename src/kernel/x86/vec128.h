@@ -4,8 +4,6 @@
  * kernels_avx512.c. */
 typedef __m128 quad;
 
-ALWAYS_INLINE quad quad_set1(float x) { return _mm_set1_ps(x); }
-ALWAYS_INLINE quad quad_mul(quad a, quad b) { return _mm_mul_ps(a, b); }
 ALWAYS_INLINE void quad_store(float *p, quad v) { _mm_storeu_ps(p, v); }
 
 /* Lanes j and j + 2, then 0 and 1, of four vectors at once. */

@@ -26,6 +26,12 @@ ALWAYS_INLINE vec vec_div(vec a, vec b) { return _mm256_div_ps(a, b); }
 ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 ALWAYS_INLINE vec vec_neg(vec a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+ALWAYS_INLINE float vec_max_lanes(vec v)
+{
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
 ALWAYS_INLINE vec vec_keep(vec fresh, vec old, size_t n)
 {
     return _mm256_blendv_ps(old, fresh, _mm256_castsi256_ps(first_lanes(n)));
