@@ -324,7 +324,7 @@ slm_status slm_convert(const char *in, const char *out_path, const struct slm_co
     struct output out = {.path = out_path};
     if (!in || !*in || !out_path || !*out_path)
         return slm_fail(error, SLM_ERR_ARGUMENT, "convert", "two paths are needed, of a model and of the new file");
-    const bool folder = slm_hf_is_folder(in, "config.json");
+    const bool folder = slm_hf_is_model(in);
     const slm_status status = run(&c, folder ? &slm_convert_folder : &slm_convert_gguf, &out, error);
     for (size_t i = 0; i < out.n_parts; i++) slm_gguf_writer_abandon(out.parts[i].writer);
     if (status == SLM_OK && result)
