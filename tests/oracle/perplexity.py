@@ -5,8 +5,9 @@
 Usage: perplexity.py SLM_BINARY [--models N] [--seed S] [--library FOLDER]
 
 Windows are cut as llama.cpp's perplexity program cuts them. Both numbers must agree within 0.1 %. The KL divergence of
-a quantized file is reported beside llama.cpp's; that ours is right is checked in tests/e2e/test_eval.py. Models and texts
-are the shared test data's; without them, or without llama.cpp (an npm package), a test is skipped. Output is TAP.
+a quantized file is reported beside llama.cpp's; that ours is right is checked in tests/e2e/test_eval.py. Models and
+texts are the shared test data's; without them, or without llama.cpp (an npm package), a test is skipped. Output is
+TAP.
 """
 import argparse
 import json
