@@ -424,6 +424,26 @@ struct slm_quantize_options {
 slm_status slm_quantize(const char *in, const char *out, const struct slm_quantize_options *options,
                         struct slm_convert_result *result, struct slm_error *error);
 
+/* ---- calibrating ------------------------------------------------------------------------------------------- */
+
+struct slm_calibrate_options {
+    const char *text;        /* any bytes; borrowed */
+    size_t text_bytes;
+    const char *dataset;     /* what the file is to say the text was, or NULL */
+    int32_t n_window;        /* tokens; 0 = 512, or fewer where the model was trained for fewer */
+    size_t max_windows;      /* 0 = all there are */
+    struct slm_session_options session; /* n_ctx is n_window */
+    slm_progress_fn progress; /* may be NULL; windows, not bytes */
+    void *user;
+};
+struct slm_calibrate_result { size_t n_windows, n_tokens, n_entries; };
+
+/* Writes an importance matrix as llama.cpp's GGUF files have it: of each matrix of the layers, how strongly the model
+ * uses each column on this text. For slm_quantize_options. The file appears when it is complete; it does not depend on
+ * the number of threads. result may be NULL. */
+slm_status slm_calibrate(const struct slm_model *model, const char *out, const struct slm_calibrate_options *options,
+                         struct slm_calibrate_result *result, struct slm_error *error);
+
 /* ---- evaluating -------------------------------------------------------------------------------------------- */
 
 struct slm_eval_options {

@@ -16,6 +16,7 @@
 #include "base/os.h"
 #include "base/pool.h"
 #include "format/gguf.h"
+#include "tune/windows.h"
 
 enum { ROWS = 32, TOP = 5 }; /* tokens whose logits are in memory at once */
 
@@ -27,9 +28,8 @@ struct side { struct slm_session *session; float *logits; }; /* [ROWS, n_vocab] 
 
 struct eval {
     const struct slm_eval_options *options;
-    int32_t *ids;              /* of the whole text */
-    size_t n_ids, window, n_windows, per_window, n_vocab;
-    int32_t bos;               /* first token of each window; -1 = as the text has it */
+    struct slm_windows text;
+    size_t per_window, n_vocab; /* predicted tokens of a window */
     struct side model, base;   /* base.session NULL: none */
     struct slm_pool *pool;
     struct record *records;    /* [n_windows * per_window] */
@@ -119,15 +119,15 @@ static slm_status feed(struct eval *e, const int32_t *ids, size_t n, bool logits
 /* Records of window w; its first token is BOS where texts begin with it. */
 static slm_status run_window(struct eval *e, size_t w, struct slm_error *error)
 {
-    int32_t *ids = e->ids + w * e->window;
+    int32_t *ids = e->text.ids + w * e->text.window;
     const int32_t own = ids[0];
-    const size_t first = e->window / 2;
+    const size_t first = e->text.window / 2;
     SLM_TRY(slm_session_truncate(e->model.session, 0, error));
     if (e->base.session) SLM_TRY(slm_session_truncate(e->base.session, 0, error));
-    if (e->bos >= 0) ids[0] = e->bos;
+    if (e->text.bos >= 0) ids[0] = e->text.bos;
     slm_status status = feed(e, ids, first, false, error);
-    for (size_t at = first; status == SLM_OK && at + 1 < e->window; at += e->n_rows) {
-        const size_t left = e->window - 1 - at;
+    for (size_t at = first; status == SLM_OK && at + 1 < e->text.window; at += e->n_rows) {
+        const size_t left = e->text.window - 1 - at;
         e->n_rows = left < ROWS ? left : ROWS;
         status = feed(e, ids + at, e->n_rows, true, error);
         e->next = ids + at + 1;
@@ -151,13 +151,13 @@ static void mix(uint64_t *hash, const void *data, size_t bytes)
 /* Tokens, window, precision, and of the models what tells two of them apart: size, shape and a few logits. */
 static slm_status take_fingerprint(struct eval *e, struct slm_error *error)
 {
-    const size_t n = e->window < ROWS ? e->window : ROWS;
-    const uint64_t numbers[] = {e->window, e->n_windows, e->n_vocab, (uint64_t)e->options->session.kv_type,
+    const size_t n = e->text.window < ROWS ? e->text.window : ROWS;
+    const uint64_t numbers[] = {e->text.window, e->text.n_windows, e->n_vocab, (uint64_t)e->options->session.kv_type,
                                 (uint64_t)e->options->session.activations};
     e->fingerprint = UINT64_C(0xcbf29ce484222325);
     mix(&e->fingerprint, numbers, sizeof numbers);
-    mix(&e->fingerprint, e->ids, e->n_ids * sizeof *e->ids);
-    SLM_TRY(feed(e, e->ids, n, true, error));
+    mix(&e->fingerprint, e->text.ids, e->text.n_ids * sizeof *e->text.ids);
+    SLM_TRY(feed(e, e->text.ids, n, true, error));
     mix(&e->fingerprint, e->model.logits, n * e->n_vocab * sizeof(float));
     if (e->base.session) mix(&e->fingerprint, e->base.logits, n * e->n_vocab * sizeof(float));
     e->fingerprint >>= 1; /* keys are signed */
@@ -195,7 +195,7 @@ static slm_status restore(struct eval *e, size_t *n_done, struct slm_error *erro
     slm_status status = slm_gguf_get_i64(gguf, KEY, 0, INT64_MAX, &fingerprint, NULL, error);
     if (status == SLM_OK && ((uint64_t)fingerprint != e->fingerprint || !t || t->dtype != SLM_DTYPE_F32 ||
                              t->dims[0] != FIELDS || t->n_elements % (FIELDS * e->per_window) != 0 ||
-                             t->n_elements / FIELDS > e->n_windows * e->per_window))
+                             t->n_elements / FIELDS > e->text.n_windows * e->per_window))
         status = slm_fail(error, SLM_ERR_ARGUMENT, path,
                           "is the checkpoint of another evaluation: other text, window or models; remove it first");
     if (status == SLM_OK) {
@@ -233,9 +233,9 @@ static double mean_of(const struct eval *e, size_t n, size_t field, double *stan
 /* From the records alone, in their order, in double: nothing depends on when or by whom they were made. */
 static slm_status summarize(const struct eval *e, struct slm_eval_result *r, struct slm_error *error)
 {
-    const size_t n = e->n_windows * e->per_window;
+    const size_t n = e->text.n_windows * e->per_window;
     double unused, squares = 0;
-    *r = (struct slm_eval_result){.n_windows = e->n_windows, .n_tokens = n, .has_base = e->base.session != NULL};
+    *r = (struct slm_eval_result){.n_windows = e->text.n_windows, .n_tokens = n, .has_base = e->base.session != NULL};
     r->nll = mean_of(e, n, FIELD(nll), &r->nll_error);
     r->ppl = exp(r->nll);
     r->ppl_error = r->nll_error * r->ppl;
@@ -268,7 +268,7 @@ static slm_status summarize(const struct eval *e, struct slm_eval_result *r, str
 static slm_status open_side(struct eval *e, const struct slm_model *model, struct side *side, struct slm_error *error)
 {
     struct slm_session_options options = e->options->session;
-    options.n_ctx = (int32_t)e->window;
+    options.n_ctx = (int32_t)e->text.window;
     SLM_TRY(slm_session_open(model, &options, &side->session, error));
     side->logits = slm_alloc(ROWS * e->n_vocab, sizeof(float), "eval", error);
     return side->logits ? SLM_OK : SLM_ERR_MEMORY;
@@ -278,23 +278,10 @@ static slm_status open_side(struct eval *e, const struct slm_model *model, struc
 static slm_status read_text(struct eval *e, const struct slm_model *model, struct slm_error *error)
 {
     const struct slm_eval_options *o = e->options;
-    const struct slm_model_info info = slm_model_info(model);
-    SLM_TRY(slm_tokenize(model, o->text, o->text_bytes, SLM_TOKENIZE_ADD_SPECIAL, NULL, 0, &e->n_ids, error));
-    e->ids = slm_alloc(e->n_ids ? e->n_ids : 1, sizeof *e->ids, "eval", error);
-    if (!e->ids) return SLM_ERR_MEMORY;
-    SLM_TRY(slm_tokenize(model, o->text, o->text_bytes, SLM_TOKENIZE_ADD_SPECIAL, e->ids, e->n_ids, &e->n_ids, error));
-    e->window = o->n_window > 0 ? (size_t)o->n_window : 512;
-    if (e->window > (size_t)info.n_ctx_train && o->n_window == 0) e->window = (size_t)info.n_ctx_train;
-    if (e->window < 4)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "window", "%zu tokens are too few; 4 are the least", e->window);
-    e->n_windows = e->n_ids / e->window;
-    e->per_window = e->window - 1 - e->window / 2;
-    e->n_vocab = (size_t)info.n_vocab;
-    e->bos = e->n_ids > 0 && e->ids[0] == info.bos_id ? info.bos_id : -1;
-    if (o->max_windows > 0 && o->max_windows < e->n_windows) e->n_windows = o->max_windows;
-    if (e->n_windows > 0) return SLM_OK;
-    return slm_fail(error, SLM_ERR_ARGUMENT, "text", "has %zu tokens, which is less than a window of %zu", e->n_ids,
-                    e->window);
+    SLM_TRY(slm_windows_open(model, o->text, o->text_bytes, (size_t)o->n_window, o->max_windows, &e->text, error));
+    e->per_window = e->text.window - 1 - e->text.window / 2;
+    e->n_vocab = (size_t)slm_model_info(model).n_vocab;
+    return SLM_OK;
 }
 
 /* The same text must mean the same tokens to both. */
@@ -302,11 +289,12 @@ static slm_status check_base(const struct eval *e, const struct slm_model *base,
 {
     const struct slm_eval_options *o = e->options;
     size_t n = 0;
-    int32_t *ids = slm_alloc(e->n_ids, sizeof *ids, "eval", error);
+    int32_t *ids = slm_alloc(e->text.n_ids, sizeof *ids, "eval", error);
     if (!ids) return SLM_ERR_MEMORY;
-    slm_status status = slm_tokenize(base, o->text, o->text_bytes, SLM_TOKENIZE_ADD_SPECIAL, ids, e->n_ids, &n, error);
-    if (status == SLM_OK && (slm_model_info(base).n_vocab != (int32_t)e->n_vocab || n != e->n_ids ||
-                             memcmp(ids, e->ids, n * sizeof *ids) != 0))
+    slm_status status = slm_tokenize(base, o->text, o->text_bytes, SLM_TOKENIZE_ADD_SPECIAL, ids, e->text.n_ids, &n,
+                                     error);
+    if (status == SLM_OK && (slm_model_info(base).n_vocab != (int32_t)e->n_vocab || n != e->text.n_ids ||
+                             memcmp(ids, e->text.ids, n * sizeof *ids) != 0))
         status = slm_fail(error, SLM_ERR_ARGUMENT, "base",
                           "has another tokenizer; models must share one to be compared");
     slm_release(ids);
@@ -321,20 +309,20 @@ static slm_status run(struct eval *e, const struct slm_model *model, const struc
     size_t done = 0;
     SLM_TRY(read_text(e, model, error));
     if (base) SLM_TRY(check_base(e, base, error));
-    e->records = slm_alloc(e->n_windows * e->per_window, sizeof *e->records, "eval", error);
+    e->records = slm_alloc(e->text.n_windows * e->per_window, sizeof *e->records, "eval", error);
     if (!e->records) return SLM_ERR_MEMORY;
     SLM_TRY(open_side(e, model, &e->model, error));
     if (base) SLM_TRY(open_side(e, base, &e->base, error));
     const unsigned n_threads = o->session.n_threads > 0 ? (unsigned)o->session.n_threads : slm_os()->n_cpus();
     SLM_TRY(slm_pool_open(n_threads, &e->pool, error));
     if (o->checkpoint) SLM_TRY(restore(e, &done, error));
-    for (; done < e->n_windows; done++) {
-        if (o->progress && !o->progress(o->user, done, e->n_windows)) {
+    for (; done < e->text.n_windows; done++) {
+        if (o->progress && !o->progress(o->user, done, e->text.n_windows)) {
             if (o->checkpoint && done > 0) SLM_TRY(save(e, done, error));
             return slm_fail(error, SLM_ERR_CANCELLED, "eval", "was cancelled");
         }
         SLM_TRY(run_window(e, done, error));
-        if (o->checkpoint && (done % 8 == 7 || done + 1 == e->n_windows)) SLM_TRY(save(e, done + 1, error));
+        if (o->checkpoint && (done % 8 == 7 || done + 1 == e->text.n_windows)) SLM_TRY(save(e, done + 1, error));
     }
     return summarize(e, result, error);
 }
@@ -352,6 +340,6 @@ slm_status slm_evaluate(const struct slm_model *model, const struct slm_model *b
     slm_release(e.model.logits);
     slm_release(e.base.logits);
     slm_release(e.records);
-    slm_release(e.ids);
+    slm_windows_release(&e.text);
     return status;
 }

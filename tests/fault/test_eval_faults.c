@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Evaluations on a system that fails: every allocation, every call for a file or a thread, once and for good. There is
- * an error with a sentence, nothing leaks, and a checkpoint is whole or absent. */
+ * Evaluations and calibrations on a system that fails: every allocation, every call for a file or a thread, once and
+ * for good. There is an error with a sentence, nothing leaks, and a checkpoint is whole or absent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,6 +30,18 @@ static slm_status evaluate(void *user, struct slm_error *error)
     return status;
 }
 
+static slm_status calibrate(void *user, struct slm_error *error)
+{
+    const struct slm_calibrate_options options = {.text = text, .text_bytes = sizeof text - 1, .n_window = 16,
+                                                  .session = {.n_threads = 2}};
+    struct slm_model *model = NULL;
+    (void)user;
+    slm_status status = slm_model_open(model_path, NULL, &model, error);
+    if (status == SLM_OK) status = slm_calibrate(model, checkpoint, &options, NULL, error);
+    slm_model_close(model);
+    return status;
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -50,6 +62,8 @@ static void every_failure(void **state)
     for (int persistent = 0; persistent < 2; persistent++) {
         assert_true(fake_os_every_failure(&plan, FAKE_MEMORY, persistent, evaluate, NULL).n_failed >= 8);
         assert_true(fake_os_every_failure(&plan, FAKE_FILES | FAKE_THREADS, persistent, evaluate, NULL).n_failed >= 8);
+        assert_true(fake_os_every_failure(&plan, FAKE_MEMORY, persistent, calibrate, NULL).n_failed >= 8);
+        assert_true(fake_os_every_failure(&plan, FAKE_FILES | FAKE_THREADS, persistent, calibrate, NULL).n_failed >= 6);
     }
 }
 

@@ -8,6 +8,8 @@ For each type: llama.cpp decodes our bytes to the numbers that slm decodes them 
 square error, plain and weighed by an importance matrix, is not above that of ggml_quantize_chunk, on a random matrix
 and on one of a trained model where the test data is there. For each mixture: every tensor of a random model of 16
 layers has the type that llama_model_quantize gives it, and llama.cpp loads our file.
+The importance matrix of `slm calibrate` holds the sums of squares that PyTorch sees going into the layers of the
+trained model, and llama.cpp's reader finds them under the names it looks for.
 llama.cpp comes from an npm package (llama_cpp.py); without it all of this is one skipped test. Output is TAP and a
 table.
 """
@@ -29,6 +31,7 @@ import transformers
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("SLM_SHARED", ROOT.parent / "shared"))
+TRAINED = SHARED / "data/models/tinystories-656k"
 TYPES = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q2_K": 10, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13,
          "Q6_K": 14, "IQ4_NL": 20, "IQ4_XS": 23, "TQ1_0": 34, "TQ2_0": 35}
 MIXTURES = {"F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12,
@@ -144,7 +147,7 @@ def matrices(seed):
     x = rng.standard_normal((64, 1024)) * 0.02 * np.exp(0.4 * rng.standard_normal((64, 1)))
     x[:, ::97] *= 4
     found = {"random": x.astype(np.float32)}
-    trained = SHARED / "data/models/tinystories-656k/model.safetensors"
+    trained = TRAINED / "model.safetensors"
     if trained.exists():
         from safetensors.numpy import load_file
         tensors_of = load_file(trained)
@@ -180,6 +183,39 @@ def check_mixtures(binary, base, library, seed, shared_heads):
                 assert peer.eval([1, 2, 3]).isfinite().all()
 
 
+def check_imatrix(binary, base):
+    """Inputs of all matrices of TinyStories-656K over two windows, by forward hooks."""
+    window, n_windows = 128, 2
+    text = (SHARED / "data/text/tinystories_val.txt").read_text()[:3000]
+    model = transformers.AutoModelForCausalLM.from_pretrained(TRAINED, dtype=torch.float32).eval()
+    places = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+              "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+              "mlp.down_proj": "ffn_down"}
+    sums = {}
+    for layer, block in enumerate(model.model.layers):
+        for place, name in places.items():
+            def hook(_, inputs, name=f"blk.{layer}.{name}.weight"):
+                sums[name] = sums.get(name, 0) + inputs[0].double().square().sum((0, 1))
+            block.get_submodule(place).register_forward_pre_hook(hook)
+    with tempfile.TemporaryDirectory() as folder:
+        words, out = Path(folder) / "text", Path(folder) / "imatrix.gguf"
+        words.write_text(text)
+        slm(binary, "calibrate", TRAINED, "--text", words, "-o", out, "--window", window, "--max-windows", n_windows,
+            "--kv", "f32", "-q")
+        done = subprocess.run([binary, "tokenize", TRAINED, "--ids", "--bos"], input=text, capture_output=True, text=True)
+        ids = [int(i) for i in done.stdout.split()]
+        with torch.no_grad():
+            for w in range(n_windows):
+                model(torch.tensor([ids[:1] + ids[w * window + 1:(w + 1) * window]]))
+        found, data = tensors(base, out), out.read_bytes()
+    assert set(found) == {name + end for name in sums for end in (".in_sum2", ".counts")}, sorted(found)[:4]
+    for name, expected in sums.items():
+        got = np.frombuffer(data, np.float32, len(expected), found[name + ".in_sum2"][1])
+        count = np.frombuffer(data, np.float32, 1, found[name + ".counts"][1])[0]
+        assert count == window * n_windows, f"{name}: {count} tokens"
+        assert np.allclose(got, expected, rtol=1e-4, atol=1e-4 * expected.max().item()), f"{name} differs"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("slm")
@@ -198,7 +234,7 @@ def main():
         return 0
     base, found = declare(folder), matrices(args.seed)
     rng, tap, rows = np.random.default_rng(args.seed + 1), oracle.Tap(), []
-    print(f"1..{len(TYPES) * len(found) * 2 + 2}", flush=True)
+    print(f"1..{len(TYPES) * len(found) * 2 + 3}", flush=True)
     for name in TYPES:
         for what, x in found.items():
             importance = np.exp(1.2 * rng.standard_normal((1, x.shape[1]))).astype(np.float32)
@@ -216,6 +252,15 @@ def main():
         except (AssertionError, subprocess.TimeoutExpired) as error:
             problem = str(error)
         tap.say(f"quantizer mixtures {'shared' if shared_heads else 'own'} key heads seed {args.seed}", problem)
+    if not (TRAINED / "model.safetensors").exists():
+        tap.say("quantizer importance matrix # SKIP no shared test data", None)
+    else:
+        problem = None
+        try:
+            check_imatrix(args.slm, base)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            problem = str(error)
+        tap.say("quantizer importance matrix beside PyTorch's sums", problem)
     print(f"report: root mean square error of slm and llama.cpp (node-llama-cpp {llama_cpp.VERSION})")
     for name, what, weighed, mine, other in rows:
         print(f"report:   {name:7} {what:8} {'weighed' if weighed else '':7} {mine:.4e} {other:.4e} {mine / other:.3f}")
