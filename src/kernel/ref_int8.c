@@ -135,7 +135,7 @@ static void attn_mix_i8(const struct slm_mix_i8_args *args)
 static size_t peak_int8(size_t n)
 {
     volatile int8_t w = 3, x = 5;
-    volatile int32_t sum = 0;
+    volatile int32_t sum = 0; /* written once, so that the loop has a use */
     int32_t acc = 0;
     for (size_t i = 0; i < n; i++) acc = (acc + w * x) & 0xffff;
     sum = acc;
