@@ -27,7 +27,8 @@ class Peer:
     def __init__(self, libraries, model, options):
         self.options, self.library = options, llama_lib.Library(libraries)
         self.c, pointer, i32 = self.library.c, ctypes.c_void_p, ctypes.c_int32
-        for name, result, arguments in (("llama_synchronize", None, [pointer]), ("llama_get_memory", pointer, [pointer]),
+        for name, result, arguments in (("llama_synchronize", None, [pointer]),
+                                        ("llama_get_memory", pointer, [pointer]),
                                         ("llama_memory_seq_rm", ctypes.c_bool, [pointer, i32, i32, i32])):
             function = getattr(self.c, name)
             function.restype, function.argtypes = result, arguments

@@ -354,7 +354,7 @@ struct slm_parts; /* splits one answer; used by one thread at a time */
 
 /* The style of thinking and calls follows from the model's chat template and special tokens, and from the prompt's
  * last tokens whether the answer begins inside of thinking (prompt may be NULL with 0). tools: some were offered, so
- * JSON without a mark of its own may be a call. Returns owned *out (slm_parts_close). */
+ * JSON or Python calls without a mark of their own may be calls. Returns owned *out (slm_parts_close). */
 slm_status slm_parts_open(const struct slm_model *model, const int32_t *prompt, size_t n_prompt, bool tools,
                           struct slm_parts **out, struct slm_error *error);
 void slm_parts_close(struct slm_parts *parts);
@@ -362,7 +362,7 @@ void slm_parts_close(struct slm_parts *parts);
 const int32_t *slm_parts_marks(const struct slm_parts *parts, size_t *n);
 /* Further text. Calls on_part for what is certain: never with a part of a mark, never with half a call. The raw texts
  * of all parts, one after the other, are the text that was fed. What looks like a call but is none (its JSON is
- * damaged) is content. SLM_ERR_CANCELLED when on_part returned false. */
+ * damaged, its Python does something else) is content. SLM_ERR_CANCELLED when on_part returned false. */
 slm_status slm_parts_feed(struct slm_parts *parts, const char *text, size_t n_bytes, slm_part_fn on_part, void *user,
                           struct slm_error *error);
 /* The answer is over: passes on what was held back. */
@@ -400,6 +400,29 @@ struct slm_convert_result {
  * (or still what had it before). Same input and options, same bytes. result may be NULL. */
 slm_status slm_convert(const char *in, const char *out, const struct slm_convert_options *options,
                        struct slm_convert_result *result, struct slm_error *error);
+
+/* ---- quantizing -------------------------------------------------------------------------------------------- */
+
+struct slm_quantize_options {
+    const char *type;          /* "q4_k_m", "q8_0", "iq4_xs" ...: what most matrices get, and which get other types */
+    bool pure;                 /* all matrices get that type, the head and the embedding included */
+    const char *head, *embedding; /* other types for these; NULL = as the mixture has it */
+    const struct slm_convert_rule *rules; /* [n_rules] types for tensors whose name has the pattern in it; the last one
+                                             that names a tensor counts */
+    size_t n_rules;
+    const char *imatrix;       /* importance matrix (GGUF), or NULL: what an error in each column of a matrix counts */
+    uint64_t split_max_bytes;  /* as in slm_convert_options, and all that follows */
+    int32_t n_threads;
+    slm_progress_fn progress;
+    void (*note)(void *user, const char *sentence);
+    void *user;
+};
+
+/* Like slm_convert, to types whose scales are searched for so that the squared error of the weights, weighed by the
+ * importance matrix where there is one, is small. Rows that do not fit the blocks of a type get the one llama.cpp falls
+ * back to, which is noted. I2_S is for models that are ternary already. */
+slm_status slm_quantize(const char *in, const char *out, const struct slm_quantize_options *options,
+                        struct slm_convert_result *result, struct slm_error *error);
 
 #ifdef __cplusplus
 }

@@ -85,7 +85,7 @@ static slm_status open_report(struct report *r, const struct inspect_options *op
     }
     /* Names, types and shapes do not need an architecture that is known. */
     const char *path = options->model.path;
-    SLM_TRY(slm_hf_is_folder(path, "config.json") ? slm_hf_open(path, &r->opened, error)
+    SLM_TRY(slm_hf_is_model(path) ? slm_hf_open(path, &r->opened, error)
                                                   : slm_gguf_open(path, NULL, &r->opened, error));
     r->gguf = r->opened;
     return SLM_OK;

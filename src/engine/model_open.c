@@ -22,7 +22,7 @@ extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
 static slm_status open_file(const char *path, struct slm_gguf **out, struct slm_error *error)
 {
     if (path && *path)
-        return slm_hf_is_folder(path, "config.json") ? slm_hf_open(path, out, error)
+        return slm_hf_is_model(path) ? slm_hf_open(path, out, error)
                                                      : slm_gguf_open(path, NULL, out, error);
     const size_t bytes = (size_t)(slm_builtin_end - slm_builtin_begin);
     if (bytes == 0)

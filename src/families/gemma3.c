@@ -112,7 +112,8 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_head(p, x, m);
 }
 
-static const char *const hf_architectures[] = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration", NULL};
+static const char *const hf_architectures[] = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration",
+                                               "Gemma3Model", NULL};
 static const char *const hf_embedding_architectures[] = {"Gemma3TextModel", NULL};
 
 static const struct slm_shape shapes[] = {

@@ -100,6 +100,8 @@ class Library:
                 ("llama_batch_init", Batch, [i32, i32, i32]),
                 ("llama_batch_free", None, [Batch]),
                 ("llama_decode", i32, [pointer, Batch]),
+                ("llama_model_n_embd", i32, [pointer]),
+                ("llama_get_embeddings_seq", ctypes.POINTER(ctypes.c_float), [pointer, i32]),
                 ("llama_get_logits_ith", ctypes.POINTER(ctypes.c_float), [pointer, i32]),
                 ("llama_tokenize", i32, [pointer, ctypes.c_char_p, i32, ctypes.POINTER(i32), i32, ctypes.c_bool,
                                          ctypes.c_bool]),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * MATMUL on the CPU: threads claim runs of weight rows and multiply them with all tokens of the step. Weights in
- * panels meet activations in int8; others are unpacked to f32 a run at a time. Every output element is one chain
- * (kernel.h), whatever the run, batch or thread. */
+ * panels meet activations in int8; halves are widened by the kernel, others unpacked to f32 a run at a time. Every
+ * output element is one chain (kernel.h), whatever the run, batch or thread. */
 #include "backend/cpu/cpu.h"
 #include "kernel/pack.h"
 
@@ -46,28 +46,30 @@ void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight 
     for (size_t r = 0; r < n && w->scales; r++) apply_groups(cpu, w, first + r, dst + r * stride);
 }
 
-/* f32 rows of the panel: the file's own when it is f32, else unpacked into the thread's scratch. */
-static const float *panel_rows(const struct slm_worker *w, const struct slm_weight *weight, size_t first, size_t n)
+/* How rows meet the input as they are in the file; NULL: they must be unpacked first. */
+static void (*direct_kernel(const struct slm_backend *cpu, const struct slm_weight *w))(const struct slm_matmul_args *)
 {
-    if (weight->dtype == SLM_DTYPE_F32)
-        return (const float *)(const void *)(weight->data + first * weight->row_bytes);
-    slm_cpu_unpack_rows(w->cpu, weight, first, n, w->scratch);
-    return w->scratch;
+    if (w->scales) return NULL;
+    return w->dtype == SLM_DTYPE_F32    ? cpu->kernels.matmul
+           : w->dtype == SLM_DTYPE_F16  ? cpu->kernels.matmul_f16
+           : w->dtype == SLM_DTYPE_BF16 ? cpu->kernels.matmul_bf16
+                                        : NULL;
 }
 
 /* Products of rows [first, first + n) of the op's weight with all rows of its input. */
 static void multiply(const struct slm_worker *w, const struct slm_op *op, size_t first, size_t n, size_t n_tok)
 {
     const struct slm_backend *cpu = w->cpu;
-    cpu->kernels.matmul(&(struct slm_matmul_args){.w = panel_rows(w, op->w, first, n),
-                                                  .x = slm_cpu_rows(cpu, op->in[0]),
-                                                  .out = slm_cpu_rows(cpu, op->out) + first,
-                                                  .n_row = n,
-                                                  .n_tok = n_tok,
-                                                  .k = op->w->n_in,
-                                                  .w_stride = slm_weight_stride(op->w),
-                                                  .x_stride = cpu->plan->values[op->in[0]].width,
-                                                  .out_stride = op->w->n_out});
+    void (*const direct)(const struct slm_matmul_args *) = direct_kernel(cpu, op->w);
+    const struct slm_matmul_args args = {.w = direct ? (const void *)(op->w->data + first * op->w->row_bytes)
+                                                     : w->scratch,
+                                         .x = slm_cpu_rows(cpu, op->in[0]), .out = slm_cpu_rows(cpu, op->out) + first,
+                                         .n_row = n, .n_tok = n_tok, .k = op->w->n_in,
+                                         .w_stride = slm_weight_stride(op->w),
+                                         .x_stride = cpu->plan->values[op->in[0]].width,
+                                         .out_stride = op->w->n_out};
+    if (!direct) slm_cpu_unpack_rows(cpu, op->w, first, n, w->scratch);
+    (direct ? direct : cpu->kernels.matmul)(&args);
 }
 
 /* The same from panels; w->scratch is where the kernel opens them up. */
@@ -104,6 +106,21 @@ static void scale_codes(const struct slm_backend *cpu, const struct slm_op *op, 
                            op->w->ternary_scale / x[t * width + width - 1], n);
 }
 
+/* The next rows of an op for a thread: a share of what is left, so that a thread reads long stretches of memory and
+ * meets the others at the counter a few times an op, and that all end together. False when nothing is left. */
+static bool claim(const struct slm_worker *w, size_t op_index, size_t n_out, size_t run, size_t *first, size_t *n)
+{
+    atomic_size_t *next = &w->cpu->claims[op_index];
+    *first = atomic_load_explicit(next, memory_order_relaxed);
+    do {
+        if (*first >= n_out) return false;
+        const size_t left = n_out - *first, share = left / (2 * w->n) / run * run;
+        *n = share > run ? share : left < run ? left : run;
+    } while (!atomic_compare_exchange_weak_explicit(next, first, *first + *n, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
 /* All threads; each claims runs of output features until none is left. */
 void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
 {
@@ -115,12 +132,10 @@ void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
     const size_t run = panels ? PACKED_ROWS : slm_cpu_panel_rows(slm_weight_stride(weight));
     if (n_rows == 0) return;
     if (panels && cpu->coders[op->in[0]] == SLM_CODED_BY_READER) code_input(w, op, n_rows);
-    for (;;) {
-        const size_t first = atomic_fetch_add_explicit(&w->cpu->claims[op_index], run, memory_order_relaxed);
-        if (first >= weight->n_out) return;
-        const size_t n = weight->n_out - first < run ? weight->n_out - first : run;
+    for (size_t first, n; claim(w, op_index, weight->n_out, run, &first, &n);) {
         if (panels) multiply_packed(w, op, panels, first, n, n_rows);
-        else multiply(w, op, first, n, n_rows);
+        else
+            for (size_t at = 0; at < n; at += run) multiply(w, op, first + at, n - at < run ? n - at : run, n_rows);
         float *out = slm_cpu_rows(cpu, op->out) + first;
         if (weight->ternary_scale != 0) scale_codes(cpu, op, out, n, n_rows);
         if (!op->bias) continue;
