@@ -80,7 +80,8 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
 
 static const char *const rope_types[] = {"llama3", NULL};
 static const char *const hf_architectures[] = {"LlamaForCausalLM", "LlamaModel", "MistralForCausalLM",
-                                               "MistralModel", "Mistral3ForConditionalGeneration", NULL};
+                                               "MistralModel", "Mistral3ForConditionalGeneration", "Mistral3Model",
+                                               NULL};
 
 const struct slm_family slm_family_llama = {
     .architecture = "llama",
