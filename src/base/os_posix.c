@@ -404,7 +404,9 @@ static const struct slm_os posix_table = {
     .park = slm_host_park,
     .unpark = slm_host_unpark,
     .n_cpus = slm_host_n_cpus,
+    /* What only the kernel knows of the machine. */
     .memory_available = slm_host_memory_available,
+    .energy = slm_host_energy,
 };
 
 const struct slm_os *slm_os_posix(void) { return &posix_table; }

@@ -33,6 +33,16 @@ const struct slm_family *slm_family_find_hf(struct slm_str class_name)
     return NULL;
 }
 
+const struct slm_shape *slm_family_shape_at(size_t i, const struct slm_family **family)
+{
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        *family = families[f];
+        if (i < families[f]->n_shapes) return &families[f]->shapes[i];
+        i -= families[f]->n_shapes;
+    }
+    return NULL;
+}
+
 bool slm_family_specials_swallow_space(const struct slm_gguf *gguf)
 {
     struct slm_str name = {0};
