@@ -228,7 +228,9 @@ static slm_status find_number(const struct slm_model *model, const char *name, c
     return status;
 }
 
-/* How many tokens sentence-transformers keeps of a text: what it was told; else what the tokenizer or the model can. */
+/* How many tokens sentence-transformers keeps of a text: what it was told, even if that is more than the model can;
+ * else the lesser of what the tokenizer and the model can. The library saves what it was told as the tokenizer's limit, and
+ * tokenizers that know of none say 1e30. */
 static slm_status read_n_keep(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
 {
     const char *const files[] = {"sentence_bert_config.json", "tokenizer_config.json"};
@@ -352,6 +354,7 @@ static slm_status read_folder(const struct slm_model *model, struct slm_embed_ru
     const slm_status status = slm_hf_modules_parse((struct slm_str){(const char *)map.data, map.bytes}, "modules.json",
                                                    &modules, error);
     slm_os()->unmap(&map);
+    /* Only here: what the library would do means nothing to a folder that was not made for it. */
     if (status == SLM_OK) SLM_TRY(read_n_keep(model, rules, error));
     return status == SLM_OK ? read_modules(model, &modules, rules, error) : status;
 }
