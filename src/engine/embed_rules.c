@@ -229,8 +229,8 @@ static slm_status find_number(const struct slm_model *model, const char *name, c
 }
 
 /* How many tokens sentence-transformers keeps of a text: what it was told, even if that is more than the model can;
- * else the lesser of what the tokenizer and the model can. The library saves what it was told as the tokenizer's limit, and
- * tokenizers that know of none say 1e30. */
+ * else the lesser of what the tokenizer and the model can. The library saves what it was told as the tokenizer's limit,
+ * and tokenizers that know of none say 1e30. */
 static slm_status read_n_keep(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
 {
     const char *const files[] = {"sentence_bert_config.json", "tokenizer_config.json"};
