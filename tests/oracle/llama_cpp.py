@@ -36,7 +36,7 @@ from pathlib import Path
 os.environ["GGML_NO_BACKTRACE"] = "1"  # an abort would start a debugger
 
 import oracle  # noqa: E402
-from llama_lib import Library, Unavailable, fetch  # noqa: E402
+from llama_lib import VERSION, Library, Unavailable, fetch  # noqa: E402, F401
 import safetensors.torch  # noqa: E402
 import ternary  # noqa: E402
 import torch  # noqa: E402
