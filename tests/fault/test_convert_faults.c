@@ -83,6 +83,21 @@ static void every_system_call_fails(void **state)
     }
 }
 
+/* Folders with more to them: layers behind a pooling, weights that are rounded on the way. */
+static void other_folders_fail_as_cleanly(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"embeddings/gemma", "families/bitnet", "mlx"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        struct scenario s = {.split = 0};
+        snprintf(s.in, sizeof s.in, "%s/tests/golden/%s", SLM_SOURCE_DIR, folders[i]);
+        snprintf(s.out, sizeof s.out, "%s", tiny_path("out.gguf"));
+        const struct fake_os_plan plan = {.files_in_memory = true};
+        const unsigned kinds = FAKE_MEMORY | FAKE_FILES | FAKE_THREADS;
+        assert_true(fake_os_every_failure(&plan, kinds, false, convert, &s).n_failed >= 8);
+    }
+}
+
 /* Wide enough for K-quants, and weighed. */
 static void quantizing_fails_as_well(void **state)
 {
@@ -169,6 +184,7 @@ int main(void)
         cmocka_unit_test(every_allocation_fails_once),
         cmocka_unit_test(every_allocation_fails_from_there_on),
         cmocka_unit_test(every_system_call_fails),
+        cmocka_unit_test(other_folders_fail_as_cleanly),
         cmocka_unit_test(quantizing_fails_as_well),
         cmocka_unit_test(nothing_is_left),
         cmocka_unit_test(full_disks),
