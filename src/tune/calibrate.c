@@ -7,6 +7,7 @@
  * bits anyway. Names are those of GGUF, for folders too, so that one file serves every form of a model.
  * Deliberately not here: experts, which no family has. */
 #include <math.h>
+#include <stdio.h>
 
 #include "base/os.h"
 #include "engine/session.h"
