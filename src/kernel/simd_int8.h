@@ -490,6 +490,32 @@ static void attn_mix_i8(const struct slm_mix_i8_args *args)
     if (row < args->n_row) mix_rows(args, row, 1);
 }
 
+/* --- The limit ------------------------------------------------------------------------------------------------- */
+
+/* A register that may have changed: what is computed from it is computed again. */
+#if defined(__x86_64__)
+#define MAY_CHANGE(v) __asm__ volatile("" : "+v"(v))
+#else
+#define MAY_CHANGE(v) __asm__ volatile("" : "+w"(v))
+#endif
+
+/* As many chains as hide the latency of a dot product and fit sixteen registers with its operands. */
+static size_t peak_int8(size_t n)
+{
+    enum { CHAINS = 12 };
+    ivec acc[CHAINS], w = ivec_set1(0x01020304), x = ivec_set1(0x04030201);
+    UNROLL for (int c = 0; c < CHAINS; c++) acc[c] = ivec_set1(c);
+    for (size_t i = 0; i < n; i++) {
+        UNROLL for (int c = 0; c < CHAINS; c++) {
+            MAY_CHANGE(w);
+            acc[c] = dot4(acc[c], w, x, false);
+        }
+    }
+    UNROLL for (int c = 0; c < CHAINS; c++) MAY_CHANGE(acc[c]);
+    return n * CHAINS * VEC_BYTES;
+}
+#undef MAY_CHANGE
+
 #define X(name, codes, scales, zero, iq4) \
     static void matmul_packed_##name(const struct slm_packed_args *args) \
     { \
@@ -502,6 +528,7 @@ static void fill_int8(struct slm_kernels *table)
 {
     table->encode_a8 = encode_a8;
     table->attn_mix_i8 = attn_mix_i8;
+    table->peak_int8 = peak_int8;
 #define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;
     SLM_PACK_TYPES(X)
 #undef X

@@ -362,6 +362,19 @@ static void every_level_has_every_type(void **state)
         }
 }
 
+/* Work that grows with the rounds asked for, and is none when none are. */
+static void every_level_has_a_peak(void **state)
+{
+    (void)state;
+    for (int level = 0; level < n_levels; level++) {
+        const size_t one = levels[level].peak_int8(1);
+        assert_in_range(one, 1, 1 << 16);
+        assert_int_equal(levels[level].peak_int8(1000), 1000 * one);
+        assert_int_equal(levels[level].peak_int8(0), 0);
+        if (level > 0) assert_true(levels[level].peak_int8 != levels[0].peak_int8);
+    }
+}
+
 /* ---- measuring --------------------------------------------------------------------------------------------- */
 
 enum { BENCH_ROWS = 512, BENCH_K = 1024, BENCH_TOKENS = 96 };
@@ -430,7 +443,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rows_read_back_are_those_of_the_file),
         cmocka_unit_test(activations_are_coded_to_half_a_step), cmocka_unit_test(activations_beyond_coding),
         cmocka_unit_test(mixes_are_near_the_product),
-        cmocka_unit_test(every_level_has_every_type)};
+        cmocka_unit_test(every_level_has_every_type), cmocka_unit_test(every_level_has_a_peak)};
     const char *only = NULL;
     bool bench = false;
     for (int i = 1; i < argc; i++) {
