@@ -100,8 +100,9 @@ slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *mo
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}"
 #define SLM_CHAT_TURNS \
     "{{ bos_token }}{% set ns = namespace(first='') %}{% for m in messages %}{% if m.role == 'system' %}" \
-    "{% set ns.first = m.content + '\\n\\n' %}{% else %}{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else " \
-    "m.role) + '\\n' + ns.first + m.content | trim + '<end_of_turn>\\n' }}{% set ns.first = '' %}{% endif %}" \
+    "{% set ns.first = m.content + '\\n\\n' %}{% else %}" \
+    "{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + ns.first }}" \
+    "{{ m.content | trim + '<end_of_turn>\\n' }}{% set ns.first = '' %}{% endif %}" \
     "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
 
 #endif
