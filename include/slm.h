@@ -273,9 +273,10 @@ struct slm_embed_input {
     size_t n_ids;
 };
 /* Writes out [n, n_dims] f32. A vector is the same, bit for bit, alone or among others, for any number of threads and
- * any n_batch. A text without tokens (an empty one, where the model adds none) is SLM_ERR_ARGUMENT, one longer than
- * n_ctx SLM_ERR_CONTEXT; messages name the text by its place. On error the contents of out are undefined. Borrows
- * inputs. */
+ * any n_batch. A text without tokens (an empty one, where the model adds none) is SLM_ERR_ARGUMENT. One longer than the
+ * folder's max_seq_length (or what its tokenizer, or the model, can) is cut there, as sentence-transformers does; one
+ * that n_ctx cannot hold is SLM_ERR_CONTEXT. Messages name the text by its place. On error the contents of out are
+ * undefined. Borrows inputs. */
 slm_status slm_embed(struct slm_embedder *embedder, const struct slm_embed_input *inputs, size_t n, float *out,
                      struct slm_error *error);
 
@@ -400,6 +401,61 @@ struct slm_convert_result {
  * (or still what had it before). Same input and options, same bytes. result may be NULL. */
 slm_status slm_convert(const char *in, const char *out, const struct slm_convert_options *options,
                        struct slm_convert_result *result, struct slm_error *error);
+
+/* ---- quantizing -------------------------------------------------------------------------------------------- */
+
+struct slm_quantize_options {
+    const char *type;          /* "q4_k_m", "q8_0", "iq4_xs" ...: what most matrices get, and which get other types */
+    bool pure;                 /* all matrices get that type, the head and the embedding included */
+    const char *head, *embedding; /* other types for these; NULL = as the mixture has it */
+    const struct slm_convert_rule *rules; /* [n_rules] types for tensors whose name has the pattern in it; the last one
+                                             that names a tensor counts */
+    size_t n_rules;
+    const char *imatrix;       /* importance matrix (GGUF), or NULL: what an error in each column of a matrix counts */
+    uint64_t split_max_bytes;  /* as in slm_convert_options, and all that follows */
+    int32_t n_threads;
+    slm_progress_fn progress;
+    void (*note)(void *user, const char *sentence);
+    void *user;
+};
+
+/* Like slm_convert, to types whose scales are searched for so that the squared error of the weights, weighed by the
+ * importance matrix where there is one, is small. Rows that do not fit the blocks of a type get the one llama.cpp falls
+ * back to, which is noted. I2_S is for models that are ternary already. */
+slm_status slm_quantize(const char *in, const char *out, const struct slm_quantize_options *options,
+                        struct slm_convert_result *result, struct slm_error *error);
+
+/* ---- evaluating -------------------------------------------------------------------------------------------- */
+
+struct slm_eval_options {
+    const char *text;        /* any bytes; borrowed */
+    size_t text_bytes;
+    int32_t n_window;        /* tokens; 0 = 512, or fewer where the model was trained for fewer */
+    size_t max_windows;      /* 0 = all there are */
+    struct slm_session_options session; /* n_ctx is n_window */
+    const char *checkpoint;  /* a file with what is done, which is gone on from when it exists; NULL = none */
+    slm_progress_fn progress; /* may be NULL; windows, not bytes */
+    void *user;
+};
+
+/* Of the predicted tokens, which are those of the second half of each window. Natural logarithms. *_error: the standard
+ * error of the mean. What is about the base is zero without one. */
+struct slm_eval_result {
+    size_t n_windows, n_tokens;
+    bool has_base;
+    double nll, nll_error, ppl, ppl_error; /* ppl = e^nll */
+    double base_ppl;
+    double kl_mean, kl_error, kl_p50, kl_p90, kl_p99, kl_max; /* of the base's distribution from the model's */
+    double top1;             /* how often both have the same likeliest token */
+    double top5;             /* share of the base's five likeliest that are among the model's five */
+    double dp_mean, dp_rms;  /* change of the true token's probability */
+};
+
+/* Perplexity of a text, windowed as llama.cpp does, and with a base (may be NULL) how far the model is from it, in one
+ * pass. Models that tokenize the text differently are SLM_ERR_ARGUMENT, as is a checkpoint of another evaluation. */
+slm_status slm_evaluate(const struct slm_model *model, const struct slm_model *base,
+                        const struct slm_eval_options *options, struct slm_eval_result *result,
+                        struct slm_error *error);
 
 #ifdef __cplusplus
 }
