@@ -150,6 +150,8 @@ const struct slm_family slm_family_bitnet = {
     .complete = complete,
     .export = export,
     .build = build,
+    .chat_template = "{% for m in messages %}{{ m.role | capitalize + ': ' + m.content | trim + '<|eot_id|>' }}"
+                     "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}",
     .shapes = shapes,
     .n_shapes = sizeof shapes / sizeof *shapes,
 };
