@@ -137,7 +137,9 @@ void slm_free(void *memory);
 
 struct slm_session; /* one timeline of tokens; used by one thread at a time */
 
-enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32 };
+/* What keys and values are kept in. INT8: half of f16's memory, one scale for 32 elements of a key and for a value; for
+ * heads of a multiple of 32 elements, 512 at most. */
+enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32, SLM_KV_INT8 };
 
 /* How products with quantized weights are computed. INT8: activations are rounded to 8 bits with a scale for every 32,
  * and weights are packed in memory for it when the first such session of a model opens (fast). F32: activations as
@@ -379,7 +381,7 @@ struct slm_parts; /* splits one answer; used by one thread at a time */
 
 /* The style of thinking and calls follows from the model's chat template and special tokens, and from the prompt's
  * last tokens whether the answer begins inside of thinking (prompt may be NULL with 0). tools: some were offered, so
- * JSON without a mark of its own may be a call. Returns owned *out (slm_parts_close). */
+ * JSON or Python calls without a mark of their own may be calls. Returns owned *out (slm_parts_close). */
 slm_status slm_parts_open(const struct slm_model *model, const int32_t *prompt, size_t n_prompt, bool tools,
                           struct slm_parts **out, struct slm_error *error);
 void slm_parts_close(struct slm_parts *parts);
@@ -387,7 +389,7 @@ void slm_parts_close(struct slm_parts *parts);
 const int32_t *slm_parts_marks(const struct slm_parts *parts, size_t *n);
 /* Further text. Calls on_part for what is certain: never with a part of a mark, never with half a call. The raw texts
  * of all parts, one after the other, are the text that was fed. What looks like a call but is none (its JSON is
- * damaged) is content. SLM_ERR_CANCELLED when on_part returned false. */
+ * damaged, its Python does something else) is content. SLM_ERR_CANCELLED when on_part returned false. */
 slm_status slm_parts_feed(struct slm_parts *parts, const char *text, size_t n_bytes, slm_part_fn on_part, void *user,
                           struct slm_error *error);
 /* The answer is over: passes on what was held back. */

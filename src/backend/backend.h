@@ -4,20 +4,23 @@
  *
  * A page holds PAGE_TOKENS consecutive positions of one sequence, for all layers: [layer][K, V][kv head], keys as
  * [dim][token], so that one vector holds an element of many keys, values as [token][dim].
+ * In int8 (dtype Q8_0) keys are two panels of sixteen tokens (kernel/pack.h), values [token / 4][dim][4] codes and then
+ * an f32 scale for each token.
  * Positions p lives in slot p % PAGE_TOKENS of the sequence's page p / PAGE_TOKENS. */
 #ifndef SLM_BACKEND_BACKEND_H
 #define SLM_BACKEND_BACKEND_H
 #include "plan/plan.h"
 
 #define SLM_KV_PAGE_TOKENS 32u
+#define SLM_KV_INT8_DIM 512u /* widest head that can be kept in int8 */
 
 struct slm_kv_layout {
     uint32_t n_layer, n_head_kv, head_dim;
-    enum slm_dtype dtype; /* F16 or F32 */
+    enum slm_dtype dtype; /* F16, F32 or Q8_0 */
     size_t head_bytes;    /* of the keys or the values of a head */
     size_t page_bytes;
 };
-/* False when the sizes overflow. */
+/* False when the sizes overflow. Q8_0: head_dim is a multiple of 32, SLM_KV_INT8_DIM at most. */
 bool slm_kv_layout_init(struct slm_kv_layout *layout, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim,
                         enum slm_dtype dtype);
 /* Start of a head's block of keys (value = false) or values in a page. */

@@ -21,10 +21,14 @@ struct slm_file_info {
 };
 
 struct slm_path_info { /* what is at a path, and room for more */
-    bool exists, is_regular;
+    bool exists, is_regular, is_folder;
     uint64_t device, inode;
     uint64_t free_bytes; /* that this process may still write in the path's folder */
 };
+
+/* What one CPU package has used since some time: it counts up and begins again at `range`. */
+struct slm_energy { uint64_t microjoules, range; };
+enum { SLM_MAX_PACKAGES = 16 };
 
 struct slm_thread; /* a running thread */
 
@@ -68,6 +72,9 @@ struct slm_os {
     /* The machine. */
     unsigned (*n_cpus)(void);          /* CPUs this process may use, >= 1 (affinity and cgroup quota counted) */
     uint64_t (*memory_available)(void); /* bytes that can be used now (cgroup limits counted); 0 = unknown */
+    /* One entry a CPU package, in the same order each time; returns how many. 0: there are no counters, or not for this
+     * user. */
+    size_t (*energy)(struct slm_energy out[SLM_MAX_PACKAGES]);
 };
 
 /* The table in use; never NULL. */

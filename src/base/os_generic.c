@@ -42,6 +42,14 @@ unsigned slm_host_n_cpus(void)
 
 uint64_t slm_host_memory_available(void) { return 0; }
 
+size_t slm_host_energy(struct slm_energy out[SLM_MAX_PACKAGES]) { return slm_host_read_energy("", out); }
+
+size_t slm_host_read_energy(const char *root, struct slm_energy out[SLM_MAX_PACKAGES])
+{
+    (void)root, (void)out;
+    return 0;
+}
+
 void slm_host_want_huge_pages(void *memory, size_t bytes) { (void)memory, (void)bytes; }
 
 struct slm_host_limits slm_host_read_limits(const char *root)

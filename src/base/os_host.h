@@ -10,6 +10,9 @@ void slm_host_unpark(volatile uint32_t *word);
 unsigned slm_host_n_cpus(void);
 uint64_t slm_host_memory_available(void);
 void slm_host_want_huge_pages(void *memory, size_t bytes);
+size_t slm_host_energy(struct slm_energy out[SLM_MAX_PACKAGES]);
+/* The same below `root`, as for the limits. */
+size_t slm_host_read_energy(const char *root, struct slm_energy out[SLM_MAX_PACKAGES]);
 
 /* The two limits that containers set, read below `root` ("" is the real machine; tests build a tree
  * of their own): root/proc/self/cgroup names the group, and every group from there up to the top

@@ -209,6 +209,27 @@ uint64_t slm_host_memory_available(void)
     if (machine == 0) return group == UINT64_MAX ? 0 : group;
     return group < machine ? group : machine;
 }
+
+/* The kernel's power capping interface has a folder for each zone: intel-rapl:0 is the first package (AMD's too, which
+ * count in the same way), intel-rapl:0:0 a part of it, which would be counted twice. A platform zone, which counts the
+ * packages too, is told by its name. Since 2020 only root may read the counters. */
+size_t slm_host_read_energy(const char *root, struct slm_energy out[SLM_MAX_PACKAGES])
+{
+    size_t n = 0;
+    for (int zone = 0; zone < 4 * SLM_MAX_PACKAGES && n < SLM_MAX_PACKAGES; zone++) {
+        char folder[PATH_BYTES], text[SMALL_BYTES];
+        struct slm_energy e;
+        int length = snprintf(folder, sizeof folder, "%s/sys/class/powercap/intel-rapl:%d", root, zone);
+        if (length < 0 || (size_t)length >= sizeof folder || !read_in_group(folder, "name", text)) break;
+        if (strncmp(text, "package", 7) != 0) continue;
+        if (!read_in_group(folder, "energy_uj", text) || !number_after(text, "", &e.microjoules)) continue;
+        if (!read_in_group(folder, "max_energy_range_uj", text) || !number_after(text, "", &e.range)) continue;
+        out[n++] = e;
+    }
+    return n;
+}
+
+size_t slm_host_energy(struct slm_energy out[SLM_MAX_PACKAGES]) { return slm_host_read_energy("", out); }
 #else
 typedef int slm_os_linux_is_not_used; /* ISO C wants something in every file */
 #endif

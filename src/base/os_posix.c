@@ -277,8 +277,10 @@ static slm_status posix_look_at(const char *path, struct slm_path_info *out, str
     if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, &out->free_bytes))
         out->free_bytes = UINT64_MAX;
     if (stat(path, &st) != 0) return errno == ENOENT ? SLM_OK : fail_errno(error, path, "look at", errno);
+    /* Devices, pipes and sockets are neither of the two. */
     out->exists = true;
     out->is_regular = S_ISREG(st.st_mode);
+    out->is_folder = S_ISDIR(st.st_mode);
     out->device = (uint64_t)st.st_dev;
     out->inode = (uint64_t)st.st_ino;
     return SLM_OK;
@@ -402,7 +404,9 @@ static const struct slm_os posix_table = {
     .park = slm_host_park,
     .unpark = slm_host_unpark,
     .n_cpus = slm_host_n_cpus,
+    /* What only the kernel knows of the machine. */
     .memory_available = slm_host_memory_available,
+    .energy = slm_host_energy,
 };
 
 const struct slm_os *slm_os_posix(void) { return &posix_table; }

@@ -83,8 +83,10 @@ static slm_status open_report(struct report *r, const struct inspect_options *op
         if (error) *error = r->why_not;
         return status;
     }
-    SLM_TRY(slm_hf_is_folder(options->model.path) ? slm_hf_open(options->model.path, &r->opened, error)
-                                                  : slm_gguf_open(options->model.path, NULL, &r->opened, error));
+    /* Names, types and shapes do not need an architecture that is known. */
+    const char *path = options->model.path;
+    SLM_TRY(slm_hf_is_model(path) ? slm_hf_open(path, &r->opened, error)
+                                                  : slm_gguf_open(path, NULL, &r->opened, error));
     r->gguf = r->opened;
     return SLM_OK;
 }

@@ -47,6 +47,26 @@ static slm_status parse_int(const struct slm_option *row, const char *where, con
     return SLM_OK;
 }
 
+/* "512" or "0,512,4096"; given again, the last list counts. */
+static slm_status parse_ints(const struct slm_option *row, const char *where, const char *value, void *target,
+                             struct slm_error *error)
+{
+    struct slm_int_list list = {.n = 0};
+    for (const char *at = value;; at++) {
+        char number[16];
+        const size_t length = strcspn(at, ",");
+        if (list.n == SLM_MAX_INTS)
+            return slm_fail(error, SLM_ERR_ARGUMENT, where, "'%s' is not allowed: at most %d numbers are", value,
+                            SLM_MAX_INTS);
+        snprintf(number, sizeof number, "%.*s", (int)(length < sizeof number ? length : sizeof number), at);
+        SLM_TRY(parse_int(row, where, number, &list.items[list.n++], error));
+        at += length;
+        if (*at == '\0') break;
+    }
+    memcpy(target, &list, sizeof list);
+    return SLM_OK;
+}
+
 static slm_status parse_u64(const struct slm_option *row, const char *where, const char *value, void *target,
                             struct slm_error *error)
 {
@@ -157,6 +177,7 @@ static const struct {
 } kinds[] = {
     [SLM_OPTION_FLAG] = {parse_flag, sizeof(bool)},
     [SLM_OPTION_INT] = {parse_int, sizeof(int32_t)},
+    [SLM_OPTION_INTS] = {parse_ints, sizeof(struct slm_int_list)},
     [SLM_OPTION_U64] = {parse_u64, sizeof(uint64_t)},
     [SLM_OPTION_FLOAT] = {parse_float, sizeof(float)},
     [SLM_OPTION_TEXT] = {parse_text, 0},
@@ -187,6 +208,15 @@ void slm_options_overlay(const struct slm_option_group *group, const void *given
 
 /* ---- parsing --------------------------------------------------------------------------------- */
 
+/* An earlier group has a row of this name. */
+static bool is_hidden(const struct slm_command *command, size_t group, const struct slm_option *row)
+{
+    for (size_t g = 0; g < group; g++)
+        for (size_t r = 0; r < command->groups[g].n_rows; r++)
+            if (strcmp(command->groups[g].rows[r].name, row->name) == 0) return true;
+    return false;
+}
+
 /* Where a getopt value leads: group and row. */
 struct slot {
     const struct slm_option_group *group;
@@ -211,6 +241,7 @@ static void build_tables(const struct slm_command *command, struct tables *t)
     for (size_t g = 0; g < command->n_groups; g++) {
         for (size_t r = 0; r < command->groups[g].n_rows; r++) {
             const struct slm_option *row = &command->groups[g].rows[r];
+            if (is_hidden(command, g, row)) continue;
             int has_arg = row->kind == SLM_OPTION_FLAG ? no_argument : required_argument;
             SLM_ASSERT(t->n < MAX_ROWS);
             t->slots[t->n] = (struct slot){&command->groups[g], r};
@@ -334,7 +365,8 @@ void slm_options_help(const struct slm_command *command, struct slm_buf *out)
     if (command->details) slm_buf_printf(out, "%s\n", command->details);
     for (size_t g = 0; g < command->n_groups; g++) {
         slm_buf_printf(out, "\n%s:\n", command->groups[g].title);
-        for (size_t r = 0; r < command->groups[g].n_rows; r++) add_row(out, &command->groups[g].rows[r]);
+        for (size_t r = 0; r < command->groups[g].n_rows; r++)
+            if (!is_hidden(command, g, &command->groups[g].rows[r])) add_row(out, &command->groups[g].rows[r]);
     }
     slm_buf_puts(out, "\n");
     static const struct slm_option help_row = {.name = "help", .letter = 'h', .help = "this text"};

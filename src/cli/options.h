@@ -8,6 +8,7 @@
 enum slm_option_kind {
     SLM_OPTION_FLAG,   /* bool, set to true */
     SLM_OPTION_INT,    /* int32_t in [min, max] */
+    SLM_OPTION_INTS,   /* struct slm_int_list: whole numbers in [min, max] with commas between them */
     SLM_OPTION_U64,    /* uint64_t, decimal or 0x... */
     SLM_OPTION_FLOAT,  /* float in [min, max] */
     SLM_OPTION_TEXT,   /* const char * */
@@ -18,6 +19,11 @@ enum slm_option_kind {
 
 struct slm_text_list {
     const char *items[32];
+    size_t n;
+};
+enum { SLM_MAX_INTS = 16 };
+struct slm_int_list {
+    int32_t items[SLM_MAX_INTS];
     size_t n;
 };
 struct slm_bias_list {
@@ -32,12 +38,13 @@ struct slm_option {
     size_t offset;              /* of the target in the group's struct */
     const char *arg;            /* name of the value in help; NULL for flags */
     const char *help;           /* one sentence without full stop */
-    double min, max;            /* INT, FLOAT */
+    double min, max;            /* INT, INTS, FLOAT */
     const char *const *choices; /* CHOICE: NULL-terminated */
     const char *key;            /* name of the parameter in `/set parameter`, NULL = cannot be set there */
 };
 
-/* Rows that fill one struct, whose first member is `uint64_t seen`: bit i is set when row i was given. */
+/* Rows that fill one struct, whose first member is `uint64_t seen`: bit i is set when row i was given. A row hides
+ * those of the same name in the groups behind its own. */
 struct slm_option_group {
     const char *title;
     const struct slm_option *rows;

@@ -57,13 +57,35 @@ static slm_status add_guarded(const struct slm_tokenizer *tokenizer, struct slm_
     return status == SLM_OK ? slm_buf_status(out, "chat", error) : status;
 }
 
-/* guard: the tokenizer whose control tokens are to be kept out of the messages; NULL leaves them as they are. */
-static slm_status messages_to_json(const struct slm_chat_message *messages, size_t n, const struct slm_tokenizer *guard,
-                                   struct slm_buf *json, struct slm_error *error)
+/* Some templates (Phi-4-mini's) look for the tools in the system message, as text. */
+static bool takes_tools_in_messages(const char *template_text)
+{
+    static const char *const ways[] = {"message['tools']", "message[\"tools\"]", "message.tools"};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (strstr(template_text, ways[i])) return true;
+    return false;
+}
+
+static void add_tools(const char *tools, struct slm_buf *json)
+{
+    slm_buf_puts(json, ",\"tools\":");
+    slm_buf_add_json_string(json, slm_str(tools));
+}
+
+/* guard: the tokenizer whose control tokens are to be kept out of the messages; NULL leaves them as they are. tools:
+ * for the system message, which there is then; or NULL. */
+static slm_status messages_to_json(const struct slm_chat_message *messages, size_t n, const char *tools,
+                                   const struct slm_tokenizer *guard, struct slm_buf *json, struct slm_error *error)
 {
     struct slm_buf content = {0};
     slm_status status = SLM_OK;
+    const bool has_system = n && strcmp(messages[0].role, "system") == 0;
     slm_buf_puts(json, "[");
+    if (tools && !has_system) {
+        slm_buf_puts(json, "{\"role\":\"system\",\"content\":\"\"");
+        add_tools(tools, json);
+        slm_buf_puts(json, n ? "}," : "}");
+    }
     for (size_t i = 0; i < n && status == SLM_OK; i++) {
         slm_buf_clear(&content);
         if (guard) status = add_guarded(guard, slm_str(messages[i].content), &content, error);
@@ -72,6 +94,7 @@ static slm_status messages_to_json(const struct slm_chat_message *messages, size
         slm_buf_puts(json, ",\"content\":");
         slm_buf_add_json_string(json,
                                 guard ? (struct slm_str){content.data, content.len} : slm_str(messages[i].content));
+        if (tools && has_system && i == 0) add_tools(tools, json);
         slm_buf_puts(json, "}");
     }
     slm_buf_puts(json, "]");
@@ -100,7 +123,8 @@ static slm_status render(const struct slm_model *model, const struct slm_chat_me
                         "the model's chat template has no place for tools");
     struct slm_buf json = {0}, bos = {0}, eos = {0};
     struct slm_template *tmpl = NULL;
-    slm_status status = messages_to_json(messages, n_messages, guard, &json, error);
+    const char *tools = options && takes_tools_in_messages(model->chat_template) ? options->tools_json : NULL;
+    slm_status status = messages_to_json(messages, n_messages, tools, guard, &json, error);
     if (status == SLM_OK) status = slm_template_parse(slm_str(model->chat_template), "chat template", &tmpl, error);
     if (status == SLM_OK) {
         const struct slm_template_args args = {

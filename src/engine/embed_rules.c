@@ -107,6 +107,9 @@ static slm_status set_matrix(const struct slm_model *model, struct slm_embed_rul
     if (t->dims[0] != n_in || t->dims[1] > INT32_MAX || t->dims[2] != 1 || t->dims[3] != 1)
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(file), "tensor '%.*s' takes %llu numbers, it gets %u",
                         (int)(t->name.len < 60 ? t->name.len : 60), t->name.ptr, (unsigned long long)t->dims[0], n_in);
+    if (t->dtype >= SLM_DTYPE_I2_S)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(file), "tensor '%.*s' has type %s: codes alone",
+                        (int)(t->name.len < 60 ? t->name.len : 60), t->name.ptr, slm_dtypes[t->dtype].name);
     dense->w = (struct slm_weight){.name = "dense", .data = t->data, .dtype = t->dtype, .n_in = n_in,
                                    .n_out = (uint32_t)t->dims[1], .row_bytes = t->bytes / t->dims[1]};
     return SLM_OK;
@@ -309,20 +312,21 @@ static slm_status read_folder(const struct slm_model *model, struct slm_embed_ru
     return status == SLM_OK ? read_modules(model, &modules, rules, error) : status;
 }
 
+const char *const slm_dense_names[SLM_N_DENSE_NAMES] = {"dense_2.weight", "dense_3.weight"};
+
 /* llama.cpp's key, and its names for the layers that EmbeddingGemma has behind the pooling. */
 /* Ranking models (type 4) score pairs of texts: another task. */
 static slm_status read_gguf(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
 {
     static const enum slm_pooling types[] = {SLM_POOLING_DEFAULT, SLM_POOLING_MEAN, SLM_POOLING_CLS, SLM_POOLING_LAST};
-    static const char *const layers[] = {"dense_2.weight", "dense_3.weight"};
     char key[160];
     int64_t type = 0;
     bool found;
     snprintf(key, sizeof key, "%s.pooling_type", model->architecture);
     SLM_TRY(slm_gguf_get_i64(model->gguf, key, 0, 3, &type, &found, error));
     rules->pooling = types[type];
-    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
-        const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(layers[i]));
+    for (size_t i = 0; i < SLM_N_DENSE_NAMES; i++) {
+        const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(slm_dense_names[i]));
         if (!t) continue;
         SLM_TRY(set_matrix(model, rules, model->gguf, t, error));
         rules->n_dense++;

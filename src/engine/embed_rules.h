@@ -21,6 +21,10 @@ struct slm_embed_rules {
     char *prompt;  /* owned; NULL = nothing is put in front of a text */
 };
 
+/* Tensors of a GGUF file that are such layers, in their order: plain ones. */
+enum { SLM_N_DENSE_NAMES = 2 };
+extern const char *const slm_dense_names[SLM_N_DENSE_NAMES];
+
 /* prompt_name may be NULL. On failure too, the caller releases what is there. */
 slm_status slm_embed_rules_read(const struct slm_model *model, const char *prompt_name, struct slm_embed_rules *out,
                                 struct slm_error *error);

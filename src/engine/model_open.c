@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/os.h"
 #include "engine/model_hf.h"
+#include "engine/model_open.h"
 #include "engine/weights.h"
 #include "families/families.h"
 #include "format/hf_folder.h"
@@ -21,7 +22,8 @@ extern const unsigned char slm_builtin_begin[], slm_builtin_end[];
 static slm_status open_file(const char *path, struct slm_gguf **out, struct slm_error *error)
 {
     if (path && *path)
-        return slm_hf_is_folder(path) ? slm_hf_open(path, out, error) : slm_gguf_open(path, NULL, out, error);
+        return slm_hf_is_model(path) ? slm_hf_open(path, out, error)
+                                                     : slm_gguf_open(path, NULL, out, error);
     const size_t bytes = (size_t)(slm_builtin_end - slm_builtin_begin);
     if (bytes == 0)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, "built-in model", "this build has none; name a model file");
@@ -44,6 +46,7 @@ static slm_status copy_string(struct slm_model *model, const char *key, const ch
 /* A folder names the classes that can load it; the first one this build has wins. */
 static slm_status find_hf_family(struct slm_model *model, struct slm_error *error)
 {
+    char known[SLM_FAMILY_NAMES_BYTES];
     const struct slm_gguf_kv *classes;
     struct slm_str name = {0};
     SLM_TRY(slm_gguf_get_array(model->gguf, "architectures", SLM_GGUF_STRING, &classes, NULL, error));
@@ -56,7 +59,7 @@ static slm_status find_hf_family(struct slm_model *model, struct slm_error *erro
     if (!model->family)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                         "key 'architectures' names '%.*s', this build knows the classes of %s",
-                        (int)(name.len < 64 ? name.len : 64), name.ptr ? name.ptr : "", slm_family_names());
+                        (int)(name.len < 64 ? name.len : 64), name.ptr ? name.ptr : "", slm_family_names(known));
     model->architecture = model->family->architecture;
     return SLM_OK;
 }
@@ -64,12 +67,13 @@ static slm_status find_hf_family(struct slm_model *model, struct slm_error *erro
 /* GGUF names its architecture; the error lists the ones that would have worked. */
 static slm_status find_family(struct slm_model *model, struct slm_error *error)
 {
+    char known[SLM_FAMILY_NAMES_BYTES];
     if (slm_gguf_is_hf(model->gguf)) return find_hf_family(model, error);
     model->family = slm_family_find(slm_str(model->architecture));
     if (model->family) return SLM_OK;
     return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                     "key 'general.architecture' is '%.64s', this build knows %s", model->architecture,
-                    slm_family_names());
+                    slm_family_names(known));
 }
 
 /* The order matters: the tokenizer comes before binding, which compares its size with the embedding. */
@@ -86,7 +90,8 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
         SLM_TRY(slm_model_read_hf_texts(model, path, error));
     } else {
         SLM_TRY(copy_string(model, "tokenizer.chat_template", NULL, &model->chat_template, error));
-        SLM_TRY(slm_tokenizer_from_gguf(model->gguf, &model->tokenizer, error));
+        const bool swallow = slm_family_specials_swallow_space(model->gguf);
+        SLM_TRY(slm_tokenizer_from_gguf(model->gguf, swallow, &model->tokenizer, error));
     }
     if (options->vocab_only) {
         if (model->tokenizer) return SLM_OK;
@@ -123,13 +128,13 @@ static slm_status load_pages(const struct slm_model *model, const struct slm_mod
     return SLM_OK;
 }
 
-slm_status slm_model_open(const char *path, const struct slm_model_options *options, struct slm_model **out,
-                          struct slm_error *error)
+/* One or the other of the two below. */
+static slm_status open_model(const char *path, const struct slm_model_options *options, bool as_stored,
+                             struct slm_model **out, struct slm_error *error)
 {
-    const struct slm_model_options zero = {0};
-    if (!options) options = &zero;
     struct slm_model *model = slm_alloc(1, sizeof *model, "model", error);
     if (!model) return SLM_ERR_MEMORY;
+    model->as_stored = as_stored;
 /* Asking for a feature this CPU lacks is not an error: scripts pass one mask to many machines. */
     model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
     slm_status status = slm_prepared_open(&model->prepared, error);
@@ -141,6 +146,19 @@ slm_status slm_model_open(const char *path, const struct slm_model_options *opti
     }
     *out = model;
     return SLM_OK;
+}
+
+slm_status slm_model_open(const char *path, const struct slm_model_options *options, struct slm_model **out,
+                          struct slm_error *error)
+{
+    const struct slm_model_options zero = {0};
+    return open_model(path, options ? options : &zero, false, out, error);
+}
+
+/* No progress and no adapters: converting has bars of its own, and adapters are not part of a model. */
+slm_status slm_model_open_stored(const char *path, struct slm_model **out, struct slm_error *error)
+{
+    return open_model(path, &(struct slm_model_options){0}, true, out, error);
 }
 
 /* ---- reading a model --------------------------------------------------------------------------------------- */

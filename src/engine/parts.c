@@ -2,8 +2,9 @@
  * What a model writes, told apart as it streams: thinking, content, calls of tools.
  *
  * Models mark these parts in a handful of ways, which their chat templates and special tokens give away; each way is
- * a row of a table here, and no model is known by its name. The recogniser is conservative: what is not exactly a call
- * (its JSON is damaged, the text ends inside it) is content, and every byte of the text belongs to some part.
+ * a row of a table here, and no model is known by its name. Calls are written as JSON or as Python (pycall.h). The
+ * recogniser is conservative: what is not exactly a call (its JSON is damaged, its Python does more than calling, the
+ * text ends inside it) is content, and every byte of the text belongs to some part.
  *
  * Text is held back only where it may still turn out to be something else: the beginning of a mark, white space that a
  * mark would swallow, a call until it is complete. Each byte is looked at a fixed number of times, whatever the text.
@@ -11,6 +12,7 @@
 #include "engine/parts.h"
 #include "base/os.h"
 #include "format/json.h"
+#include "format/pycall.h"
 #include "model/model.h"
 
 #define WHERE "parts of an answer"
@@ -21,21 +23,27 @@ static const struct thinking { const char *open, *close; } thinkings[] = {
     {"[THINK]", "[/THINK]"},
 };
 
-/* Where calls stand. `needle`: text of a template that means this style, besides one that has the open mark itself. */
+/* Where calls stand. `needles`: texts of a template that mean this style, besides one that has the open mark itself.
+ * A mark that begins like another stands behind it. */
 enum call_flags {
     ONLY_WITH_TOOLS = 1, /* the marks are too common to mean a call unless tools were offered */
     NAMED = 2,           /* the function's name may stand in front of its arguments */
     STRICT = 4,          /* arguments are never left out */
+    PYTHON = 8,          /* calls may be written in Python */
+    BARE = 16,           /* the answer itself begins as a call: its bracket is the mark, and of the call */
 };
-static const struct call { const char *open, *close, *needle; unsigned flags; } calls[] = {
-    {"<tool_call>", "</tool_call>", NULL, 0},           /* Hermes' way, widely taken over */
-    {"<|tool_call|>", "<|/tool_call|>", "<|tool|>", 0},
-    {"<|python_tag|>", NULL, NULL, 0},
-    {"[TOOL_CALLS]", NULL, NULL, NAMED},                /* a list; in newer versions name[ARGS]{...} */
-    {"```tool_code\n", "```", "<start_of_turn>", ONLY_WITH_TOOLS | STRICT},
-    {"{", NULL, "{\"name\": function name, \"parameters\":", ONLY_WITH_TOOLS | STRICT}, /* the answer is one object */
+#define SAYS_NAME_PARAMETERS "{\"name\": function name, \"parameters\":" /* Llama 3's way of asking */
+#define TURNS "<start_of_turn>" /* Gemma's: its template never speaks of tools, so whoever wants calls asks in words */
+static const struct call { const char *open, *close, *needles[2]; unsigned flags; } calls[] = {
+    {"<tool_call>", "</tool_call>", {NULL}, 0},         /* Hermes' way, widely taken over */
+    {"<|tool_call|>", "<|/tool_call|>", {"<|tool|>"}, 0},
+    {"<|python_tag|>", NULL, {NULL}, PYTHON},
+    {"[TOOL_CALLS]", NULL, {NULL}, NAMED},              /* a list; in newer versions name[ARGS]{...} */
+    {"```tool_code\n", "```", {TURNS}, STRICT | PYTHON},
+    {"{", NULL, {SAYS_NAME_PARAMETERS, TURNS}, ONLY_WITH_TOOLS | STRICT | BARE},
+    {"[", NULL, {SAYS_NAME_PARAMETERS, TURNS}, ONLY_WITH_TOOLS | STRICT | PYTHON | BARE},
 };
-enum { N_THINKINGS = sizeof thinkings / sizeof *thinkings, N_CALLS = sizeof calls / sizeof *calls, BARE = N_CALLS - 1 };
+enum { N_THINKINGS = sizeof thinkings / sizeof *thinkings, N_CALLS = sizeof calls / sizeof *calls };
 enum { MAX_MARKS = 2 * (N_CALLS + N_THINKINGS) + 2 };
 
 enum place { IN_CONTENT, IN_THINKING, IN_CALL };
@@ -52,10 +60,12 @@ struct slm_parts {
     size_t scanned;        /* bytes of the text that are known to begin no mark */
     size_t text_end;       /* of those: up to the last one that is not white space */
     struct slm_buf list;   /* name NUL arguments NUL for each call of a list */
-    /* Inside a call: where its JSON stands. */
+    /* Inside a call: where its JSON, or the statement of Python, stands. */
     size_t value_at, name_at;
     uint32_t depth;
     bool in_string, escaped, began, complete;
+    bool is_python, undecided; /* a list that may become either has only begun */
+    struct slm_pyscan python;
     int32_t marks[MAX_MARKS]; /* [n_marks] tokens whose text must be shown for this to work */
     size_t n_marks;
     slm_part_fn emit;
@@ -174,15 +184,21 @@ static bool read_named(struct slm_parts *p, size_t end)
     return true;
 }
 
-/* The call is over: its JSON ends at value_end, its mark at `end`. It becomes calls, or content. */
-static void finish_call(struct slm_parts *p, size_t value_end, size_t end)
+/* Is held[.. value_end) inside of the marks all calls? They are in the list then; those of Python already were. */
+static bool list_calls(struct slm_parts *p, size_t value_end)
 {
-    slm_buf_clear(&p->list);
+    if (!p->complete) return false;
+    if (p->is_python) return true;
     const bool named = calls[p->row].flags & NAMED && p->value_at > p->name_at;
     bool blank = true; /* in front of the value: no name */
     for (size_t i = p->name_at; named && i < p->value_at; i++) blank = blank && is_space(text_of(p)[i]);
-    const bool good = p->complete && (named && !blank ? read_named(p, value_end) : read_calls(p, value_end)) &&
-                      p->list.failed == SLM_OK;
+    return named && !blank ? read_named(p, value_end) : read_calls(p, value_end);
+}
+
+/* The call is over: its JSON ends at value_end, its mark at `end`. It becomes calls, or content. */
+static void finish_call(struct slm_parts *p, size_t value_end, size_t end)
+{
+    const bool good = list_calls(p, value_end) && p->list.failed == SLM_OK;
     p->place = IN_CONTENT;
     if (!good) { /* as it stands, marks and all, and without another look: it was looked at */
         pass_on(p, SLM_PART_CONTENT, end, end);
@@ -216,7 +232,17 @@ static bool may_start_at(const struct slm_parts *p, size_t at, const char *mark)
     return left < strlen(mark) && memcmp(text_of(p) + at, mark, left) == 0;
 }
 
-/* What a byte in front of the JSON means: false when this cannot be a call any more. */
+/* A byte of Python. Each statement is read when it ends, so that other code is content as soon as it shows. */
+static bool take_python(struct slm_parts *p, char c)
+{
+    const enum slm_pyscan_event event = slm_pyscan_next(&p->python, c);
+    if (event == SLM_PYSCAN_BEGIN) p->value_at = p->scanned, p->complete = false;
+    if (event != SLM_PYSCAN_END) return event != SLM_PYSCAN_BROKEN;
+    p->complete = slm_pycall_read((struct slm_str){text_of(p) + p->value_at, p->scanned + 1 - p->value_at}, &p->list);
+    return p->complete;
+}
+
+/* A byte in front of the value: false when this cannot be a call any more. */
 static bool before_value(struct slm_parts *p, char c)
 {
     const bool named = calls[p->row].flags & NAMED;
@@ -228,9 +254,38 @@ static bool before_value(struct slm_parts *p, char c)
         p->began = true;
         p->depth = 1;
         p->value_at = p->scanned;
+        p->undecided = c == '[' && calls[p->row].flags & PYTHON;
         return true;
     }
+    if (calls[p->row].flags & PYTHON && (c == '#' || slm_pycall_starts(c))) {
+        p->is_python = true;
+        return take_python(p, c);
+    }
     return is_space(c) || (named && c != '\n' && c != '}');
+}
+
+/* A byte where JSON stands. False: this is no call. */
+static bool take_json(struct slm_parts *p, char c)
+{
+    if (p->complete) return is_space(c);
+    if (!p->began) return before_value(p, c);
+    if (p->in_string) {
+        if (!p->escaped && c == '"') p->in_string = false;
+        p->escaped = !p->escaped && c == '\\';
+        return true;
+    }
+    if (p->undecided && !is_space(c)) {
+        p->undecided = false;
+        p->is_python = c == '#' || slm_pycall_starts(c);
+    }
+    if (p->is_python) {
+        for (size_t at = p->value_at; at < p->scanned; at++) slm_pyscan_next(&p->python, text_of(p)[at]);
+        return take_python(p, c);
+    }
+    if (c == '"') p->in_string = true;
+    if (c == '{' || c == '[') p->depth++;
+    if ((c == '}' || c == ']') && --p->depth == 0) p->complete = true, p->text_end = p->scanned + 1;
+    return true;
 }
 
 /* Reads on inside a call. False when more text is needed. */
@@ -239,25 +294,22 @@ static bool scan_call(struct slm_parts *p)
     const char *close = calls[p->row].close;
     while (p->scanned < length_of(p)) {
         const char c = text_of(p)[p->scanned];
-        if (p->in_string) {
-            if (!p->escaped && c == '"') p->in_string = false;
-            p->escaped = !p->escaped && c == '\\';
-        } else if (close && c == *close && starts_at(p, p->scanned, close)) {
-            finish_call(p, p->complete ? p->text_end : p->scanned, p->scanned + strlen(close));
-            return true;
-        } else if (close && c == *close && may_start_at(p, p->scanned, close)) {
-            return false;
-        } else if (p->complete ? !is_space(c) : !p->began && !before_value(p, c)) {
+        const bool in_string = p->is_python ? slm_pyscan_in_string(&p->python) : p->in_string;
+        if (close && !in_string && c == *close) {
+            if (starts_at(p, p->scanned, close)) {
+                finish_call(p, p->complete ? p->text_end : p->scanned, p->scanned + strlen(close));
+                return true;
+            }
+            if (may_start_at(p, p->scanned, close)) return false;
+        }
+        if (!(p->is_python ? take_python(p, c) : take_json(p, c))) {
             p->complete = false; /* something else than a call */
             finish_call(p, 0, p->scanned);
             return true;
-        } else if (p->began && !p->complete && p->value_at < p->scanned) {
-            if (c == '"') p->in_string = true;
-            if (c == '{' || c == '[') p->depth++;
-            if ((c == '}' || c == ']') && --p->depth == 0) p->complete = true, p->text_end = p->scanned + 1;
         }
         p->scanned++;
-        if (p->complete && !close) {
+        /* Without a closing mark JSON ends itself; of Python only a list that is the answer does. */
+        if (p->complete && !close && (!p->is_python || calls[p->row].flags & BARE)) {
             finish_call(p, p->scanned, p->scanned);
             return true;
         }
@@ -270,13 +322,15 @@ static bool scan_call(struct slm_parts *p)
 /* White space in front of the mark stays with it: it is the call's when that is one, else content. */
 static void enter_call(struct slm_parts *p, size_t row, size_t at)
 {
-    const size_t mark = at + (row == BARE ? 0 : strlen(calls[row].open));
+    const size_t mark = at + (calls[row].flags & BARE ? 0 : strlen(calls[row].open));
     p->place = IN_CALL;
     p->row = row;
     p->scanned = p->name_at = p->value_at = mark;
     p->text_end = 0;
     p->depth = 0;
-    p->in_string = p->escaped = p->began = p->complete = false;
+    p->in_string = p->escaped = p->began = p->complete = p->is_python = p->undecided = false;
+    p->python = (struct slm_pyscan){0};
+    slm_buf_clear(&p->list);
 }
 
 /* The place changes at a mark, which is passed on with the place it opens or closes, as no text. */
@@ -303,11 +357,11 @@ static enum match find_mark(const struct slm_parts *p, size_t at, size_t *row)
             mark = p->place == IN_THINKING ? thinkings[i].close : thinkings[i].open;
         } else {
             if (p->place == IN_THINKING || !p->has_call[i - N_THINKINGS]) continue;
-            if (i - N_THINKINGS == BARE && (p->answered || !p->at_start)) continue;
+            if (calls[i - N_THINKINGS].flags & BARE && (p->answered || !p->at_start)) continue;
             mark = calls[i - N_THINKINGS].open;
         }
         *row = i;
-        if (starts_at(p, at, mark)) return MATCH;
+        if (starts_at(p, at, mark)) return found == MAYBE ? MAYBE : MATCH; /* a longer one first, if it comes */
         if (may_start_at(p, at, mark)) found = MAYBE;
     }
     return found;
@@ -398,11 +452,14 @@ const int32_t *slm_parts_marks(const struct slm_parts *p, size_t *n)
     return p->marks;
 }
 
+static bool says(const struct slm_parts_style *style, const char *text)
+{
+    return text && style->template_text && strstr(style->template_text, text);
+}
+
 static bool uses(const struct slm_parts_style *style, const char *mark, const char *needle)
 {
-    const char *text = style->template_text ? style->template_text : "";
-    return strstr(text, mark) || (needle && strstr(text, needle)) ||
-           (style->has_mark && style->has_mark(style->user, mark));
+    return says(style, mark) || says(style, needle) || (style->has_mark && style->has_mark(style->user, mark));
 }
 
 /* Does the prompt end with this mark, and white space? Then the model begins inside. */
@@ -424,9 +481,9 @@ slm_status slm_parts_new(const struct slm_parts_style *style, struct slm_parts *
     }
     for (size_t i = 0; i < N_CALLS; i++) {
         if (calls[i].flags & ONLY_WITH_TOOLS && !style->tools) continue;
-        /* The bare object's brace is no mark to look for in a template. */
-        p->has_call[i] = i == BARE ? style->template_text && strstr(style->template_text, calls[i].needle)
-                                   : uses(style, calls[i].open, calls[i].needle);
+        /* A bare bracket is no mark to look for in a template. */
+        p->has_call[i] = says(style, calls[i].needles[0]) || says(style, calls[i].needles[1]) ||
+                         (!(calls[i].flags & BARE) && uses(style, calls[i].open, NULL));
     }
     *out = p;
     return SLM_OK;
@@ -464,7 +521,7 @@ slm_status slm_parts_open(const struct slm_model *model, const int32_t *prompt, 
         .has_mark = model->tokenizer ? in_vocabulary : NULL, .user = model->tokenizer};
     SLM_TRY(slm_parts_new(&style, out, error));
     for (size_t i = 0; i < N_CALLS && model->tokenizer; i++) {
-        if (!(*out)->has_call[i] || i == BARE) continue;
+        if (!(*out)->has_call[i] || calls[i].flags & BARE) continue;
         add_mark(*out, model->tokenizer, calls[i].open);
         add_mark(*out, model->tokenizer, calls[i].close);
     }

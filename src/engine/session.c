@@ -32,7 +32,7 @@ slm_status slm_session_resolve(const struct slm_model *model, const struct slm_s
     SLM_TRY(in_range("n_ctx", o->n_ctx, MAX_CTX, error));
     SLM_TRY(in_range("n_threads", o->n_threads, MAX_THREADS, error));
     SLM_TRY(in_range("n_batch", o->n_batch, MAX_BATCH, error));
-    SLM_TRY(in_range("kv_type", (int64_t)o->kv_type, SLM_KV_F32, error));
+    SLM_TRY(in_range("kv_type", (int64_t)o->kv_type, SLM_KV_INT8, error));
     SLM_TRY(in_range("activations", (int64_t)o->activations, SLM_ACTIVATIONS_F32, error));
     if (!model->plan)
         return slm_fail(error, SLM_ERR_ARGUMENT, "session", "the model was opened for its vocabulary only");
@@ -42,7 +42,15 @@ slm_status slm_session_resolve(const struct slm_model *model, const struct slm_s
     out->n_batch = o->n_batch ? (size_t)o->n_batch : DEFAULT_BATCH;
     if (out->n_batch > out->n_ctx) out->n_batch = out->n_ctx;
     out->n_kv = out->n_ctx;
-    out->kv_type = o->kv_type == SLM_KV_F32 ? SLM_DTYPE_F32 : SLM_DTYPE_F16;
+    /* Kernels read whole blocks of 32, and writers keep a head on the stack. */
+    out->kv_type = o->kv_type == SLM_KV_F32    ? SLM_DTYPE_F32
+                   : o->kv_type == SLM_KV_INT8 ? SLM_DTYPE_Q8_0
+                                               : SLM_DTYPE_F16;
+    if (out->kv_type == SLM_DTYPE_Q8_0 &&
+        (model->hparams.head_dim % 32 != 0 || model->hparams.head_dim > SLM_KV_INT8_DIM))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, "session",
+                        "a KV cache in int8 needs heads of a multiple of 32 elements, %u at most; this model's have "
+                        "%u: f16 and f32 are possible", SLM_KV_INT8_DIM, model->hparams.head_dim);
     out->packed = o->activations != SLM_ACTIVATIONS_F32;
     return SLM_OK;
 }

@@ -128,6 +128,12 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
 static const char *const more_architectures[] = {"bitnet-b1.58", "bitnet-25", NULL};
 static const char *const hf_architectures[] = {"BitNetForCausalLM", NULL};
 
+static const struct slm_shape shapes[] = {
+    {.name = "bitnet-2b4t", .hparams = {.n_layer = 30, .n_embd = 2560, .n_ff = 6912, .n_head = 20, .n_head_kv = 5,
+     .head_dim = 128, .n_vocab = 128256, .n_ctx_train = 4096, .rope_base = 5e5, .rms_eps = 1e-5,
+     .ffn_relu2 = true}},
+};
+
 const struct slm_family slm_family_bitnet = {
     .architecture = "bitnet",
     .more_architectures = more_architectures,
@@ -140,4 +146,6 @@ const struct slm_family slm_family_bitnet = {
     .complete = complete,
     .export = export,
     .build = build,
+    .shapes = shapes,
+    .n_shapes = sizeof shapes / sizeof *shapes,
 };

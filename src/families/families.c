@@ -2,6 +2,8 @@
  * Looking a family up by the architecture a file names. The rows are in families.h. */
 #include "families/families.h"
 
+#include <stdio.h>
+
 static const struct slm_family *const families[] = {
 #define X(name) &slm_family_##name,
     SLM_FAMILIES(X)
@@ -31,11 +33,29 @@ const struct slm_family *slm_family_find_hf(struct slm_str class_name)
     return NULL;
 }
 
-const char *slm_family_names(void)
+const struct slm_shape *slm_family_shape_at(size_t i, const struct slm_family **family)
 {
-    return &
-#define X(name) ", " #name
-        SLM_FAMILIES(X)
-#undef X
-        [2]; /* without the leading separator */
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        *family = families[f];
+        if (i < families[f]->n_shapes) return &families[f]->shapes[i];
+        i -= families[f]->n_shapes;
+    }
+    return NULL;
+}
+
+bool slm_family_specials_swallow_space(const struct slm_gguf *gguf)
+{
+    struct slm_str name = {0};
+    bool found = false;
+    (void)slm_gguf_get_str(gguf, "general.architecture", &name, &found, NULL);
+    const struct slm_family *family = found ? slm_family_find(name) : NULL;
+    return family && family->specials_swallow_space;
+}
+
+const char *slm_family_names(char out[SLM_FAMILY_NAMES_BYTES])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof families / sizeof *families && n < SLM_FAMILY_NAMES_BYTES; i++)
+        n += (size_t)snprintf(out + n, SLM_FAMILY_NAMES_BYTES - n, "%s%s", i ? ", " : "", families[i]->architecture);
+    return out;
 }

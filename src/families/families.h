@@ -15,6 +15,12 @@ SLM_FAMILIES(X)
 const struct slm_family *slm_family_find(struct slm_str architecture);
 /* The same by the class name that config.json gives. */
 const struct slm_family *slm_family_find_hf(struct slm_str class_name);
-/* "llama, qwen3": for messages. */
-const char *slm_family_names(void);
+/* The shapes of all families, one after the other; NULL behind the last. */
+const struct slm_shape *slm_family_shape_at(size_t i, const struct slm_family **family);
+/* What its family knows and a GGUF file does not say of its tokens: see struct slm_family. False when the architecture
+ * is unknown. */
+bool slm_family_specials_swallow_space(const struct slm_gguf *gguf);
+/* "llama, qwen3": the architectures, for messages. */
+enum { SLM_FAMILY_NAMES_BYTES = 256 };
+const char *slm_family_names(char out[SLM_FAMILY_NAMES_BYTES]);
 #endif

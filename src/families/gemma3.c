@@ -112,8 +112,15 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
     return slm_block_head(p, x, m);
 }
 
-static const char *const hf_architectures[] = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration", NULL};
+static const char *const hf_architectures[] = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration",
+                                               "Gemma3Model", NULL};
 static const char *const hf_embedding_architectures[] = {"Gemma3TextModel", NULL};
+
+static const struct slm_shape shapes[] = {
+    {.name = "gemma-3-1b", .hparams = {.n_layer = 26, .n_embd = 1152, .n_ff = 6912, .n_head = 4, .n_head_kv = 1,
+     .head_dim = 256, .n_vocab = 262144, .n_ctx_train = 32768, .rope_base = 1e6, .rms_eps = 1e-6,
+     .rope_base_local = 1e4, .window = 512, .layer_slides = {0x37df7df} /* all but every sixth */}},
+};
 
 const struct slm_family slm_family_gemma3 = {
     .architecture = "gemma3",
@@ -130,6 +137,8 @@ const struct slm_family slm_family_gemma3 = {
     .complete = complete,
     .export = export,
     .build = build,
+    .shapes = shapes,
+    .n_shapes = sizeof shapes / sizeof *shapes,
 };
 
 const struct slm_family slm_family_gemma_embedding = {
@@ -145,4 +154,5 @@ const struct slm_family slm_family_gemma_embedding = {
     .complete = complete_embedding,
     .export = export_embedding,
     .build = build,
+    .has_dense = true,
 };

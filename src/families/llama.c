@@ -82,6 +82,15 @@ static const char *const rope_types[] = {"llama3", NULL};
 static const char *const hf_architectures[] = {"LlamaForCausalLM", "LlamaModel", "MistralForCausalLM",
                                                "MistralModel", "Mistral3ForConditionalGeneration", NULL};
 
+static const struct slm_shape shapes[] = {
+    {.name = "llama-3.2-1b", .hparams = {.n_layer = 16, .n_embd = 2048, .n_ff = 8192, .n_head = 32, .n_head_kv = 8,
+     .head_dim = 64, .n_vocab = 128256, .n_ctx_train = 131072, .rope_base = 5e5, .rms_eps = 1e-5}},
+    {.name = "llama-3.2-3b", .hparams = {.n_layer = 28, .n_embd = 3072, .n_ff = 8192, .n_head = 24, .n_head_kv = 8,
+     .head_dim = 128, .n_vocab = 128256, .n_ctx_train = 131072, .rope_base = 5e5, .rms_eps = 1e-5}},
+    {.name = "llama-3.1-8b", .untied = true, .hparams = {.n_layer = 32, .n_embd = 4096, .n_ff = 14336, .n_head = 32,
+     .n_head_kv = 8, .head_dim = 128, .n_vocab = 128256, .n_ctx_train = 131072, .rope_base = 5e5, .rms_eps = 1e-5}},
+};
+
 const struct slm_family slm_family_llama = {
     .architecture = "llama",
     .hf_architectures = hf_architectures,
@@ -97,4 +106,6 @@ const struct slm_family slm_family_llama = {
     .complete = complete,
     .rope_types = rope_types,
     .build = build,
+    .shapes = shapes,
+    .n_shapes = sizeof shapes / sizeof *shapes,
 };

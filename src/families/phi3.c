@@ -11,7 +11,8 @@
  * Traps: transformers switches lists when a sequence grows beyond the original length, leaving older keys as they are;
  * a session here decides once, by its context size, as llama.cpp does: a whole prompt computed at once agrees with
  * transformers. GGUF carries the lists as tensors rope_factors_{short,long}.weight, a folder in config.json. Phi-3's
- * sliding window (2047) is stated but transformers applies it; so does this. */
+ * sliding window (2047) is stated but transformers applies it; so does this. White space behind a special token belongs
+ * to it in models with Llama 2's vocabulary: tokenizer.json says so, GGUF files do not (specials_swallow_space). */
 #include "base/fmath.h"
 #include "families/blocks.h"
 #include "families/families.h"
@@ -122,6 +123,12 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
 
 static const char *const hf_architectures[] = {"Phi3ForCausalLM", "Phi3Model", NULL};
 
+static const struct slm_shape shapes[] = {
+    {.name = "phi-4-mini", .hparams = {.n_layer = 32, .n_embd = 3072, .n_ff = 8192, .n_head = 24, .n_head_kv = 8,
+     .head_dim = 128, .n_vocab = 200064, .n_ctx_train = 131072, .rope_base = 1e4, .rms_eps = 1e-5, .n_rot = 96,
+     .window = 262144}},
+};
+
 const struct slm_family slm_family_phi3 = {
     .architecture = "phi3",
     .hf_architectures = hf_architectures,
@@ -138,4 +145,7 @@ const struct slm_family slm_family_phi3 = {
     .export = export,
     .rope_types = rope_types,
     .build = build,
+    .shapes = shapes,
+    .n_shapes = sizeof shapes / sizeof *shapes,
+    .specials_swallow_space = true,
 };

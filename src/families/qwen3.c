@@ -39,6 +39,17 @@ static slm_val build(struct slm_plan *p, const struct slm_model *m)
 
 static const char *const hf_architectures[] = {"Qwen3ForCausalLM", "Qwen3Model", NULL};
 
+static const struct slm_shape shapes[] = {
+    {.name = "qwen3-0.6b", .hparams = {.n_layer = 28, .n_embd = 1024, .n_ff = 3072, .n_head = 16, .n_head_kv = 8,
+     .head_dim = 128, .n_vocab = 151936, .n_ctx_train = 40960, .rope_base = 1e6, .rms_eps = 1e-6}},
+    {.name = "qwen3-1.7b", .hparams = {.n_layer = 28, .n_embd = 2048, .n_ff = 6144, .n_head = 16, .n_head_kv = 8,
+     .head_dim = 128, .n_vocab = 151936, .n_ctx_train = 40960, .rope_base = 1e6, .rms_eps = 1e-6}},
+    {.name = "qwen3-4b", .hparams = {.n_layer = 36, .n_embd = 2560, .n_ff = 9728, .n_head = 32, .n_head_kv = 8,
+     .head_dim = 128, .n_vocab = 151936, .n_ctx_train = 262144, .rope_base = 5e6, .rms_eps = 1e-6}},
+    {.name = "qwen3-8b", .untied = true, .hparams = {.n_layer = 36, .n_embd = 4096, .n_ff = 12288, .n_head = 32,
+     .n_head_kv = 8, .head_dim = 128, .n_vocab = 151936, .n_ctx_train = 40960, .rope_base = 1e6, .rms_eps = 1e-6}},
+};
+
 const struct slm_family slm_family_qwen3 = {
     .architecture = "qwen3",
     .hf_architectures = hf_architectures,
@@ -50,6 +61,8 @@ const struct slm_family slm_family_qwen3 = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .derive = slm_decoder_derive,
     .build = build,
+    .shapes = shapes,
+    .n_shapes = sizeof shapes / sizeof *shapes,
     /* What Qwen3 ships, without tools and thinking switches. */
     .chat_template = "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
                      "{%- endfor %}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}",

@@ -79,13 +79,18 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 /* Hash lookups; NULL when absent. */
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key);
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name);
-/* Rows [first, first + n) as f32, every scale applied: dst [n, dims[0]]. The tensor has data. */
+/* Elements [column, column + n) of a row as f32, every scale applied. The tensor has data. */
+void slm_tensor_read(const struct slm_gguf_tensor *tensor, uint64_t row, uint64_t column, uint64_t n, float *dst);
+/* Rows [first, first + n): dst [n, dims[0]]. */
 void slm_tensor_read_rows(const struct slm_gguf_tensor *tensor, uint64_t first, uint64_t n, float *dst);
 /* What every element is multiplied with beside the scales of blocks and groups: 1 for most tensors. */
 float slm_tensor_scale(const struct slm_gguf_tensor *tensor);
 /* These bytes have been read: their pages may leave memory, and come back from the file when read again. No-op for
  * bytes in no map (memory files). Any thread. */
 void slm_gguf_drop_bytes(const struct slm_gguf *gguf, const unsigned char *data, size_t bytes);
+/* The same for all that rows [first, first + n) were read from: codes, scales, biases. */
+void slm_tensor_drop_rows(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor, uint64_t first,
+                          uint64_t n);
 /* Does the name end in -00001-of-00003.gguf or the like? */
 bool slm_gguf_is_split_name(const char *path);
 /* Is there a file at path, and is it one of those this model is read from? */

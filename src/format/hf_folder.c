@@ -34,13 +34,15 @@ char *slm_hf_path(const char *folder, const char *name, struct slm_error *error)
     return NULL;
 }
 
-/* Optional files are asked for with `found`: then only a failing system is an error. */
+/* Optional files are asked for with `found`: then it is no error when there is none. One that is there and cannot be
+ * read, because of its permissions say, is one: the folder would mean something else without it. */
 slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out, bool *found, struct slm_error *error)
 {
     char *path = slm_hf_path(folder, name, error);
     if (!path) return SLM_ERR_MEMORY;
     struct slm_file *file;
     struct slm_file_info info;
+    struct slm_path_info there;
     struct slm_error own = {0};
     slm_status status = slm_os()->open_read(path, &file, &info, found ? &own : error);
     if (found) *found = status == SLM_OK;
@@ -51,33 +53,50 @@ slm_status slm_hf_map(const char *folder, const char *name, struct slm_map *out,
             slm_os()->unmap(out);
             status = closed;
         }
-    } else if (found && status == SLM_ERR_IO) {
-        status = SLM_OK; /* it is not there */
+    } else if (found && status == SLM_ERR_IO && slm_os()->look_at(path, &there, NULL) == SLM_OK && !there.exists) {
+        status = SLM_OK;
     } else if (found && error) {
-        *error = own; /* out of memory, say: nothing is known about the file */
+        *error = own;
     }
     slm_release(path);
     return status;
 }
 
 /* Asked of every path that is opened, GGUF files too: there it fails at once, since a file holds no file. */
-bool slm_hf_is_folder(const char *path)
+bool slm_hf_is_folder(const char *path, const char *config)
 {
-    struct slm_map map;
-    bool found = false;
-    if (slm_hf_map(path, "config.json", &map, &found, NULL) != SLM_OK || !found) return false;
-    slm_os()->unmap(&map);
-    return true;
+    struct slm_path_info info = {0};
+    char *full = slm_hf_path(path, config, NULL);
+    const bool seen = full && slm_os()->look_at(full, &info, NULL) == SLM_OK;
+    slm_release(full);
+    if (seen) return info.exists;
+    return slm_os()->look_at(path, &info, NULL) == SLM_OK && info.is_folder;
+}
+
+/* As Meta and Mistral write their models themselves: other names for everything. Known only to be told apart. */
+static const char makers_own[] = "params.json";
+
+bool slm_hf_is_model(const char *path)
+{
+    return slm_hf_is_folder(path, "config.json") || slm_hf_is_folder(path, makers_own);
 }
 
 /* ---- config.json -> GGUF metadata ---------------------------------------------------------------------------- */
 
 enum { MAX_KEY = SLM_HF_MAX_KEY };
 
+/* Keys that are passed over when the same is said in its newer place too, as in transformers. */
+static const char *const gives_way[] = {"rope_theta", "rope_local_base_freq", "partial_rotary_factor",
+                                        "rope_scaling.type", "rope_parameters.type",
+                                        "rope_parameters.full_attention.type"};
+enum { N_GIVES_WAY = sizeof gives_way / sizeof *gives_way };
+
 struct config {
     struct slm_json json;
     struct slm_buf kvs; /* GGUF-encoded entries */
     uint64_t n_kv;
+    bool newer[2][N_GIVES_WAY]; /* is the same said in its newer place; of a model inside a model */
+    bool looking;               /* for that, without passing over anything */
 };
 
 /* The writer's encodings, little-endian like the machines this runs on. */
@@ -87,6 +106,12 @@ static void put_string(struct slm_buf *buf, struct slm_str s)
 {
     put_u64(buf, s.len);
     slm_buf_add_str(buf, s);
+}
+
+/* Of the front of a path that says it is of a model inside a model. */
+static size_t inner_length(const char *path)
+{
+    return strncmp(path, SLM_HF_INNER, strlen(SLM_HF_INNER)) == 0 ? strlen(SLM_HF_INNER) : 0;
 }
 
 /* One spelling for what configurations write in several ways; rows apply in turn to the front of the path, behind the
@@ -99,10 +124,11 @@ static void canonical(char full_path[MAX_KEY])
         {"rope_parameters.full_attention.", "rope_parameters."},
         {"rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"},
         {"rope_parameters.rope_theta", "rope_theta"},
+        {"rope_scaling.rope_theta", "rope_theta"},
         {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"},
         {"rope_parameters.", "rope_scaling."},
         {"rope_scaling.type", "rope_scaling.rope_type"}};
-    const size_t inner = strncmp(full_path, SLM_HF_INNER, strlen(SLM_HF_INNER)) == 0 ? strlen(SLM_HF_INNER) : 0;
+    const size_t inner = inner_length(full_path);
     char *path = full_path + inner;
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const size_t n = strlen(spellings[i].from);
@@ -113,6 +139,24 @@ static void canonical(char full_path[MAX_KEY])
         snprintf(rest, sizeof rest, "%s", path + n);
         snprintf(path, MAX_KEY - inner, "%s%.200s", spellings[i].to, rest);
     }
+}
+
+/* Is this key to be passed over? While looking: notes which ones are. */
+static bool passed_over(struct config *c, const char *raw_path)
+{
+    char path[MAX_KEY], weak[MAX_KEY];
+    const size_t inner = inner_length(raw_path);
+    for (size_t i = 0; i < N_GIVES_WAY; i++)
+        if (strcmp(raw_path + inner, gives_way[i]) == 0) return !c->looking && c->newer[inner > 0][i];
+    if (!c->looking) return false;
+    snprintf(path, sizeof path, "%s", raw_path + inner);
+    canonical(path);
+    for (size_t i = 0; i < N_GIVES_WAY; i++) {
+        snprintf(weak, sizeof weak, "%s", gives_way[i]);
+        canonical(weak);
+        c->newer[inner > 0][i] = c->newer[inner > 0][i] || strcmp(path, weak) == 0;
+    }
+    return false;
 }
 
 /* Key of an entry; its type and value follow. */
@@ -218,7 +262,9 @@ static bool read_config(struct config *c, const char *prefix)
         if (event != SLM_JSON_KEY || !extend_path(c, path, lengths[c->json.depth])) return false;
         event = slm_json_next(&c->json);
         if (event == SLM_JSON_ERROR) return false;
-        if (event == SLM_JSON_OBJECT) {
+        if (event != SLM_JSON_OBJECT && event != SLM_JSON_NULL && passed_over(c, path)) {
+            if (!slm_json_skip(&c->json, event)) return false;
+        } else if (event == SLM_JSON_OBJECT) {
 /* Keys of this object go behind the path as it is now. */
             lengths[c->json.depth] = strlen(path);
         } else if (event == SLM_JSON_ARRAY) {
@@ -230,6 +276,21 @@ static bool read_config(struct config *c, const char *prefix)
     }
 }
 
+/* Twice: first only to see what is said where. */
+static bool read_twice(struct config *c, const struct slm_hf_config *file, struct slm_error *error)
+{
+    const uint64_t n_kv = c->n_kv;
+    const size_t before = c->kvs.len;
+    c->looking = true;
+    slm_json_init(&c->json, file->json, file->where, error);
+    if (!read_config(c, file->prefix)) return false;
+    c->looking = false;
+    c->kvs.len = before;
+    c->n_kv = n_kv;
+    slm_json_init(&c->json, file->json, file->where, error);
+    return read_config(c, file->prefix);
+}
+
 /* The entries are collected first because a GGUF header begins with their number. */
 slm_status slm_hf_config_to_gguf(const struct slm_hf_config *files, size_t n, struct slm_buf *out,
                                  struct slm_error *error)
@@ -238,8 +299,7 @@ slm_status slm_hf_config_to_gguf(const struct slm_hf_config *files, size_t n, st
     struct config c = {0};
     slm_status status = SLM_OK;
     for (size_t i = 0; i < n && status == SLM_OK; i++) {
-        slm_json_init(&c.json, files[i].json, files[i].where, &local);
-        status = read_config(&c, files[i].prefix) ? slm_buf_status(&c.kvs, files[i].where, &local) : local.status;
+        status = read_twice(&c, &files[i], &local) ? slm_buf_status(&c.kvs, files[i].where, &local) : local.status;
     }
     if (status == SLM_OK) {
         slm_buf_puts(out, "GGUF");
@@ -425,6 +485,10 @@ static slm_status open_folder(const char *folder, const char *config, const char
 
 slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error)
 {
+    if (!slm_hf_is_folder(folder, "config.json") && slm_hf_is_folder(folder, makers_own))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, folder,
+                        "the model is in its makers' own format (params.json); folders with a config.json are "
+                        "supported, as on Hugging Face");
     return open_folder(folder, NULL, NULL, out, error);
 }
 

@@ -17,8 +17,11 @@
 #define SLM_FORMAT_HF_FOLDER_H
 #include "format/gguf.h"
 
-/* Does this path look like such a folder (is there a config.json in it)? */
-bool slm_hf_is_folder(const char *path);
+/* Is this a folder with such a file in it ("config.json")? A folder that cannot be looked into counts, so that opening
+ * it says why. */
+bool slm_hf_is_folder(const char *path, const char *config);
+/* Is it one for slm_hf_open? That may be to hear why not: a model in its makers' own format (params.json) counts. */
+bool slm_hf_is_model(const char *path);
 /* Opens config.json and model.safetensors, or the shards that model.safetensors.index.json names. Returns owned *out
  * (slm_gguf_close). */
 slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_error *error);
@@ -26,6 +29,11 @@ slm_status slm_hf_open(const char *folder, struct slm_gguf **out, struct slm_err
  * safetensors file (NULL: none), under these names. Returns owned *out. */
 slm_status slm_hf_open_module(const char *folder, const char *config, const char *weights, struct slm_gguf **out,
                               struct slm_error *error);
+/* What a tensor of a language model ("model.X") is called inside a model that does more: its name in that way, empty
+ * where the way has none for it. False when there are no further ways. */
+bool slm_hf_wrapped_name(size_t way, const char *name, char *out, size_t cap);
+/* Is that such a name? */
+bool slm_hf_is_wrapped(struct slm_str name);
 /* May this name, out of a file, be opened: does it lie in the folder itself, unhidden? */
 bool slm_hf_is_plain_name(struct slm_str name);
 /* "folder/name" as a new string (slm_release), or NULL with the error filled. */

@@ -15,12 +15,14 @@
 
 #include "base/checked.h"
 #include "format/gguf_part.h"
+#include "format/hf_folder.h"
 
 /* ---- a model inside a model ------------------------------------------------------------------------------------ */
 
 static const struct { const char *from, *to; } wrappers[] = {
     {"language_model.model.", "model."},
     {"language_model.lm_head.", "lm_head."},
+    {"language_model.", "model."}, /* saved without a head */
     {"model.language_model.", "model."},
     {"model.text_model.", "model."},
 };
@@ -36,6 +38,17 @@ static size_t wrapper_of(struct slm_str name)
     }
     return w;
 }
+
+bool slm_hf_wrapped_name(size_t way, const char *name, char *out, size_t cap)
+{
+    if (way >= N_WRAPPERS) return false;
+    const size_t n = strlen(wrappers[way].to);
+    const bool fits = strncmp(name, wrappers[way].to, n) == 0;
+    snprintf(out, cap, "%s%s", fits ? wrappers[way].from : "", fits ? name + n : "");
+    return true;
+}
+
+bool slm_hf_is_wrapped(struct slm_str name) { return wrapper_of(name) < N_WRAPPERS; }
 
 /* The part's tensors of the language model, in the same order, under their plain names; these lie in part->owned. */
 static slm_status unwrap_part(struct slm_gguf_part *part, struct slm_error *error)

@@ -32,32 +32,68 @@ float slm_tensor_scale(const struct slm_gguf_tensor *tensor)
 }
 
 /* Two bits of every byte of a stored row; which two, says the row. */
-static void read_plane(const struct slm_gguf_tensor *t, uint64_t row, float *dst)
+static void read_plane(const struct slm_gguf_tensor *t, uint64_t row, uint64_t column, uint64_t n, float *dst)
 {
-    const uint64_t n_in = t->dims[0], n_stored = t->dims[1] / 4;
-    const unsigned char *bytes = t->data + row % n_stored * n_in;
+    const uint64_t n_stored = t->dims[1] / 4;
+    const unsigned char *bytes = t->data + row % n_stored * t->dims[0] + column;
     const unsigned shift = 2 * (unsigned)(row / n_stored);
-    for (uint64_t i = 0; i < n_in; i++) dst[i] = (float)((bytes[i] >> shift & 3) - 1);
+    for (uint64_t i = 0; i < n; i++) dst[i] = (float)((bytes[i] >> shift & 3) - 1);
+}
+
+/* Where a part of a row begins or ends within a block, the block is decoded aside. */
+static void read_blocks(const struct slm_gguf_tensor *t, uint64_t row, uint64_t column, uint64_t n, float *dst)
+{
+    const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
+    const unsigned char *blocks = t->data + row * (t->dims[0] / info->block * info->block_bytes);
+    float aside[256];
+    for (uint64_t n_read; n > 0; column += n_read, dst += n_read, n -= n_read) {
+        const unsigned char *at = blocks + column / info->block * info->block_bytes;
+        const uint64_t skip = column % info->block, left = info->block - skip;
+        n_read = skip > 0 || n < info->block ? (n < left ? n : left) : n - n % info->block;
+        if (skip == 0 && n >= info->block) {
+            info->decode(at, dst, n_read);
+            continue;
+        }
+        info->decode(at, aside, info->block);
+        memcpy(dst, aside + skip, n_read * sizeof *dst);
+    }
+}
+
+void slm_tensor_read(const struct slm_gguf_tensor *tensor, uint64_t row, uint64_t column, uint64_t n, float *dst)
+{
+    const float scale = slm_tensor_scale(tensor);
+    SLM_ASSERT(tensor->data != NULL);
+    if (tensor->planes) read_plane(tensor, row, column, n, dst);
+    else read_blocks(tensor, row, column, n, dst);
+    for (uint64_t i = 0; i < n && scale != 1.0f; i++) dst[i] *= scale;
+    if (tensor->group == 0) return;
+    for (const uint64_t n_groups = tensor->dims[0] / tensor->group, end = column + n; column < end;) {
+        const uint64_t g = column / tensor->group, next = (g + 1) * tensor->group;
+        const float s = float_at(tensor->scales, row * n_groups + g);
+        const float b = float_at(tensor->biases, row * n_groups + g);
+        for (; column < end && column < next; column++, dst++) *dst = fmaf(*dst, s, b);
+    }
 }
 
 void slm_tensor_read_rows(const struct slm_gguf_tensor *tensor, uint64_t first, uint64_t n, float *dst)
 {
-    const struct slm_dtype_info *info = &slm_dtypes[tensor->dtype];
     const uint64_t n_in = tensor->dims[0];
-    const float scale = slm_tensor_scale(tensor);
-    SLM_ASSERT(tensor->data != NULL);
-    for (uint64_t row = first; row < first + n; row++, dst += n_in) {
-        if (tensor->planes)
-            read_plane(tensor, row, dst);
-        else
-            info->decode(tensor->data + row * (n_in / info->block * info->block_bytes), dst, n_in);
-        for (uint64_t i = 0; i < n_in && scale != 1.0f; i++) dst[i] *= scale;
-        if (tensor->group == 0) continue;
-        const uint64_t n_groups = n_in / tensor->group;
-        for (uint64_t g = 0; g < n_groups; g++) {
-            const float s = float_at(tensor->scales, row * n_groups + g);
-            const float b = float_at(tensor->biases, row * n_groups + g);
-            for (float *x = dst + g * tensor->group; x < dst + (g + 1) * tensor->group; x++) *x = fmaf(*x, s, b);
-        }
+    for (uint64_t row = first; row < first + n; row++, dst += n_in) slm_tensor_read(tensor, row, 0, n_in, dst);
+}
+
+void slm_tensor_drop_rows(const struct slm_gguf *gguf, const struct slm_gguf_tensor *tensor, uint64_t first, uint64_t n)
+{
+    const struct slm_dtype_info *info = &slm_dtypes[tensor->dtype];
+    const uint64_t n_in = tensor->dims[0], n_stored = tensor->planes ? tensor->dims[1] / 4 : UINT64_MAX;
+    const uint64_t row_bytes = tensor->planes ? n_in : n_in / info->block * info->block_bytes;
+    const struct slm_gguf_tensor *const sides[] = {tensor->scales, tensor->biases};
+    for (int i = 0; i < 2 && tensor->group > 0; i++) {
+        const uint64_t side_bytes = n_in / tensor->group * slm_dtypes[sides[i]->dtype].block_bytes;
+        slm_gguf_drop_bytes(gguf, sides[i]->data + first * side_bytes, (size_t)(n * side_bytes));
+    }
+    for (uint64_t n_here; n > 0; first += n_here, n -= n_here) {
+        const uint64_t row = first % n_stored, left = n_stored - row;
+        n_here = n < left ? n : left;
+        slm_gguf_drop_bytes(gguf, tensor->data + row * row_bytes, (size_t)(n_here * row_bytes));
     }
 }

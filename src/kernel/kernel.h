@@ -53,6 +53,17 @@ struct slm_mix_args {
     size_t n_row, n, head_dim;
 };
 
+/* int8: keys are panels of Q8_0 (kernel/pack.h), 16 positions each, so that scores are products of packed weights.
+ * Values are codes with a scale a position. */
+struct slm_mix_i8_args {
+    float *acc;          /* [n_row, head_dim] */
+    const float *p;      /* [n_row, SLM_KEYS] weights, 0 or more; those of slots [first, first + n) count */
+    const float *scales; /* [SLM_KEYS] of the values, 0 or more */
+    const int8_t *v;     /* [SLM_KEYS / 4, head_dim, 4]: codes -127..127, four positions of an element together */
+    size_t n_row, head_dim; /* head_dim a multiple of 32 */
+    size_t first, n;
+};
+
 struct slm_kernels {
     const char *level; /* "scalar", "avx2", "avx512", "neon": the highest that filled a slot */
     uint64_t features; /* CPU features the table was built for */
@@ -116,6 +127,10 @@ struct slm_kernels {
     /* acc[r, d] = fma(p[r, i], v[i, d], acc[r, d]) for i = 0..n-1 in this order. EXACT. */
     void (*attn_mix_f32)(const struct slm_mix_args *args);
     void (*attn_mix_f16)(const struct slm_mix_args *args);
+    /* w[i] = p[r, i] * scales[i], 0 for slots that do not count; most = max w; code c[i] = round(w[i] * (127 / most))
+     * to nearest even; acc[r, d] = fma((float)(sum over i of c[i] * v[i, d]), most * (1 / 127), acc[r, d]). A row with
+     * most < 2^-100 adds zeros, one with an infinity or NaN makes NaN of all. EXACT. */
+    void (*attn_mix_i8)(const struct slm_mix_i8_args *args);
 
     /* Index of the greatest value; the lowest index wins a tie; NaN never wins; n >= 1 (all NaN: 0). EXACT. */
     size_t (*argmax)(const float *x, size_t n);

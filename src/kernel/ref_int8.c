@@ -25,6 +25,7 @@ static uint32_t greatest_magnitude(const float *x)
     return most;
 }
 
+/* Codes of a block, and the sums that products need. */
 static void encode_block(const struct slm_a8 *row, size_t b, const float *x)
 {
     const uint32_t most = greatest_magnitude(x);
@@ -45,6 +46,7 @@ static void encode_block(const struct slm_a8 *row, size_t b, const float *x)
     }
 }
 
+/* The blocks of x, the first of which is block first / 32 of the row. */
 static void encode_a8(void *row, const float *x, size_t first, size_t n, size_t k)
 {
     const struct slm_a8 a = slm_a8_row(row, k);
@@ -63,6 +65,7 @@ static float add_part(float acc, const struct slm_pack_type *t, const uint8_t *b
     return slm_pack_scales_have_min(t->scales) ? fmaf(scale[1], s, acc) : acc;
 }
 
+/* Row r of a panel with one token: the chain that every tile must follow. */
 static float row_dot(enum slm_dtype type, const uint8_t *panel, size_t r, const struct slm_a8 *a, size_t k)
 {
     const struct slm_pack_type *t = &slm_pack_types[type];
@@ -87,6 +90,7 @@ static float row_dot(enum slm_dtype type, const uint8_t *panel, size_t r, const 
     return acc;
 }
 
+/* Element by element. */
 static void matmul_packed(const struct slm_packed_args *args, enum slm_dtype type)
 {
     for (size_t t = 0; t < args->n_tok; t++) {
@@ -94,6 +98,36 @@ static void matmul_packed(const struct slm_packed_args *args, enum slm_dtype typ
         for (size_t r = 0; r < args->n_row; r++)
             args->out[t * args->out_stride + r] = row_dot(type, args->w + r / SLM_PANEL_ROWS * args->panel_bytes,
                                                           r % SLM_PANEL_ROWS, &a, args->k);
+    }
+}
+
+/* ---- attention ----------------------------------------------------------------------------------------------- */
+
+/* The codes of a row's weights; returns their scale. */
+static float weight_codes(const struct slm_mix_i8_args *args, size_t r, int8_t code[SLM_KEYS])
+{
+    float w[SLM_KEYS];
+    for (size_t i = 0; i < SLM_KEYS; i++)
+        w[i] = i >= args->first && i < args->first + args->n ? args->p[r * SLM_KEYS + i] * args->scales[i] : 0.0f;
+    const uint32_t most = greatest_magnitude(w);
+    const bool coded = most >= SLM_A8_LEAST && most < SLM_F32_INF_BITS;
+    for (size_t i = 0; i < SLM_KEYS; i++)
+        code[i] = coded ? (int8_t)lrintf(w[i] * (127.0f / slm_bits_f32(most))) : 0;
+    return coded ? slm_bits_f32(most) * (1.0f / 127.0f) : most < SLM_F32_INF_BITS ? 0.0f : NAN;
+}
+
+/* The sum is exact, so only the fma rounds: once a page and element. */
+static void attn_mix_i8(const struct slm_mix_i8_args *args)
+{
+    for (size_t r = 0; r < args->n_row; r++) {
+        int8_t code[SLM_KEYS];
+        const float scale = weight_codes(args, r, code);
+        for (size_t d = 0; d < args->head_dim; d++) {
+            int32_t sum = 0;
+            for (size_t i = 0; i < SLM_KEYS; i++) sum += code[i] * args->v[(i / 4 * args->head_dim + d) * 4 + i % 4];
+            float *acc = &args->acc[r * args->head_dim + d];
+            *acc = fmaf((float)sum, scale, *acc);
+        }
     }
 }
 
@@ -105,6 +139,7 @@ SLM_PACK_TYPES(X)
 void slm_kernels_init_ref_int8(struct slm_kernels *table)
 {
     table->encode_a8 = encode_a8;
+    table->attn_mix_i8 = attn_mix_i8;
 #define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;
     SLM_PACK_TYPES(X)
 #undef X

@@ -414,6 +414,82 @@ ALWAYS_INLINE void matmul_packed(const struct type t, const struct slm_packed_ar
                    args->n_row - row);
 }
 
+/* --- Attention ------------------------------------------------------------------------------------------------ */
+
+enum { MIX_ROWS = 2 * TILE_TOKENS }; /* sums of codes alone: the float sums wait in memory */
+
+/* Codes of weights, and their scales. */
+struct coded_rows {
+    int8_t code[MIX_ROWS][SLM_KEYS];
+    float scale[MIX_ROWS];
+};
+
+/* One row of p. */
+ALWAYS_INLINE float code_weights(const struct slm_mix_i8_args *args, const float *p, int8_t *code)
+{
+    enum { N = SLM_KEYS / VEC_LANES };
+    float seen[SLM_KEYS];
+    vec w[N];
+    UNROLL for (int i = 0; i < N; i++)
+        w[i] = vec_mul(vec_load(p + i * VEC_LANES), vec_load(args->scales + i * VEC_LANES));
+    if (args->n != SLM_KEYS) { /* what is not seen may be anything */
+        memset(seen, 0, sizeof seen);
+        for (size_t i = args->first; i < args->first + args->n; i++) seen[i] = p[i] * args->scales[i];
+        UNROLL for (int i = 0; i < N; i++) w[i] = vec_load(seen + i * VEC_LANES);
+    }
+    ivec most = ivec_magnitude(w[0]);
+    UNROLL for (int i = 1; i < N; i++) most = ivec_max32(most, ivec_magnitude(w[i]));
+    const uint32_t bits = ivec_max_lanes(most);
+    if (bits < SLM_A8_LEAST || bits >= SLM_F32_INF_BITS) {
+        memset(code, 0, SLM_KEYS);
+        return bits < SLM_F32_INF_BITS ? 0.0f : NAN;
+    }
+    const vec by = vec_set1(127.0f / slm_bits_f32(bits));
+    UNROLL for (int i = 0; i < N; i++) store_i8(code + i * VEC_LANES, ivec_from_vec(vec_mul(w[i], by)));
+    return slm_bits_f32(bits) * (1.0f / 127.0f);
+}
+
+/* `rows` rows of the mix from `row` on, TILE_VECS registers of the head from `at` on. Weights are the unsigned side of
+ * the dot product, values the signed one: no zero to subtract, and 127 * 127 twice still fits 16 bits. */
+ALWAYS_INLINE void mix_tile(const struct slm_mix_i8_args *args, const struct coded_rows *coded, size_t row, size_t at,
+                            const int rows)
+{
+    ivec sum[MIX_ROWS][TILE_VECS];
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int j = 0; j < TILE_VECS; j++) sum[r][j] = ivec_set1(0);
+    const int8_t *v = args->v + 4 * at;
+    UNROLL for (int i = 0; i < SLM_KEYS / 4; i++, v += 4 * args->head_dim) {
+        ivec values[TILE_VECS];
+        UNROLL for (int j = 0; j < TILE_VECS; j++) values[j] = ivec_load(v + j * VEC_BYTES);
+        UNROLL for (int r = 0; r < rows; r++) {
+            const ivec weight = ivec_load1(&coded->code[r][4 * i]);
+            UNROLL for (int j = 0; j < TILE_VECS; j++) sum[r][j] = dot4(sum[r][j], weight, values[j], false);
+        }
+    }
+    float *acc = args->acc + row * args->head_dim + at;
+    UNROLL for (int r = 0; r < rows; r++, acc += args->head_dim)
+        UNROLL for (int j = 0; j < TILE_VECS; j++)
+            vec_store(acc + j * VEC_LANES,
+                      vec_fma(vec_from_i32(sum[r][j]), vec_set1(coded->scale[r]), vec_load(acc + j * VEC_LANES)));
+}
+
+/* All of the head. */
+ALWAYS_INLINE void mix_rows(const struct slm_mix_i8_args *args, size_t row, const int rows)
+{
+    struct coded_rows coded;
+    for (size_t r = 0; r < (size_t)rows; r++)
+        coded.scale[r] = code_weights(args, args->p + (row + r) * SLM_KEYS, coded.code[r]);
+    for (size_t d = 0; d < args->head_dim; d += TILE_VECS * VEC_LANES) mix_tile(args, &coded, row, d, rows);
+}
+
+static void attn_mix_i8(const struct slm_mix_i8_args *args)
+{
+    size_t row = 0;
+    for (; row + MIX_ROWS <= args->n_row; row += MIX_ROWS) mix_rows(args, row, MIX_ROWS);
+    for (; row + 2 <= args->n_row; row += 2) mix_rows(args, row, 2);
+    if (row < args->n_row) mix_rows(args, row, 1);
+}
+
 #define X(name, codes, scales, zero, iq4) \
     static void matmul_packed_##name(const struct slm_packed_args *args) \
     { \
@@ -425,6 +501,7 @@ SLM_PACK_TYPES(X)
 static void fill_int8(struct slm_kernels *table)
 {
     table->encode_a8 = encode_a8;
+    table->attn_mix_i8 = attn_mix_i8;
 #define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;
     SLM_PACK_TYPES(X)
 #undef X

@@ -24,6 +24,7 @@
 #include "model/family.h"
 
 enum { MAX_NAME = 320, MAX_RANK = 1 << 16 };
+#define PEFT_FRONT "base_model.model." /* of every tensor that PEFT saves */
 
 /* ---- settings ------------------------------------------------------------------------------------------------ */
 
@@ -188,16 +189,6 @@ static slm_status scale_of(const struct slm_adapter_part *part, struct slm_str m
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
 
-/* Anything else is taken for a GGUF file, whose reader says what is wrong with it. */
-static bool is_peft_folder(const char *path)
-{
-    struct slm_map map;
-    bool found = false;
-    if (slm_hf_map(path, "adapter_config.json", &map, &found, NULL) != SLM_OK || !found) return false;
-    slm_os()->unmap(&map);
-    return true;
-}
-
 slm_status slm_adapters_open(struct slm_model *model, const struct slm_adapter *adapters, size_t n,
                              struct slm_error *error)
 {
@@ -212,9 +203,10 @@ slm_status slm_adapters_open(struct slm_model *model, const struct slm_adapter *
         part->scale = (double)adapters[i].scale;
         if (!isfinite(part->scale))
             return slm_fail(error, SLM_ERR_ARGUMENT, path, "the scale of an adapter must be a finite number");
-        SLM_TRY(is_peft_folder(path) ? slm_hf_open_module(path, "adapter_config.json", "adapter_model.safetensors",
-                                                          &part->gguf, error)
-                                     : slm_gguf_open(path, NULL, &part->gguf, error));
+        /* Anything but a PEFT folder is taken for a GGUF file, whose reader says what is wrong with it. */
+        const bool peft = slm_hf_is_folder(path, "adapter_config.json");
+        SLM_TRY(peft ? slm_hf_open_module(path, "adapter_config.json", "adapter_model.safetensors", &part->gguf, error)
+                     : slm_gguf_open(path, NULL, &part->gguf, error));
         model->n_adapters = i + 1;
     }
     return SLM_OK;
@@ -242,8 +234,25 @@ struct target {
     struct slm_weight *weight;
 };
 
-/* Which tensors of an adapter have found their matrix; one byte each. */
-struct marks { unsigned char *used[SLM_MAX_ADAPTERS]; };
+/* Which tensors of an adapter have found their matrix, one byte each; and was it made for a model that does more than
+ * this language model inside of it (sees, hears)? */
+struct marks {
+    unsigned char *used[SLM_MAX_ADAPTERS];
+    bool wrapped[SLM_MAX_ADAPTERS];
+};
+
+enum { WAY_PLAIN, WAY_HEADLESS, WAY_WRAPPED }; /* and further ones from there on */
+
+/* What PEFT may call the module or tensor "model.X": that; "X" in an adapter of a model without its head; or what it is
+ * called inside a bigger model. Empty where a way has no name; false when there are no further ways. */
+static bool name_in(size_t way, const char *plain, char *out, size_t cap)
+{
+    static const char front[] = "model.";
+    if (way >= WAY_WRAPPED) return slm_hf_wrapped_name(way - WAY_WRAPPED, plain, out, cap);
+    const bool in_front = strncmp(plain, front, sizeof front - 1) == 0;
+    snprintf(out, cap, "%s", way == WAY_PLAIN ? plain : in_front ? plain + sizeof front - 1 : "");
+    return true;
+}
 
 /* A tensor by name, marked as used. */
 static const struct slm_gguf_tensor *find(const struct slm_adapter_part *part, struct marks *marks, size_t adapter,
@@ -260,7 +269,7 @@ static bool find_named(const struct slm_adapter_part *part, struct marks *marks,
 {
     const bool hf = slm_gguf_is_hf(part->gguf);
     for (int i = 0; i < 2; i++)
-        snprintf(names[i], MAX_NAME, "%s%s%s", hf ? "base_model.model." : "", name,
+        snprintf(names[i], MAX_NAME, "%s%s%s", hf ? PEFT_FRONT : "", name,
                  hf ? (i ? ".lora_B.weight" : ".lora_A.weight") : (i ? ".lora_b" : ".lora_a"));
     out->down = find(part, marks, adapter, names[0]);
     out->up = find(part, marks, adapter, names[1]);
@@ -303,26 +312,19 @@ static slm_status find_pair(const struct slm_model *model, size_t adapter, const
     const struct slm_adapter_part *part = &model->adapters[adapter];
     const bool is_hf = slm_gguf_is_hf(part->gguf);
     const char *pattern = is_hf ? target->row->hf_name : target->row->gguf_name;
-    char name[MAX_NAME / 2], names[2][MAX_NAME];
+    char plain[MAX_NAME / 2], module[MAX_NAME / 2], names[2][MAX_NAME];
     if (!pattern) return SLM_OK;
-    slm_tensor_name(name, sizeof name, pattern, target->layer);
-    struct slm_str module = slm_str(name);
-    if (is_hf) { /* a module is its weight without the last part */
-        static const char tail[] = ".weight", front[] = "model.";
-        if (module.len > sizeof tail - 1) module.len -= sizeof tail - 1;
-        name[module.len] = 0;
-        /* Adapters of a model without its head lack the first part. */
-        if (!find_named(part, marks, adapter, name, names, out) && strncmp(name, front, sizeof front - 1) == 0) {
-            module = (struct slm_str){name + sizeof front - 1, module.len - (sizeof front - 1)};
-            find_named(part, marks, adapter, module.ptr, names, out);
-        }
-    } else {
-        find_named(part, marks, adapter, name, names, out);
-    }
+    slm_tensor_name(plain, sizeof plain, pattern, target->layer);
+    if (!is_hf) find_named(part, marks, adapter, plain, names, out);
+    static const char tail[] = ".weight"; /* a module is its weight without it */
+    if (is_hf && strlen(plain) > sizeof tail - 1) plain[strlen(plain) - (sizeof tail - 1)] = 0;
+    for (size_t way = 0; is_hf && !out->down && !out->up && name_in(way, plain, module, sizeof module); way++)
+        if (*module && find_named(part, marks, adapter, module, names, out) && way >= WAY_WRAPPED)
+            marks->wrapped[adapter] = true;
     if (!out->down && !out->up) return SLM_OK;
     SLM_TRY(check_pair(model, target, out, slm_gguf_name(part->gguf), names, error));
     out->reorder = target->row->transform == SLM_TRANSFORM_ROPE_PAIRS && is_hf != slm_gguf_is_hf(model->gguf);
-    return scale_of(part, module, names[0], out->down->dims[1], &out->scale, error);
+    return scale_of(part, slm_str(is_hf ? module : plain), names[0], out->down->dims[1], &out->scale, error);
 }
 
 /* Which stored row becomes row r of the weight: neighbours (2i, 2i + 1) of a head from halves (i, i + n/2), or back. */
@@ -424,28 +426,47 @@ static slm_status same_values(const struct slm_weight *w, const struct slm_gguf_
 
 /* When the head is adapted, PEFT saves embedding and head themselves beside it, in case they were trained or resized.
  * Copies of what the model has change nothing and are passed over; others are not supported. */
+static slm_status check_copy(const struct slm_model *model, size_t adapter, const struct slm_tensor_row *row,
+                             const char *name, struct marks *marks, struct slm_error *error)
+{
+    const struct slm_gguf_tensor *t = find(&model->adapters[adapter], marks, adapter, name);
+    const struct slm_weight *w = (const void *)((const unsigned char *)&model->globals + row->field);
+    bool same = true;
+    if (t && w->data) SLM_TRY(same_values(w, t, &same, error));
+    if (same) return SLM_OK;
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->adapters[adapter].gguf),
+                    "tensor '%s' replaces the model's own, and is not (or cannot be seen to be) the same; save the "
+                    "adapter with save_embedding_layers=False",
+                    name);
+}
+
 static slm_status check_copies(const struct slm_model *model, struct marks *marks, struct slm_error *error)
 {
     static const char *const tails[] = {".weight", ".base_layer.weight"};
     for (size_t i = 0; i < 2 * model->n_adapters * model->family->n_tensors; i++) {
         const size_t a = i / 2 % model->n_adapters;
         const struct slm_tensor_row *row = &model->family->tensors[i / 2 / model->n_adapters];
-        const struct slm_gguf *gguf = model->adapters[a].gguf;
-        if (row->flags & (SLM_TENSOR_LAYER | SLM_TENSOR_VECTOR) || !row->hf_name || !slm_gguf_is_hf(gguf)) continue;
-        char name[MAX_NAME];
-        snprintf(name, sizeof name, "base_model.model.%.*s%s", (int)(strlen(row->hf_name) - strlen(tails[0])),
-                 row->hf_name, tails[i % 2]);
-        const struct slm_gguf_tensor *t = find(&model->adapters[a], marks, a, name);
-        const struct slm_weight *w = (const void *)((const unsigned char *)&model->globals + row->field);
-        bool same = true;
-        if (t && w->data) SLM_TRY(same_values(w, t, &same, error));
-        if (!same)
-            return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(gguf),
-                            "tensor '%s' replaces the model's own, and is not (or cannot be seen to be) the same; save "
-                            "the adapter with save_embedding_layers=False",
-                            name);
+        if (row->flags & (SLM_TENSOR_LAYER | SLM_TENSOR_VECTOR) || !row->hf_name ||
+            !slm_gguf_is_hf(model->adapters[a].gguf))
+            continue;
+        char plain[MAX_NAME / 2], inside[MAX_NAME / 2], name[MAX_NAME];
+        snprintf(plain, sizeof plain, "%.*s%s", (int)(strlen(row->hf_name) - strlen(tails[0])), row->hf_name,
+                 tails[i % 2]);
+        for (size_t way = 0; name_in(way, plain, inside, sizeof inside); way++) {
+            snprintf(name, sizeof name, PEFT_FRONT "%s", inside);
+            if (*inside) SLM_TRY(check_copy(model, a, row, name, marks, error));
+        }
     }
     return SLM_OK;
+}
+
+/* Is this of a tower that a bigger model has beside its language model? That one is not here, nor what adapts it. */
+static bool is_of_tower(struct slm_str name)
+{
+    static const struct slm_str front = {PEFT_FRONT, sizeof PEFT_FRONT - 1}, head = {"lm_head.", 8};
+    if (!slm_str_starts_with(name, front)) return false;
+    const struct slm_str inside = {name.ptr + front.len, name.len - front.len};
+    return !slm_hf_is_wrapped(inside) && !slm_str_starts_with(inside, head);
 }
 
 /* An adapter that fits only in part was made for another model. */
@@ -455,7 +476,7 @@ static slm_status check_used(const struct slm_model *model, const struct marks *
         const struct slm_gguf *gguf = model->adapters[a].gguf;
         for (size_t i = 0; i < slm_gguf_n_tensors(gguf); i++) {
             const struct slm_str name = slm_gguf_tensor_at(gguf, i)->name;
-            if (marks->used[a][i]) continue;
+            if (marks->used[a][i] || (marks->wrapped[a] && is_of_tower(name))) continue;
             return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(gguf),
                             "tensor '%.*s' adapts no matrix of this %s model (attention, feed-forward and head have "
                             "some): it is for another base",
@@ -483,7 +504,7 @@ static slm_status bind_marked(struct slm_model *model, struct marks *marks, stru
 
 slm_status slm_adapters_bind(struct slm_model *model, struct slm_error *error)
 {
-    struct marks marks = {{0}};
+    struct marks marks = {.used = {NULL}};
     const slm_status status = bind_marked(model, &marks, error);
     for (size_t i = 0; i < model->n_adapters; i++) slm_release(marks.used[i]);
     slm_adapters_close(model);

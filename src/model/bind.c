@@ -156,6 +156,16 @@ static const struct slm_gguf_tensor *find_tensor(const struct slm_model *model, 
     return t || !may_be_head ? t : slm_gguf_find_tensor(model->gguf, slm_str("lm_head.weight"));
 }
 
+const struct slm_gguf_tensor *slm_model_find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
+                                                    uint32_t layer)
+{
+    char name[256];
+    const char *pattern = slm_gguf_is_hf(model->gguf) ? row->hf_name : row->gguf_name;
+    if (!pattern) return NULL; /* this kind of file has no such tensor */
+    slm_tensor_name(name, sizeof name, pattern, layer);
+    return find_tensor(model, row, name);
+}
+
 /* Shapes follow from hyper-parameters, so a tensor of another shape means that one of the two lies. */
 static slm_status check_shape(const struct slm_model *model, const struct slm_tensor_row *row,
                               const struct slm_gguf_tensor *t, const char *name, struct slm_error *error)

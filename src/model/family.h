@@ -73,6 +73,18 @@ uint64_t slm_dim_size(const struct slm_hparams *hparams, enum slm_dim dim);
 /* "blk.#.attn_q.weight", 3 -> "blk.3.attn_q.weight" */
 void slm_tensor_name(char *out, size_t cap, const char *pattern, uint32_t layer);
 
+/* The tensor a row of a model's table is bound to, NULL when the file has none. */
+const struct slm_gguf_tensor *slm_model_find_tensor(const struct slm_model *model, const struct slm_tensor_row *row,
+                                                    uint32_t layer);
+
+/* The size of a released model, for who needs a model of that shape but not its weights. Hyper-parameters that are 0
+ * have their row's fallback. */
+struct slm_shape {
+    const char *name; /* "qwen3-0.6b" */
+    struct slm_hparams hparams;
+    bool untied;      /* the head is a matrix of its own */
+};
+
 struct slm_family {
     const char *architecture;           /* general.architecture in GGUF */
     const char *const *more_architectures; /* other names of it, NULL-terminated; may be NULL */
@@ -95,6 +107,13 @@ struct slm_family {
     /* Records the plan of one step. Errors are sticky in the plan. Returns the logits. */
     slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
     const char *chat_template; /* for files that bring none; NULL = plain continuation */
+    /* The models with a "llama" vocabulary learned special tokens to which the white space behind them belongs. Their
+     * GGUF files do not say so. */
+    bool specials_swallow_space;
+    bool has_dense; /* every reader of its GGUF files knows layers behind the pooling: dense_2.weight, dense_3.weight */
+
+    const struct slm_shape *shapes; /* [n_shapes] as their config.json states them */
+    size_t n_shapes;
 };
 
 /* Writes all hyper-parameters of a model opened from a folder. */

@@ -64,6 +64,7 @@ struct slm_model {
     const char *name, *architecture;  /* in arena */
     const char *folder;               /* in arena; NULL when the model is a GGUF file */
     bool has_no_head;                 /* saved without one: it can embed, not generate */
+    bool as_stored;                   /* ternary weights stay in the file's form: to be read and never computed with */
     const char *chat_template;        /* in arena; NULL when neither file nor family has one */
     uint64_t n_params;
     uint64_t cpu_mask;                /* CPU features kernels may use */

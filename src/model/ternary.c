@@ -21,6 +21,8 @@
 
 enum { BLOCK = 256, BLOCK_BYTES = 66, CODE_BYTES = 64 };
 
+static size_t blocks_of(uint64_t n_in) { return ((size_t)n_in + BLOCK - 1) / BLOCK; }
+
 bool slm_ternary_trained(const struct slm_model *model)
 {
     struct slm_str method = {0};
@@ -40,14 +42,25 @@ static bool is_online(const struct slm_model *model, const struct slm_gguf_tenso
            found && slm_str_is(mode, "online");
 }
 
+/* A row, and now and then the pages of the rows before it go: matrices may be larger than the memory there is. */
+static void read_row(const struct slm_model *model, const struct slm_gguf_tensor *t, uint64_t r, float *row)
+{
+    enum { ROWS = 512 };
+    slm_tensor_read_rows(t, r, 1, row);
+    /* One row more than the last time: its page was in use then. */
+    if ((r + 1) % ROWS == 0 || r + 1 == t->dims[1])
+        slm_tensor_drop_rows(model->gguf, t, r < ROWS ? 0 : r - ROWS, r < ROWS ? r + 1 : ROWS + 1);
+}
+
 /* The greatest and the mean magnitude. */
-static void measure(const struct slm_gguf_tensor *t, float *row, float *most, float *mean)
+static void measure(const struct slm_model *model, const struct slm_gguf_tensor *t, float *row, float *most,
+                    float *mean)
 {
     double sum = 0;
     *most = 0;
     for (uint64_t r = 0; r < t->dims[1]; r++) {
         float row_sum = 0;
-        slm_tensor_read_rows(t, r, 1, row);
+        read_row(model, t, r, row);
         for (uint64_t i = 0; i < t->dims[0]; i++) {
             const float magnitude = fabsf(row[i]);
             row_sum += magnitude;
@@ -58,25 +71,23 @@ static void measure(const struct slm_gguf_tensor *t, float *row, float *most, fl
     *mean = (float)(sum / (double)t->n_elements);
 }
 
-/* Codes 0, 1, 2 for -1, 0, 1 in place of the row: rounded after multiplying with inverse, */
-static void round_row(float *row, size_t n, float inverse)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float w = row[i] * inverse;
-        row[i] = w > 0.5f ? 2.0f : w < -0.5f ? 0.0f : 1.0f; /* halves go to the even number, 0 */
-    }
-}
-
-/* or taken as they are: false when one is neither 0 nor of this magnitude. */
-static bool sort_row(float *row, size_t n, float magnitude)
+/* Are all elements zero or of this magnitude? */
+static bool is_ternary(const float *row, size_t n, float magnitude)
 {
     bool ternary = true;
-    for (size_t i = 0; i < n; i++) {
-        const float w = row[i];
-        ternary &= w == 0 || fabsf(w) == magnitude;
-        row[i] = w > 0 ? 2.0f : w < 0 ? 0.0f : 1.0f;
-    }
+    for (size_t i = 0; i < n; i++) ternary &= row[i] == 0 || fabsf(row[i]) == magnitude;
     return ternary;
+}
+
+void slm_ternary_sort(const struct slm_ternary_rule *rule, float *x, size_t n)
+{
+    const float inverse = rule->inverse;
+    if (inverse == 0)
+        for (size_t i = 0; i < n; i++) x[i] = x[i] > 0 ? 1.0f : x[i] < 0 ? -1.0f : 0.0f;
+    for (size_t i = 0; i < n && inverse != 0; i++) {
+        const float w = x[i] * inverse;
+        x[i] = w > 0.5f ? 1.0f : w < -0.5f ? -1.0f : 0.0f; /* halves go to the even number, 0 */
+    }
 }
 
 /* TQ2_0: half a block, 128 elements, is 32 bytes; bits 2s of them are its elements 32s .. 32s + 31. */
@@ -85,8 +96,9 @@ static void pack_row(const float *codes, size_t n_blocks, unsigned char *out)
     for (size_t b = 0; b < n_blocks; b++, codes += BLOCK, out += BLOCK_BYTES) {
         for (int j = 0; j < CODE_BYTES; j++) {
             const float *first = codes + j / 32 * 128 + j % 32;
-            out[j] = (unsigned char)((unsigned)first[0] | (unsigned)first[32] << 2 | (unsigned)first[64] << 4 |
-                                     (unsigned)first[96] << 6);
+            unsigned byte = 0;
+            for (unsigned k = 0; k < 4; k++) byte |= (unsigned)(first[32 * k] + 1.0f) << (2 * k);
+            out[j] = (unsigned char)byte;
         }
         out[CODE_BYTES] = 0x00; /* 1.0 as f16 */
         out[CODE_BYTES + 1] = 0x3c;
@@ -110,43 +122,57 @@ static slm_status side_scale(const struct slm_model *model, const struct slm_wei
     return SLM_OK;
 }
 
-static slm_status repack(struct slm_model *model, const struct slm_gguf_tensor *t, struct slm_weight *out, float *row,
-                         struct slm_error *error)
+/* Finds the rule, checks that it holds for every row, and packs the rows into data where that is not NULL. */
+static slm_status walk(const struct slm_model *model, const struct slm_gguf_tensor *t, const struct slm_weight *w,
+                       unsigned char *data, struct slm_ternary_rule *rule, struct slm_error *error)
 {
+    const size_t n_blocks = blocks_of(t->dims[0]), n_in = (size_t)t->dims[0];
+    float *row = slm_alloc(n_blocks * BLOCK, sizeof *row, w->name, error), most, mean;
+    if (!row) return SLM_ERR_MEMORY;
     const bool online = is_online(model, t);
-    const size_t n_blocks = ((size_t)t->dims[0] + BLOCK - 1) / BLOCK;
-    float most, mean;
-    measure(t, row, &most, &mean);
-    const float inverse = 1.0f / (mean > 1e-5f ? mean : 1e-5f);
-    unsigned char *data = slm_arena_alloc(&model->arena, t->dims[1], n_blocks * BLOCK_BYTES, out->name, error);
-    if (!data) return SLM_ERR_MEMORY;
     bool ternary = true;
-    for (size_t i = t->dims[0]; i < n_blocks * BLOCK; i++) row[i] = 1.0f; /* code of 0 */
+    measure(model, t, row, &most, &mean);
+    rule->inverse = online ? 1.0f / (mean > 1e-5f ? mean : 1e-5f) : 0.0f;
+    rule->scale = online ? 1.0f / rule->inverse : most;
     for (uint64_t r = 0; r < t->dims[1] && ternary; r++) {
-        slm_tensor_read_rows(t, r, 1, row);
-        if (online) round_row(row, t->dims[0], inverse);
-        else ternary = sort_row(row, t->dims[0], most);
+        read_row(model, t, r, row);
+        ternary = online || is_ternary(row, n_in, most);
+        if (!data) continue;
+        slm_ternary_sort(rule, row, n_in);
+        for (size_t i = n_in; i < n_blocks * BLOCK; i++) row[i] = 0;
         pack_row(row, n_blocks, data + r * n_blocks * BLOCK_BYTES);
     }
-    out->ternary_scale = online ? 1.0f / inverse : most;
-    SLM_TRY(side_scale(model, out, &out->ternary_scale, error));
-    if (!ternary || !isfinite(mean) || !isfinite(out->ternary_scale))
+    slm_release(row);
+    SLM_TRY(side_scale(model, w, &rule->scale, error));
+    if (!ternary || !isfinite(mean) || !isfinite(rule->scale))
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
-                        "tensor '%s' must hold one finite magnitude and zeros: these weights are ternary", out->name);
-    if (out->ternary_scale == 0) out->ternary_scale = 1.0f; /* all weights are zero: any scale does */
-    slm_gguf_drop_bytes(model->gguf, t->data, (size_t)t->bytes);
-    out->data = data;
-    out->dtype = SLM_DTYPE_TQ2_0;
-    out->row_bytes = n_blocks * BLOCK_BYTES;
+                        "tensor '%s' must hold one finite magnitude and zeros: these weights are ternary", w->name);
+    if (rule->scale == 0) rule->scale = 1.0f; /* all weights are zero: any scale does */
     return SLM_OK;
+}
+
+slm_status slm_ternary_find_rule(const struct slm_model *model, const struct slm_gguf_tensor *t,
+                                 const struct slm_weight *w, struct slm_ternary_rule *rule, struct slm_error *error)
+{
+    return walk(model, t, w, NULL, rule, error);
 }
 
 slm_status slm_ternary_bind(struct slm_model *model, const struct slm_gguf_tensor *t, struct slm_weight *out,
                             struct slm_error *error)
 {
-    float *row = slm_alloc(((size_t)t->dims[0] + BLOCK - 1) / BLOCK * BLOCK, sizeof *row, out->name, error);
-    if (!row) return SLM_ERR_MEMORY;
-    const slm_status status = repack(model, t, out, row, error);
-    slm_release(row);
-    return status;
+    struct slm_ternary_rule rule = {.scale = 1.0f};
+    const size_t n_blocks = blocks_of(t->dims[0]);
+    if (model->as_stored) {
+        out->data = t->data;
+        out->dtype = t->dtype;
+    } else {
+        unsigned char *data = slm_arena_alloc(&model->arena, t->dims[1], n_blocks * BLOCK_BYTES, out->name, error);
+        if (!data) return SLM_ERR_MEMORY;
+        SLM_TRY(walk(model, t, out, data, &rule, error));
+        out->data = data;
+        out->dtype = SLM_DTYPE_TQ2_0;
+        out->row_bytes = n_blocks * BLOCK_BYTES;
+    }
+    out->ternary_scale = rule.scale;
+    return SLM_OK;
 }

@@ -100,4 +100,6 @@ void slm_quant_encode_Q4_1(const float *src, void *dst, size_t n);
 void slm_quant_encode_Q5_0(const float *src, void *dst, size_t n);
 void slm_quant_encode_Q5_1(const float *src, void *dst, size_t n);
 void slm_quant_encode_Q8_0(const float *src, void *dst, size_t n);
+void slm_quant_encode_TQ1_0(const float *src, void *dst, size_t n);
+void slm_quant_encode_TQ2_0(const float *src, void *dst, size_t n);
 #endif

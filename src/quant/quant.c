@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The table of block formats and the look-ups in it. One row a type; everything that differs between types is in its
  * row, so nothing outside this folder ever switches on a type to know a size.
- * Deliberately not here: the formulas (decode_*.c, encode.c) and anything about speed (src/kernel). */
+ * Deliberately not here: the formulas (decode_*.c, encode*.c) and anything about speed (src/kernel). */
 #include "base/checked.h"
 #include "quant/block.h"
 
@@ -13,8 +13,6 @@
 #define slm_quant_encode_Q6_K NULL
 #define slm_quant_encode_IQ4_NL NULL
 #define slm_quant_encode_IQ4_XS NULL
-#define slm_quant_encode_TQ1_0 NULL
-#define slm_quant_encode_TQ2_0 NULL
 #define slm_quant_encode_I2_S NULL
 #define slm_quant_encode_U2 NULL
 #define slm_quant_encode_U3 NULL

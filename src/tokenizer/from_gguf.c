@@ -250,19 +250,17 @@ static slm_status read_normalizer(struct reader *r)
 static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
 {
     struct slm_tokenizer_source *s = &r->source;
-    const char *architecture = NULL;
     bool rules[SLM_RULE_COUNT] = {0};
     SLM_TRY(read_name(r, KEY "model", "none", &s->model));
     if (strcmp(s->model, "none") == 0 || strcmp(s->model, "no_vocab") == 0) return SLM_OK;
     SLM_TRY(read_name(r, KEY "pre", "default", &s->pre));
-    SLM_TRY(read_name(r, "general.architecture", "", &architecture));
     SLM_TRY(read_strings(r, KEY "tokens", &s->tokens, &s->n_vocab));
     SLM_TRY(read_scores(r));
     SLM_TRY(read_types(r));
     SLM_TRY(read_special(r));
     if (strcmp(s->model, "t5") == 0) SLM_TRY(read_normalizer(r));
-    /* Files do not say this of their tokens. The Phi-3 models with Llama's vocabulary were trained that way. */
-    s->specials_swallow_space = strcmp(architecture, "phi3") == 0 && strcmp(s->model, "llama") == 0;
+    /* Byte-level vocabularies never were trained so. */
+    s->specials_swallow_space = s->specials_swallow_space && strcmp(s->model, "llama") == 0;
     SLM_TRY(read_rules(r, rules));
     apply_rules(r, rules);
     const bool ruled = strcmp(s->model, "llama-merges") == 0 || strcmp(s->model, "gpt2") == 0;
@@ -272,10 +270,11 @@ static slm_status read_all(struct reader *r, struct slm_tokenizer **out)
     return slm_tokenizer_new(s, out, r->error);
 }
 
-slm_status slm_tokenizer_from_gguf(const struct slm_gguf *gguf, struct slm_tokenizer **out, struct slm_error *error)
+slm_status slm_tokenizer_from_gguf(const struct slm_gguf *gguf, bool specials_swallow_space,
+                                   struct slm_tokenizer **out, struct slm_error *error)
 {
     *out = NULL;
-    struct reader r = {.gguf = gguf, .error = error};
+    struct reader r = {.gguf = gguf, .error = error, .source.specials_swallow_space = specials_swallow_space};
     snprintf(r.where, sizeof r.where, "%s: " KEY "*", slm_gguf_name(gguf));
     r.source.where = r.where;
     const slm_status status = read_all(&r, out);

@@ -84,9 +84,11 @@ struct slm_tokenizer_source {
  * SLM_TOKENIZE_PARSE_SPECIAL; well-known names that end a generation ("<|im_end|>") count as control tokens. */
 slm_status slm_tokenizer_new(const struct slm_tokenizer_source *source, struct slm_tokenizer **out,
                              struct slm_error *error);
-/* Reads the tokenizer.ggml.* keys. SLM_ERR_UNSUPPORTED for a model or pre-tokenizer this build does not know (names
- * the known ones). A file without tokenizer.ggml.model gives *out = NULL and SLM_OK. */
-slm_status slm_tokenizer_from_gguf(const struct slm_gguf *gguf, struct slm_tokenizer **out, struct slm_error *error);
+/* Reads the tokenizer.ggml.* keys. specials_swallow_space is what files do not say and the model's family knows; it
+ * counts for "llama" vocabularies without rules of their own. SLM_ERR_UNSUPPORTED for a model or pre-tokenizer this
+ * build does not know (names the known ones). A file without tokenizer.ggml.model gives *out = NULL and SLM_OK. */
+slm_status slm_tokenizer_from_gguf(const struct slm_gguf *gguf, bool specials_swallow_space,
+                                   struct slm_tokenizer **out, struct slm_error *error);
 /* Reads the tokenizer of a Hugging Face folder: tokenizer.json, else tokenizer.model (SentencePiece or tiktoken), with
  * tokenizer_config.json and the ids in generation_config.json and config.json. n_vocab is the model's: ids below it
  * without a token become unused ones "[PAD{id}]", added tokens beyond it are left out; 0 = as many as there are.

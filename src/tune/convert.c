@@ -117,9 +117,11 @@ static void warn_of_requantizing(const struct slm_conversion *c)
 {
     size_t n = 0;
     char sentence[160];
-    for (size_t i = 0; i < c->n_tensors; i++)
-        n += c->tensors[i].from != c->tensors[i].to && slm_dtypes[c->tensors[i].from].block > 1 &&
-             slm_dtypes[c->tensors[i].to].block > 1;
+    for (size_t i = 0; i < c->n_tensors; i++) {
+        const struct slm_stream_tensor *t = &c->tensors[i];
+        n += t->from != t->to && slm_dtypes[t->from].block > 1 && slm_dtypes[t->to].block > 1 &&
+             !slm_stream_is_ternary(t->to); /* which take nothing that they would round */
+    }
     if (n == 0) return;
     snprintf(sentence, sizeof sentence, "%zu tensor%s quantized already and lose%s quality by being quantized again", n,
              n == 1 ? " is" : "s are", n == 1 ? "s" : "");
@@ -145,7 +147,7 @@ static slm_status choose_types(struct slm_conversion *c, struct slm_error *error
     enum slm_dtype type = SLM_DTYPE_NONE;
     if (o->type) SLM_TRY(parse_type(o->type, &type, error));
     for (size_t i = 0; o->type && i < c->n_tensors; i++)
-        if (!c->tensors[i].fixed) c->tensors[i].to = type;
+        if (!c->tensors[i].fixed && (c->tensors[i].ternary || !slm_stream_is_ternary(type))) c->tensors[i].to = type;
     for (size_t i = 0; i < o->n_rules; i++) SLM_TRY(apply_rule(c, &o->rules[i], error));
     fall_back(c);
     warn_of_requantizing(c);
@@ -322,11 +324,13 @@ slm_status slm_convert(const char *in, const char *out_path, const struct slm_co
     struct output out = {.path = out_path};
     if (!in || !*in || !out_path || !*out_path)
         return slm_fail(error, SLM_ERR_ARGUMENT, "convert", "two paths are needed, of a model and of the new file");
-    const slm_status status = run(&c, slm_hf_is_folder(in) ? &slm_convert_folder : &slm_convert_gguf, &out, error);
+    const bool folder = slm_hf_is_model(in);
+    const slm_status status = run(&c, folder ? &slm_convert_folder : &slm_convert_gguf, &out, error);
     for (size_t i = 0; i < out.n_parts; i++) slm_gguf_writer_abandon(out.parts[i].writer);
     if (status == SLM_OK && result)
         *result = (struct slm_convert_result){.bytes = out.total_bytes, .n_files = out.n_parts,
                                               .n_tensors = c.n_tensors};
+    slm_embed_rules_release(&c.rules);
     if (c.model) slm_model_close(c.model);
     else slm_gguf_close(c.gguf);
     slm_arena_release(&c.arena);

@@ -4,6 +4,7 @@
 #ifndef SLM_TUNE_CONVERT_H
 #define SLM_TUNE_CONVERT_H
 #include "base/arena.h"
+#include "engine/embed_rules.h"
 #include "tune/stream.h"
 
 struct slm_conversion {
@@ -12,6 +13,7 @@ struct slm_conversion {
     struct slm_arena arena;
     struct slm_gguf *gguf;     /* what is read */
     struct slm_model *model;   /* folders only: it owns gguf then */
+    struct slm_embed_rules rules; /* folders only: how it embeds; pooling 0 when it says nothing */
     struct slm_stream_tensor *tensors; /* [n_tensors], in arena; `to` is first what the source would write unasked */
     size_t n_tensors;
     uint32_t file_type;        /* general.file_type to write; SLM_FILE_TYPE_NONE = the source knows better */

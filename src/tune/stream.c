@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "quant/block.h"
 
 enum { UNIT = 1 << 16, CHUNK_UNITS = 64 }; /* elements; a unit is a multiple of every block */
 
@@ -23,6 +24,7 @@ struct stream {
     struct slm_gguf_writer *writer;
     const struct slm_stream_tensor *tensor;
     uint64_t n_elements, row;          /* of the tensor; of one of its rows */
+    bool copy;                         /* bytes, because nothing about it changes */
     uint64_t chunk_begin, n_units;     /* first element, units of the chunk being encoded */
     uint64_t chunk_units;              /* most units a chunk: fewer than CHUNK_UNITS when all tensors are small */
     unsigned char *chunks[2];          /* [chunk_units * UNIT] elements of the largest type */
@@ -66,7 +68,7 @@ static struct place locate(const struct stream *s, uint64_t at, uint64_t wanted)
     const struct slm_stream_tensor *t = s->tensor;
     struct place p = {t->parts, source_row(t, at / s->row), at % s->row, wanted};
     while (p.row >= p.part->n_rows) p.row -= p.part++->n_rows;
-    const bool by_row = t->pair_rows || p.part->weight;
+    const bool by_row = t->pair_rows || (p.part->tensor && !s->copy);
     const uint64_t rest = (by_row ? s->row : (p.part->n_rows - p.row) * s->row) - p.column;
     if (p.n > rest) p.n = rest;
     return p;
@@ -78,44 +80,51 @@ static const unsigned char *bytes_at(const struct stream *s, const struct place 
     return p->part->data + bytes_of(s->tensor->from, p->row * s->row + p->column);
 }
 
-/* Scale or bias of a group of a row. */
-static float group_value(const struct slm_weight *w, const unsigned char *values, uint64_t row, uint64_t column)
+/* The elements of one place as the model has them. */
+static void read_place(const struct stream *s, const struct place *p, float *dst)
 {
-    const uint64_t at = row * (w->n_in / w->group) + column / w->group;
-    float value;
-    slm_dtypes[w->scale_dtype].decode(values + at * slm_dtypes[w->scale_dtype].block_bytes, &value, 1);
-    return value;
+    const struct slm_stream_part *part = p->part;
+    if (part->tensor) slm_tensor_read(part->tensor, part->first + p->row, p->column, p->n, dst);
+    else slm_dtypes[s->tensor->from].decode(bytes_at(s, p), dst, (size_t)p->n);
+    if (part->rule.scale == 0) return;
+    slm_ternary_sort(&part->rule, dst, (size_t)p->n);
+    for (uint64_t i = 0; i < p->n; i++) dst[i] *= part->rule.scale;
 }
 
-/* Elements [column, column + n) of a row of codes, scaled. Whole blocks are decoded, of which the ends may be cut
- * off. */
-static void read_codes(const struct slm_weight *w, uint64_t row, uint64_t column, uint64_t n, float *dst)
+/* Is each element of the block zero or the greatest magnitude, with a sign? The index of the first that is not, or n.
+ */
+static uint64_t first_not_ternary(const float *x, uint64_t n)
 {
-    const struct slm_dtype_info *info = &slm_dtypes[w->dtype];
-    const uint64_t size = info->block == 1 ? 32 : info->block; /* no group is cut by 32 */
-    float block[256];
-    for (uint64_t end = column + n; column < end;) {
-        const uint64_t first = column - column % size;
-        info->decode(w->data + row * w->row_bytes + first / info->block * info->block_bytes, block, size);
-        const float scale = w->scales ? group_value(w, w->scales, row, column) : w->ternary_scale;
-        const float bias = w->scales ? group_value(w, w->biases, row, column) : 0;
-        for (; column < end && column < first + size; column++) *dst++ = fmaf(block[column - first], scale, bias);
-    }
+    float most = 0;
+    for (uint64_t i = 0; i < n; i++) most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    for (uint64_t i = 0; i < n; i++)
+        if (x[i] != 0 && fabsf(x[i]) != most) return i;
+    return n;
 }
 
 /* F16 overflows far below the others, and a block has one scale: a single infinity or NaN would spoil its neighbours.
- */
-static void check_range(struct stream *s, const float *x, uint64_t begin, uint64_t n)
+ * Ternary types would silently round everything else away. The first element that cannot be, or n. */
+static uint64_t first_unfit(enum slm_dtype to, const float *x, uint64_t n)
 {
-    const enum slm_dtype to = s->tensor->to;
-    if (to == SLM_DTYPE_F32 || to == SLM_DTYPE_BF16) return;
-    const float most = to == SLM_DTYPE_F16 ? 65519.99f : 3.4e38f; /* 65520 rounds to infinity */
-    for (uint64_t i = 0; i < n; i++) {
-        if (fabsf(x[i]) <= most) continue; /* false for NaN */
-        uint64_t bad = atomic_load(&s->bad_element);
-        while (begin + i < bad && !atomic_compare_exchange_weak(&s->bad_element, &bad, begin + i)) continue;
-        return;
+    const uint64_t block = slm_dtypes[to].block;
+    if (to == SLM_DTYPE_F32 || to == SLM_DTYPE_BF16) return n;
+    const bool half = to == SLM_DTYPE_F16 || slm_stream_is_ternary(to);
+    const float most = half ? 65519.99f : 3.4e38f; /* 65520 rounds to infinity */
+    for (uint64_t i = 0; i < n; i++)
+        if (!(fabsf(x[i]) <= most)) return i; /* NaN too */
+    for (uint64_t i = 0; i < n && slm_stream_is_ternary(to); i += block) {
+        const uint64_t bad = first_not_ternary(x + i, block);
+        if (bad < block) return i + bad;
     }
+    return n;
+}
+
+/* Keeps the first of all. */
+static void check_values(struct stream *s, const float *x, uint64_t begin, uint64_t n)
+{
+    const uint64_t i = first_unfit(s->tensor->to, x, n);
+    uint64_t bad = atomic_load(&s->bad_element);
+    while (i < n && begin + i < bad && !atomic_compare_exchange_weak(&s->bad_element, &bad, begin + i)) continue;
 }
 
 /* One unit: elements [begin, begin + n) of the tensor. */
@@ -123,17 +132,15 @@ static void encode_unit(struct stream *s, uint64_t begin, uint64_t n, float *flo
 {
     const struct slm_stream_tensor *t = s->tensor;
     unsigned char *out = s->chunks[s->current] + bytes_of(t->to, begin - s->chunk_begin);
-    const bool copy = t->from == t->to && t->gain == 1.0f && !t->parts[0].weight;
     struct place p;
     for (uint64_t i = 0; i < n; i += p.n) {
         p = locate(s, begin + i, n - i);
-        if (p.part->weight) read_codes(p.part->weight, p.row, p.column, p.n, floats + i);
-        else if (copy) memcpy(out + bytes_of(t->to, i), bytes_at(s, &p), (size_t)bytes_of(t->from, p.n));
-        else slm_dtypes[t->from].decode(bytes_at(s, &p), floats + i, (size_t)p.n);
+        if (s->copy) memcpy(out + bytes_of(t->to, i), bytes_at(s, &p), (size_t)bytes_of(t->from, p.n));
+        else read_place(s, &p, floats + i);
     }
-    if (copy) return;
+    if (s->copy) return;
     for (uint64_t i = 0; t->gain != 1.0f && i < n; i++) floats[i] *= t->gain;
-    check_range(s, floats, begin, n);
+    check_values(s, floats, begin, n);
     slm_dtypes[t->to].encode(floats, out, (size_t)n);
 }
 
@@ -161,8 +168,10 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
     const uint64_t bad = atomic_load(&s->bad_element);
     if (bad != UINT64_MAX)
         return slm_fail(s->error, SLM_ERR_NUMERIC, "convert",
-                        "tensor '%.*s': element %llu is infinite, not a number, or too large for %s",
-                        (int)s->tensor->name.len, s->tensor->name.ptr, (unsigned long long)bad,
+                        "tensor '%.*s': element %llu is infinite, not a number, or %s %s", (int)s->tensor->name.len,
+                        s->tensor->name.ptr, (unsigned long long)bad,
+                        slm_stream_is_ternary(s->tensor->to) ? "no third value of a block, which is all for"
+                                                             : "too large for",
                         slm_dtypes[s->tensor->to].name);
     uint64_t left = s->n_elements - s->chunk_begin;
     if (left > s->n_units * UNIT) left = s->n_units * UNIT;
@@ -172,24 +181,46 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
     return SLM_OK;
 }
 
-/* Source bytes of output elements [begin, end) will not be read again, but for those of a head that the next chunk goes
- * on with. */
+/* Output elements [begin, end) are encoded: what they were read from may leave memory, but for the head that the next
+ * chunk goes on with. From one chunk further back, because only whole pages go. */
 static void drop(const struct stream *s, const struct slm_gguf *source, uint64_t begin, uint64_t end)
 {
     const struct slm_stream_tensor *t = s->tensor;
-    if (!source || t->parts[0].weight) return; /* codes are few: they go when the tensor is done */
-    if (t->pair_rows) {
-        const uint64_t head = t->pair_rows * s->row;
-        begin -= begin % head;
-        end -= end % head;
-        slm_gguf_drop_bytes(source, t->parts[0].data + bytes_of(t->from, begin),
-                            (size_t)bytes_of(t->from, end - begin));
-        return;
+    const uint64_t step = t->pair_rows ? t->pair_rows * s->row : 1, chunk = s->chunk_units * UNIT;
+    begin = begin > chunk ? begin - chunk : 0;
+    begin -= begin % step;
+    end -= end % step;
+    uint64_t part_end = 0;
+    for (unsigned i = 0; source && i < t->n_parts; i++) {
+        const struct slm_stream_part *part = &t->parts[i];
+        const uint64_t at = part_end;
+        part_end += part->n_rows * s->row;
+        const uint64_t from = begin > at ? begin - at : 0, to = (end < part_end ? end : part_end) - at;
+        if (end <= at || from >= to) continue;
+        if (part->tensor && part->tensor->scales)
+            slm_tensor_drop_rows(source, part->tensor, part->first + from / s->row, to / s->row - from / s->row);
+        else
+            slm_gguf_drop_bytes(source, part->data + bytes_of(t->from, from),
+                                (size_t)(bytes_of(t->from, to) - bytes_of(t->from, from)));
     }
-    for (struct place p; begin < end; begin += p.n) {
-        p = locate(s, begin, end - begin);
-        slm_gguf_drop_bytes(source, bytes_at(s, &p), (size_t)bytes_of(t->from, p.n));
-    }
+}
+
+/* Blocks, or codes with the one scale behind them: the bytes of the file will do. */
+static bool can_copy(const struct slm_stream_tensor *t)
+{
+    const struct slm_stream_part *part = &t->parts[0];
+    return t->from == t->to && t->gain == 1.0f && part->rule.scale == 0 && !(part->tensor && part->tensor->scales);
+}
+
+/* What I2_S has behind its codes. The chunk before it must be written first. */
+static slm_status write_tail(struct stream *s, struct slm_pool *pool)
+{
+    const struct slm_stream_tensor *t = s->tensor;
+    if (t->to != SLM_DTYPE_I2_S) return SLM_OK;
+    s->n_units = 0;
+    SLM_TRY(turn(s, pool));
+    return slm_gguf_write_data(s->writer, t->parts[0].data + bytes_of(t->from, s->n_elements), SLM_I2_S_TAIL_BYTES,
+                               s->error);
 }
 
 static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const struct slm_gguf *source,
@@ -201,6 +232,7 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     for (uint32_t i = 0; i < t->n_dims; i++) s->n_elements *= t->dims[i];
     for (unsigned i = 0; i < t->n_parts; i++) n_rows += t->parts[i].n_rows;
     s->row = s->n_elements / n_rows;
+    s->copy = can_copy(t);
     for (s->chunk_begin = 0; s->chunk_begin < s->n_elements; s->chunk_begin += s->chunk_units * UNIT) {
         const uint64_t left = s->n_elements - s->chunk_begin, units = (left + UNIT - 1) / UNIT;
         s->n_units = units < s->chunk_units ? units : s->chunk_units;
@@ -210,13 +242,7 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
         if (options->progress && !options->progress(options->user, options->done, options->total))
             return slm_fail(s->error, SLM_ERR_CANCELLED, "convert", "was cancelled");
     }
-    for (unsigned i = 0; source && i < t->n_parts; i++) {
-        const struct slm_weight *w = t->parts[i].weight;
-        const uint64_t rows = t->parts[i].n_rows;
-        slm_gguf_drop_bytes(source, t->parts[i].data,
-                            (size_t)(w ? rows * w->row_bytes : bytes_of(t->from, rows * s->row)));
-    }
-    return SLM_OK;
+    return write_tail(s, pool);
 }
 
 /* Units of the largest chunk there will be. */

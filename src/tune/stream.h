@@ -5,14 +5,17 @@
 #ifndef SLM_TUNE_STREAM_H
 #define SLM_TUNE_STREAM_H
 #include "format/gguf.h"
-#include "plan/op.h"
+#include "model/ternary.h"
 
 /* Rows that lie one after the other. Usually those of dims[0] elements; a vector whose elements are to be reordered has
  * rows of one. */
 struct slm_stream_part {
     const unsigned char *data;
     uint64_t n_rows;
-    const struct slm_weight *weight; /* codes whose scales stand elsewhere: read through this, whatever `from` says */
+    const struct slm_gguf_tensor *tensor; /* they are rows of this, from `first` on, and read through it; NULL: data is
+                                           * blocks of type `from` and nothing else */
+    uint64_t first;
+    struct slm_ternary_rule rule;         /* what is read becomes ternary by it; scale 0: it stays */
 };
 
 #define SLM_STREAM_MAX_PARTS 4
@@ -22,6 +25,7 @@ struct slm_stream_tensor {
     uint32_t n_dims;
     enum slm_dtype from, to;          /* from == to and no gain: bytes are copied */
     bool fixed;                       /* its type is not the user's to choose: norms, biases, tables */
+    bool ternary;                     /* may have three values only: TQ1_0 and TQ2_0 are types for it */
     struct slm_stream_part parts[SLM_STREAM_MAX_PARTS]; /* the rows, in this order */
     unsigned n_parts;
     uint32_t pair_rows;               /* rows of a head whose halves (i, i + n/2) become neighbours (2i, 2i + 1);
@@ -36,6 +40,11 @@ struct slm_stream_options {
     uint64_t done, total;     /* progress over several calls: done grows */
 };
 
+/* Types that hold a number, its negative and zero. */
+static inline bool slm_stream_is_ternary(enum slm_dtype type)
+{
+    return type == SLM_DTYPE_TQ1_0 || type == SLM_DTYPE_TQ2_0;
+}
 /* Bytes the tensor will have in the new file; false when its rows do not fit the type's blocks, or on overflow. */
 bool slm_stream_bytes(const struct slm_stream_tensor *tensor, uint64_t *bytes);
 /* Writes the data of n declared tensors, in order. Pages of `source` behind what was read are given back to the system

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the end-to-end tests share: where the command and the data are, running it, and a terminal to talk to it."""
 
+import json
 import os
 import pty
 import re
@@ -8,6 +9,7 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -44,6 +46,32 @@ def slm(*args, stdin="", env=None, timeout=120, binary=False):
     if not binary:
         done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     return done
+
+
+def peak_mib(*args):
+    """The most memory the command takes at a time; mapped files that are in memory count."""
+    # Linux counts the memory of whoever starts a program to the program's peak, so somebody small has to.
+    start = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    done = subprocess.run([sys.executable, "-c", start, str(SLM), *map(str, args)], check=True, capture_output=True,
+                          text=True)
+    return int(done.stdout) / 1024
+
+
+def write_zeros(folder, config, entries):
+    """A model folder with these tensors, name -> (type, shape). They are zeros that take no room on the disk."""
+    sizes, header, at = {"F32": 4, "U32": 4, "BF16": 2, "U8": 1}, {}, 0
+    for name, (dtype, shape) in entries.items():
+        size = sizes[dtype]
+        for n in shape:
+            size *= n
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + at)
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def has_builtin_model():

@@ -226,6 +226,15 @@ def test_configuration_that_is_none(folder, text):
     refuses(folder, "config.json")
 
 
+def test_the_format_of_a_models_makers(folder):
+    """As Meta publishes Llama: params.json beside consolidated weights."""
+    (folder / "config.json").rename(folder / "params.json")
+    (folder / "model.safetensors").rename(folder / "consolidated.safetensors")
+    refuses(folder, "params.json", "config.json")
+    refuses(folder, "params.json", "config.json", command=("inspect",))
+    refuses(folder, "params.json", "config.json", command=("convert", folder.parent / "out.gguf"))
+
+
 def test_generation_configuration(folder):
     (folder / "generation_config.json").write_text('{"eos_token_id": [1,')
     refuses(folder, "generation_config.json")

@@ -344,17 +344,6 @@ def test_template(tmp_path):
     assert_error(slm("template", need(STORIES), "--messages", messages), 1, "no chat template")
 
 
-def test_bench_json():
-    done = slm("bench", "-m", need(STORIES), "-p", 32, "-n", 8, "-b", 2, "-r", 3, "-t", 2, "--json")
-    answer = json.loads(done.stdout)
-    assert done.returncode == 0 and answer["threads"] == 2 and answer["batch"] == 2
-    for key in ("pp_tok_s", "tg_tok_s", "load_s"):
-        values = answer[key + "_all"]
-        assert len(values) == 3 and sorted(values)[1] == answer[key] > 0
-    assert answer["peak_rss_bytes"] >= answer["rss_bytes"] > 1_000_000
-    assert json.loads(slm("bench", need(STORIES), "-p", 0, "-n", 1, "-r", 1, "--json").stdout)["pp_tok_s"] is None
-
-
 @pytest.mark.slow
 def test_doctor():
     done = slm("doctor", "--json")

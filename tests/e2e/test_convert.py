@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from support import ERROR_LINE, SHARED, SLM, STORIES, Terminal, need, slm
+from support import ERROR_LINE, SHARED, SLM, STORIES, Terminal, need, peak_mib, slm, write_zeros
 
 TINYSTORIES = SHARED / "data/models/tinystories-656k"
 
@@ -114,20 +114,11 @@ def tensors(c):
             yield f"model.layers.{layer}.{name}.weight", shape
 
 
-def write_zeros(folder, shape):
-    """A Qwen3 of this shape in F32; its weights are zeros that take no room on the disk."""
-    header, at = {}, 0
-    for name, dims in tensors(shape):
-        size = 4 * dims[0] * (dims[1] if len(dims) > 1 else 1)
-        header[name] = {"dtype": "F32", "shape": dims, "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + at)
-    (folder / "config.json").write_text(json.dumps(dict(
-        architectures=["Qwen3ForCausalLM"], rms_norm_eps=1e-6, max_position_embeddings=40960, rope_theta=1000000,
-        tie_word_embeddings=True, **shape)))
+def write_qwen3(folder, shape):
+    """A Qwen3 of this shape in F32, all zeros."""
+    write_zeros(folder, dict(architectures=["Qwen3ForCausalLM"], rms_norm_eps=1e-6, max_position_embeddings=40960,
+                             rope_theta=1000000, tie_word_embeddings=True, **shape),
+                {name: ("F32", dims) for name, dims in tensors(shape)})
 
 
 @pytest.mark.slow
@@ -137,7 +128,7 @@ def write_zeros(folder, shape):
 def test_real_tokenizers_give_the_same_ids(tmp_path, files, vocab):
     for name in files:
         shutil.copy(need(SHARED / "data/tokenizers" / name), tmp_path)
-    write_zeros(tmp_path, dict(num_hidden_layers=1, hidden_size=8, intermediate_size=8, num_attention_heads=1,
+    write_qwen3(tmp_path, dict(num_hidden_layers=1, hidden_size=8, intermediate_size=8, num_attention_heads=1,
                                num_key_value_heads=1, head_dim=8, vocab_size=vocab))
     out = tmp_path / "out.gguf"
     converted(tmp_path, out)
@@ -169,7 +160,7 @@ def byte_level_tokenizer():
 def full_size(tmp_path_factory):
     """A folder with the shapes of Qwen3-0.6B and a vocabulary of its size: 2.4 GB that take no room on the disk."""
     folder = tmp_path_factory.mktemp("full")
-    write_zeros(folder, SHAPE)
+    write_qwen3(folder, SHAPE)
     (folder / "tokenizer.json").write_text(json.dumps(byte_level_tokenizer()))
     yield folder
     (folder / "model.safetensors").unlink()
@@ -178,15 +169,10 @@ def full_size(tmp_path_factory):
 @pytest.mark.slow
 def test_memory_stays_bounded(full_size, tmp_path):
     out = tmp_path / "out.gguf"
-    # Linux counts the memory of whoever starts a program to the program's peak, so somebody small has to.
-    start = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
-             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
-    peak_kib = subprocess.run([sys.executable, "-c", start, str(SLM), "convert", str(full_size), str(out), "--type",
-                               "q4_0", "-q"], check=True, capture_output=True, text=True).stdout
+    peak = peak_mib("convert", full_size, out, "--type", "q4_0", "-q")
     assert out.stat().st_size > 300e6  # 596 million weights at 4.5 bits
-    peak_mib = int(peak_kib) / 1024
-    print(f"peak {peak_mib:.0f} MiB", file=sys.stderr)
-    assert peak_mib <= 512
+    print(f"peak {peak:.0f} MiB", file=sys.stderr)
+    assert peak <= 512
     out.unlink()
 
 

@@ -3,14 +3,12 @@
 map them to the hyper-parameters the papers state and count the parameters that were published."""
 
 import json
-import struct
 
 import pytest
 
-from support import SHARED, need, slm
+from support import SHARED, need, slm, write_zeros
 
 CONFIGS = SHARED / "data/configs"
-BYTES = {"F32": 4, "BF16": 2, "U8": 1}
 
 
 def qkvo(c, d):
@@ -77,21 +75,6 @@ def packed(entries):
     return out
 
 
-def write_zeros(folder, config, entries):
-    header, at = {}, 0
-    for name, (dtype, shape) in entries.items():
-        size = BYTES[dtype]
-        for n in shape:
-            size *= n
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + at)
-    (folder / "config.json").write_text(json.dumps(config))
-
-
 def load(name, **changes):
     return {**json.loads(open(need(CONFIGS / name)).read()), **changes}
 
@@ -104,10 +87,12 @@ QWEN3_06B = dict(num_hidden_layers=28, hidden_size=1024, num_attention_heads=16,
 MODELS = {
     "Qwen3-0.6B": ("qwen3-0.6b-sft.json", qwen3, True, 596049920, (28, 1024, 16, 8, 128, None)),
     "Qwen3-1.7B": ("Qwen3-1.7B.executorch.json", qwen3, True, 1720574976, (28, 2048, 16, 8, 128, None)),
-    "Qwen3-4B": ("Qwen3-4B-Instruct-2507.json", qwen3, True, 4022468096, (36, 2560, 32, 8, 128, 262144)),
+    "Qwen3-4B": ("Qwen3-4B.executorch.json", qwen3, True, 4022468096, (36, 2560, 32, 8, 128, 40960)),
+    "Qwen3-4B-2507": ("Qwen3-4B-Instruct-2507.json", qwen3, True, 4022468096, (36, 2560, 32, 8, 128, 262144)),
     "Qwen3-8B": ("Qwen3-8B.json", qwen3, False, 8190735360, (36, 4096, 32, 8, 128, None)),
     "Phi-4-mini": ("phi-4-mini-reasoning.executorch.json", phi3, True, 3836021760, (32, 3072, 24, 8, 128, 131072)),
     "Gemma-3-1B": ("gemma-3-1b-it.json", gemma3, True, 999885952, (26, 1152, 4, 1, 256, 32768)),
+    "Gemma-3-270M": ("gemma-3-270m.trimmed.json", gemma3, True, 268098176, (18, 640, 4, 1, 256, 32768)),
     "Llama-3-8B": ("Llama-3.1-8B-Instruct.json", llama, False, 8030261248, (32, 4096, 32, 8, 128, 131072)),
     "Llama-3.2-1B": ("Llama-3.2-1B-Instruct.json", llama, True, 1235814400, (16, 2048, 32, 8, 64, 131072)),
     "BitNet-2B4T": ("bitnet-b1.58-2B-4T.json", bitnet, True, 2412820480, (30, 2560, 20, 5, 128, 4096)),
@@ -134,6 +119,8 @@ def check(info, n_params, shape):
 def test_published_parameters_and_shapes(name, tmp_path):
     file, layer, tied, n_params, shape = MODELS[name]
     config = load(file)
+    if "trimmed" in file:  # one entry for every layer, as published
+        config["layer_types"] = (["sliding_attention"] * 5 + ["full_attention"]) * (config["num_hidden_layers"] // 6)
     assert config.get("tie_word_embeddings", tied) == tied
     entries = tensors(config, layer, tied)
     if layer is bitnet:  # the packed release; the weights training worked on would have to be read whole
@@ -154,7 +141,7 @@ def test_a_tied_head_that_is_stored_counts_once(tmp_path):
 
 @pytest.mark.parametrize("file", ["gemma3_1b_it.executorch.json", "phi3.5-mini-instruct.executorch.json",
                                   "Llama-3.2-3B-Instruct.executorch.json", "llama3-8B-instruct.executorch.json",
-                                  "Qwen3-4B.executorch.json", "Llama-3.2-1B-Instruct.executorch.json"])
+                                  "Llama-3.2-1B-Instruct.executorch.json"])
 def test_every_other_configuration_opens(file, tmp_path):
     """Copies trimmed by others: the classes they leave out are put back, the rest must be understood."""
     config = load(file)
@@ -166,6 +153,35 @@ def test_every_other_configuration_opens(file, tmp_path):
     info = inspect(tmp_path)
     assert info["runs"], info["runs_not_because"]
     assert info["hyper_parameters"]["n_layer"] == config["num_hidden_layers"]
+
+
+# The same models' numbers as others (executorch) wrote them down, under names of their own: a second witness.
+WITNESSES = {"qwen3-0.6b.params.json": "Qwen3-0.6B", "gemma3-1b.params.json": "Gemma-3-1B",
+             "phi-4-mini-instruct.params.json": "Phi-4-mini"}
+SAME = {"dim": "embedding_length", "n_heads": "attention.head_count", "n_kv_heads": "attention.head_count_kv",
+        "norm_eps": "attention.layer_norm_rms_epsilon", "head_dim": "attention.key_length",
+        "rope_theta": "rope.freq_base", "local_rope_theta": "rope.freq_base_swa",
+        "sliding_window": "attention.sliding_window", "max_position_embeddings": "context_length",
+        "original_max_position_embeddings": "rope.scaling.original_context_length"}
+
+
+@pytest.mark.parametrize("file", WITNESSES)
+def test_a_second_witness_says_the_same(file, tmp_path):
+    """What slm takes config.json for is seen in the keys it writes. Few and thin layers, so that this is quick."""
+    name, layer, tied, _, _ = MODELS[WITNESSES[file]]
+    config, says = load(name), load(file)
+    for mine, theirs in {"num_hidden_layers": "n_layers", "vocab_size": "vocab_size", "intermediate_size": "hidden_dim",
+                         "layer_types": "layer_types"}.items():
+        assert theirs not in says or config.get(mine, says[theirs]) == says[theirs]
+    config.update(num_hidden_layers=6 if layer is gemma3 else 1, vocab_size=64, intermediate_size=64)
+    config.pop("layer_types", None)
+    write_zeros(tmp_path, config, tensors(config, layer, tied))
+    assert slm("convert", tmp_path, tmp_path / "out.gguf").returncode == 0
+    keys = json.loads(slm("inspect", tmp_path / "out.gguf", "--json", "--keys").stdout)["keys"]
+    found = {theirs: keys[f"{keys['general.architecture']}.{mine}"] for theirs, mine in SAME.items() if theirs in says}
+    assert found == pytest.approx({theirs: says[theirs] for theirs in found}) and len(found) >= 6
+    rotary = says.get("head_dim", says["dim"] // says["n_heads"]) * says.get("partial_rotary_factor", 1)
+    assert keys[f"{keys['general.architecture']}.rope.dimension_count"] == rotary
 
 
 def test_folders_are_named_in_full():

@@ -6,8 +6,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const styles[] = {"<think> <tool_call>", "<|python_tag|> {\"name\": function name, \"parameters\":",
-                                     "<|tool|>", "[THINK] [TOOL_CALLS]", "<start_of_turn>", ""};
+static const char *const styles[8] = {
+    "<think> <tool_call>", "<|python_tag|> {\"name\": function name, \"parameters\":", "<|tool|>",
+    "[THINK] [TOOL_CALLS]", "<start_of_turn>", "", "[THINK] <start_of_turn> [TOOL_CALLS]",
+    "<think> [THINK] <tool_call> <|tool|> <|python_tag|> [TOOL_CALLS] <start_of_turn>"};
 
 struct seen { struct slm_buf raw, parts; int last; };
 
@@ -40,7 +42,7 @@ static void run(const struct slm_parts_style *style, struct slm_str text, size_t
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2) return 0;
-    const struct slm_parts_style style = {.template_text = styles[data[0] % 6],
+    const struct slm_parts_style style = {.template_text = styles[data[0] % 8],
                                           .prompt_end = data[0] & 64 ? "<think>\n" : NULL,
                                           .tools = data[0] & 128};
     const struct slm_str text = {(const char *)data + 2, size - 2};

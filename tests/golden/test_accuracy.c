@@ -37,10 +37,11 @@ static int32_t top(const float *x, int32_t n)
 }
 
 /* [n, n_vocab] logits of a text; caller frees. */
-static float *read_text(const struct slm_model *model, enum slm_activations activations, const int32_t *ids, size_t n)
+static float *read_text(const struct slm_model *model, enum slm_activations activations, enum slm_kv_type kv,
+                        const int32_t *ids, size_t n)
 {
     struct slm_session *session;
-    const struct slm_session_options options = {.n_ctx = 512, .activations = activations};
+    const struct slm_session_options options = {.n_ctx = 512, .activations = activations, .kv_type = kv};
     float *logits = malloc(n * (size_t)slm_model_info(model).n_vocab * sizeof *logits);
     assert_non_null(logits);
     assert_int_equal(slm_session_open(model, &options, &session, NULL), SLM_OK);
@@ -65,10 +66,12 @@ static void write_story(const struct slm_model *model, uint64_t seed, int32_t id
     slm_session_close(session);
 }
 
-static void compare(const struct slm_model *model, const int32_t *ids, size_t n, struct loss *loss)
+static void compare(const struct slm_model *model, enum slm_activations activations, enum slm_kv_type kv,
+                    const int32_t *ids, size_t n, struct loss *loss)
 {
     const int32_t n_vocab = slm_model_info(model).n_vocab;
-    float *f32 = read_text(model, SLM_ACTIVATIONS_F32, ids, n), *int8 = read_text(model, SLM_ACTIVATIONS_INT8, ids, n);
+    float *f32 = read_text(model, SLM_ACTIVATIONS_F32, SLM_KV_F16, ids, n);
+    float *int8 = read_text(model, activations, kv, ids, n);
     assert_memory_not_equal(f32, int8, n * (size_t)n_vocab * sizeof *f32); /* else nothing was compared */
     for (size_t t = 0; t + 1 < n; t++) {
         const float *p = f32 + t * (size_t)n_vocab, *q = int8 + t * (size_t)n_vocab;
@@ -84,28 +87,47 @@ static void compare(const struct slm_model *model, const int32_t *ids, size_t n,
     free(int8);
 }
 
-static void int8_activations_cost_little(void **state)
+static void costs_little(const char *what, enum slm_activations activations, enum slm_kv_type kv)
 {
-    (void)state;
     struct slm_model *model;
     struct loss loss = {0};
     assert_int_equal(slm_model_open(NULL, NULL, &model, NULL), SLM_OK);
     for (uint64_t seed = 1; seed <= STORIES; seed++) {
         int32_t ids[TOKENS];
         write_story(model, seed, ids);
-        compare(model, ids, TOKENS, &loss);
+        compare(model, activations, kv, ids, TOKENS, &loss);
     }
     slm_model_close(model);
     const double n = (double)loss.n, kl = loss.kl / n, top_share = (double)loss.same_top / n;
-    print_message("%zu tokens: KL %.6f, same top token %.2f %%, perplexity %.3f, %+.4f %%\n", loss.n, kl,
+    print_message("%s, %zu tokens: KL %.6f, same top token %.2f %%, perplexity %.3f, %+.4f %%\n", what, loss.n, kl,
                   100 * top_share, exp(loss.nll_f32 / n), 100 * (exp((loss.nll_int8 - loss.nll_f32) / n) - 1));
     assert_true(kl >= 0 && kl <= 1e-3);
     assert_true(top_share >= 0.99);
     assert_true(fabs(exp((loss.nll_int8 - loss.nll_f32) / n) - 1) <= 1e-3);
 }
 
+static void int8_activations_cost_little(void **state)
+{
+    (void)state;
+    costs_little("int8 activations", SLM_ACTIVATIONS_INT8, SLM_KV_F16);
+}
+
+static void an_int8_cache_costs_little(void **state)
+{
+    (void)state;
+    costs_little("int8 cache", SLM_ACTIVATIONS_F32, SLM_KV_INT8);
+}
+
+static void both_cost_little(void **state)
+{
+    (void)state;
+    costs_little("both", SLM_ACTIVATIONS_INT8, SLM_KV_INT8);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(int8_activations_cost_little)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(int8_activations_cost_little),
+                                       cmocka_unit_test(an_int8_cache_costs_little),
+                                       cmocka_unit_test(both_cost_little)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "base/os.h"
 #include "base/str.h"
+#include "families/families.h"
 #include "format/gguf.h"
 #include "shared.h"
 #include "tokenizer/tokenizer.h"
@@ -40,7 +41,8 @@ static struct slm_tokenizer *open_vocabulary(const char *name)
     struct slm_error error = {0};
     struct slm_gguf *gguf = NULL;
     struct slm_tokenizer *t = NULL;
-    if (slm_gguf_open(path, NULL, &gguf, &error) != SLM_OK || slm_tokenizer_from_gguf(gguf, &t, &error) != SLM_OK)
+    if (slm_gguf_open(path, NULL, &gguf, &error) != SLM_OK ||
+        slm_tokenizer_from_gguf(gguf, slm_family_specials_swallow_space(gguf), &t, &error) != SLM_OK)
         fail_msg("%s: %s", error.where, error.message);
     slm_gguf_close(gguf); /* nothing is borrowed from it */
     assert_non_null(t);

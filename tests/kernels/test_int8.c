@@ -26,7 +26,9 @@ static const enum slm_dtype types[] = {
 enum { N_TYPES = sizeof(types) / sizeof(types[0]) };
 
 static uint8_t blocks[MOST_ROWS * MOST_K * 2], packed[3 * 16 * MOST_K * 2];
-static float want[MOST_ROWS * MOST_TOKENS], activations[MOST_TOKENS * MOST_K];
+enum { MIX_ROWS = 27, MIX_DIM = 128 };
+_Static_assert(MIX_ROWS * MIX_DIM >= MOST_ROWS * MOST_TOKENS, "want is the larger");
+static float want[MIX_ROWS * MIX_DIM], activations[MOST_TOKENS * MOST_K];
 static _Alignas(64) unsigned char scratch[SLM_PACK_SCRATCH];
 
 /* The levels that have int8 kernels of their own, rising within an architecture. */
@@ -201,8 +203,35 @@ static void activations_beyond_coding(void **state)
 
 /* ---- variants ---------------------------------------------------------------------------------------------- */
 
+/* The definition of attn_mix_i8 against the formula in double: weights are rounded to half a step, values are exact. */
+static void mixes_are_near_the_product(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, DIM = 32 };
+    struct checkkern ck = {.rng = {.seed = 5}};
+    float p[ROWS * SLM_KEYS], scales[SLM_KEYS], acc[ROWS * DIM];
+    int8_t v[SLM_KEYS * DIM];
+    for (int i = 0; i < ROWS * SLM_KEYS; i++) p[i] = (float)checkkern_below(&ck, 1000) / 1000.0f;
+    for (int i = 0; i < SLM_KEYS; i++) scales[i] = (float)(1 + checkkern_below(&ck, 100)) / 100.0f;
+    for (int i = 0; i < SLM_KEYS * DIM; i++) v[i] = (int8_t)((int)checkkern_below(&ck, 255) - 127);
+    for (int i = 0; i < ROWS * DIM; i++) acc[i] = 10.0f;
+    levels[0].attn_mix_i8(&(struct slm_mix_i8_args){.acc = acc, .p = p, .scales = scales, .v = v, .n_row = ROWS,
+                                                    .head_dim = DIM, .first = 3, .n = 20});
+    for (int i = 0; i < ROWS * DIM; i++) {
+        double sum = 10, most = 0, error = 1e-3;
+        for (int t = 3; t < 23; t++) most = fmax(most, (double)p[i / DIM * SLM_KEYS + t] * (double)scales[t]);
+        for (int t = 3; t < 23; t++) {
+            const double value = v[(t / 4 * DIM + i % DIM) * 4 + t % 4];
+            sum += (double)p[i / DIM * SLM_KEYS + t] * (double)scales[t] * value;
+            error += most / 127 / 2 * fabs(value);
+        }
+        assert_true(fabs((double)acc[i] - sum) <= error);
+    }
+}
+
 struct job {
-    enum slm_dtype type; /* NONE: activations */
+    void (*check)(struct checkkern *ck);
+    enum slm_dtype type; /* of packed weights */
     int level;
     char name[48];
 };
@@ -276,13 +305,49 @@ static void check_packed(struct checkkern *ck)
         packed_case(ck, 33, tokens, (MOST_K - checkkern_below(ck, 2) * block) / block);
 }
 
+/* Attention over values in int8: rows of every number, pages seen in part with anything in what is not seen. */
+static void mix_case(struct checkkern *ck, size_t n_row, size_t head_dim, size_t first, size_t n, int kind)
+{
+    checkkern_note(ck, "rows=%zu head_dim=%zu slots=%zu+%zu kind=%d", n_row, head_dim, first, n, kind);
+    float *p = checkkern_buffer(ck, 0, n_row * SLM_KEYS * sizeof(float));
+    int8_t *v = checkkern_buffer(ck, 1, SLM_KEYS * head_dim);
+    float *acc = checkkern_buffer(ck, 2, n_row * head_dim * sizeof(float)), scales[SLM_KEYS];
+    checkkern_floats(ck, p, n_row * SLM_KEYS, kind);
+    checkkern_floats(ck, scales, SLM_KEYS, kind);
+    checkkern_floats(ck, acc, n_row * head_dim, 0);
+    for (size_t i = 0; i < n_row * SLM_KEYS; i++) {
+        const bool seen = i % SLM_KEYS >= first && i % SLM_KEYS < first + n;
+        p[i] = seen ? fabsf(p[i]) : checkkern_below(ck, 2) ? NAN : INFINITY;
+    }
+    for (size_t i = 0; i < SLM_KEYS; i++) scales[i] = fabsf(scales[i]);
+    for (size_t i = 0; i < SLM_KEYS * head_dim; i++)
+        v[i] = (int8_t)(kind == 1 ? (checkkern_below(ck, 2) ? 127 : -127) : (int)checkkern_below(ck, 255) - 127);
+    memcpy(want, acc, n_row * head_dim * sizeof(float));
+    struct slm_mix_i8_args args = {.acc = want, .p = p, .scales = scales, .v = v, .n_row = n_row,
+                                   .head_dim = head_dim, .first = first, .n = n};
+    ck->ref->attn_mix_i8(&args);
+    args.acc = acc;
+    ck->test->attn_mix_i8(&args);
+    checkkern_same_f32(ck, "acc", want, acc, n_row * head_dim);
+    checkkern_margins(ck, 2);
+}
+
+static void check_attn_mix_i8(struct checkkern *ck)
+{
+    for (size_t rows = 0; rows < MIX_ROWS; rows++)
+        for (int kind = 0; kind < CHECKKERN_N_KINDS; kind++) {
+            const size_t first = checkkern_below(ck, SLM_KEYS), n = 1 + checkkern_below(ck, SLM_KEYS - first);
+            mix_case(ck, rows, 32 * (1 + checkkern_below(ck, MIX_DIM / 32)), 0, SLM_KEYS, kind);
+            mix_case(ck, rows, 32 * (1 + checkkern_below(ck, MIX_DIM / 32)), first, n, kind);
+        }
+}
+
 static void run_job(void **state)
 {
     const struct job *job = *state;
     struct checkkern ck = {.ref = &levels[0], .test = &levels[job->level], .slot = job->name, .type = job->type,
                            .rng = {.seed = seed, .stream = (uint64_t)job->type + 10}};
-    if (job->type == SLM_DTYPE_NONE) check_encode_a8(&ck);
-    else check_packed(&ck);
+    job->check(&ck);
 }
 
 /* Each level has its own kernels for every packed type, and none for the others. */
@@ -352,15 +417,19 @@ static int run_benches(const char *only)
     return 0;
 }
 
-enum { N_PLAIN = 5 };
+enum { N_PLAIN = 6 };
 
 int main(int argc, char **argv)
 {
-    static struct job jobs[N_MASKS * (N_TYPES + 1)];
-    static struct CMUnitTest tests[N_MASKS * (N_TYPES + 1) + N_PLAIN] = {
+    static const struct { const char *name; void (*check)(struct checkkern *ck); } others[] = {
+        {"encode_a8", check_encode_a8}, {"attn_mix_i8", check_attn_mix_i8}};
+    enum { N_OTHERS = sizeof(others) / sizeof(others[0]) };
+    static struct job jobs[N_MASKS * (N_TYPES + N_OTHERS)];
+    static struct CMUnitTest tests[N_MASKS * (N_TYPES + N_OTHERS) + N_PLAIN] = {
         cmocka_unit_test(packed_products_are_those_of_the_file),
         cmocka_unit_test(rows_read_back_are_those_of_the_file),
         cmocka_unit_test(activations_are_coded_to_half_a_step), cmocka_unit_test(activations_beyond_coding),
+        cmocka_unit_test(mixes_are_near_the_product),
         cmocka_unit_test(every_level_has_every_type)};
     const char *only = NULL;
     bool bench = false;
@@ -373,11 +442,13 @@ int main(int argc, char **argv)
     if (bench) return run_benches(only);
     size_t n = N_PLAIN, n_jobs = 0;
     for (int level = 1; level < n_levels; level++)
-        for (int i = -1; i < N_TYPES; i++) {
+        for (int i = 0; i < N_TYPES + N_OTHERS; i++) {
             struct job *job = &jobs[n_jobs++];
-            *job = (struct job){.type = i < 0 ? SLM_DTYPE_NONE : types[i], .level = level};
+            const bool packs = i < N_TYPES;
+            *job = (struct job){.check = packs ? check_packed : others[i - N_TYPES].check,
+                                .type = packs ? types[i] : SLM_DTYPE_NONE, .level = level};
             snprintf(job->name, sizeof(job->name), "%s %s", names[level],
-                     i < 0 ? "encode_a8" : slm_dtypes[types[i]].name);
+                     packs ? slm_dtypes[types[i]].name : others[i - N_TYPES].name);
             tests[n++] = (struct CMUnitTest){.name = job->name, .test_func = run_job, .initial_state = job};
         }
     return cmocka_run_group_tests_name("int8", tests, NULL, NULL);

@@ -407,7 +407,7 @@ static const struct slot slots[] = {
 };
 enum { N_SLOTS = sizeof(slots) / sizeof(slots[0]) };
 /* A new slot of the table must come here too: the table is two words and the slots. Those of int8 are test_int8.c's. */
-enum { N_INT8_SLOTS = 1 + SLM_DTYPE_COUNT };
+enum { N_INT8_SLOTS = 2 + SLM_DTYPE_COUNT }; /* encode_a8, attn_mix_i8, matmul_packed */
 _Static_assert(sizeof(struct slm_kernels) ==
                    sizeof(char *) + sizeof(uint64_t) + (N_SLOTS + N_INT8_SLOTS) * sizeof(void (*)(void)),
                "every slot is tested");

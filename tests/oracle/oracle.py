@@ -192,6 +192,29 @@ def randomise(model, seed):
                 p.add_(torch.empty(p.shape).uniform_(-0.3, 0.3, generator=generator))
 
 
+def auto_class(config):
+    sees = hasattr(config, "vision_config")
+    return transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+
+
+def say_it_twice(folder):
+    """Adds older keys with other values beside the newer ones. transformers then reads the same model, and so must slm."""
+    path = Path(folder) / "config.json"
+    config = json.loads(path.read_text())
+    text = config.get("text_config", config)
+    newer = text["rope_parameters"]
+    text.update(rope_theta=77.0)
+    if "full_attention" in newer:
+        newer = newer["full_attention"]
+        text.update(rope_local_base_freq=33.0)
+    newer["type"] = "default" if newer["rope_type"] == "linear" else "linear"
+    before = transformers.AutoConfig.from_pretrained(folder).get_text_config().rope_parameters
+    path.write_text(json.dumps(config))
+    after = transformers.AutoConfig.from_pretrained(folder).get_text_config().rope_parameters
+    (after.get("full_attention") or after).pop("type")
+    assert before == after, (before, after)
+
+
 class Case:
     """One random model: its folder, its text, and how slm is to run it. Owns the folder."""
 
@@ -204,15 +227,15 @@ class Case:
         config._attn_implementation = "eager"
         self.dtype = rng.choice([torch.float32, torch.float32, torch.bfloat16, torch.float16])
         self.flags = ["--threads", str(rng.choice([1, 2, 3])), "--batch-size", str(rng.choice([1, 7, 64, 256]))]
-        auto = transformers.AutoModelForImageTextToText if hasattr(config, "vision_config") else \
-            transformers.AutoModelForCausalLM
-        model = auto.from_config(config, dtype=torch.float32).eval()
+        model = auto_class(config).from_config(config, dtype=torch.float32).eval()
         randomise(model, seed)
         self.folder = tempfile.TemporaryDirectory()
         for p in model.parameters():  # not model.to(): that would round the rotation's frequencies too
             p.data = p.data.to(self.dtype)
         shard = rng.choice(["1GB", "1GB", "40KB"]) if family not in TERNARY else "1GB"
         model.save_pretrained(self.folder.name, max_shard_size=shard)
+        if random.Random(f"twice {family} {seed}").random() < 0.2:
+            say_it_twice(self.folder.name)
         self.what = f"{str(self.dtype)[6:]}, {n} tokens"
         if family in TERNARY:
             form = rng.choice(ternary.FORMS)

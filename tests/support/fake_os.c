@@ -388,7 +388,9 @@ static slm_status fake_look_at(const char *path, struct slm_path_info *out, stru
     SLM_TRY(fake.real->look_at(path, out, error));
     lock();
     const struct memory_file *memory = find_file(path);
-    if (memory != NULL) *out = (struct slm_path_info){true, true, 1, memory->inode, out->free_bytes};
+    if (memory != NULL)
+        *out = (struct slm_path_info){.exists = true, .is_regular = true, .device = 1, .inode = memory->inode,
+                                      .free_bytes = out->free_bytes};
     if (fake.plan.disk_bytes != 0) out->free_bytes = fake.plan.hide_full_disk ? UINT64_MAX : fake.disk_left;
     unlock();
     return SLM_OK;
@@ -511,6 +513,12 @@ static uint64_t fake_memory_available(void)
     return fake.plan.memory_available ? fake.plan.memory_available : fake.real->memory_available();
 }
 
+static size_t fake_energy(struct slm_energy out[SLM_MAX_PACKAGES])
+{
+    atomic_fetch_add(&fake.counts[FAKE_ENERGY], 1);
+    return fake.real->energy(out);
+}
+
 static const struct slm_os fake_table = {
     .alloc = fake_alloc, .release = fake_release, .alloc_pages = fake_alloc_pages, .release_pages = fake_release_pages,
     .open_read = fake_open_read, .create = fake_create, .read_at = fake_read_at, .write = fake_write, .sync = fake_sync,
@@ -518,7 +526,7 @@ static const struct slm_os fake_table = {
     .look_at = fake_look_at, .map = fake_map, .unmap = fake_unmap,
     .map_drop = fake_map_drop, .now_ns = fake_now_ns, .unix_ns = fake_unix_ns, .thread_start = fake_thread_start,
     .thread_join = fake_thread_join, .park = fake_park, .unpark = fake_unpark, .n_cpus = fake_n_cpus,
-    .memory_available = fake_memory_available,
+    .memory_available = fake_memory_available, .energy = fake_energy,
 };
 
 /* ---- the tests' side ------------------------------------------------------------------------- */

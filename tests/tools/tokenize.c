@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/os.h"
+#include "families/families.h"
 #include "format/gguf.h"
 #include "tokenizer/tokenizer.h"
 
@@ -130,7 +131,7 @@ static slm_status open_any(const char *path, struct slm_gguf **gguf, struct slm_
     const size_t len = strlen(path);
     if (len < 5 || strcmp(path + len - 5, ".gguf") != 0) return slm_tokenizer_from_hf(path, 0, t, error);
     if (!*gguf) SLM_TRY(slm_gguf_open(path, NULL, gguf, error));
-    return slm_tokenizer_from_gguf(*gguf, t, error);
+    return slm_tokenizer_from_gguf(*gguf, slm_family_specials_swallow_space(*gguf), t, error);
 }
 
 static unsigned flags_of(int argc, char **argv)

@@ -332,11 +332,12 @@ static void test_cpus_follow_affinity(void **state)
 
 struct entry { const char *path, *text; };
 
-/* Builds the tree below a fresh root and reads the limits there. */
-static struct slm_host_limits limits_of(const struct entry *entries)
+/* Builds the tree below a fresh root. */
+static const char *make_root(const struct entry *entries)
 {
     static int turn;
-    char root[300], command[1024];
+    static char root[300];
+    char command[1024];
     (void)snprintf(root, sizeof root, "%s/root%d", folder, turn++);
     for (const struct entry *e = entries; e->path != NULL; e++) {
         char path[800];
@@ -345,7 +346,12 @@ static struct slm_host_limits limits_of(const struct entry *entries)
         assert_int_equal(system(command), 0);
         put_file(path, e->text, strlen(e->text));
     }
-    return slm_host_read_limits(root);
+    return root;
+}
+
+static struct slm_host_limits limits_of(const struct entry *entries)
+{
+    return slm_host_read_limits(make_root(entries));
 }
 
 static void test_cgroup_v2(void **state)
@@ -406,6 +412,39 @@ static void test_cgroup_nonsense(void **state)
     assert_true(l.cpus == 0 && l.memory == UINT64_MAX);
 }
 
+/* ---- energy ---------------------------------------------------------------------------------- */
+
+#define RAPL "sys/class/powercap/intel-rapl:"
+static void test_energy_counts_packages_only(void **state)
+{
+    (void)state;
+    struct slm_energy e[SLM_MAX_PACKAGES];
+    const char *root = make_root((const struct entry[]){
+        {RAPL "0/name", "package-0\n"}, {RAPL "0/energy_uj", "262143000000\n"},
+        {RAPL "0/max_energy_range_uj", "262143328850\n"},
+        {RAPL "0:0/name", "core\n"}, {RAPL "0:0/energy_uj", "5\n"}, {RAPL "0:0/max_energy_range_uj", "9\n"},
+        {RAPL "1/name", "psys\n"}, {RAPL "1/energy_uj", "77\n"}, {RAPL "1/max_energy_range_uj", "262143328850\n"},
+        {RAPL "2/name", "package-1\n"}, {RAPL "2/energy_uj", "17\n"}, {RAPL "2/max_energy_range_uj", "65532610987\n"},
+        {0}});
+    assert_int_equal(slm_host_read_energy(root, e), 2);
+    assert_int_equal(e[0].microjoules, 262143000000);
+    assert_int_equal(e[0].range, 262143328850);
+    assert_int_equal(e[1].microjoules, 17);
+    assert_int_equal(e[1].range, 65532610987);
+}
+
+/* Since 2020 the name can be read by all, the counter by root; and most virtual machines have none of it. */
+static void test_energy_that_is_not_there(void **state)
+{
+    (void)state;
+    struct slm_energy e[SLM_MAX_PACKAGES];
+    assert_int_equal(slm_host_read_energy(make_root((const struct entry[]){{"sys/x", "1\n"}, {0}}), e), 0);
+    assert_int_equal(slm_host_read_energy(make_root((const struct entry[]){{RAPL "0/name", "package-0\n"},
+                                                                           {RAPL "0/max_energy_range_uj", "9\n"},
+                                                                           {0}}), e), 0);
+    assert_in_range(slm_os()->energy(e), 0, SLM_MAX_PACKAGES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_threads),   cmocka_unit_test(test_cpus_follow_affinity),
         cmocka_unit_test(test_cgroup_v2), cmocka_unit_test(test_cgroup_v1),
         cmocka_unit_test(test_cgroup_nonsense),
+        cmocka_unit_test(test_energy_counts_packages_only), cmocka_unit_test(test_energy_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

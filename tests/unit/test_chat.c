@@ -121,6 +121,33 @@ static void options_reach_the_template(void **state)
     slm_model_close(model);
 }
 
+/* The template as Microsoft ships it for Phi-4-mini, and the prompt that its model card asks for. */
+static void tools_reach_templates_that_want_them_in_messages(void **state)
+{
+    (void)state;
+    struct slm_model *model = open_with(
+        "{% for message in messages %}"
+        "{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not none %}"
+        "{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' + '<|end|>' }}"
+        "{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}");
+    const struct slm_chat_message messages[] = {{"system", "Help."}, {"user", "Rain?"}};
+    const struct slm_chat_options options = {.tools_json = "[{\"name\": \"f\"}]"};
+    static const char *const want[] = {
+        "<|system|>Help.<|tool|>[{\"name\": \"f\"}]<|/tool|><|end|><|user|>Rain?<|end|><|assistant|>",
+        "<|system|><|tool|>[{\"name\": \"f\"}]<|/tool|><|end|><|user|>Rain?<|end|><|assistant|>",
+        "<|user|>Rain?<|end|><|assistant|>"};
+    for (size_t i = 0; i < 3; i++) {
+        char *text;
+        size_t n;
+        assert_int_equal(slm_chat_render(model, messages + (i > 0), i > 0 ? 1 : 2, i < 2 ? &options : NULL, &text, &n,
+                                         NULL), SLM_OK);
+        assert_string_equal(text, want[i]);
+        slm_free(text);
+    }
+    slm_model_close(model);
+}
+
 /* ---- what a generation shows ---- */
 
 static bool add_text(void *user, const char *text, size_t n_bytes)
@@ -165,6 +192,7 @@ int main(void)
         cmocka_unit_test(the_template_decides_about_bos),
         cmocka_unit_test(a_model_without_template_says_so),
         cmocka_unit_test(options_reach_the_template),
+        cmocka_unit_test(tools_reach_templates_that_want_them_in_messages),
         cmocka_unit_test(control_tokens_are_shown_when_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

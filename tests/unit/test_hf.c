@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Hugging Face folders: the JSON reader, safetensors headers, configurations, shards; and every way they can be wrong.
  * Folders are made on the spot; the trained one with a reference output lies in the shared data folder. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,10 +11,12 @@
 
 #include <cmocka.h>
 
+#include "fake_os.h"
 #include "format/hf_folder.h"
 #include "format/json.h"
 #include "shared.h"
 #include "slm.h"
+#include "tiny_folder.h"
 #include "tiny_model.h"
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------ */
@@ -209,6 +212,45 @@ static void put(const char *folder, const char *name, const char *data, size_t b
 
 static void put_text(const char *folder, const char *name, const char *text) { put(folder, name, text, strlen(text)); }
 
+/* What transformers 5.23 takes these configurations for: rope_parameters of LlamaConfig and Gemma3TextConfig. */
+static void newer_keys_win(void **state)
+{
+    (void)state;
+    static const struct { const char *config; double theta, local; const char *type; } rows[] = {
+        {"{\"rope_theta\":123,\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":456}}", 456, 0, "default"},
+        {"{\"rope_parameters\":{\"rope_theta\":456,\"rope_type\":\"default\"},\"rope_theta\":123}", 456, 0, "default"},
+        {"{\"rope_theta\":123,\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2}}", 123, 0, "linear"},
+        {"{\"rope_theta\":123,\"rope_scaling\":{\"rope_type\":\"linear\",\"rope_theta\":9}}", 9, 0, "linear"},
+        {"{\"rope_theta\":123,\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"default\"}}", 123, 0, "default"},
+        {"{\"rope_theta\":123,\"rope_scaling\":{\"type\":\"linear\"}}", 123, 0, "linear"},
+        {"{\"rope_theta\":123,\"rope_local_base_freq\":11,\"rope_parameters\":{\"full_attention\":{\"rope_type\":"
+         "\"default\",\"rope_theta\":456},\"sliding_attention\":{\"rope_theta\":22}}}", 456, 22, "default"},
+        {"{\"rope_theta\":1,\"text_config\":{\"rope_theta\":123,\"rope_parameters\":{\"rope_type\":\"default\","
+         "\"rope_theta\":456}}}", 456, 0, "default"},
+    };
+    const char *folder = folder_of("newer");
+    char file[256];
+    put(folder, "model.safetensors", file, safetensors(file, "{}", 0));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct slm_gguf *gguf;
+        struct slm_error error;
+        struct slm_str type;
+        double theta, local = 0;
+        bool found;
+        put_text(folder, "config.json", rows[i].config);
+        if (slm_hf_open(folder, &gguf, &error) != SLM_OK) fail_msg("%s: %s", rows[i].config, error.message);
+        assert_int_equal(slm_gguf_get_f64(gguf, "rope_theta", 0, 1e9, &theta, NULL, &error), SLM_OK);
+        assert_int_equal(slm_gguf_get_f64(gguf, "rope_local_base_freq", 0, 1e9, &local, &found, &error), SLM_OK);
+        assert_int_equal(slm_gguf_get_str(gguf, "rope_scaling.rope_type", &type, NULL, &error), SLM_OK);
+        if (theta != rows[i].theta || local != rows[i].local || !slm_str_is(type, rows[i].type))
+            fail_msg("%s: %g, %g, %.*s", rows[i].config, theta, local, (int)type.len, type.ptr);
+        slm_gguf_close(gguf);
+    }
+    struct slm_gguf *gguf; /* the same key in the same place is still an error */
+    put_text(folder, "config.json", "{\"rope_theta\":1,\"rope_theta\":1}");
+    assert_int_not_equal(slm_hf_open(folder, &gguf, NULL), SLM_OK);
+}
+
 static void configurations_become_metadata(void **state)
 {
     (void)state;
@@ -314,6 +356,38 @@ static void impossible_configurations_are_refused(void **state)
     }
 }
 
+/* A file that is there and cannot be read is not taken for one that is not there, whichever it is. */
+static void unreadable_files_are_not_absent(void **state)
+{
+    (void)state;
+    const char *folder = tiny_path("unreadable");
+    struct slm_model *model;
+    struct slm_error error = {0};
+    tiny_folder_write(folder, SLM_DTYPE_F32);
+    fake_os_start(NULL);
+    assert_int_equal(slm_model_open(folder, NULL, &model, &error), SLM_OK);
+    slm_model_close(model);
+    const uint64_t n_opened = fake_os_count(FAKE_BIT(FAKE_OPEN_READ)), n_there = fake_os_count(FAKE_BIT(FAKE_MAP));
+    fake_os_stop();
+    assert_true(n_there >= 4 && n_there < n_opened);
+    uint64_t n_refused = 0;
+    for (uint64_t i = 1; i <= n_opened; i++) {
+        fake_os_start(&(struct fake_os_plan){.kinds = FAKE_BIT(FAKE_OPEN_READ), .fail_at = i, .reason = EACCES});
+        const slm_status status = slm_model_open(folder, NULL, &model, &error);
+        fake_os_stop();
+        if (status == SLM_OK) slm_model_close(model);
+        else if (status != SLM_ERR_IO || !strstr(error.message, "Permission denied")) fail_msg("%s", error.message);
+        n_refused += status != SLM_OK;
+    }
+    assert_int_equal(n_refused, n_there);
+    /* A folder whose files cannot even be looked for is a folder; one without a config.json is none. */
+    assert_true(slm_hf_is_folder(folder, "config.json"));
+    assert_false(slm_hf_is_folder(folder, "adapter_config.json"));
+    fake_os_start(&(struct fake_os_plan){.kinds = FAKE_BIT(FAKE_LOOK_AT), .fail_at = 1, .reason = EACCES});
+    assert_true(slm_hf_is_folder(folder, "config.json"));
+    fake_os_stop();
+}
+
 static void tinystories_writes_the_reference_tokens(void **state)
 {
     (void)state;
@@ -348,9 +422,11 @@ int main(void)
         cmocka_unit_test(json_accepts_and_rejects_as_rfc_8259),
         cmocka_unit_test(json_decodes_strings_and_numbers),
         cmocka_unit_test(bad_safetensors_are_refused),
+        cmocka_unit_test(newer_keys_win),
         cmocka_unit_test(configurations_become_metadata),
         cmocka_unit_test(bad_folders_are_refused),
         cmocka_unit_test(impossible_configurations_are_refused),
+        cmocka_unit_test(unreadable_files_are_not_absent),
         cmocka_unit_test(tinystories_writes_the_reference_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,9 +89,44 @@ static const struct { const char *style, *prompt; bool tools; const char *text, 
     {MISTRAL, "", true, "[TOOL_CALLS]f[ARGS]{\"a\":}", "C([TOOL_CALLS]f[ARGS]{\"a\":})"},
     /* Gemma has no marks of its own; the block is what prompts for it ask for */
     {GEMMA, "", true, "```tool_code\n{\"name\": \"f\", \"parameters\": {}}\n```", "F(f|{})"},
-    {GEMMA, "", true, "```tool_code\nprint(f(x=1))\n```", "C(```tool_code\nprint(f(x=1))\n```)"},
-    {GEMMA, "", false, "```tool_code\n{\"name\": \"f\", \"parameters\": {}}\n```",
-     "C(```tool_code\n{\"name\": \"f\", \"parameters\": {}}\n```)"},
+    {GEMMA, "", false, "```tool_code\nget_weather(city=\"Paris\")\n```", "F(get_weather|{\"city\": \"Paris\"})"},
+    {GEMMA, "", false, "Let me see.\n```tool_code\nprint(f(x=1))\n```\nDone.", "C(Let me see.)F(f|{\"x\": 1})C(Done.)"},
+    {GEMMA, "", false, "```tool_code\n# first\nf(a='it\\'s', b=[1, -2.5, True, None, {'k': (1, '```')}])\n\ng() ; h(x=\"\"\"a\"b\n\"\"\")\n```",
+     "F(f|{\"a\": \"it's\", \"b\": [1, -2.5, true, null, {\"k\": [1, \"```\"]}]})F(g|{})F(h|{\"x\": \"a\\\"b\\n\"})"},
+    {GEMMA, "", false, "```tool_code\n[f(a=''), g(b=1,)]", "F(f|{\"a\": \"\"})F(g|{\"b\": 1})"},
+    {GEMMA, "", false, "```tool_code\nmath.add(a=1), print(g(), h(from='x'))\n```",
+     "F(math.add|{\"a\": 1})F(g|{})F(h|{\"from\": \"x\"})"},
+    {GEMMA, "", false, "```tool_code\n[{\"name\": \"f\", \"parameters\": {}}, {\"name\": \"g\", \"parameters\": {}}]\n```",
+     "F(f|{})F(g|{})"},
+    {GEMMA, "", false, "```tool_code\nprint(text='x')\n```", "F(print|{\"text\": \"x\"})"},
+    {GEMMA, "", true, "[f(a=1), g(b='x')]", "F(f|{\"a\": 1})F(g|{\"b\": \"x\"})"},
+    {GEMMA, "", true, "\n[ f(a=[[]]) ] more", "F(f|{\"a\": [[]]})C(more)"},
+    {GEMMA, "", true, "{\"name\": \"f\", \"parameters\": {}}", "F(f|{})"},
+    {GEMMA, "", false, "[f(a=1)]", "C([f(a=1)])"},
+    {GEMMA, "", true, "As [f(a=1)]", "C(As [f(a=1)])"},
+    {LLAMA, "", true, "[f(a=1)]", "F(f|{\"a\": 1})"},
+    {LLAMA, "", false, "<|python_tag|>brave_search.call(query=\"rain\")", "F(brave_search|{\"query\": \"rain\"})"},
+    {LLAMA, "", false, "<|python_tag|>f(a=1)\ng(b=2)\n", "F(f|{\"a\": 1})F(g|{\"b\": 2})"},
+    {QWEN, "", true, "[f(a=1)]", "C([f(a=1)])"},
+    {QWEN, "", true, "<tool_call>f(a=1)</tool_call>", "C(<tool_call>f(a=1)</tool_call>)"},
+    {GEMMA MAGISTRAL, "", true, "[THINK]a[/THINK][f()]", "T(a)F(f|{})"},
+    /* other Python, and what only looks like it, is content */
+    {LLAMA, "", false, "<|python_tag|>plot(x=1)\nplt.show(2)", "C(<|python_tag|>plot(x=1)\nplt.show(2))"},
+    {LLAMA, "", false, "<|python_tag|>import os\nf(a=1)", "C(<|python_tag|>import os\nf(a=1))"},
+    {LLAMA, "", false, "<|python_tag|>f(a=1).g()", "C(<|python_tag|>f(a=1).g())"},
+    {LLAMA, "", true, "[Paris](/see) is", "C([Paris](/see) is)"},
+    {LLAMA, "", true, "[1, 2]", "C([1, 2])"},
+    {LLAMA, "", true, "[f(a=1), 2] [g()]", "C([f(a=1), 2] [g()])"},
+    {LLAMA, "", true, "[f(a=1), ", "C([f(a=1), )"},
+    {GEMMA, "", true, "```tool_code\nf(1)\n```", "C(```tool_code\nf(1)\n```)"},
+    {GEMMA, "", true, "```tool_code\nx = f(a=1)\n```", "C(```tool_code\nx = f(a=1)\n```)"},
+    {GEMMA, "", true, "```tool_code\nf(a=1)\nThat's it.\n```", "C(```tool_code\nf(a=1)\nThat's it.\n```)"},
+    {GEMMA, "", true, "```tool_code\nf(a=g())\nf(a=1, a=2)```", "C(```tool_code\nf(a=g())\nf(a=1, a=2)```)"},
+    {GEMMA, "", true, "```tool_code\nf(a=1, a=2)\n```", "C(```tool_code\nf(a=1, a=2)\n```)"},
+    {GEMMA, "", true, "```tool_code\nf(a='\n')\n```", "C(```tool_code\nf(a='\n')\n```)"},
+    {GEMMA, "", true, "```tool_code\n# nothing\n```", "C(```tool_code\n# nothing\n```)"},
+    {GEMMA, "", true, "```tool_code\nf(a='\xff')```", "C(```tool_code\nf(a='\xff')```)"},
+    {GEMMA, "", true, "```tool_codes\nf()```", "C(```tool_codes\nf()```)"},
 };
 
 struct seen { struct slm_buf parts, raw; int last; };
@@ -167,8 +202,10 @@ static void long_texts(void **state)
 {
     (void)state;
     static const char *const units[] = {"<", "<tool_call>", "<tool_call>{", "<tool_call>{\"name\":\"f\"}</tool_call>\n", " ",
-                                        "{", "[TOOL_CALLS]f", "<think>", "</think>"};
-    const struct slm_parts_style style = {.template_text = QWEN LLAMA MAGISTRAL PHI, .tools = true};
+                                        "{", "[TOOL_CALLS]f", "<think>", "</think>",
+                                        "```tool_code\n", "```tool_code\nf(a='", "```tool_code\nf(a=1)```", "[a", "[ ",
+                                        "[f(a=1), ", "<|python_tag|>f(a=1)\n", "[f(a=((((((((((", "\"\"\""};
+    const struct slm_parts_style style = {.template_text = QWEN LLAMA MAGISTRAL PHI GEMMA, .tools = true};
     for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
         struct slm_buf text = {0};
         while (text.len < 4 << 20) slm_buf_puts(&text, units[u]);

@@ -129,7 +129,7 @@ static void test_encoders_equal_ggml(void **state)
     float *x = malloc(n * sizeof *x);
     memcpy(x, take(&at, n * 4), n * 4);
     uint32_t n_encoders = take_u32(&at);
-    assert_int_equal(n_encoders, 8);
+    assert_int_equal(n_encoders, 10);
     for (uint32_t i = 0; i < n_encoders; i++) {
         char name[9] = {0};
         memcpy(name, take(&at, 8), 8);
@@ -195,18 +195,18 @@ static void test_encoders_take_any_bits(void **state)
     (void)state;
     static const uint32_t special[] = {0x7f800000, 0xff800000, 0x7fc00000, 0x7f7fffff, 0xff7fffff, 1, 0x80000001, 0};
     for (uint64_t trial = 0; trial < 300; trial++) {
-        float x[32], y[32];
-        unsigned char block[128];
-        for (uint32_t i = 0; i < 32; i++) {
+        float x[256], y[256];
+        unsigned char block[1024];
+        for (uint32_t i = 0; i < 256; i++) {
             uint32_t draw[4];
-            slm_rng_block(11, trial * 32 + i, 0, draw);
+            slm_rng_block(11, trial * 256 + i, 0, draw);
             uint32_t bits = draw[1] % 4 == 0 ? special[draw[0] % 8] : draw[0];
             memcpy(&x[i], &bits, 4);
         }
         for (int type = 0; type < SLM_DTYPE_COUNT; type++) {
             if (slm_dtypes[type].encode == NULL) continue;
-            slm_dtypes[type].encode(x, block, 32);
-            slm_dtypes[type].decode(block, y, 32);
+            slm_dtypes[type].encode(x, block, 256);
+            slm_dtypes[type].decode(block, y, 256);
         }
     }
 }

@@ -29,13 +29,18 @@ static struct slm_model *open_tiny(const struct tiny_spec *spec, uint64_t cpu_ma
     return model;
 }
 
-static struct slm_session *open_session(const struct slm_model *model, int threads, int batch)
+static struct slm_session *open_with(const struct slm_model *model, int threads, int batch, enum slm_kv_type kv)
 {
     struct slm_session *session;
     struct slm_error error;
-    const struct slm_session_options options = {.n_ctx = 512, .n_threads = threads, .n_batch = batch};
+    const struct slm_session_options options = {.n_ctx = 512, .n_threads = threads, .n_batch = batch, .kv_type = kv};
     if (slm_session_open(model, &options, &session, &error) != SLM_OK) fail_msg("%s: %s", error.where, error.message);
     return session;
+}
+
+static struct slm_session *open_session(const struct slm_model *model, int threads, int batch)
+{
+    return open_with(model, threads, batch, SLM_KV_DEFAULT);
 }
 
 static void fill_prompt(int32_t *ids, size_t n, uint64_t seed)
@@ -45,29 +50,44 @@ static void fill_prompt(int32_t *ids, size_t n, uint64_t seed)
 }
 
 /* Logits of every prompt token, in one vector. */
-static float *all_logits(const struct slm_model *model, int threads, int batch)
+static float *all_logits(const struct slm_model *model, int threads, int batch, enum slm_kv_type kv)
 {
     int32_t ids[N_PROMPT];
     fill_prompt(ids, N_PROMPT, 7);
     float *logits = malloc(sizeof *logits * N_PROMPT * TINY_VOCAB);
-    struct slm_session *session = open_session(model, threads, batch);
+    struct slm_session *session = open_with(model, threads, batch, kv);
     assert_int_equal(slm_session_eval_all(session, ids, N_PROMPT, logits, NULL), SLM_OK);
     slm_session_close(session);
     return logits;
 }
 
+/* Weight types and cache types. */
+static const struct setup {
+    const char *architecture;
+    enum slm_dtype weights;
+    enum slm_kv_type kv;
+} setups[] = {
+    {"llama", SLM_DTYPE_F32, SLM_KV_F32},  {"qwen3", SLM_DTYPE_F16, SLM_KV_F16}, {"llama", SLM_DTYPE_Q8_0, SLM_KV_F16},
+    {"qwen3", SLM_DTYPE_Q4_0, SLM_KV_F16}, {"qwen3", SLM_DTYPE_Q8_0, SLM_KV_INT8},
+};
+enum { N_SETUPS = sizeof setups / sizeof *setups };
+
+static struct slm_model *open_setup(const struct setup *setup, uint64_t cpu_mask)
+{
+    const struct tiny_spec spec = tiny_spec_default(setup->architecture, setup->weights);
+    return open_tiny(&spec, cpu_mask);
+}
+
 static void same_bits_for_any_threads_and_chunks(void **state)
 {
     (void)state;
-    static const enum slm_dtype types[] = {SLM_DTYPE_F32, SLM_DTYPE_F16, SLM_DTYPE_Q8_0, SLM_DTYPE_Q4_0};
     static const int batches[] = {1, 7, 64, 512};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        const struct tiny_spec spec = tiny_spec_default(i % 2 ? "qwen3" : "llama", types[i]);
-        struct slm_model *model = open_tiny(&spec, 0);
-        float *first = all_logits(model, 1, 1);
+    for (size_t i = 0; i < N_SETUPS; i++) {
+        struct slm_model *model = open_setup(&setups[i], 0);
+        float *first = all_logits(model, 1, 1, setups[i].kv);
         for (int threads = 1; threads <= 4; threads++)
             for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
-                float *other = all_logits(model, threads, batches[b]);
+                float *other = all_logits(model, threads, batches[b], setups[i].kv);
                 assert_memory_equal(first, other, sizeof *first * N_PROMPT * TINY_VOCAB);
                 free(other);
             }
@@ -79,19 +99,62 @@ static void same_bits_for_any_threads_and_chunks(void **state)
 static void same_bits_for_any_cpu_level(void **state)
 {
     (void)state;
-    const struct tiny_spec spec = tiny_spec_default("qwen3", SLM_DTYPE_Q8_0);
     const uint64_t avx2 = SLM_CPU(SSE42) | SLM_CPU(AVX) | SLM_CPU(F16C) | SLM_CPU(FMA) | SLM_CPU(AVX2);
-    const uint64_t masks[] = {SLM_CPU(SSE42), avx2, UINT64_MAX};
-    float *first = NULL;
-    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
-        struct slm_model *model = open_tiny(&spec, masks[i]);
-        float *logits = all_logits(model, 1, 64);
-        if (first) assert_memory_equal(first, logits, sizeof *first * N_PROMPT * TINY_VOCAB);
-        if (first) free(logits);
-        else first = logits;
-        slm_model_close(model);
+    const uint64_t masks[] = {SLM_CPU(SSE42), avx2, avx2 | SLM_CPU(AVXVNNI), avx2 | SLM_CPU(AVX512), UINT64_MAX};
+    for (size_t s = 2; s < N_SETUPS; s++) {
+        float *first = NULL;
+        for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+            struct slm_model *model = open_setup(&setups[s], masks[i]);
+            float *logits = all_logits(model, 1, 64, setups[s].kv);
+            if (first) assert_memory_equal(first, logits, sizeof *first * N_PROMPT * TINY_VOCAB);
+            if (first) free(logits);
+            else first = logits;
+            slm_model_close(model);
+        }
+        free(first);
     }
-    free(first);
+}
+
+/* The cache in int8 is another computation, near the one in f16, and files say which they hold. */
+static void an_int8_cache_is_near_and_of_its_own(void **state)
+{
+    (void)state;
+    const struct setup *setup = &setups[N_SETUPS - 1];
+    struct slm_model *model = open_setup(setup, 0);
+    float *f16 = all_logits(model, 2, 64, SLM_KV_F16), *int8 = all_logits(model, 2, 64, SLM_KV_INT8);
+    double error = 0, power = 0;
+    for (size_t i = 0; i < (size_t)N_PROMPT * TINY_VOCAB; i++) {
+        error += ((double)int8[i] - (double)f16[i]) * ((double)int8[i] - (double)f16[i]);
+        power += (double)f16[i] * (double)f16[i];
+    }
+    assert_true(error > 0 && error < 0.05 * 0.05 * power); /* random weights have scores of dozens: sharp attention */
+    free(f16);
+    free(int8);
+    struct slm_session *small = open_with(model, 1, 64, SLM_KV_INT8), *other = open_with(model, 1, 64, SLM_KV_F16);
+    const char *path = tiny_path("session8");
+    int32_t ids[40];
+    float before[TINY_VOCAB];
+    struct slm_error problem;
+    fill_prompt(ids, 40, 3);
+    assert_int_equal(slm_session_eval(small, ids, 39, NULL), SLM_OK);
+    assert_int_equal(slm_session_save(small, path, NULL), SLM_OK);
+    assert_int_equal(slm_session_eval(small, ids + 39, 1, NULL), SLM_OK);
+    memcpy(before, slm_session_logits(small), sizeof before);
+    assert_int_equal(slm_session_restore(other, path, &problem), SLM_ERR_FORMAT);
+    assert_int_equal(slm_session_restore(small, path, &problem), SLM_OK);
+    assert_int_equal(slm_session_eval(small, ids + 39, 1, NULL), SLM_OK);
+    assert_memory_equal(before, slm_session_logits(small), sizeof before);
+    slm_session_close(small);
+    slm_session_close(other);
+    slm_model_close(model);
+
+    struct tiny_spec narrow = tiny_spec_default("llama", SLM_DTYPE_F16);
+    narrow.head_dim = 16;
+    const struct slm_session_options options = {.kv_type = SLM_KV_INT8};
+    model = open_tiny(&narrow, 0);
+    assert_int_equal(slm_session_open(model, &options, &small, &problem), SLM_ERR_UNSUPPORTED);
+    assert_non_null(strstr(problem.message, "16"));
+    slm_model_close(model);
 }
 
 /* n tokens drawn with a seed, fed back one by one. */
@@ -376,7 +439,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_bits_for_any_threads_and_chunks),
-        cmocka_unit_test(same_bits_for_any_cpu_level),
+        cmocka_unit_test(same_bits_for_any_cpu_level), cmocka_unit_test(an_int8_cache_is_near_and_of_its_own),
         cmocka_unit_test(saved_sessions_go_on_the_same),
         cmocka_unit_test(damaged_session_files_change_nothing),
         cmocka_unit_test(truncating_goes_back_exactly),

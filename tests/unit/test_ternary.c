@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Ternary models: the same random weights written in every form GGUF files have them must give the same logits, bit for
  * bit, however they are computed; what is not ternary must be refused. That the numbers are right is for the golden
- * fixture and the oracle to say. The packing here is written out from the definitions of ggml and bitnet.cpp. */
+ * fixture and the oracle to say. Converting between the forms changes nothing either. The packing here is written out
+ * from the definitions of ggml and bitnet.cpp. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -246,6 +247,65 @@ static void what_is_not_ternary_is_refused(void **state)
     }
 }
 
+static enum slm_dtype type_of(const char *path, const char *name)
+{
+    struct slm_gguf *gguf;
+    must(slm_gguf_open(path, NULL, &gguf, &error));
+    const enum slm_dtype dtype = slm_gguf_find_tensor(gguf, slm_str(name))->dtype;
+    slm_gguf_close(gguf);
+    return dtype;
+}
+
+/* From every form into every type that holds it, and split among files. */
+static void converted_files_compute_the_same(void **state)
+{
+    (void)state;
+    static const enum slm_dtype forms[] = {SLM_DTYPE_I2_S, SLM_DTYPE_TQ1_0, SLM_DTYPE_TQ2_0, SLM_DTYPE_F32};
+    static const struct { const char *name; enum slm_dtype dtype; } types[] = {
+        {"f32", SLM_DTYPE_F32}, {"f16", SLM_DTYPE_F16}, {"bf16", SLM_DTYPE_BF16}, {"tq1_0", SLM_DTYPE_TQ1_0},
+        {"tq2_0", SLM_DTYPE_TQ2_0}, {NULL, SLM_DTYPE_NONE}};
+    char in[256], out[256], part[300];
+    snprintf(out, sizeof out, "%s", tiny_path("ternary-converted.gguf"));
+    compute(write_model(&plain), 1, 64, 0, reference);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet-b1.58", NULL, forms[f], false, 0}));
+        for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+            const struct slm_convert_rule rule = {"blk.*", types[i].name};
+            must(slm_convert(in, out, &(struct slm_convert_options){.rules = &rule, .n_rules = types[i].name != NULL,
+                                                                    .n_threads = 2}, NULL, &error));
+            assert_int_equal(type_of(out, "blk.1.ffn_down.weight"), types[i].name ? types[i].dtype : forms[f]);
+            compute(out, 1, 64, 0, other);
+            if (memcmp(reference, other, sizeof other) != 0)
+                fail_msg("%s as %s: other logits", slm_dtypes[forms[f]].name, types[i].name ? types[i].name : "is");
+        }
+    }
+    snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet-b1.58", NULL, SLM_DTYPE_I2_S, false, 0}));
+    struct slm_convert_result result;
+    must(slm_convert(in, out, &(struct slm_convert_options){.split_max_tensors = 5}, &result, &error));
+    snprintf(part, sizeof part, "%.*s-00001-of-%05zu.gguf", (int)strlen(out) - 5, out, result.n_files);
+    compute(part, 1, 64, 0, other);
+    assert_memory_equal(reference, other, sizeof other);
+    /* A type for all does not make the embedding ternary. */
+    must(slm_convert(in, out, &(struct slm_convert_options){.type = "tq1_0"}, NULL, &error));
+    assert_int_equal(type_of(out, "token_embd.weight"), SLM_DTYPE_F32);
+    assert_int_equal(type_of(out, "blk.0.ffn_up.weight"), SLM_DTYPE_TQ1_0);
+}
+
+static void ternary_types_refuse_other_values(void **state)
+{
+    (void)state;
+    const struct slm_convert_options options = {.type = "tq2_0"};
+    static const float spoils[] = {0.001f, INFINITY, NAN};
+    char in[256];
+    for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
+        snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet", NULL, SLM_DTYPE_F32, false, spoils[i]}));
+        assert_int_equal(slm_convert(in, tiny_path("ternary-converted.gguf"), &options, NULL, &error),
+                         SLM_ERR_NUMERIC);
+        if (!strstr(error.message, "'blk.0.attn_q.weight': element ") || !strstr(error.message, "TQ2_0"))
+            fail_msg("%s", error.message);
+    }
+}
+
 /* Codes without scales are for models that were trained with them. */
 static void codes_alone_are_no_weights(void **state)
 {
@@ -261,6 +321,8 @@ int main(void)
         cmocka_unit_test(every_form_gives_the_same_bits),
         cmocka_unit_test(threads_chunks_and_kernels_change_nothing),
         cmocka_unit_test(what_is_not_ternary_is_refused),
+        cmocka_unit_test(converted_files_compute_the_same),
+        cmocka_unit_test(ternary_types_refuse_other_values),
         cmocka_unit_test(codes_alone_are_no_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

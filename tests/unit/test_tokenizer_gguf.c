@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/os.h"
+#include "families/families.h"
 #include "gguf_builder.h"
 #include "tokenizer/tokenizer.h"
 
@@ -206,7 +207,8 @@ static slm_status open_file(bool spm, enum key spoiled, void (*write)(struct slm
     struct slm_gguf *gguf = NULL;
     if (slm_gguf_open_memory(file.data, file.len, FILE_NAME, NULL, &gguf, error) != SLM_OK)
         fail_msg("the file itself is broken: %s: %s", error->where, error->message);
-    const slm_status status = slm_tokenizer_from_gguf(gguf, t, error);
+    const slm_status status =
+        slm_tokenizer_from_gguf(gguf, slm_family_specials_swallow_space(gguf), t, error);
     slm_gguf_close(gguf);
     slm_buf_release(&keys);
     slm_buf_release(&file);

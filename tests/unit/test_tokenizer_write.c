@@ -85,7 +85,7 @@ static struct slm_tokenizer *write_and_read(const struct sample *sample, const s
     check_ok(sample->name, slm_tokenizer_write_gguf(source, w, &error), &error);
     check_ok(sample->name, slm_gguf_writer_finish(w, &error), &error);
     check_ok(sample->name, slm_gguf_open(path, NULL, &gguf, &error), &error);
-    check_ok(sample->name, slm_tokenizer_from_gguf(gguf, &tokenizer, &error), &error);
+    check_ok(sample->name, slm_tokenizer_from_gguf(gguf, false, &tokenizer, &error), &error);
     slm_gguf_close(gguf);
     return tokenizer;
 }

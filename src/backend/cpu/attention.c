@@ -1,54 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * KV_APPEND and ATTENTION on the CPU. A work item is a run of tokens and one KV head: all their query heads visit each
+ * ATTENTION on the CPU. A work item is a run of tokens and one KV head: all their query heads visit each
  * page of the cache once, as a matrix. Softmax runs online, page by page in position order; pages start at multiples of
  * SLM_KV_PAGE_TOKENS of the absolute position, and each element is one chain (kernel.h), so results are a property of
  * the position alone and not of the company. */
 #include "backend/cpu/cpu.h"
 
 #include "base/fmath.h"
+#include "kernel/pack.h"
 
 #define PAGE SLM_KV_PAGE_TOKENS
 _Static_assert(PAGE == (unsigned)SLM_KEYS, "kernels see pages");
-
-/* Keys or values of one head in one page of the token's sequence: [head_dim, PAGE] or [PAGE, head_dim]. */
-static unsigned char *block(const struct slm_backend *cpu, size_t token, size_t page, uint32_t layer, bool value,
-                            uint32_t head)
-{
-    const struct slm_kv_view *kv = cpu->batch->kv[token];
-    SLM_ASSERT(page < kv->n_pages);
-    return kv->pages[page] + slm_kv_offset(cpu->layout, layer, value, head);
-}
-
-/* Keys go side by side: element d of a key into row d of its page, at the slot. */
-static void append_key(const struct slm_backend *cpu, unsigned char *dst, const float *src, size_t dim, size_t slot)
-{
-    for (size_t first = 0; first < dim; first += 64) {
-        const size_t n = dim - first < 64 ? dim - first : 64, at = first * PAGE + slot;
-        uint16_t half[64];
-        if (cpu->layout->dtype == SLM_DTYPE_F16) {
-            cpu->kernels.f32_to_f16(half, src + first, n);
-            for (size_t d = 0; d < n; d++) ((uint16_t *)(void *)dst)[at + d * PAGE] = half[d];
-        } else {
-            for (size_t d = 0; d < n; d++) ((float *)(void *)dst)[at + d * PAGE] = src[first + d];
-        }
-    }
-}
-
-void slm_cpu_kv_append(const struct slm_backend *cpu, const struct slm_op *op, size_t row)
-{
-    const uint32_t position = cpu->batch->positions[row], layer = (uint32_t)op->layer;
-    const size_t dim = op->head_dim, width = dim * op->n_head_kv, slot = position % PAGE, page = position / PAGE;
-    const float *keys = slm_cpu_rows(cpu, op->in[0]) + row * width;
-    const float *values = slm_cpu_rows(cpu, op->in[1]) + row * width;
-    for (uint32_t h = 0; h < op->n_head_kv; h++) {
-        append_key(cpu, block(cpu, row, page, layer, false, h), keys + h * dim, dim, slot);
-        unsigned char *dst = block(cpu, row, page, layer, true, h);
-        if (cpu->layout->dtype == SLM_DTYPE_F16)
-            cpu->kernels.f32_to_f16((uint16_t *)(void *)dst + slot * dim, values + h * dim, dim);
-        else
-            memcpy((float *)(void *)dst + slot * dim, values + h * dim, dim * sizeof(float));
-    }
-}
 
 #define RUN_ROWS 24u /* query rows worth having together: a few tiles of the kernels */
 
@@ -59,19 +20,25 @@ static size_t run_tokens(const struct slm_op *op)
     return group < RUN_ROWS ? RUN_ROWS / group : 1;
 }
 
+/* f32 elements an A8 row of n takes. */
+static size_t coded_elements(size_t n) { return slm_a8_row_bytes(n) / sizeof(float); }
+
 size_t slm_cpu_attention_elements(const struct slm_op *op)
 {
     const size_t rows = run_tokens(op) * (op->n_head / op->n_head_kv), dim = op->head_dim;
-    return rows * (PAGE + 2 * dim + sizeof(struct slm_cpu_online) / sizeof(float));
+    return SLM_PACK_SCRATCH / sizeof(float) + rows * (PAGE + 2 * dim + sizeof(struct slm_cpu_online) / sizeof(float)) +
+           rows * coded_elements(dim);
 }
 
 /* One work item: what stays the same while its pages are visited. Row r is query head r % group of token r / group. */
 struct item {
     const struct slm_backend *cpu;
     const struct slm_op *op;
+    void *open;    /* SLM_PACK_SCRATCH bytes: keys in int8 opened up */
     float *scores; /* [rows, PAGE] */
     float *mix;    /* [rows, head_dim] */
     float *q;      /* [rows, head_dim] */
+    float *q_coded; /* [rows] A8 rows of head_dim; used with int8 alone */
     struct slm_cpu_online *state; /* [rows] */
     size_t group, rows;
 };
@@ -105,6 +72,34 @@ static void mix(const struct item *it, size_t row, size_t rows, const unsigned c
     else it->cpu->kernels.attn_mix_f32(&args);
 }
 
+/* The same for values in int8. */
+static void mix_i8(const struct item *it, size_t row, size_t rows, const unsigned char *values, size_t first, size_t n)
+{
+    const size_t dim = it->op->head_dim;
+    it->cpu->kernels.attn_mix_i8(&(struct slm_mix_i8_args){
+        .acc = it->mix + row * dim, .p = it->scores + row * PAGE, .v = (const int8_t *)values,
+        .scales = (const float *)(const void *)(values + PAGE * dim), .n_row = rows, .head_dim = dim, .first = first,
+        .n = n});
+}
+
+/* [rows, PAGE] scores of the page, the softcap included. */
+static void score(const struct item *it, const unsigned char *keys)
+{
+    const struct slm_kernels *kern = &it->cpu->kernels;
+    const size_t dim = it->op->head_dim;
+    const enum slm_dtype type = it->cpu->layout->dtype;
+    const struct slm_scores_args args = {.q = it->q, .out = it->scores, .n_row = it->rows, .k = keys,
+                                         .head_dim = dim, .scale = it->op->scale};
+    if (type == SLM_DTYPE_F16) kern->attn_scores_f16(&args);
+    else if (type == SLM_DTYPE_F32) kern->attn_scores_f32(&args);
+    else
+        kern->matmul_packed[type](&(struct slm_packed_args){
+            .w = keys, .x = (const unsigned char *)it->q_coded, .out = it->scores, .n_row = PAGE, .n_tok = it->rows,
+            .k = dim, .panel_bytes = slm_pack_panel_bytes(type, dim),
+            .x_stride = coded_elements(dim) * sizeof(float), .out_stride = PAGE, .scratch = it->open});
+    if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, it->rows * PAGE);
+}
+
 /* Positions [begin, end) a token sees. */
 struct span { size_t begin, end; };
 
@@ -123,15 +118,11 @@ static struct span span_of(const struct slm_backend *cpu, const struct slm_op *o
  * sees. */
 static void visit_page(const struct item *it, size_t first, size_t n, size_t page, uint32_t head)
 {
-    const struct slm_kernels *kern = &it->cpu->kernels;
     const size_t page_begin = page * PAGE, page_end = page_begin + PAGE;
-    const unsigned char *values = block(it->cpu, first, page, (uint32_t)it->op->layer, true, head);
-    const struct slm_scores_args args = {.q = it->q, .out = it->scores, .n_row = it->rows,
-                                         .k = block(it->cpu, first, page, (uint32_t)it->op->layer, false, head),
-                                         .head_dim = it->op->head_dim, .scale = it->op->scale};
-    if (it->cpu->layout->dtype == SLM_DTYPE_F16) kern->attn_scores_f16(&args);
-    else kern->attn_scores_f32(&args);
-    if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, it->rows * PAGE);
+    const unsigned char *values = slm_cpu_kv_block(it->cpu, first, page, (uint32_t)it->op->layer, true, head);
+    void (*const mix_fn)(const struct item *, size_t, size_t, const unsigned char *, size_t, size_t) =
+        it->cpu->layout->dtype == SLM_DTYPE_Q8_0 ? mix_i8 : mix;
+    score(it, slm_cpu_kv_block(it->cpu, first, page, (uint32_t)it->op->layer, false, head));
     bool whole = true;
     for (size_t t = 0; t < n; t++) {
         const struct span s = span_of(it->cpu, it->op, first + t);
@@ -141,13 +132,13 @@ static void visit_page(const struct item *it, size_t first, size_t n, size_t pag
         whole = whole && begin == page_begin && end == page_end;
     }
     if (whole) {
-        mix(it, 0, it->rows, values, 0, PAGE);
+        mix_fn(it, 0, it->rows, values, 0, PAGE);
         return;
     }
     for (size_t t = 0; t < n; t++) {
         const struct span s = span_of(it->cpu, it->op, first + t);
         const size_t begin = s.begin > page_begin ? s.begin : page_begin, end = s.end < page_end ? s.end : page_end;
-        if (begin < end) mix(it, t * it->group, it->group, values, begin - page_begin, end - begin);
+        if (begin < end) mix_fn(it, t * it->group, it->group, values, begin - page_begin, end - begin);
     }
 }
 
@@ -157,10 +148,12 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t f
 {
     const struct slm_backend *cpu = w->cpu;
     const size_t group = op->n_head / op->n_head_kv, dim = op->head_dim, width = dim * op->n_head, rows = n * group;
-    struct item it = {.cpu = cpu, .op = op, .scores = w->scratch, .group = group, .rows = rows};
+    struct item it = {.cpu = cpu, .op = op, .open = w->scratch, .group = group, .rows = rows};
+    it.scores = w->scratch + SLM_PACK_SCRATCH / sizeof(float);
     it.mix = it.scores + rows * PAGE;
     it.q = it.mix + rows * dim;
-    it.state = (struct slm_cpu_online *)(void *)(it.q + rows * dim);
+    it.q_coded = it.q + rows * dim;
+    it.state = (struct slm_cpu_online *)(void *)(it.q_coded + rows * coded_elements(dim));
     memset(it.mix, 0, rows * dim * sizeof(float));
     struct span all = {SIZE_MAX, 0};
     for (size_t t = 0; t < n; t++) {
@@ -171,6 +164,11 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t f
                group * dim * sizeof(float));
     }
     for (size_t row = 0; row < rows; row++) it.state[row] = (struct slm_cpu_online){-__builtin_inff(), 0.0f};
+    if (cpu->layout->dtype == SLM_DTYPE_Q8_0) { /* sums of codes leave no room for the scale: it goes in before */
+        cpu->kernels.scale(it.q, it.q, op->scale, rows * dim);
+        for (size_t row = 0; row < rows; row++)
+            cpu->kernels.encode_a8(it.q_coded + row * coded_elements(dim), it.q + row * dim, 0, dim, dim);
+    }
     for (size_t page = all.begin / PAGE; page * PAGE < all.end; page++) visit_page(&it, first, n, page, head);
     for (size_t t = 0; t < n; t++) {
         float *out = slm_cpu_rows(cpu, op->out) + (first + t) * width + head * group * dim;

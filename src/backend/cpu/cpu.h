@@ -55,5 +55,8 @@ size_t slm_cpu_attention_elements(const struct slm_op *op); /* of thread scratch
 
 void slm_cpu_matmul(const struct slm_worker *w, size_t op_index);
 void slm_cpu_attention(const struct slm_worker *w, size_t op_index);
+/* Keys or values of one KV head in page `page` of a token's sequence (backend.h). */
+unsigned char *slm_cpu_kv_block(const struct slm_backend *cpu, size_t token, size_t page, uint32_t layer, bool value,
+                                uint32_t head);
 void slm_cpu_kv_append(const struct slm_backend *cpu, const struct slm_op *op, size_t row);
 #endif

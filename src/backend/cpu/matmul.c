@@ -104,6 +104,21 @@ static void scale_codes(const struct slm_backend *cpu, const struct slm_op *op, 
                            op->w->ternary_scale / x[t * width + width - 1], n);
 }
 
+/* The next rows of an op for a thread: a share of what is left, so that a thread reads long stretches of memory and
+ * meets the others at the counter a few times an op, and that all end together. False when nothing is left. */
+static bool claim(const struct slm_worker *w, size_t op_index, size_t n_out, size_t run, size_t *first, size_t *n)
+{
+    atomic_size_t *next = &w->cpu->claims[op_index];
+    *first = atomic_load_explicit(next, memory_order_relaxed);
+    do {
+        if (*first >= n_out) return false;
+        const size_t left = n_out - *first, share = left / (2 * w->n) / run * run;
+        *n = share > run ? share : left < run ? left : run;
+    } while (!atomic_compare_exchange_weak_explicit(next, first, *first + *n, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
 /* All threads; each claims runs of output features until none is left. */
 void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
 {
@@ -115,12 +130,10 @@ void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
     const size_t run = panels ? PACKED_ROWS : slm_cpu_panel_rows(slm_weight_stride(weight));
     if (n_rows == 0) return;
     if (panels && cpu->coders[op->in[0]] == SLM_CODED_BY_READER) code_input(w, op, n_rows);
-    for (;;) {
-        const size_t first = atomic_fetch_add_explicit(&w->cpu->claims[op_index], run, memory_order_relaxed);
-        if (first >= weight->n_out) return;
-        const size_t n = weight->n_out - first < run ? weight->n_out - first : run;
+    for (size_t first, n; claim(w, op_index, weight->n_out, run, &first, &n);) {
         if (panels) multiply_packed(w, op, panels, first, n, n_rows);
-        else multiply(w, op, first, n, n_rows);
+        else
+            for (size_t at = 0; at < n; at += run) multiply(w, op, first + at, n - at < run ? n - at : run, n_rows);
         float *out = slm_cpu_rows(cpu, op->out) + first;
         if (weight->ternary_scale != 0) scale_codes(cpu, op, out, n, n_rows);
         if (!op->bias) continue;

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ * Files of a released model's shape with random weights, to measure speed where the model is not. Names, sizes and
+ * types of all tensors are the real ones; there is no tokenizer. Nothing can be learned from what such a model says. */
+#ifndef SLM_TUNE_SHAPE_H
+#define SLM_TUNE_SHAPE_H
+#include "base/str.h"
+
+/* Writes the GGUF file `path` for spec "NAME" or "NAME:TYPE" ("qwen3-0.6b:q4_k_m"; q4_0 when no type is named). TYPE is
+ * a block format, or a mix by its customary name: embedding and head then are of the types such files have. Same spec,
+ * same bytes. An unknown name is SLM_ERR_ARGUMENT with those that are known. */
+slm_status slm_shape_write(const char *spec, const char *path, struct slm_error *error);
+#endif
