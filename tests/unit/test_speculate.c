@@ -39,11 +39,13 @@ static bool collect(void *user, const char *text, size_t n)
     return true;
 }
 
+static int n_threads = 1;
+
 static struct slm_session *open_session(const struct slm_model *model, const struct slm_speculation *speculation)
 {
     struct slm_session *session;
     struct slm_error error;
-    const struct slm_session_options options = {.n_ctx = CTX, .n_threads = 2, .n_batch = 64};
+    const struct slm_session_options options = {.n_ctx = CTX, .n_threads = n_threads, .n_batch = 64};
     if (slm_session_open(model, &options, &session, &error) != SLM_OK ||
         slm_session_speculate(session, speculation, &error) != SLM_OK)
         fail_msg("%s: %s", error.where, error.message);
@@ -206,7 +208,7 @@ static void random_models_generate_the_same(void **state)
     (void)state;
     struct slm_model *model = open_tiny("qwen3", SLM_DTYPE_Q8_0, 1), *other = open_tiny("llama", SLM_DTYPE_F16, 2);
     struct ways w = open_ways(model, other);
-    compare_many(&w, model, 30);
+    compare_many(&w, model, 80);
     check_counts(&w);
     close_ways(&w);
     slm_model_close(other);
@@ -224,7 +226,7 @@ static void families_generate_the_same(void **state)
         snprintf(path, sizeof path, SLM_SOURCE_DIR "/tests/golden/families/%s", families[i]);
         struct slm_model *model = open_path(path);
         struct ways w = open_ways(model, NULL);
-        compare_many(&w, model, 5);
+        compare_many(&w, model, 12);
         check_counts(&w);
         close_ways(&w);
         slm_model_close(model);
@@ -269,7 +271,7 @@ static void stop_strings_cut_accepted_runs(void **state)
     compare_ways(&w, 0, prompt, 8, &params);
     static struct outcome free_run;
     free_run = *w.want;
-    for (size_t at = 0; at + 3 < free_run.n_text; at += 10) {
+    for (size_t at = 0; at + 3 < free_run.n_text; at += 3) {
         char stop[4] = {0};
         memcpy(stop, free_run.text + at, 1 + at % 3);
         if (strlen(stop) != 1 + at % 3) continue; /* a NUL cannot be in a stop string */
@@ -295,13 +297,15 @@ static void stopped_sessions_go_on_the_same(void **state)
 {
     (void)state;
     struct slm_model *model = open_tiny("qwen3", SLM_DTYPE_Q8_0, 1);
+    n_threads = 2; /* elsewhere one: what threads do is tested where steps are */
     struct slm_session *plain = open_session(model, &(struct slm_speculation){.mode = SLM_SPECULATE_OFF});
     const struct slm_speculation options = {.mode = SLM_SPECULATE_DRAFT, .draft = model, .always = true};
     struct slm_session *guessing = open_session(model, &options), *restored = open_session(model, &options);
+    n_threads = 1;
     static const int32_t prompt[] = {1, 300, 310, 1, 300};
     static struct outcome want, got;
     const char *path = tiny_path("stopped");
-    for (int n = 1; n <= 40; n += 3) {
+    for (int n = 1; n <= 40; n += 5) {
         struct slm_generate_params params = {.sampler = slm_sampler_defaults(model), .n_predict = 40,
                                              .ignore_eog = true, .on_text = stop_at};
         struct slm_generate_result result;
