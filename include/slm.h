@@ -428,6 +428,29 @@ struct slm_convert_result {
 slm_status slm_convert(const char *in, const char *out, const struct slm_convert_options *options,
                        struct slm_convert_result *result, struct slm_error *error);
 
+/* ---- quantizing -------------------------------------------------------------------------------------------- */
+
+struct slm_quantize_options {
+    const char *type;          /* "q4_k_m", "q8_0", "iq4_xs" ...: what most matrices get, and which get other types */
+    bool pure;                 /* all matrices get that type, the head and the embedding included */
+    const char *head, *embedding; /* other types for these; NULL = as the mixture has it */
+    const struct slm_convert_rule *rules; /* [n_rules] types for tensors whose name has the pattern in it; the last one
+                                             that names a tensor counts */
+    size_t n_rules;
+    const char *imatrix;       /* importance matrix (GGUF), or NULL: what an error in each column of a matrix counts */
+    uint64_t split_max_bytes;  /* as in slm_convert_options, and all that follows */
+    int32_t n_threads;
+    slm_progress_fn progress;
+    void (*note)(void *user, const char *sentence);
+    void *user;
+};
+
+/* Like slm_convert, to types whose scales are searched for so that the squared error of the weights, weighed by the
+ * importance matrix where there is one, is small. Rows that do not fit the blocks of a type get the one llama.cpp falls
+ * back to, which is noted. I2_S is for models that are ternary already. */
+slm_status slm_quantize(const char *in, const char *out, const struct slm_quantize_options *options,
+                        struct slm_convert_result *result, struct slm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

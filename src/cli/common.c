@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -67,6 +68,9 @@ bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uin
     for (int i = 0; i < 30; i++) bar[i] = i < full ? '=' : ' ';
     bar[30] = '\0';
     fprintf(stderr, "\r%s [%s] %3.0f%%", progress->label, bar, 100.0 * (double)done / (double)total);
+    /* Later than the bar: the first chunks say little about the rest. */
+    const double left = done > 0 ? (now - progress->start) * ((double)total / (double)done - 1) : 0;
+    if (now - progress->start > 2) fprintf(stderr, ", %.0f:%02.0f left\033[K", floor(left / 60), floor(fmod(left, 60)));
     fflush(stderr);
     return true;
 }

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * `slm convert`: a Hugging Face folder or a GGUF file into a GGUF file of wanted types, in one piece or split. The work
- * is the library's (slm_convert); here are the options, the bar, and what happens on Ctrl-C: the conversion is told to
- * stop, so that it takes its unfinished files away. */
-#include <errno.h>
-#include <math.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "cli/cli.h"
+ * is the library's (slm_convert); here are the options. */
 #include "cli/commands.h"
+#include "cli/work.h"
 
 /* Filled by the rows below; zero means not given. */
 struct convert_options {
@@ -41,119 +34,34 @@ static const struct slm_option_group convert_groups[] = {
     {"Options", convert_rows, sizeof convert_rows / sizeof convert_rows[0], 0},
 };
 
-/* Only noted in the handler; the conversion asks from time to time. */
-static volatile sig_atomic_t interrupted; /* the signal, 0 = none */
-static void on_signal(int number) { interrupted = number; }
-
-/* What the callbacks see. */
-struct state {
-    struct slm_cli_progress bar;
-    bool show_bar, quiet;
-};
-
-/* Also called when nothing is drawn, because this is where an interrupt is noticed: every few million weights. */
-static bool on_progress(void *user, uint64_t done, uint64_t total)
-{
-    struct state *state = user;
-    if (state->show_bar) slm_cli_draw_progress(&state->bar, done, total);
-    return interrupted == 0;
-}
-
-/* Said on stderr like an error, but the conversion goes on. */
-static void on_note(void *user, const char *sentence)
-{
-    const struct state *state = user;
-    if (!state->quiet) fprintf(stderr, "slm: convert: %s\n", sentence);
-}
-
-/* "2G", "500M", "64K", plain bytes: powers of 1000, as llama.cpp's splitter has them. False when it is none of these.
- */
-static bool parse_size(const char *text, uint64_t *out)
-{
-    static const struct { const char *unit; double factor; } units[] = {{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}};
-    char *end;
-    errno = 0;
-    const double number = strtod(text, &end);
-    if (end == text || errno || !(number > 0)) return false;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(end, units[i].unit) != 0) continue;
-        const double bytes = floor(number * units[i].factor);
-        *out = bytes < 9e18 ? (uint64_t)bytes : 0;
-        return bytes >= 1 && bytes < 9e18;
-    }
-    return false;
-}
-
-/* "NAME=TYPE" cut at the last "=": types have none. The names are copied, owned by the caller; false when a rule is
- * not of this form. */
-static bool parse_rules(const struct slm_text_list *list, struct slm_convert_rule *rules, char **copies)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        const char *equals = strrchr(list->items[i], '=');
-        if (!equals || equals == list->items[i] || equals[1] == '\0') return false;
-        const size_t n = (size_t)(equals - list->items[i]);
-        struct slm_buf copy = {0};
-        slm_buf_add(&copy, list->items[i], n);
-        if (!copy.data) return false;
-        copies[i] = copy.data;
-        rules[i] = (struct slm_convert_rule){copy.data, equals + 1};
-    }
-    return true;
-}
-
-/* One line, on stderr: there is no data for stdout. */
-static int report(const struct slm_convert_result *result, const char *out, double seconds)
-{
-    char size[16], speed[16];
-    fprintf(stderr, "%s: %zu tensors, %s", out, result->n_tensors, slm_cli_size(size, (double)result->bytes));
-    if (result->n_files > 1) fprintf(stderr, " in %zu files", result->n_files);
-    fprintf(stderr, ", %.1f s (%s/s)\n", seconds,
-            slm_cli_size(speed, seconds > 0 ? (double)result->bytes / seconds : 0));
-    return SLM_EXIT_OK;
-}
-
-/* The handlers stay: this is the last thing the command does. A cancelled conversion has taken its files away. */
-static int convert(const struct convert_options *options, const char *in, const char *out,
-                   const struct slm_convert_options *what, struct state *state)
-{
-    struct slm_convert_result result;
-    struct slm_error error;
-    const struct sigaction stop = {.sa_handler = on_signal};
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
-    const slm_status status = slm_convert(in, out, what, &result, &error);
-    slm_cli_clear_progress(&state->bar);
-    if (status == SLM_ERR_CANCELLED && interrupted) return 128 + interrupted; /* as shells say it */
-    if (status != SLM_OK) return slm_cli_fail(&error);
-    return options->quiet ? SLM_EXIT_OK : report(&result, out, slm_cli_seconds() - state->bar.start);
-}
-
 /* What was typed is judged before anything is opened. */
 static int convert_main(void *opaque, int n_args, char **args)
 {
     const struct convert_options *options = opaque;
-    struct slm_convert_rule rules[sizeof options->tensors.items / sizeof options->tensors.items[0]];
-    char *copies[sizeof rules / sizeof rules[0]] = {0};
-    struct state state = {.bar = {.label = "converting", .start = slm_cli_seconds()}, .quiet = options->quiet};
-    struct slm_convert_options what = {.type = options->type, .rules = rules, .n_rules = options->tensors.n,
+    struct slm_cli_rules rules = {.n = 0};
+    struct slm_cli_work work;
+    struct slm_convert_options what = {.type = options->type, .rules = rules.rules, .n_rules = options->tensors.n,
                                        .split_max_tensors = (uint32_t)options->split_tensors,
-                                       .n_threads = options->n_threads, .progress = on_progress, .note = on_note,
-                                       .user = &state};
+                                       .n_threads = options->n_threads, .progress = slm_cli_work_progress,
+                                       .note = slm_cli_work_note, .user = &work};
     int exit_code;
-    state.show_bar = !options->quiet && isatty(STDERR_FILENO);
     if (n_args != 2)
-        exit_code = slm_cli_usage("convert", "two paths are needed: slm convert MODEL OUT.gguf");
-    else if (options->split_size && !parse_size(options->split_size, &what.split_max_bytes))
-        exit_code = slm_cli_usage("split-max-size", "'%s' is not allowed: a number of bytes is, as in 2G, 500M or 64K",
-                                  options->split_size);
-    else if (!parse_rules(&options->tensors, rules, copies))
+        return slm_cli_usage("convert", "two paths are needed: slm convert MODEL OUT.gguf");
+    if (options->split_size && !slm_cli_parse_size(options->split_size, &what.split_max_bytes))
+        return slm_cli_usage("split-max-size", "'%s' is not allowed: a number of bytes is, as in 2G, 500M or 64K",
+                             options->split_size);
+    if (!slm_cli_parse_rules(&options->tensors, &rules)) {
         exit_code = slm_cli_usage("tensor", "NAME=TYPE is expected, as in output.weight=f16");
-    else
-        exit_code = convert(options, args[0], args[1], &what, &state);
-    for (size_t i = 0; i < options->tensors.n; i++) {
-        struct slm_buf copy = {.data = copies[i]};
-        slm_buf_release(&copy);
+    } else {
+        struct slm_convert_result result;
+        struct slm_error error;
+        slm_cli_work_begin(&work, "convert", "converting", options->quiet);
+        const slm_status status = slm_convert(args[0], args[1], &what, &result, &error);
+        exit_code = slm_cli_work_end(&work, status, &error);
+        if (status == SLM_OK && !options->quiet)
+            exit_code = slm_cli_report_files(&result, args[1], slm_cli_seconds() - work.bar.start);
     }
+    slm_cli_release_rules(&rules);
     return exit_code;
 }
 

@@ -14,7 +14,8 @@
  *    without quantization_config transformers computes with plain floats, and so does this. linear_class "bitlinear"
  *    divides by weight_scale, "autobitlinear" multiplies.
  *  - GGUF files name the architecture bitnet (llama.cpp), bitnet-b1.58 or bitnet-25 (bitnet.cpp). llama.cpp takes SiLU
- *    where hidden_activation is missing, because the first models of that name had it; bitnet.cpp's are squared ReLU.
+ *    where hidden_activation is missing, because the first models of that name had it, and up to 0.5.0 it does not look
+ *    for the key; bitnet.cpp's are squared ReLU.
  *  - Rotary pairs are (i, i + n/2) in both kinds of file.
  *  - The older 1bitLLM folders (BitnetForCausalLM) say nothing about how they were trained: not opened. */
 #include <stdio.h>
@@ -71,6 +72,9 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
 static slm_status export(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
 {
     char key[SLM_MODEL_KEY_BYTES];
+    if (m->hparams.ffn_relu2)
+        out->note = "llama.cpp 0.5.0 computes this architecture with SiLU, not the model's squared ReLU: its answers "
+                    "will be others; later versions read the key that says so";
     return slm_gguf_write_str(out->writer, slm_model_key(m, "hidden_activation", key),
                               slm_str(m->hparams.ffn_relu2 ? "relu2" : "silu"), error);
 }

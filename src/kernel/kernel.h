@@ -18,7 +18,7 @@
 
 /* out[t * out_stride + r] = DOT16(w + r * w_stride, x + t * x_stride) for r < n_row, t < n_tok. */
 struct slm_matmul_args {
-    const float *w;    /* [n_row, k] f32, row stride w_stride */
+    const void *w;     /* [n_row, k] of the slot's type at any address, row stride w_stride */
     const float *x;    /* [n_tok, k] f32, row stride x_stride */
     float *out;        /* [n_tok, n_row] f32, row stride out_stride; must not overlap w or x */
     size_t n_row, n_tok, k, w_stride, x_stride, out_stride; /* in elements */
@@ -71,8 +71,10 @@ struct slm_kernels {
     /* dst[0..n) f32 from packed src; n is a multiple of the type's block. EXACT (equals slm_dtypes[].decode). */
     void (*unpack[SLM_DTYPE_COUNT])(const void *src, float *dst, size_t n);
 
-    /* EXACT. */
+    /* Weights in f32, f16 and bf16. EXACT. */
     void (*matmul)(const struct slm_matmul_args *args);
+    void (*matmul_f16)(const struct slm_matmul_args *args);
+    void (*matmul_bf16)(const struct slm_matmul_args *args);
 
     /* Elements [first, first + n) of the A8 row of k elements at `row`, from x[0..n); first, n and k are multiples
      * of 32. Of each block of 32: most = max |x|; d = most / 127, q = round(x * (127 / most)) to nearest even; z and

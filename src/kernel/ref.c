@@ -31,13 +31,39 @@ static float dot16(const float *a, const float *b, size_t n)
     return sum_lanes(lane);
 }
 
+/* Row by row and token by token. */
 static void matmul(const struct slm_matmul_args *args)
 {
+    const float *w = args->w;
     for (size_t t = 0; t < args->n_tok; t++)
         for (size_t r = 0; r < args->n_row; r++)
             args->out[t * args->out_stride + r] =
-                dot16(args->w + r * args->w_stride, args->x + t * args->x_stride, args->k);
+                dot16(w + r * args->w_stride, args->x + t * args->x_stride, args->k);
 }
+
+/* Element i of an array in bf16, f16 or f32. */
+static float element(const void *base, size_t i, enum slm_dtype type)
+{
+    const uint8_t *half = (const uint8_t *)base + 2 * i;
+    return type == SLM_DTYPE_F32   ? ((const float *)base)[i]
+           : type == SLM_DTYPE_F16 ? slm_block_f16(half)
+                                   : slm_bits_f32((uint32_t)half[0] << 16 | (uint32_t)half[1] << 24);
+}
+
+/* The same of weights that are widened first, as unpack does. */
+static void matmul_half(const struct slm_matmul_args *args, enum slm_dtype type)
+{
+    for (size_t t = 0; t < args->n_tok; t++)
+        for (size_t r = 0; r < args->n_row; r++) {
+            float lane[LANES] = {0};
+            for (size_t i = 0; i < args->k; i++)
+                lane[i % LANES] = fmaf(element(args->w, r * args->w_stride + i, type),
+                                       args->x[t * args->x_stride + i], lane[i % LANES]);
+            args->out[t * args->out_stride + r] = sum_lanes(lane);
+        }
+}
+static void matmul_f16(const struct slm_matmul_args *args) { matmul_half(args, SLM_DTYPE_F16); }
+static void matmul_bf16(const struct slm_matmul_args *args) { matmul_half(args, SLM_DTYPE_BF16); }
 
 /* The scale r is one number a row, so a division and a root here cost nothing; x * r comes before * w. */
 static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
@@ -152,37 +178,31 @@ static float softmax_part(float *scores, size_t n, float *max_io)
     return sum_lanes(lane);
 }
 
-/* Element i of an array of f32 or f16. */
-static float element(const void *base, size_t i, bool f16)
-{
-    return f16 ? slm_block_f16((const uint8_t *)base + 2 * i) : ((const float *)base)[i];
-}
-
-static void scores(const struct slm_scores_args *args, bool f16)
+static void scores(const struct slm_scores_args *args, enum slm_dtype type)
 {
     for (size_t r = 0; r < args->n_row; r++)
         for (size_t i = 0; i < SLM_KEYS; i++) {
             float acc = 0.0f;
             for (size_t d = 0; d < args->head_dim; d++)
-                acc = fmaf(args->q[r * args->head_dim + d], element(args->k, d * SLM_KEYS + i, f16), acc);
+                acc = fmaf(args->q[r * args->head_dim + d], element(args->k, d * SLM_KEYS + i, type), acc);
             args->out[r * SLM_KEYS + i] = acc * args->scale;
         }
 }
-static void attn_scores_f32(const struct slm_scores_args *args) { scores(args, false); }
-static void attn_scores_f16(const struct slm_scores_args *args) { scores(args, true); }
+static void attn_scores_f32(const struct slm_scores_args *args) { scores(args, SLM_DTYPE_F32); }
+static void attn_scores_f16(const struct slm_scores_args *args) { scores(args, SLM_DTYPE_F16); }
 
 /* Positions outside, so that each element of acc is one chain in the order of the positions, however they are paged. */
-static void mix(const struct slm_mix_args *args, bool f16)
+static void mix(const struct slm_mix_args *args, enum slm_dtype type)
 {
     for (size_t r = 0; r < args->n_row; r++) {
         float *acc = args->acc + r * args->head_dim;
         for (size_t i = 0; i < args->n; i++)
             for (size_t d = 0; d < args->head_dim; d++)
-                acc[d] = fmaf(args->p[r * SLM_KEYS + i], element(args->v, i * args->head_dim + d, f16), acc[d]);
+                acc[d] = fmaf(args->p[r * SLM_KEYS + i], element(args->v, i * args->head_dim + d, type), acc[d]);
     }
 }
-static void attn_mix_f32(const struct slm_mix_args *args) { mix(args, false); }
-static void attn_mix_f16(const struct slm_mix_args *args) { mix(args, true); }
+static void attn_mix_f32(const struct slm_mix_args *args) { mix(args, SLM_DTYPE_F32); }
+static void attn_mix_f16(const struct slm_mix_args *args) { mix(args, SLM_DTYPE_F16); }
 
 /* Comparison with NaN is false, so a NaN is never greater; only as the first element it must be given up by hand. */
 static size_t argmax(const float *x, size_t n)
@@ -198,6 +218,8 @@ void slm_kernels_init_ref(struct slm_kernels *table)
     *table = (struct slm_kernels){
         .level = "scalar",
         .matmul = matmul,
+        .matmul_f16 = matmul_f16,
+        .matmul_bf16 = matmul_bf16,
         .rms_norm = rms_norm,
         .add = add,
         .scale = scale,

@@ -62,6 +62,15 @@ ALWAYS_INLINE vec load_f16(const void *base, size_t index, size_t n)
     return n == VEC_LANES ? vec_load_f16(p) : vec_load_f16_n(p, n);
 }
 
+ALWAYS_INLINE vec load_bf16(const void *base, size_t index, size_t n)
+{
+    const uint8_t *p = (const uint8_t *)base + 2 * index;
+    uint16_t rest[VEC_LANES] = {0};
+    if (n == VEC_LANES) return vec_load_bf16(p);
+    memcpy(rest, p, n * sizeof rest[0]);
+    return vec_load_bf16(rest);
+}
+
 ALWAYS_INLINE void store(float *p, vec v, size_t n)
 {
     if (n == VEC_LANES) vec_store(p, v);
@@ -82,19 +91,19 @@ enum {
 };
 
 struct tile {
-    const float *w;           /* rows, from element w_first on */
+    const void *w;            /* rows, read by `load` from element w_first on */
     const float *x;           /* tokens */
     size_t w_first, w_stride, x_stride, k;
 };
 
 /* One vector of k: sum[t * rows + r] += w[r][k..k+n) * x[t][k..k+n). */
-ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, const int rows, const int tokens,
+ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, load_fn load, const int rows, const int tokens,
                              size_t k, size_t n)
 {
     vec x[TILE_TOKENS];
     UNROLL for (int t = 0; t < tokens; t++) x[t] = load_f32(tile->x, (size_t)t * tile->x_stride + k, n);
     UNROLL for (int r = 0; r < rows; r++) {
-        vec w = load_f32(tile->w, tile->w_first + (size_t)r * tile->w_stride + k, n);
+        vec w = load(tile->w, tile->w_first + (size_t)r * tile->w_stride + k, n);
         UNROLL for (int t = 0; t < tokens; t++) {
             vec *lane = &sum[t * rows + r];
             vec next = vec_fma(w, x[t], *lane);
@@ -104,31 +113,31 @@ ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, const int rows, 
 }
 
 /* Part p of the lanes over k_first..k_end. */
-ALWAYS_INLINE void tile_part(struct v16 *sum, const struct tile *tile, const int rows, const int tokens,
+ALWAYS_INLINE void tile_part(struct v16 *sum, const struct tile *tile, load_fn load, const int rows, const int tokens,
                              const int p, size_t k_first, size_t k_end)
 {
     vec acc[TILE_MAX];
     UNROLL for (int i = 0; i < rows * tokens; i++) acc[i] = sum[i].part[p];
     size_t k = k_first + (size_t)p * VEC_LANES;
-    for (; k + VEC_LANES <= k_end; k += LANES) tile_step(acc, tile, rows, tokens, k, VEC_LANES);
-    if (k < k_end) tile_step(acc, tile, rows, tokens, k, k_end - k);
+    for (; k + VEC_LANES <= k_end; k += LANES) tile_step(acc, tile, load, rows, tokens, k, VEC_LANES);
+    if (k < k_end) tile_step(acc, tile, load, rows, tokens, k, k_end - k);
     UNROLL for (int i = 0; i < rows * tokens; i++) sum[i].part[p] = acc[i];
 }
 
 /* sum[t * rows + r] = the sixteen lanes of row r with token t. */
-ALWAYS_INLINE void tile_sums(struct v16 *sum, const struct tile *tile, const int rows, const int tokens)
+ALWAYS_INLINE void tile_sums(struct v16 *sum, const struct tile *tile, load_fn load, const int rows, const int tokens)
 {
     UNROLL for (int i = 0; i < rows * tokens; i++)
         UNROLL for (int p = 0; p < V16_PARTS; p++) sum[i].part[p] = vec_set1(0.0f);
     size_t chunk = V16_PARTS == 1 ? tile->k : CHUNK;
     for (size_t k = 0; k < tile->k; k += chunk) {
         size_t k_end = tile->k - k < chunk ? tile->k : k + chunk;
-        UNROLL for (int p = 0; p < V16_PARTS; p++) tile_part(sum, tile, rows, tokens, p, k, k_end);
+        UNROLL for (int p = 0; p < V16_PARTS; p++) tile_part(sum, tile, load, rows, tokens, p, k, k_end);
     }
 }
 
 /* One row with one token: here the parts go side by side, being the only chains there are. */
-ALWAYS_INLINE float row_sum(const struct tile *tile)
+ALWAYS_INLINE float row_sum(const struct tile *tile, load_fn load)
 {
     struct v16 sum;
     UNROLL for (int p = 0; p < V16_PARTS; p++) sum.part[p] = vec_set1(0.0f);
@@ -136,65 +145,71 @@ ALWAYS_INLINE float row_sum(const struct tile *tile)
     for (; k + LANES <= tile->k; k += LANES)
         UNROLL for (int p = 0; p < V16_PARTS; p++) {
             size_t at = k + (size_t)p * VEC_LANES;
-            vec w = load_f32(tile->w, tile->w_first + at, VEC_LANES);
+            vec w = load(tile->w, tile->w_first + at, VEC_LANES);
             sum.part[p] = vec_fma(w, load_f32(tile->x, at, VEC_LANES), sum.part[p]);
         }
     UNROLL for (int p = 0; p < V16_PARTS; p++) {
         size_t at = k + (size_t)p * VEC_LANES;
         if (at >= tile->k) break;
         size_t n = tile->k - at < VEC_LANES ? tile->k - at : VEC_LANES;
-        vec next = vec_fma(load_f32(tile->w, tile->w_first + at, n), load_f32(tile->x, at, n), sum.part[p]);
+        vec next = vec_fma(load(tile->w, tile->w_first + at, n), load_f32(tile->x, at, n), sum.part[p]);
         sum.part[p] = n == VEC_LANES ? next : vec_keep(next, sum.part[p], n);
     }
     return sum_lanes(&sum);
 }
 
 /* out[i] = row i . token, i < n: one column of a product. */
-ALWAYS_INLINE void column(float *out, struct tile tile, size_t n)
+ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n)
 {
     struct v16 sum[COLUMN_ROWS];
     size_t i = 0;
     for (; i + COLUMN_ROWS <= n; i += COLUMN_ROWS, tile.w_first += COLUMN_ROWS * tile.w_stride) {
-        tile_sums(sum, &tile, COLUMN_ROWS, 1);
+        tile_sums(sum, &tile, load, COLUMN_ROWS, 1);
         UNROLL for (int r = 0; r < COLUMN_ROWS; r += 4)
             quad_store(out + i + r, sum_rows(sum + r));
     }
-    for (; i < n; i++, tile.w_first += tile.w_stride) out[i] = row_sum(&tile);
+    for (; i < n; i++, tile.w_first += tile.w_stride) out[i] = row_sum(&tile, load);
 }
 
-ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, size_t row, size_t tok, const int tokens)
+ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, load_fn load, size_t row, size_t tok,
+                               const int tokens)
 {
     struct v16 sum[TILE_ROWS * TILE_TOKENS];
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, args->x_stride,
                         args->k};
-    tile_sums(sum, &tile, TILE_ROWS, tokens);
+    tile_sums(sum, &tile, load, TILE_ROWS, tokens);
     float *out = args->out + tok * args->out_stride + row;
     UNROLL for (int t = 0; t < tokens; t++)
         quad_store(out + (size_t)t * args->out_stride, sum_rows(sum + t * TILE_ROWS));
 }
 
 /* Rows row..n_row of one token. */
-static void matmul_column(const struct slm_matmul_args *args, size_t row, size_t tok)
+ALWAYS_INLINE void matmul_column(const struct slm_matmul_args *args, load_fn load, size_t row, size_t tok)
 {
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, 0, args->k};
-    column(args->out + tok * args->out_stride + row, tile, args->n_row - row);
+    column(args->out + tok * args->out_stride + row, tile, load, args->n_row - row);
 }
 
 /* All rows of `tokens` tokens: rows inside, so that the tokens stay in the L1 cache while the weights pass by. */
-ALWAYS_INLINE void matmul_tokens(const struct slm_matmul_args *args, size_t tok, const int tokens)
+ALWAYS_INLINE void matmul_tokens(const struct slm_matmul_args *args, load_fn load, size_t tok, const int tokens)
 {
     size_t row = 0;
-    for (; row + TILE_ROWS <= args->n_row; row += TILE_ROWS) matmul_tile(args, row, tok, tokens);
-    for (int t = 0; t < tokens; t++) matmul_column(args, row, tok + (size_t)t);
+    for (; row + TILE_ROWS <= args->n_row; row += TILE_ROWS) matmul_tile(args, load, row, tok, tokens);
+    for (int t = 0; t < tokens; t++) matmul_column(args, load, row, tok + (size_t)t);
 }
 
-static void matmul(const struct slm_matmul_args *args)
+/* Halves are widened as they are loaded: a vector of weights serves all tokens of a tile. */
+ALWAYS_INLINE void products(const struct slm_matmul_args *args, load_fn load)
 {
     size_t tok = 0;
-    for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) matmul_tokens(args, tok, TILE_TOKENS);
-    for (; tok + 2 <= args->n_tok; tok += 2) matmul_tokens(args, tok, 2); /* weights are read half as often */
-    if (tok < args->n_tok) matmul_column(args, 0, tok);
+    for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) matmul_tokens(args, load, tok, TILE_TOKENS);
+    for (; tok + 2 <= args->n_tok; tok += 2) matmul_tokens(args, load, tok, 2); /* weights are read half as often */
+    if (tok < args->n_tok) matmul_column(args, load, 0, tok);
 }
+
+static void matmul(const struct slm_matmul_args *args) { products(args, load_f32); }
+static void matmul_f16(const struct slm_matmul_args *args) { products(args, load_f16); }
+static void matmul_bf16(const struct slm_matmul_args *args) { products(args, load_bf16); }
 
 /* --- Element by element ---------------------------------------------------------------------------------------
  * Each kernel is a step over `lanes` elements at i, run with the constant VEC_LANES and once with what is left. */
@@ -230,7 +245,7 @@ ALWAYS_INLINE void scale_weighted_step(float *out, const float *a, const float *
 
 static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
 {
-    float r = 1.0f / sqrtf(row_sum(&(struct tile){x, x, 0, 0, 0, n}) / (float)n + eps);
+    float r = 1.0f / sqrtf(row_sum(&(struct tile){x, x, 0, 0, 0, n}, load_f32) / (float)n + eps);
     if (!w) {
         scale(out, x, r, n);
         return;
@@ -461,6 +476,8 @@ static size_t argmax(const float *x, size_t n)
 static void fill_float(struct slm_kernels *table)
 {
     table->matmul = matmul;
+    table->matmul_f16 = matmul_f16;
+    table->matmul_bf16 = matmul_bf16;
     table->rms_norm = rms_norm;
     table->add = add;
     table->scale = scale;

@@ -31,7 +31,8 @@ enum node_kind {
     N_NSREF,    /* name . text, as a target */
     /* statements */
     N_DATA,     /* value */
-    N_IF,       /* a = test (NULL = else), b = body, c = the next branch */
+    N_HIDE,     /* name: not set yet in this body, whatever it is around it; made by scope.c */
+    N_IF,       /* a = test (NULL = else, or {% print %}), b = body, c = the next branch */
     N_FOR,      /* a = target, b = iterable, c = filter, d = body, e = else; flag = recursive */
     N_SET,      /* a = target, b = expression */
     N_SET_BLOCK,    /* a = target, b = filter or NULL, d = body */

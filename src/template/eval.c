@@ -70,16 +70,21 @@ bool slm_jinja_bind(struct render *r, struct scope *scope, uint32_t name, struct
 }
 
 /* The innermost variable of this name: bodies first, outwards, then the template's own level, where
- * the caller's variables and the global functions are too. An unknown name is no error until it is
- * used. */
-static struct value eval_name(struct render *r, struct scope *scope, const struct node *n)
+ * the caller's variables and the global functions are too. V_MISSING: none, or one that is not set yet. */
+static struct value look_up(struct render *r, const struct scope *scope, uint32_t name)
 {
     for (const struct scope *s = scope; s; s = s->parent) {
         if (!slm_jinja_burn(r, s->n / 8)) return v_fail();
         for (uint32_t i = 0; i < s->n; i++)
-            if (s->items[i].name == n->name) return s->items[i].value;
+            if (s->items[i].name == name) return s->items[i].value;
     }
-    struct value v = r->names[n->name];
+    return r->names[name];
+}
+
+/* A missing variable is no error until it is used. */
+static struct value eval_name(struct render *r, struct scope *scope, const struct node *n)
+{
+    struct value v = look_up(r, scope, n->name);
     return v.kind != V_MISSING ? v : slm_jinja_undefined(r, UNDEFINED_NAME, n->text);
 }
 

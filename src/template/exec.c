@@ -332,6 +332,7 @@ static enum flow exec_statement(struct render *r, struct scope *scope, const str
 {
     bool ok;
     switch (n->kind) {
+    case N_HIDE: ok = slm_jinja_bind(r, scope, n->name, v_missing()); break;
     case N_IF: return exec_if(r, scope, n);
     case N_FOR: return run_loop(r, scope, n, slm_jinja_eval(r, scope, n->b), 0);
     case N_SET: ok = slm_jinja_assign(r, scope, n->a, slm_jinja_eval(r, scope, n->b)); break;

@@ -42,4 +42,6 @@ struct node *slm_jinja_parse_tuple(struct parser *p, unsigned flags, const char 
 /* `name(args) | name ...` after a '|' (or, first = true, without one) applied to input. */
 struct node *slm_jinja_parse_filters(struct parser *p, struct node *input, bool first);
 struct node *slm_jinja_parse_statements(struct parser *p, const char *const *ends, unsigned *depth);
+/* Puts the N_HIDEs into the parsed template; records an error in p. */
+void slm_jinja_hide_names(struct parser *p);
 #endif

@@ -247,7 +247,7 @@ static struct node *parse_string(struct parser *p)
         first = copy ? copy_text(p, (struct slm_str){copy, joined.len}) : NULL;
         if (!copy) p->lx.status = SLM_ERR_MEMORY;
     }
-    if (joined.failed) p->lx.status = joined.failed;
+    if (joined.failed) p->lx.status = slm_buf_status(&joined, p->lx.tmpl->where, p->lx.error);
     slm_buf_release(&joined);
     if (!n || !first) return NULL;
     n->value = v_text(first);

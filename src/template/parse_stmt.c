@@ -294,14 +294,14 @@ static struct node *parse_jump(struct parser *p)
 /* {% print a, b %}: {{ a }}{{ b }}. */
 static struct node *parse_print(struct parser *p)
 {
-    struct node *n = statement(p, N_SCOPE); /* holds the list; expressions open no scope */
+    struct node *n = statement(p, N_IF); /* one without a test, to hold the list */
     struct node_list items = {0};
     while (n && p->now.kind != T_BLOCK_END) {
         if (items.head && !slm_jinja_expect(p, T_COMMA, "','")) return NULL;
         if (!slm_jinja_append(&items, slm_jinja_parse_expression(p))) return NULL;
     }
     if (!n) return NULL;
-    n->d = items.head;
+    n->b = items.head;
     return slm_jinja_done(p, n, items.depth);
 }
 
@@ -450,6 +450,7 @@ slm_status slm_template_parse(struct slm_str source, const char *where, struct s
         slm_jinja_syntax_error(&p->lx, SLM_ERR_UNSUPPORTED, p->unknown->offset, "no %s named '%.*s'",
                                p->unknown->kind == N_FILTER ? "filter" : "test", (int)p->unknown->text->len,
                                p->unknown->text->ptr);
+    if (p->lx.status == SLM_OK) slm_jinja_hide_names(p);
     status = p->lx.status;
 out:
     slm_release(p);

@@ -57,14 +57,21 @@ static bool matches(const char *pattern, struct slm_str name)
     return *pattern == 0;
 }
 
-/* A type this build can write, by its name. */
-static slm_status parse_type(const char *name, enum slm_dtype *out, struct slm_error *error)
+/* Rounding alone serves the simple types; the others need the search that quantizing has. */
+static bool can_write(const struct slm_conversion *c, int type)
+{
+    return slm_dtypes[type].encode || (c->encoders && (c->encoders->encode[type] || type == SLM_DTYPE_I2_S));
+}
+
+/* A type that can be written here, by its name. */
+static slm_status parse_type(const struct slm_conversion *c, const char *name, enum slm_dtype *out,
+                             struct slm_error *error)
 {
     struct slm_buf known = {0};
     *out = slm_dtype_from_name(name);
-    if (*out != SLM_DTYPE_NONE && slm_dtypes[*out].encode) return SLM_OK;
+    if (*out != SLM_DTYPE_NONE && can_write(c, *out)) return SLM_OK;
     for (int i = 0; i < SLM_DTYPE_COUNT; i++)
-        if (slm_dtypes[i].encode) slm_buf_printf(&known, "%s%s", known.len ? ", " : "", slm_dtypes[i].name);
+        if (can_write(c, i)) slm_buf_printf(&known, "%s%s", known.len ? ", " : "", slm_dtypes[i].name);
     const slm_status status = slm_fail(error, SLM_ERR_ARGUMENT, "type", "'%s' cannot be written; %s can", name,
                                        known.data ? known.data : "");
     slm_buf_release(&known);
@@ -78,11 +85,12 @@ static void note(const struct slm_conversion *c, const char *sentence)
 }
 
 /* One rule over all tensors. */
-static slm_status apply_rule(struct slm_conversion *c, const struct slm_convert_rule *rule, struct slm_error *error)
+slm_status slm_convert_apply_rule(struct slm_conversion *c, const struct slm_convert_rule *rule,
+                                  struct slm_error *error)
 {
     enum slm_dtype type;
     bool fixed = false, found = false;
-    SLM_TRY(parse_type(rule->type, &type, error));
+    SLM_TRY(parse_type(c, rule->type, &type, error));
     for (size_t i = 0; i < c->n_tensors; i++) {
         if (!matches(rule->pattern, c->tensors[i].name)) continue;
         if (c->tensors[i].fixed) fixed = true;
@@ -93,23 +101,43 @@ static slm_status apply_rule(struct slm_conversion *c, const struct slm_convert_
                     fixed ? "names tensors whose type stays: norms, biases and tables" : "names no tensor");
 }
 
-/* Where blocks do not fit, what is lost least. */
+/* Where blocks of 256 do not fit and scales are searched for, the type of blocks of 32 that loses as little
+ * (llama.cpp's choice); else, and where those do not fit either, F16. */
+static enum slm_dtype fitting_type(const struct slm_conversion *c, enum slm_dtype type, uint64_t row)
+{
+    static const struct { enum slm_dtype large, small; } rows[] = {
+        {SLM_DTYPE_IQ4_XS, SLM_DTYPE_IQ4_NL}, {SLM_DTYPE_Q2_K, SLM_DTYPE_Q4_0}, {SLM_DTYPE_Q3_K, SLM_DTYPE_Q4_0},
+        {SLM_DTYPE_TQ1_0, SLM_DTYPE_Q4_0}, {SLM_DTYPE_TQ2_0, SLM_DTYPE_Q4_0}, {SLM_DTYPE_Q4_K, SLM_DTYPE_Q5_0},
+        {SLM_DTYPE_Q5_K, SLM_DTYPE_Q5_1}, {SLM_DTYPE_Q6_K, SLM_DTYPE_Q8_0},
+    };
+    if (row % slm_dtypes[type].block == 0) return type;
+    for (size_t i = 0; c->encoders && i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].large == type && row % slm_dtypes[rows[i].small].block == 0) return rows[i].small;
+    return SLM_DTYPE_F16;
+}
+
+/* Says for each type that others fell back to which they are. */
 static void fall_back(struct slm_conversion *c)
 {
-    size_t n = 0, first = 0;
+    size_t n[SLM_DTYPE_COUNT] = {0}, first[SLM_DTYPE_COUNT] = {0};
     char sentence[256];
     for (size_t i = c->n_tensors; i-- > 0;) {
         struct slm_stream_tensor *t = &c->tensors[i];
-        if (t->dims[0] % slm_dtypes[t->to].block == 0) continue;
-        t->to = SLM_DTYPE_F16;
-        first = i;
-        n++;
+        const enum slm_dtype to = fitting_type(c, t->to, t->dims[0]);
+        if (to == t->to) continue;
+        t->to = to;
+        first[to] = i;
+        n[to]++;
     }
-    if (n == 0) return;
-    snprintf(sentence, sizeof sentence, "%zu tensor%s, '%.*s' first, %s rows that do not fit the blocks of the type "
-             "asked for, and %s written as F16", n, n == 1 ? "" : "s", (int)c->tensors[first].name.len,
-             c->tensors[first].name.ptr, n == 1 ? "has" : "have", n == 1 ? "is" : "are");
-    note(c, sentence);
+    for (int to = 0; to < SLM_DTYPE_COUNT; to++) {
+        const struct slm_str name = c->n_tensors ? c->tensors[first[to]].name : slm_str("");
+        if (n[to] == 0) continue;
+        snprintf(sentence, sizeof sentence,
+                 "%zu tensor%s, '%.*s' first, %s rows that do not fit the blocks of the type asked for, and %s written "
+                 "as %s", n[to], n[to] == 1 ? "" : "s", (int)(name.len < 80 ? name.len : 80), name.ptr,
+                 n[to] == 1 ? "has" : "have", n[to] == 1 ? "is" : "are", slm_dtypes[to].name);
+        note(c, sentence);
+    }
 }
 
 /* Rounding what is rounded already costs more than rounding the original would. */
@@ -120,7 +148,7 @@ static void warn_of_requantizing(const struct slm_conversion *c)
     for (size_t i = 0; i < c->n_tensors; i++) {
         const struct slm_stream_tensor *t = &c->tensors[i];
         n += t->from != t->to && slm_dtypes[t->from].block > 1 && slm_dtypes[t->to].block > 1 &&
-             !slm_stream_is_ternary(t->to); /* which take nothing that they would round */
+             !(slm_stream_is_ternary(t->to) && !c->encoders); /* which take nothing that they would round */
     }
     if (n == 0) return;
     snprintf(sentence, sizeof sentence, "%zu tensor%s quantized already and lose%s quality by being quantized again", n,
@@ -140,18 +168,15 @@ static enum slm_dtype main_type(const struct slm_conversion *c)
     return most;
 }
 
-/* The type for all, then the rules in turn, then what cannot be. */
+/* The type for all, then the rules in turn. */
 static slm_status choose_types(struct slm_conversion *c, struct slm_error *error)
 {
     const struct slm_convert_options *o = c->options;
     enum slm_dtype type = SLM_DTYPE_NONE;
-    if (o->type) SLM_TRY(parse_type(o->type, &type, error));
+    if (o->type) SLM_TRY(parse_type(c, o->type, &type, error));
     for (size_t i = 0; o->type && i < c->n_tensors; i++)
         if (!c->tensors[i].fixed && (c->tensors[i].ternary || !slm_stream_is_ternary(type))) c->tensors[i].to = type;
-    for (size_t i = 0; i < o->n_rules; i++) SLM_TRY(apply_rule(c, &o->rules[i], error));
-    fall_back(c);
-    warn_of_requantizing(c);
-    for (size_t i = 0; i < c->n_tensors; i++) c->quantized = c->quantized || slm_dtypes[c->tensors[i].to].block > 1;
+    for (size_t i = 0; i < o->n_rules; i++) SLM_TRY(slm_convert_apply_rule(c, &o->rules[i], error));
     if (o->type) c->file_type = slm_file_type(type);
     else if (c->model) c->file_type = slm_file_type(main_type(c));
     return SLM_OK;
@@ -243,6 +268,7 @@ static slm_status open_part(struct slm_conversion *c, const struct slm_convert_s
     SLM_TRY(status);
     struct slm_gguf_writer *w = part->writer;
     if (i == 0) SLM_TRY(source->write_keys(c, w, error));
+    if (i == 0 && c->write_keys) SLM_TRY(c->write_keys(c, w, error));
     if (out->n_parts > 1) {
         SLM_TRY(slm_gguf_write_i64(w, "split.no", SLM_GGUF_U16, (int64_t)i, error));
         SLM_TRY(slm_gguf_write_i64(w, "split.count", SLM_GGUF_U16, (int64_t)out->n_parts, error));
@@ -255,7 +281,8 @@ static slm_status open_part(struct slm_conversion *c, const struct slm_convert_s
     return SLM_OK;
 }
 
-/* All files are in the folder of the first. Known when all are declared, so that headers count too. */
+/* After the last thing that may be refused for its size: the disk.
+ * All files are in the folder of the first. Known when all are declared, so that headers count too. */
 static slm_status check_room(struct output *out, struct slm_error *error)
 {
     struct slm_path_info info;
@@ -290,7 +317,8 @@ static slm_status write_parts(struct slm_conversion *c, const struct slm_convert
 {
     const struct slm_convert_options *o = c->options;
     struct slm_stream_options stream = {.n_threads = o->n_threads > 0 ? (unsigned)o->n_threads : slm_os()->n_cpus(),
-                                        .progress = o->progress, .user = o->user, .total = out->data_bytes};
+                                        .encoders = c->encoders, .progress = o->progress, .user = o->user,
+                                        .total = out->data_bytes};
     for (size_t i = 0; i < out->n_parts; i++) SLM_TRY(open_part(c, source, out, i, error));
     SLM_TRY(check_room(out, error));
     for (size_t i = 0; i < out->n_parts; i++) {
@@ -305,34 +333,46 @@ static slm_status write_parts(struct slm_conversion *c, const struct slm_convert
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-/* Nothing is written before write_parts. */
+/* What is asked for is judged before anything is written, which is not before write_parts. Types that were chosen are
+ * not yet final: blocks must fit. */
 static slm_status run(struct slm_conversion *c, const struct slm_convert_source *source, struct output *out,
                       struct slm_error *error)
 {
     SLM_TRY(source->list(c, error));
-    SLM_TRY(choose_types(c, error));
+    SLM_TRY(c->choose(c, error));
+    fall_back(c);
+    warn_of_requantizing(c);
+    for (size_t i = 0; i < c->n_tensors; i++) c->quantized = c->quantized || slm_dtypes[c->tensors[i].to].block > 1;
+    if (c->weigh) SLM_TRY(c->weigh(c, error));
     SLM_TRY(split(c, out, error));
     SLM_TRY(check_target(c, out, error));
     return write_parts(c, source, out, error);
+}
+
+slm_status slm_convert_run(struct slm_conversion *c, const char *out_path, struct slm_convert_result *result,
+                           struct slm_error *error)
+{
+    struct output out = {.path = out_path};
+    const bool folder = slm_hf_is_model(c->in);
+    const slm_status status = run(c, folder ? &slm_convert_folder : &slm_convert_gguf, &out, error);
+    for (size_t i = 0; i < out.n_parts; i++) slm_gguf_writer_abandon(out.parts[i].writer);
+    if (status == SLM_OK && result)
+        *result = (struct slm_convert_result){.bytes = out.total_bytes, .n_files = out.n_parts,
+                                              .n_tensors = c->n_tensors};
+    slm_embed_rules_release(&c->rules);
+    if (c->model) slm_model_close(c->model);
+    else slm_gguf_close(c->gguf);
+    slm_arena_release(&c->arena);
+    return status;
 }
 
 slm_status slm_convert(const char *in, const char *out_path, const struct slm_convert_options *options,
                        struct slm_convert_result *result, struct slm_error *error)
 {
     const struct slm_convert_options defaults = {0};
-    struct slm_conversion c = {.in = in, .options = options ? options : &defaults, .file_type = SLM_FILE_TYPE_NONE};
-    struct output out = {.path = out_path};
+    struct slm_conversion c = {.in = in, .options = options ? options : &defaults, .file_type = SLM_FILE_TYPE_NONE,
+                               .choose = choose_types};
     if (!in || !*in || !out_path || !*out_path)
         return slm_fail(error, SLM_ERR_ARGUMENT, "convert", "two paths are needed, of a model and of the new file");
-    const bool folder = slm_hf_is_model(in);
-    const slm_status status = run(&c, folder ? &slm_convert_folder : &slm_convert_gguf, &out, error);
-    for (size_t i = 0; i < out.n_parts; i++) slm_gguf_writer_abandon(out.parts[i].writer);
-    if (status == SLM_OK && result)
-        *result = (struct slm_convert_result){.bytes = out.total_bytes, .n_files = out.n_parts,
-                                              .n_tensors = c.n_tensors};
-    slm_embed_rules_release(&c.rules);
-    if (c.model) slm_model_close(c.model);
-    else slm_gguf_close(c.gguf);
-    slm_arena_release(&c.arena);
-    return status;
+    return slm_convert_run(&c, out_path, result, error);
 }

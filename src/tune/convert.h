@@ -18,6 +18,12 @@ struct slm_conversion {
     size_t n_tensors;
     uint32_t file_type;        /* general.file_type to write; SLM_FILE_TYPE_NONE = the source knows better */
     bool quantized;            /* a tensor is of a block format */
+    const struct slm_encoders *encoders; /* NULL: values are rounded */
+    /* What the caller decides: types (`to` of tensors and file_type), what errors weigh, keys of its own. The last two
+     * may be NULL. */
+    slm_status (*choose)(struct slm_conversion *c, struct slm_error *error);
+    slm_status (*weigh)(struct slm_conversion *c, struct slm_error *error);
+    slm_status (*write_keys)(struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error);
 };
 #define SLM_FILE_TYPE_NONE UINT32_MAX
 
@@ -30,6 +36,12 @@ struct slm_convert_source {
 };
 extern const struct slm_convert_source slm_convert_folder, slm_convert_gguf;
 
+/* From listing tensors to renamed files; releases what the conversion opened and allocated. */
+slm_status slm_convert_run(struct slm_conversion *c, const char *out_path, struct slm_convert_result *result,
+                           struct slm_error *error);
+/* One rule over all tensors; an error when none has the name or none of them may change. */
+slm_status slm_convert_apply_rule(struct slm_conversion *c, const struct slm_convert_rule *rule,
+                                  struct slm_error *error);
 /* general.file_type of a file whose matrices are mostly of this type; SLM_FILE_TYPE_NONE when it has no number. */
 uint32_t slm_file_type(enum slm_dtype dtype);
 /* The general.* keys of a model from a folder. */

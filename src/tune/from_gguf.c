@@ -58,7 +58,8 @@ static slm_status write_keys(struct slm_conversion *c, struct slm_gguf_writer *w
     for (size_t i = 0; i < slm_gguf_n_kv(c->gguf); i++) {
         const struct slm_gguf_kv *kv = slm_gguf_kv_at(c->gguf, i);
         const bool dropped =
-            slm_str_starts_with(kv->key, slm_str("split.")) || slm_str_is(kv->key, "general.alignment");
+            slm_str_starts_with(kv->key, slm_str("split.")) || slm_str_is(kv->key, "general.alignment") ||
+            (c->encoders && slm_str_starts_with(kv->key, slm_str("quantize.imatrix."))); /* tell of other scales */
         if (slm_str_is(kv->key, FILE_TYPE) && c->file_type != SLM_FILE_TYPE_NONE)
             SLM_TRY(slm_gguf_write_i64(w, FILE_TYPE, SLM_GGUF_U32, c->file_type, error));
         else if (!dropped)

@@ -14,8 +14,10 @@
 #include <stdatomic.h>
 
 #include "base/checked.h"
+#include "base/cpu.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "kernel/kernel.h"
 #include "quant/block.h"
 
 enum { UNIT = 1 << 16, CHUNK_UNITS = 64 }; /* elements; a unit is a multiple of every block */
@@ -31,7 +33,10 @@ struct stream {
     unsigned current;                  /* the one being encoded; the other is being written */
     const unsigned char *pending;      /* what is to be written, NULL = nothing */
     uint64_t pending_bytes;
-    float *floats;                     /* [n_threads, UNIT] */
+    float *floats;                     /* [n_threads, 2, UNIT] values, importance */
+    const struct slm_encoders *encoders; /* NULL: plain rounding */
+    struct slm_kernels kernels;        /* for unpacking */
+    _Atomic uint32_t ternary_bits;     /* I2_S: the magnitude of all that is not zero, as bits; 0 = not met yet */
     _Atomic uint64_t next_unit;
     _Atomic uint64_t bad_element;      /* the first that the type cannot hold; UINT64_MAX = none */
     slm_status write_status;
@@ -84,8 +89,10 @@ static const unsigned char *bytes_at(const struct stream *s, const struct place 
 static void read_place(const struct stream *s, const struct place *p, float *dst)
 {
     const struct slm_stream_part *part = p->part;
-    if (part->tensor) slm_tensor_read(part->tensor, part->first + p->row, p->column, p->n, dst);
-    else slm_dtypes[s->tensor->from].decode(bytes_at(s, p), dst, (size_t)p->n);
+    const bool plain = !part->tensor || (!part->tensor->scales && part->tensor->dtype == s->tensor->from &&
+                                         s->tensor->from != SLM_DTYPE_I2_S);
+    if (plain) s->kernels.unpack[s->tensor->from](bytes_at(s, p), dst, (size_t)p->n);
+    else slm_tensor_read(part->tensor, part->first + p->row, p->column, p->n, dst);
     if (part->rule.scale == 0) return;
     slm_ternary_sort(&part->rule, dst, (size_t)p->n);
     for (uint64_t i = 0; i < p->n; i++) dst[i] *= part->rule.scale;
@@ -104,27 +111,60 @@ static uint64_t first_not_ternary(const float *x, uint64_t n)
 
 /* F16 overflows far below the others, and a block has one scale: a single infinity or NaN would spoil its neighbours.
  * Ternary types would silently round everything else away. The first element that cannot be, or n. */
-static uint64_t first_unfit(enum slm_dtype to, const float *x, uint64_t n)
+static uint64_t first_unfit(const struct stream *s, const float *x, uint64_t n)
 {
+    const enum slm_dtype to = s->tensor->to;
+    const bool searched = s->encoders && s->encoders->encode[to];
     const uint64_t block = slm_dtypes[to].block;
     if (to == SLM_DTYPE_F32 || to == SLM_DTYPE_BF16) return n;
-    const bool half = to == SLM_DTYPE_F16 || slm_stream_is_ternary(to);
+    const bool half = to == SLM_DTYPE_F16 || slm_stream_is_ternary(to) || searched;
     const float most = half ? 65519.99f : 3.4e38f; /* 65520 rounds to infinity */
     for (uint64_t i = 0; i < n; i++)
         if (!(fabsf(x[i]) <= most)) return i; /* NaN too */
-    for (uint64_t i = 0; i < n && slm_stream_is_ternary(to); i += block) {
+    for (uint64_t i = 0; i < n && slm_stream_is_ternary(to) && !searched; i += block) {
         const uint64_t bad = first_not_ternary(x + i, block);
         if (bad < block) return i + bad;
     }
     return n;
 }
 
+static void mark_bad(struct stream *s, uint64_t element)
+{
+    uint64_t bad = atomic_load(&s->bad_element);
+    while (element < bad && !atomic_compare_exchange_weak(&s->bad_element, &bad, element)) continue;
+}
+
 /* Keeps the first of all. */
 static void check_values(struct stream *s, const float *x, uint64_t begin, uint64_t n)
 {
-    const uint64_t i = first_unfit(s->tensor->to, x, n);
-    uint64_t bad = atomic_load(&s->bad_element);
-    while (i < n && begin + i < bad && !atomic_compare_exchange_weak(&s->bad_element, &bad, begin + i)) continue;
+    const uint64_t i = first_unfit(s, x, n);
+    if (i < n) mark_bad(s, begin + i);
+}
+
+/* Scales and codes that lose least, by the importance of the columns where it is known. */
+static void encode_searching(struct stream *s, float *floats, uint64_t begin, uint64_t n, void *out)
+{
+    const float *importance = s->tensor->importance;
+    float *w = importance ? floats + UNIT : NULL;
+    for (uint64_t i = 0, column = begin % s->tensor->dims[0]; w && i < n; i++) {
+        w[i] = importance[column];
+        if (++column == s->tensor->dims[0]) column = 0;
+    }
+    s->encoders->encode[s->tensor->to](floats, w, out, (size_t)n);
+}
+
+/* Four codes of 2 bits a byte, the first 32 elements in the highest bits. The scale is that of the whole tensor, and
+ * stands behind its codes: all that is not zero must have the magnitude of the first such element that was met. */
+static void encode_ternary(struct stream *s, const float *x, uint64_t begin, uint64_t n, unsigned char *out)
+{
+    memset(out, 0, (size_t)bytes_of(SLM_DTYPE_I2_S, n));
+    for (uint64_t i = 0; i < n; i++) {
+        uint32_t known = 0, bits = slm_f32_bits(fabsf(x[i]));
+        if (bits && !atomic_compare_exchange_strong(&s->ternary_bits, &known, bits) && known != bits)
+            mark_bad(s, begin + i);
+        const unsigned code = x[i] > 0 ? 2 : x[i] < 0 ? 0 : 1;
+        out[i / 128 * 32 + i % 32] |= (unsigned char)(code << (6 - 2 * (i % 128 / 32)));
+    }
 }
 
 /* One unit: elements [begin, begin + n) of the tensor. */
@@ -141,7 +181,9 @@ static void encode_unit(struct stream *s, uint64_t begin, uint64_t n, float *flo
     if (s->copy) return;
     for (uint64_t i = 0; t->gain != 1.0f && i < n; i++) floats[i] *= t->gain;
     check_values(s, floats, begin, n);
-    slm_dtypes[t->to].encode(floats, out, (size_t)n);
+    if (t->to == SLM_DTYPE_I2_S) encode_ternary(s, floats, begin, n, out);
+    else if (s->encoders && s->encoders->encode[t->to]) encode_searching(s, floats, begin, n, out);
+    else slm_dtypes[t->to].encode(floats, out, (size_t)n);
 }
 
 /* What every thread does with a chunk; the calling one writes first. */
@@ -155,8 +197,16 @@ static void work(void *arg, unsigned rank, unsigned n_threads)
         const uint64_t unit = atomic_fetch_add(&s->next_unit, 1);
         if (unit >= s->n_units) return;
         const uint64_t begin = s->chunk_begin + unit * UNIT, left = s->n_elements - begin;
-        encode_unit(s, begin, left < UNIT ? left : UNIT, s->floats + (size_t)rank * UNIT);
+        encode_unit(s, begin, left < UNIT ? left : UNIT, s->floats + (size_t)rank * 2 * UNIT);
     }
+}
+
+/* What is wrong with a finite element. */
+static const char *complaint(const struct stream *s)
+{
+    if (s->tensor->to == SLM_DTYPE_I2_S) return "not of the one magnitude that a ternary matrix has, for";
+    const bool strict = slm_stream_is_ternary(s->tensor->to) && !s->encoders;
+    return strict ? "no third value of a block, which is all for" : "too large for";
 }
 
 /* Encodes the chunk (n_units may be 0) while the one before it is written; then it is the one to be written. */
@@ -169,10 +219,7 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
     if (bad != UINT64_MAX)
         return slm_fail(s->error, SLM_ERR_NUMERIC, "convert",
                         "tensor '%.*s': element %llu is infinite, not a number, or %s %s", (int)s->tensor->name.len,
-                        s->tensor->name.ptr, (unsigned long long)bad,
-                        slm_stream_is_ternary(s->tensor->to) ? "no third value of a block, which is all for"
-                                                             : "too large for",
-                        slm_dtypes[s->tensor->to].name);
+                        s->tensor->name.ptr, (unsigned long long)bad, complaint(s), slm_dtypes[s->tensor->to].name);
     uint64_t left = s->n_elements - s->chunk_begin;
     if (left > s->n_units * UNIT) left = s->n_units * UNIT;
     s->pending = s->n_units ? s->chunks[s->current] : NULL;
@@ -219,8 +266,9 @@ static slm_status write_tail(struct stream *s, struct slm_pool *pool)
     if (t->to != SLM_DTYPE_I2_S) return SLM_OK;
     s->n_units = 0;
     SLM_TRY(turn(s, pool));
-    return slm_gguf_write_data(s->writer, t->parts[0].data + bytes_of(t->from, s->n_elements), SLM_I2_S_TAIL_BYTES,
-                               s->error);
+    const uint32_t scale[SLM_I2_S_TAIL_BYTES / sizeof(uint32_t)] = {atomic_load(&s->ternary_bits)};
+    const void *tail = s->copy ? (const void *)(t->parts[0].data + bytes_of(t->from, s->n_elements)) : scale;
+    return slm_gguf_write_data(s->writer, tail, SLM_I2_S_TAIL_BYTES, s->error);
 }
 
 static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const struct slm_gguf *source,
@@ -229,6 +277,7 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     const struct slm_stream_tensor *t = s->tensor;
     uint64_t n_rows = 0;
     s->n_elements = 1;
+    atomic_store(&s->ternary_bits, 0);
     for (uint32_t i = 0; i < t->n_dims; i++) s->n_elements *= t->dims[i];
     for (unsigned i = 0; i < t->n_parts; i++) n_rows += t->parts[i].n_rows;
     s->row = s->n_elements / n_rows;
@@ -263,14 +312,15 @@ slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_str
                             struct slm_error *error)
 {
     struct stream s = {.writer = writer, .chunk_units = most_units(tensors, n), .bad_element = UINT64_MAX,
-                       .error = error};
+                       .encoders = options->encoders, .error = error};
+    slm_kernels_init(&s.kernels, slm_cpu_features());
     const size_t chunk_bytes = (size_t)s.chunk_units * UNIT * sizeof(float); /* F32 is the largest type */
     struct slm_pool *pool = NULL;
     slm_status status = slm_pool_open(options->n_threads, &pool, error);
     if (status == SLM_OK) {
         s.chunks[0] = slm_alloc(1, chunk_bytes, "convert", error);
         s.chunks[1] = s.chunks[0] ? slm_alloc(1, chunk_bytes, "convert", error) : NULL;
-        s.floats = s.chunks[1] ? slm_alloc(options->n_threads, UNIT * sizeof *s.floats, "convert", error) : NULL;
+        s.floats = s.chunks[1] ? slm_alloc(options->n_threads, 2 * UNIT * sizeof *s.floats, "convert", error) : NULL;
         if (!s.floats) status = SLM_ERR_MEMORY;
     }
     for (size_t i = 0; status == SLM_OK && i < n; i++) {

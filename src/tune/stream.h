@@ -5,6 +5,7 @@
 #ifndef SLM_TUNE_STREAM_H
 #define SLM_TUNE_STREAM_H
 #include "format/gguf.h"
+#include "kernel/encode.h"
 #include "model/ternary.h"
 
 /* Rows that lie one after the other. Usually those of dims[0] elements; a vector whose elements are to be reordered has
@@ -31,10 +32,12 @@ struct slm_stream_tensor {
     uint32_t pair_rows;               /* rows of a head whose halves (i, i + n/2) become neighbours (2i, 2i + 1);
                                        * 0: none. With one part only. */
     float gain;                       /* values are multiplied by it; 1 */
+    const float *importance;          /* [dims[0]] what an error in a column counts; NULL: all the same */
 };
 
 struct slm_stream_options {
     unsigned n_threads;       /* >= 1 */
+    const struct slm_encoders *encoders; /* NULL: values are rounded and no scale is searched for */
     slm_progress_fn progress; /* may be NULL; bytes of the output */
     void *user;
     uint64_t done, total;     /* progress over several calls: done grows */
@@ -48,7 +51,8 @@ static inline bool slm_stream_is_ternary(enum slm_dtype type)
 /* Bytes the tensor will have in the new file; false when its rows do not fit the type's blocks, or on overflow. */
 bool slm_stream_bytes(const struct slm_stream_tensor *tensor, uint64_t *bytes);
 /* Writes the data of n declared tensors, in order. Pages of `source` behind what was read are given back to the system
- * (NULL: none to give back). SLM_ERR_NUMERIC names a value that the new type cannot hold. */
+ * (NULL: none to give back). SLM_ERR_NUMERIC names a value that the new type cannot hold: without
+ * encoders for TQ1_0 and TQ2_0, and always for I2_S, anything in a matrix that is not ternary already. */
 slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_stream_tensor *tensors, size_t n,
                             const struct slm_gguf *source, struct slm_stream_options *options,
                             struct slm_error *error);

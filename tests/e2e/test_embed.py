@@ -8,6 +8,8 @@ import random
 import shutil
 import struct
 
+import pytest
+
 from support import ERROR_LINE, ROOT, STORIES, need, slm
 
 QWEN3 = ROOT / "tests/golden/embeddings/qwen3"
@@ -62,6 +64,25 @@ def test_what_is_asked_for_wrongly():
     assert_fails(slm("embed", QWEN3, "a long text " * 9, "--ctx", 8), 1, "text 0", "context holds 8")
     assert_fails(slm("embed", GEMMA, "text", "--prompt", "x"), 1, "document, query")
     assert_fails(slm("run", GEMMA, "text"), 1, "slm embed")
+
+
+@pytest.mark.parametrize("type_name, most", [("f32", 1e-5), ("f16", 1e-2)])
+def test_layers_behind_the_pooling_convert(tmp_path, type_name, most):
+    """Two of them, one wider than the model; the file brings the whole way from text to vector."""
+    out = tmp_path / "gemma.gguf"
+    done = slm("convert", GEMMA, out, "--type", type_name)
+    assert done.returncode == 0, done.stderr
+    assert "change the width" in done.stderr  # 12 numbers of a model that is 16 wide
+    for text in ("The quick brown fox", "x", "Ü 漢"):
+        before, after = (vectors(model, text, "--no-normalize")["embeddings"][0] for model in (GEMMA, out))
+        assert len(before) == len(after) == 12
+        assert max(abs(a - b) for a, b in zip(before, after)) <= most * max(map(abs, before))
+
+
+def test_layers_a_gguf_file_cannot_hold_are_refused(tmp_path):
+    done = slm("convert", QWEN3, tmp_path / "qwen3.gguf")
+    assert_fails(done, 1, "2_Dense", "has a bias")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lora_is_applied_and_its_scale_is_read(tmp_path):

@@ -30,6 +30,11 @@ def test_converted_folders_agree(folder, type_name, most, tmp_path):
     assert info["n_params"] == json.loads(slm("inspect", GOLDEN / folder, "--json").stdout)["n_params"]
 
 
+def test_what_llama_cpp_does_not_read_is_said(tmp_path):
+    done = slm("convert", GOLDEN / "families/bitnet", tmp_path / "out.gguf")
+    assert done.returncode == 0 and "squared ReLU" in done.stderr
+
+
 def grouped(tensors, bits, group):
     """Matrices as MLX quantizes them: codes in words, a scale and a bias a group."""
     for name, (dtype, shape) in tensors.items():

@@ -20,13 +20,17 @@
 struct scenario {
     char in[256], out[256], first[256]; /* first: of the split model */
     uint32_t split;
+    const char *imatrix;
+    const char *quantize; /* type; NULL: converted to Q8_0 */
 };
 
 static slm_status convert(void *user, struct slm_error *error)
 {
     const struct scenario *s = user;
     const struct slm_convert_options options = {.type = "q8_0", .n_threads = 3, .split_max_tensors = s->split};
-    const slm_status status = slm_convert(s->in, s->out, &options, NULL, error);
+    const struct slm_quantize_options shrink = {.type = s->quantize, .n_threads = 3, .imatrix = s->imatrix};
+    const slm_status status = s->quantize ? slm_quantize(s->in, s->out, &shrink, NULL, error)
+                                          : slm_convert(s->in, s->out, &options, NULL, error);
     size_t bytes;
     const bool visible = fake_os_get(s->split ? s->first : s->out, &bytes) != NULL;
     if (status == SLM_OK) assert_true(visible);
@@ -41,6 +45,7 @@ static void make(struct scenario *s, bool from_folder, uint32_t split)
     snprintf(s->out, sizeof s->out, "%s", tiny_path("out.gguf"));
     snprintf(s->first, sizeof s->first, "%.*s-00001-of-00003.gguf", (int)strlen(s->out) - 5, s->out);
     s->split = split;
+    s->quantize = s->imatrix = NULL;
     const struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F32); /* 20 tensors */
     if (from_folder) tiny_folder_write(s->in, SLM_DTYPE_F32);
     else tiny_model_write(s->in, &spec);
@@ -75,6 +80,42 @@ static void every_system_call_fails(void **state)
     for (int persistent = 0; persistent < 2; persistent++) {
         fail_each(false, 8, FAKE_FILES | FAKE_THREADS, persistent);
         fail_each(true, 0, FAKE_FILES | FAKE_THREADS, persistent);
+    }
+}
+
+/* Folders with more to them: layers behind a pooling, weights that are rounded on the way. */
+static void other_folders_fail_as_cleanly(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"embeddings/gemma", "families/bitnet", "mlx"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        struct scenario s = {.split = 0};
+        snprintf(s.in, sizeof s.in, "%s/tests/golden/%s", SLM_SOURCE_DIR, folders[i]);
+        snprintf(s.out, sizeof s.out, "%s", tiny_path("out.gguf"));
+        const struct fake_os_plan plan = {.files_in_memory = true};
+        const unsigned kinds = FAKE_MEMORY | FAKE_FILES | FAKE_THREADS;
+        assert_true(fake_os_every_failure(&plan, kinds, false, convert, &s).n_failed >= 8);
+    }
+}
+
+/* Wide enough for K-quants, and weighed. */
+static void quantizing_fails_as_well(void **state)
+{
+    (void)state;
+    struct scenario s;
+    make(&s, false, 0);
+    struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F32);
+    spec.n_embd = 256, spec.n_ff = 512;
+    tiny_model_write(s.in, &spec);
+    char path[256];
+    snprintf(path, sizeof path, "%s", tiny_path("imatrix.gguf"));
+    tiny_imatrix_write(path, "blk.0.ffn_up.weight", 256, 3);
+    s.quantize = "q4_k_m";
+    s.imatrix = path;
+    const struct fake_os_plan plan = {.files_in_memory = true};
+    for (int persistent = 0; persistent < 2; persistent++) {
+        assert_true(fake_os_every_failure(&plan, FAKE_MEMORY, persistent, convert, &s).n_failed >= 8);
+        assert_true(fake_os_every_failure(&plan, FAKE_FILES | FAKE_THREADS, persistent, convert, &s).n_failed >= 8);
     }
 }
 
@@ -143,6 +184,8 @@ int main(void)
         cmocka_unit_test(every_allocation_fails_once),
         cmocka_unit_test(every_allocation_fails_from_there_on),
         cmocka_unit_test(every_system_call_fails),
+        cmocka_unit_test(other_folders_fail_as_cleanly),
+        cmocka_unit_test(quantizing_fails_as_well),
         cmocka_unit_test(nothing_is_left),
         cmocka_unit_test(full_disks),
         cmocka_unit_test(power_loss),

@@ -36,17 +36,10 @@ TEXTS = ["", "a", "Hello there", "The quick brown fox jumps over the lazy dog.",
          "Über den Wölken: 你好, мир! 🙂", "word " * 60, "x" * 90]
 
 
-def gemma_embedding(rng, n):
-    config = oracle.FAMILIES["gemma3"](rng, n)
-    values = config.to_dict()
-    values.update(use_bidirectional_attention=True, sliding_window=rng.choice([4, 6, 40]))
-    return transformers.Gemma3TextConfig(**values)
-
-
 # Nobody embeds with ternary models, and models that see are saved with their eyes.
 FAMILIES = {name: draw for name, draw in oracle.FAMILIES.items()
             if name not in oracle.TERNARY and not name.endswith("_vision")}
-FAMILIES["gemma-embedding"] = gemma_embedding
+FAMILIES["gemma-embedding"] = oracle.gemma_embedding
 
 
 def make_tokenizer(rng):

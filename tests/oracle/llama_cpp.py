@@ -7,8 +7,15 @@ Usage: llama_cpp.py SLM_BINARY [--models N] [--seed S] [--family F] [--library F
 Models: the random ones of oracle.py, converted to f32 files. llama.cpp computes them with an f32 cache; its logits
 must be slm's within 1e-3 of the greatest (families with gelu: 1e-2, because llama.cpp looks it up in a table of 16-bit
 floats), and so must the 64 tokens it continues with greedily. What GGUF files cannot say to llama.cpp is not drawn:
-sliding windows of Mistral and Phi-3, a head of Gemma 2 that is not the embedding, SmolLM3's layers without rotation
-other than every fourth, heads of Qwen2 that together are not as wide as the model.
+sliding windows of Mistral and Phi-3, a head of Gemma 2 or BitNet that is not the embedding, SmolLM3's layers without
+rotation other than every fourth, heads of Qwen2 that together are not as wide as the model. Of EmbeddingGemma, with and
+without layers behind the pooling, the vectors are compared.
+BitNet: llama.cpp multiplies matrices of floats with activations as they are, so for the f32 file the reference is what
+transformers computes with the ternary weights and no more. Activations of TQ1_0 and TQ2_0 it rounds in blocks of 256,
+which are whole tokens where the model is 256 wide: such files (bitnet_packed) must say what the original says, up to
+the first activation on which f32 is not sure (ternary.py). This version of llama.cpp takes SiLU for the architecture
+whatever the file says. So what it says of models with squared ReLU is compared with the original changed to SiLU: that,
+and nothing else, is what it does otherwise.
 Tokenizers: trained here on this repository's text, one for each pattern, put beside a tiny model and converted. The ids
 that `tokenizers` gives, those of slm from the folder, from the file, and those of llama.cpp from the file are compared.
 
@@ -16,6 +23,7 @@ llama.cpp is the prebuilt library of the npm package below, spoken to through ct
 is not built for, all of it is one skipped test. Output is TAP and a table, as oracle.py's.
 """
 import argparse
+import copy
 import ctypes
 import json
 import os
@@ -30,16 +38,16 @@ from pathlib import Path
 os.environ["GGML_NO_BACKTRACE"] = "1"  # an abort would start a debugger
 
 import oracle  # noqa: E402
+import safetensors.torch  # noqa: E402
+import ternary  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = "3.22.1"  # node-llama-cpp; its libraries are llama.cpp 0.5.0
 PACKAGES = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}
-# Named here, because the list of oracle.py has some that llama.cpp computes otherwise (BitNet quantizes activations) or
-# that it knows under other names.
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3")
-TOLERANCE = {"gemma2": 1e-2, "gemma3": 1e-2}
+FAMILIES = (*oracle.FAMILIES, "bitnet_packed", "gemma-embedding")
+TOLERANCE = {"gemma2": 1e-2, "gemma3": 1e-2, "gemma3_vision": 1e-2, "gemma-embedding": 1e-2}
 CONTEXT = 256  # of both programs: llama.cpp rounds up to this, and LongRoPE depends on it
 TEXT = 40  # tokens computed at once
 
@@ -131,6 +139,8 @@ class Library:
                 ("llama_batch_init", Batch, [i32, i32, i32]),
                 ("llama_batch_free", None, [Batch]),
                 ("llama_decode", i32, [pointer, Batch]),
+                ("llama_model_n_embd", i32, [pointer]),
+                ("llama_get_embeddings_seq", ctypes.POINTER(ctypes.c_float), [pointer, i32]),
                 ("llama_get_logits_ith", ctypes.POINTER(ctypes.c_float), [pointer, i32]),
                 ("llama_tokenize", i32, [pointer, ctypes.c_char_p, i32, ctypes.POINTER(i32), i32, ctypes.c_bool,
                                          ctypes.c_bool]),
@@ -141,9 +151,10 @@ class Library:
 
 
 class Model:
-    """A file opened by llama.cpp; with n_ctx > 0 also a context of that length, with an f32 cache."""
+    """A file opened by llama.cpp; with n_ctx > 0 also a context of that length, with an f32 cache, for logits or for
+    embeddings."""
 
-    def __init__(self, library, path, n_ctx=0):
+    def __init__(self, library, path, n_ctx=0, embeddings=False):
         self.c, library.said = library.c, []
         params = self.c.llama_model_default_params()
         params.n_gpu_layers, params.use_extra_bufts, params.vocab_only = 0, False, n_ctx == 0
@@ -159,6 +170,7 @@ class Model:
         params.n_ctx = params.n_batch = params.n_ubatch = n_ctx
         params.n_threads = params.n_threads_batch = 1
         params.flash_attn_type, params.type_k, params.type_v, params.swa_full = 0, 0, 0, True
+        params.embeddings = embeddings
         self.context = self.c.llama_init_from_model(self.model, params)
         if not self.context:
             raise AssertionError("llama.cpp makes no context: " + "".join(library.said)[-400:])
@@ -184,6 +196,18 @@ class Model:
         rows = [torch.tensor(self.c.llama_get_logits_ith(self.context, i)[:self.n_vocab]) for i in range(len(ids))]
         self.c.llama_batch_free(batch)
         return torch.stack(rows)
+
+    def embed(self, ids):
+        """The vector of a text, as the file says to pool."""
+        batch = self.c.llama_batch_init(len(ids), 0, 1)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, i, 1, 1
+            batch.seq_id[i][0] = 0
+        batch.n_tokens = len(ids)
+        if self.c.llama_decode(self.context, batch):
+            raise AssertionError("llama.cpp cannot evaluate")
+        self.c.llama_batch_free(batch)
+        return torch.tensor(self.c.llama_get_embeddings_seq(self.context, 0)[:self.c.llama_model_n_embd(self.model)])
 
     def tokenize(self, text):
         data, ids = text.encode(), (ctypes.c_int32 * (len(text.encode()) + 8))()
@@ -220,11 +244,11 @@ def draw(family, seed):
     """A model of oracle.py, within what llama.cpp computes."""
     rng = random.Random(f"llama.cpp {family} {seed}")
     torch.manual_seed(seed)
-    config = oracle.FAMILIES[family](rng, TEXT)
+    config = oracle.FAMILIES[family.removesuffix("_packed")](rng, TEXT)
     while family == "qwen2" and getattr(config, "head_dim", None):
         config = oracle.FAMILIES[family](rng, TEXT)
-    if family in ("mistral", "phi3"):
-        config.sliding_window = None
+    if family in ("mistral", "phi3", "mistral3_vision"):
+        config.get_text_config().sliding_window = None
     if family == "smollm3":
         config.no_rope_layers = [int(layer % 4 != 3) for layer in range(config.num_hidden_layers)]
     if family == "phi3" and seed % 2:  # longer than the context: the short factors
@@ -233,41 +257,166 @@ def draw(family, seed):
             config.rope_parameters["original_max_position_embeddings"] = 300
     if family == "gemma2":
         config.tie_word_embeddings = True
+    if family == "bitnet_packed":
+        config.hidden_size = config.intermediate_size = 256
+        config.num_attention_heads, config.num_key_value_heads = rng.choice([(2, 1), (4, 4), (4, 2), (8, 2)])
+    config.tie_word_embeddings |= family.startswith("bitnet")
     config._attn_implementation = "eager"
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    auto = transformers.AutoModelForImageTextToText if hasattr(config, "vision_config") else \
+        transformers.AutoModelForCausalLM
+    model = auto.from_config(config, dtype=torch.float32).eval()
     oracle.randomise(model, seed)
     return model, [rng.randrange(oracle.VOCAB) for _ in range(TEXT)]
 
 
+def difference(mine, theirs, allowed, what):
+    """Of two tables of logits, relative to the greatest."""
+    scale = mine.abs().max().item()
+    worst = (theirs - mine).abs().max().item()
+    if not worst <= allowed * scale:
+        raise AssertionError(f"logits differ by {worst:.3g} of {scale:.3g}, {what}")
+    return worst / scale
+
+
 def check_model(slm, library, family, seed):
+    if family == "bitnet":
+        return check_bitnet(slm, library, seed)
+    if family == "bitnet_packed":
+        return check_bitnet_packed(slm, library, seed)
+    if family == "gemma-embedding":
+        return check_embedding(slm, library, seed)
     model, ids = draw(family, seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "converted.gguf"
         model.save_pretrained(folder)
         run(slm, "convert", folder, path, "--type", "f32", "-q")
-        expected = slm_logits(slm, path, ids)
         with Model(library, path, n_ctx=CONTEXT) as peer:
             theirs = peer.eval(ids)
-        scale = expected.abs().max().item()
-        worst = (theirs - expected).abs().max().item()
-        if not worst <= TOLERANCE.get(family, 1e-3) * scale:
-            raise AssertionError(f"logits differ by {worst:.3g} of {scale:.3g}, {model.config.to_json_string(use_diff=True)}")
+        worst = difference(slm_logits(slm, path, ids), theirs, TOLERANCE.get(family, 1e-3),
+                           model.config.to_json_string(use_diff=True))
         with Model(library, path, n_ctx=CONTEXT) as peer:
-            check_greedy(slm, path, peer, ids, 2 * worst / scale)
-        return worst / scale
+            text, rows = continue_greedily(peer, ids)
+        check_greedy(text, rows, slm_logits(slm, path, text[:-1])[len(ids) - 1:], len(ids), 2 * worst)
+        return worst
 
 
-def check_greedy(slm, path, peer, ids, allowed):
+def continue_greedily(peer, ids):
+    """The text and llama.cpp's logits from the last of ids on."""
     text, rows = list(ids), [peer.eval(ids)[-1]]
     for _ in range(oracle.GREEDY):
         text.append(rows[-1].argmax().item())
         rows.append(peer.eval(text[-1:])[0])
-    mine = slm_logits(slm, path, text[:-1])[len(ids) - 1:]
-    for i, token in enumerate(text[len(ids):]):
+    return text, rows
+
+
+def check_greedy(text, rows, mine, n_prompt, allowed):
+    """mine: logits from the last token of the prompt on; perhaps of fewer tokens than there are."""
+    for i, token in enumerate(text[n_prompt:][:len(mine)]):
         best = mine[i].argmax().item()
         # A tie to rounding is no difference.
         if best != token and rows[i][token] - rows[i][best] > allowed * rows[i].abs().max():
             raise AssertionError(f"greedy token {i} is {best}, llama.cpp says {token}")
+
+
+def with_silu(model):
+    """The same model with the activation llama.cpp takes."""
+    changed = copy.deepcopy(model)
+    for module in changed.modules():
+        if hasattr(module, "act_fn"):
+            module.act_fn = torch.nn.SiLU()
+    return changed
+
+
+def check_bitnet(slm, library, seed):
+    """Every form of folder as an f32 file."""
+    model, ids = draw("bitnet", seed)
+    linear_class, mode = ternary.FORMS[seed % len(ternary.FORMS)]
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        path = Path(folder) / "converted.gguf"
+        model.save_pretrained(folder)
+        ternary.pack(folder, linear_class, mode)
+        run(slm, "convert", folder, path, "--type", "f32", "-q")
+        for name, weight in model.named_parameters():
+            if name.endswith("_proj.weight"):
+                mean = weight.abs().mean().clamp(min=1e-5)
+                weight.copy_((weight / mean).round().clamp(-1, 1) * mean)
+        with Model(library, path, n_ctx=CONTEXT) as peer:
+            text, rows = continue_greedily(peer, ids)
+        expected = with_silu(model).double()(torch.tensor([text[:-1]])).logits[0, len(ids) - 1:]
+        worst = difference(expected, torch.stack(rows[:-1]), 1e-3, f"{linear_class} {mode} {model.config}")
+        check_greedy(text, rows, expected, len(ids), 2 * worst)
+        return worst
+
+
+def check_bitnet_packed(slm, library, seed):
+    """Files of ternary types: llama.cpp and slm say what the original says."""
+    saved, ids = draw("bitnet_packed", seed)
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path, weights = Path(folder) / "converted.gguf", Path(folder) / "model.safetensors"
+        saved.save_pretrained(folder)
+        ternary.pack(folder, "autobitlinear", "offline")
+        tensors = safetensors.torch.load_file(weights)
+        for name in [n for n in tensors if n.endswith("_scale")]:  # as released: they fit the scales of the types
+            tensors[name] = tensors[name].bfloat16()
+        safetensors.torch.save_file(tensors, weights, metadata={"format": "pt"})
+        run(slm, "convert", folder, path, "--type", rng.choice(["tq1_0", "tq2_0"]), "-q")
+        model = ternary.load(folder)
+        ties = ternary.Ties(model)
+        mine = ties.free_prompt(ids, lambda: rng.randrange(oracle.VOCAB))
+        worst = difference(ties.logits(mine)[:ties.first], slm_logits(slm, path, mine)[:ties.first], 1e-3,
+                           f"slm, {saved.config}")
+        ties = ternary.Ties(with_silu(model))
+        ids = ties.free_prompt(ids, lambda: rng.randrange(oracle.VOCAB))
+        with Model(library, path, n_ctx=CONTEXT) as peer:
+            text, rows = continue_greedily(peer, ids)
+        expected = ties.logits(text[:-1])[:ties.first][len(ids) - 1:]
+        if not len(expected):
+            return worst
+        what = f"{len(expected)} tokens before a tie, {saved.config}"
+        theirs = difference(expected, torch.stack(rows[:len(expected)]), 1e-3, what)
+        check_greedy(text, rows, expected, len(ids), 2 * theirs)
+        return max(worst, theirs)
+
+
+def write_steps(folder, width, rng):
+    """What sentence-transformers would save behind a model; two layers, or none."""
+    steps = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    (folder / "1_Pooling").mkdir()
+    mode = rng.choice(["mean", "lasttoken", "cls"])
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": mode}))
+    between = rng.choice([0, 0, 5, 64, 100])
+    for name, n_in, n_out in [("2_Dense", width, between), ("3_Dense", between, width)] if between else []:
+        steps.append((name, "Dense"))
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps(dict(
+            in_features=n_in, out_features=n_out, bias=False, activation_function="torch.nn.modules.linear.Identity")))
+        safetensors.torch.save_file({"linear.weight": torch.randn(n_out, n_in)}, folder / name / "model.safetensors")
+    (folder / "modules.json").write_text(json.dumps([
+        dict(idx=i, name=str(i), path=path, type=f"sentence_transformers.models.{kind}")
+        for i, (path, kind) in enumerate(steps)]))
+
+
+def check_embedding(slm, library, seed):
+    """Pooling, direction and layers behind the pooling, from the file alone."""
+    rng = random.Random(f"llama.cpp embedding {seed}")
+    torch.manual_seed(seed)
+    config = oracle.gemma_embedding(rng, TEXT)
+    while len(set(config.layer_types)) < 2:  # with one kind of layer llama.cpp aborts
+        config = oracle.gemma_embedding(rng, TEXT)
+    model = transformers.AutoModel.from_config(config, dtype=torch.float32)
+    oracle.randomise(model, seed)
+    ids = [rng.randrange(oracle.VOCAB) for _ in range(TEXT)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "converted.gguf"
+        model.save_pretrained(folder)
+        write_steps(Path(folder), config.hidden_size, rng)
+        run(slm, "convert", folder, path, "--type", "f32", "-q")
+        answers = [torch.tensor(json.loads(run(slm, "embed", which, "--ids", " ".join(map(str, ids)), "--no-normalize",
+                                               "--json"))["embeddings"][0]) for which in (folder, path)]
+        difference(answers[0], answers[1], 1e-5, "slm, folder and file")
+        with Model(library, path, n_ctx=CONTEXT, embeddings=True) as peer:
+            return difference(answers[1], peer.embed(ids), TOLERANCE["gemma-embedding"], str(config))
 
 
 # ---- tokenizers ----------------------------------------------------------------------------------------------------
@@ -393,7 +542,7 @@ def main():
     print(f"report: converted models in llama.cpp (node-llama-cpp {VERSION}), seed {args.seed}")
     for what in worst:
         n = sum(job[2] == what for job in jobs)
-        print(f"report:   {what:10} {n:4} models   worst {worst[what]:.1e}" if what in FAMILIES else
+        print(f"report:   {what:15} {n:4} models   worst {worst[what]:.1e}" if what in FAMILIES else
               f"report:   {what}")
     return tap.failed != 0
 

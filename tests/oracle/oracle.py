@@ -160,6 +160,13 @@ def gemma3_vision(rng, n):
                                      image_token_index=VOCAB + 5)
 
 
+def gemma_embedding(rng, n):
+    """For the oracles of embeddings: it has no logits."""
+    values = gemma3(rng, n).to_dict()
+    values.update(use_bidirectional_attention=True, sliding_window=rng.choice([4, 6, 40]))
+    return transformers.Gemma3TextConfig(**values)
+
+
 def mistral3_vision(rng, n):
     eyes = dict(hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=28,
                 patch_size=14, head_dim=4, model_type="pixtral")

@@ -199,6 +199,26 @@ void tiny_model_write(const char *path, const struct tiny_spec *spec)
     ok(slm_gguf_writer_finish(w.gguf, &error), &error);
 }
 
+void tiny_imatrix_write(const char *path, const char *tensor, uint32_t n_in, float count)
+{
+    struct slm_error error;
+    struct slm_gguf_writer *w;
+    char name[128];
+    const uint64_t rows[2] = {n_in, 1}, one[2] = {1, 1};
+    ok(slm_gguf_writer_open(path, 0, &w, &error), &error);
+    ok(slm_gguf_write_str(w, "general.type", slm_str("imatrix"), &error), &error);
+    snprintf(name, sizeof name, "%s.in_sum2", tensor);
+    ok(slm_gguf_declare_tensor(w, slm_str(name), SLM_DTYPE_F32, rows, 2, &error), &error);
+    snprintf(name, sizeof name, "%s.counts", tensor);
+    ok(slm_gguf_declare_tensor(w, slm_str(name), SLM_DTYPE_F32, one, 2, &error), &error);
+    for (uint32_t i = 0; i < n_in; i++) {
+        const float sum = (float)(i + 1);
+        ok(slm_gguf_write_data(w, &sum, sizeof sum, &error), &error);
+    }
+    ok(slm_gguf_write_data(w, &count, sizeof count, &error), &error);
+    ok(slm_gguf_writer_finish(w, &error), &error);
+}
+
 static char folder[64];
 
 static void remove_folder(void)

@@ -31,6 +31,8 @@ struct tiny_spec tiny_spec_default(const char *architecture, enum slm_dtype dtyp
 
 /* Writes the file; fails the test when that is impossible. */
 void tiny_model_write(const char *path, const struct tiny_spec *spec);
+/* An importance matrix with one entry, n_in long, whose sums are 1, 2, 3 ... */
+void tiny_imatrix_write(const char *path, const char *tensor, uint32_t n_in, float count);
 /* A path in a fresh temporary folder, the same for the whole process; removed at exit. */
 const char *tiny_path(const char *name);
 #endif

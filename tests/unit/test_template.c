@@ -200,6 +200,51 @@ static void test_macros_and_blocks(void **state)
     expect_error("{% macro m() %}{% endmacro %}{% call m() %}{% endcall %}", SLM_ERR_ARGUMENT, NULL, "caller");
 }
 
+/* What a body sets belongs to it from its start on, so a body inside cannot read the caller's variable of that name
+ * before; n is the caller's, 7. */
+static void test_what_a_body_sets_hides_what_is_passed(void **state)
+{
+    static const char *const rows[][2] = {
+        {"{% for a in l %}{{ n }}{% endfor %}{% set n = 2 %}{{ n }}", "2"},
+        {"{% for a in [1] recursive %}{{ n }}{% endfor %}{% set (a, n), b = (1, 2), 3 %}", ""},
+        {"{% for a in l if n %}{{ a }}{% endfor %}{% set n = 2 %}", ""},
+        {"{% macro m() %}{{ n }}{% endmacro %}{{ m() }}{% set n = 2 %}{{ m() }}", "2"},
+        {"{% generation %}{{ n }}{% endgeneration %}{% set n = 2 %}", ""},
+        {"{% set q %}{{ n }}{% endset %}{% set n = 2 %}{{ q }}", ""},
+        {"{% set n %}<{{ n }}>{% endset %}{{ n }}", "<>"},
+        {"{% filter upper %}{{ n is defined }}{% endfilter %}{% set n = 2 %}", "FALSE"},
+        {"{% with %}{{ n }}{% endwith %}{% macro n() %}{% endmacro %}", ""},
+        {"{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}"
+            "{% endcall %}{{ m.name }}", "3m"},
+        {"{% for a in [] %}{% else %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endfor %}", "3"},
+        {"{% for a in [1, 2] %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endfor %}", "33"},
+        {"{% macro m(a=1) %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endmacro %}{{ m() }}", "3"},
+        {"{% with a = 1 %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endwith %}", "3"},
+        {"{% if true %}{% for a in l %}{{ n }}{% endfor %}{% endif %}{% set n = 2 %}", ""},
+        /* read before, or set in a branch only, or mentioned further out, or given: not hidden */
+        {"{{ n }}{% for a in [1] %}{{ n }}{% endfor %}{% set n = 2 %}{{ n }}", "772"},
+        {"{% print n, 1 %}{% for a in [1] %}{{ n }}{% endfor %}{% set n = 2 %}", "717"},
+        {"{% for a in [1] %}{{ n }}{% endfor %}{% set n = n + 1 %}{{ n }}", "78"},
+        {"{% for a in [1] %}{{ n }}{% endfor %}{% if true %}{% set n = 2 %}{% else %}{% set n = 3 %}{% endif %}{{ n }}",
+            "72"},
+        {"{% for a in [1] %}{{ n }}{% endfor %}{% if false %}{{ n }}{% endif %}{% set n = 2 %}", "7"},
+        {"{% for a in [1] %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endfor %}{{ n }}", "737"},
+        {"{% for n in [1] %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endfor %}", "13"},
+        {"{% macro m(n) %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endmacro %}{{ m(1) }}", "13"},
+        {"{% macro m(a=n) %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endmacro %}{{ m() }}", "73"},
+        {"{% with n = 1 %}{% with %}{{ n }}{% endwith %}{% set n = 3 %}{{ n }}{% endwith %}", "13"},
+        {"{% filter replace('x', n) %}{% with %}{{ n }}{% endwith %}{% set n = 'y' %}x{% endfilter %}", "7y"},
+        {"{% macro m() %}{% for a in [1] %}{{ caller() }}{% endfor %}{% set caller = 1 %}{% endmacro %}"
+            "{% call m() %}c{% endcall %}", "c"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) expect_text(rows[i][0], rows[i][1]);
+    expect_error("{% for a in [1] %}{{ n * 2 }}{% endfor %}{% set n = 2 %}", SLM_ERR_ARGUMENT, "t.jinja:1:24",
+        "'n' is undefined");
+    expect_error("{% for a in [1] %}{{ range(3) }}{% endfor %}{% set range = 2 %}", SLM_ERR_ARGUMENT, NULL,
+        "'range' is undefined");
+}
+
 static void test_filters(void **state)
 {
     (void)state;
@@ -659,7 +704,8 @@ int main(void)
         cmocka_unit_test(test_strings_know_unicode), cmocka_unit_test(test_undefined_behaves_as_in_jinja2),
         cmocka_unit_test(test_attributes_and_items), cmocka_unit_test(test_whitespace_control),
         cmocka_unit_test(test_loops),
-        cmocka_unit_test(test_macros_and_blocks), cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_macros_and_blocks),
+        cmocka_unit_test(test_what_a_body_sets_hides_what_is_passed), cmocka_unit_test(test_filters),
         cmocka_unit_test(test_tojson_is_json_dumps),
         cmocka_unit_test(test_strftime_now), cmocka_unit_test(test_dates_agree_with_the_c_library),
         cmocka_unit_test(test_deep_nesting_is_refused), cmocka_unit_test(test_runaway_macros_are_stopped),

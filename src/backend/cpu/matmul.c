@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * MATMUL on the CPU: threads claim runs of weight rows and multiply them with all tokens of the step. Weights in
- * panels meet activations in int8; others are unpacked to f32 a run at a time. Every output element is one chain
- * (kernel.h), whatever the run, batch or thread. */
+ * panels meet activations in int8; halves are widened by the kernel, others unpacked to f32 a run at a time. Every
+ * output element is one chain (kernel.h), whatever the run, batch or thread. */
 #include "backend/cpu/cpu.h"
 #include "kernel/pack.h"
 
@@ -46,28 +46,30 @@ void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight 
     for (size_t r = 0; r < n && w->scales; r++) apply_groups(cpu, w, first + r, dst + r * stride);
 }
 
-/* f32 rows of the panel: the file's own when it is f32, else unpacked into the thread's scratch. */
-static const float *panel_rows(const struct slm_worker *w, const struct slm_weight *weight, size_t first, size_t n)
+/* How rows meet the input as they are in the file; NULL: they must be unpacked first. */
+static void (*direct_kernel(const struct slm_backend *cpu, const struct slm_weight *w))(const struct slm_matmul_args *)
 {
-    if (weight->dtype == SLM_DTYPE_F32)
-        return (const float *)(const void *)(weight->data + first * weight->row_bytes);
-    slm_cpu_unpack_rows(w->cpu, weight, first, n, w->scratch);
-    return w->scratch;
+    if (w->scales) return NULL;
+    return w->dtype == SLM_DTYPE_F32    ? cpu->kernels.matmul
+           : w->dtype == SLM_DTYPE_F16  ? cpu->kernels.matmul_f16
+           : w->dtype == SLM_DTYPE_BF16 ? cpu->kernels.matmul_bf16
+                                        : NULL;
 }
 
 /* Products of rows [first, first + n) of the op's weight with all rows of its input. */
 static void multiply(const struct slm_worker *w, const struct slm_op *op, size_t first, size_t n, size_t n_tok)
 {
     const struct slm_backend *cpu = w->cpu;
-    cpu->kernels.matmul(&(struct slm_matmul_args){.w = panel_rows(w, op->w, first, n),
-                                                  .x = slm_cpu_rows(cpu, op->in[0]),
-                                                  .out = slm_cpu_rows(cpu, op->out) + first,
-                                                  .n_row = n,
-                                                  .n_tok = n_tok,
-                                                  .k = op->w->n_in,
-                                                  .w_stride = slm_weight_stride(op->w),
-                                                  .x_stride = cpu->plan->values[op->in[0]].width,
-                                                  .out_stride = op->w->n_out});
+    void (*const direct)(const struct slm_matmul_args *) = direct_kernel(cpu, op->w);
+    const struct slm_matmul_args args = {.w = direct ? (const void *)(op->w->data + first * op->w->row_bytes)
+                                                     : w->scratch,
+                                         .x = slm_cpu_rows(cpu, op->in[0]), .out = slm_cpu_rows(cpu, op->out) + first,
+                                         .n_row = n, .n_tok = n_tok, .k = op->w->n_in,
+                                         .w_stride = slm_weight_stride(op->w),
+                                         .x_stride = cpu->plan->values[op->in[0]].width,
+                                         .out_stride = op->w->n_out};
+    if (!direct) slm_cpu_unpack_rows(cpu, op->w, first, n, w->scratch);
+    (direct ? direct : cpu->kernels.matmul)(&args);
 }
 
 /* The same from panels; w->scratch is where the kernel opens them up. */

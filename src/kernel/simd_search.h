@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ * The search for scales that lose least: text of every encode_*.c, compiled once for each vector ISA.
+ *
+ * Sixteen sub-blocks (16, 32 elements each) are laid side by side, so that element j of sub-block s is at [j][s]: a
+ * lane is a sub-block, every lane does its own sums in the order of its elements, and the bits are the same whatever
+ * the width of a vector. No fma, so that plain SSE2 gives them too at the speed of vectors.
+ *
+ * What is minimised is the sum of w * (x - y)^2 over a sub-block, y being what the decoder makes of it. For given codes
+ * the best scale (and min) is a least-squares fit in closed form; for a given scale the best codes are the nearest
+ * ones. So a search tries a row of scales, rounds, fits, keeps the fit that explains most of the input, and then
+ * alternates between the two until nothing is gained: the best of several local minima, found in some twenty passes
+ * over registers.
+ *
+ * Deliberately not here: how codes and scales are packed (simd_encode.h). */
+#include "quant/block.h"
+
+enum { LANES = 16 };
+
+/* Sub-blocks on their way. len is 16 or 32, the same for all. */
+struct group {
+    float x[32][LANES], w[32][LANES], q[32][LANES];
+};
+
+/* A row of constants says which codes a type has and which scales are worth trying: id = tries[i] / extreme. */
+struct code_range { float lo, hi; const float *tries; size_t n_tries; };
+
+/* Adding it leaves no room behind the binary point: rounds to the nearest integer, halves to even. */
+static const float TO_INTEGER = 0x1.8p+23f;
+
+ALWAYS_INLINE vec vec_abs(vec a) { return vec_max(a, vec_neg(a)); }
+ALWAYS_INLINE vec vec_min(vec a, vec b) { return vec_where_less(a, b, a, b); }
+ALWAYS_INLINE vec round_to_integer(vec a) { return vec_sub(vec_add(a, vec_set1(TO_INTEGER)), vec_set1(TO_INTEGER)); }
+/* NaN becomes lo. */
+ALWAYS_INLINE vec nearest_code(vec t, vec lo, vec hi) { return round_to_integer(vec_min(vec_max(t, lo), hi)); }
+/* 1 / a, 0 where a is 0. */
+ALWAYS_INLINE vec inverse(vec a)
+{
+    const vec zero = vec_set1(0);
+    return vec_where_less(zero, vec_abs(a), vec_div(vec_set1(1), a), zero);
+}
+
+/* Lays n <= 16 sub-blocks of len elements side by side; lanes without one get zeros. */
+static void gather(struct group *g, const float *x, const float *w, size_t n, size_t len)
+{
+    for (size_t s = 0; s < LANES; s++)
+        for (size_t j = 0; j < len; j++) {
+            g->x[j][s] = s < n ? x[s * len + j] : 0;
+            g->w[j][s] = w && s < n ? w[s * len + j] : 1;
+        }
+}
+
+/* The level of IQ4 nearest to t, of 16; levels and the middles between them stand in constants. */
+ALWAYS_INLINE vec nearest_level(vec t)
+{
+    vec level = vec_set1(slm_quant_iq4_values[0]);
+    UNROLL for (int i = 1; i < 16; i++) {
+        const float low = slm_quant_iq4_values[i - 1], high = slm_quant_iq4_values[i];
+        level = vec_where_less(vec_set1((low + high) * 0.5f), t, vec_set1(high), level);
+    }
+    return level;
+}
+
+/* What a code stands for, before the scale: an integer, or a level of the table. */
+ALWAYS_INLINE vec code_of(vec t, vec lo, vec hi, bool levels)
+{
+    return levels ? nearest_level(t) : nearest_code(t, lo, hi);
+}
+
+/* ---- one scale: x = d * q ---- */
+
+/* Rounds with 1/d = id and fits d again. Where that explains more than *gain, *gain and *d become the fit's. */
+ALWAYS_INLINE void try_scale(const struct group *g, size_t at, size_t len, vec id, const struct code_range *r,
+                             bool levels, vec *gain, vec *d)
+{
+    const vec lo = vec_set1(r->lo), hi = vec_set1(r->hi);
+    vec xq = vec_set1(0), qq = vec_set1(0);
+    for (size_t j = 0; j < len; j++) {
+        const vec x = vec_load(&g->x[j][at]), w = vec_load(&g->w[j][at]);
+        const vec q = code_of(vec_mul(x, id), lo, hi, levels), wq = vec_mul(w, q);
+        xq = vec_add(xq, vec_mul(wq, x));
+        qq = vec_add(qq, vec_mul(wq, q));
+    }
+    const vec fit = vec_mul(xq, inverse(qq)), new_gain = vec_mul(fit, xq);
+    *d = vec_where_less(*gain, new_gain, fit, *d);
+    *gain = vec_where_less(*gain, new_gain, new_gain, *gain);
+}
+
+/* The element of greatest magnitude with its sign. */
+ALWAYS_INLINE vec extreme(const struct group *g, size_t at, size_t len)
+{
+    vec most = vec_set1(0), value = vec_set1(0);
+    for (size_t j = 0; j < len; j++) {
+        const vec x = vec_load(&g->x[j][at]), a = vec_abs(x);
+        value = vec_where_less(most, a, x, value);
+        most = vec_max(a, most);
+    }
+    return value;
+}
+
+/* d[LANES]: scales for codes lo..hi. */
+ALWAYS_INLINE void search_scale(const struct group *g, size_t len, const struct code_range *r, bool levels,
+                                float *d)
+{
+    for (size_t at = 0; at < LANES; at += VEC_LANES) {
+        const vec over = inverse(extreme(g, at, len));
+        vec gain = vec_set1(0), best = vec_set1(0);
+        for (size_t i = 0; i < r->n_tries; i++)
+            try_scale(g, at, len, vec_mul(vec_set1(r->tries[i]), over), r, levels, &gain, &best);
+        for (int i = 0; i < 2; i++) try_scale(g, at, len, inverse(best), r, levels, &gain, &best);
+        vec_store(d + at, best);
+    }
+}
+
+/* error[LANES] of the codes nearest for these scales and mins: sum of w * (x - (d * q + m))^2. */
+ALWAYS_INLINE vec error_of(const struct group *g, size_t at, size_t len, vec d, vec m, const struct code_range *r,
+                           bool levels)
+{
+    const vec id = inverse(d), lo = vec_set1(r->lo), hi = vec_set1(r->hi);
+    vec error = vec_set1(0);
+    for (size_t j = 0; j < len; j++) {
+        const vec x = vec_sub(vec_load(&g->x[j][at]), m), w = vec_load(&g->w[j][at]);
+        const vec e = vec_sub(x, vec_mul(d, code_of(vec_mul(x, id), lo, hi, levels)));
+        error = vec_add(error, vec_mul(w, vec_mul(e, e)));
+    }
+    return error;
+}
+
+/* g->q: the codes for these scales and mins (m may be NULL). */
+ALWAYS_INLINE void assign_codes(struct group *g, size_t len, const float *d, const float *m, const struct code_range *r,
+                                bool levels)
+{
+    for (size_t at = 0; at < LANES; at += VEC_LANES) {
+        const vec id = inverse(vec_load(d + at)), lo = vec_set1(r->lo), hi = vec_set1(r->hi);
+        const vec min = m ? vec_load(m + at) : vec_set1(0);
+        for (size_t j = 0; j < len; j++) {
+            const vec x = vec_sub(vec_load(&g->x[j][at]), min);
+            vec_store(&g->q[j][at], code_of(vec_mul(x, id), lo, hi, levels));
+        }
+    }
+}
+
+/* ---- a scale and a min: x = d * q + m ---- */
+
+struct affine {
+    vec sw, sx;      /* sums of w and of w * x: the same for all fits */
+    vec gain, d, m;  /* the best fit */
+};
+
+/* Rounds with 1/d = id and min m and fits both again, min <= 0 where `below`. */
+ALWAYS_INLINE void try_affine(const struct group *g, size_t at, size_t len, vec id, vec m, vec hi, bool below,
+                              struct affine *best)
+{
+    const vec zero = vec_set1(0);
+    vec q1 = zero, q2 = zero, qx = zero;
+    for (size_t j = 0; j < len; j++) {
+        const vec x = vec_load(&g->x[j][at]), w = vec_load(&g->w[j][at]);
+        const vec q = nearest_code(vec_mul(vec_sub(x, m), id), zero, hi), wq = vec_mul(w, q);
+        q1 = vec_add(q1, wq);
+        q2 = vec_add(q2, vec_mul(wq, q));
+        qx = vec_add(qx, vec_mul(wq, x));
+    }
+    const vec over = inverse(vec_sub(vec_mul(best->sw, q2), vec_mul(q1, q1)));
+    vec fit_d = vec_mul(vec_sub(vec_mul(best->sw, qx), vec_mul(best->sx, q1)), over);
+    vec fit_m = vec_mul(vec_sub(vec_mul(q2, best->sx), vec_mul(q1, qx)), over);
+    if (below) { /* the best fit through zero where the free one has a min that cannot be stored */
+        const vec alone = vec_mul(qx, inverse(q2));
+        fit_d = vec_where_less(zero, fit_m, alone, fit_d);
+        fit_m = vec_min(fit_m, zero);
+    }
+    const vec gain = vec_add(vec_mul(fit_d, qx), vec_mul(fit_m, best->sx));
+    best->d = vec_where_less(best->gain, gain, fit_d, best->d);
+    best->m = vec_where_less(best->gain, gain, fit_m, best->m);
+    best->gain = vec_where_less(best->gain, gain, gain, best->gain);
+}
+
+/* d[LANES], m[LANES] for codes 0..r->hi. */
+ALWAYS_INLINE void search_affine(const struct group *g, size_t len, const struct code_range *r, bool below,
+                                 float *d, float *m)
+{
+    const vec zero = vec_set1(0), hi = vec_set1(r->hi);
+    for (size_t at = 0; at < LANES; at += VEC_LANES) {
+        vec min = vec_load(&g->x[0][at]), max = min, sw = zero, sx = zero;
+        for (size_t j = 0; j < len; j++) {
+            const vec x = vec_load(&g->x[j][at]), w = vec_load(&g->w[j][at]);
+            sw = vec_add(sw, w);
+            sx = vec_add(sx, vec_mul(w, x));
+            min = vec_min(x, min);
+            max = vec_max(x, max);
+        }
+        if (below) min = vec_min(min, zero);
+        const vec span = vec_sub(max, min), over = inverse(span);
+        struct affine best = {sw, sx, vec_set1(-1), vec_mul(span, vec_set1(1 / r->hi)), min};
+        for (size_t i = 0; i < r->n_tries; i++) {
+            /* The range may be cut at either end. */
+            const vec id = vec_mul(vec_set1(r->tries[i]), over);
+            const vec spare = vec_sub(span, vec_mul(hi, inverse(id)));
+            for (int cut = 0; cut < 3; cut++)
+                try_affine(g, at, len, id, vec_add(min, vec_mul(spare, vec_set1(0.5f * (float)cut))), hi, below, &best);
+        }
+        for (int i = 0; i < 3; i++) try_affine(g, at, len, inverse(best.d), best.m, hi, below, &best);
+        vec_store(d + at, best.d);
+        vec_store(m + at, best.m);
+    }
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ * slm_quantize: a conversion (convert.c) whose types come from a mixture and whose scales are searched for.
+ *
+ * A mixture is a type and exceptions: matrices that models are most sensitive to get more bits, depending on what they
+ * are, which layer they are of and how many heads share them. The rows below are llama.cpp's choices, so that a name
+ * like Q4_K_M means the same files. What it asks for models with 8 experts or 80 layers is left out: no model this
+ * library runs has them.
+ *
+ * Deliberately not here: the search (kernel/simd_search.h), files (convert.c), how an importance matrix comes about. */
+#include <stdio.h>
+
+#include "base/cpu.h"
+#include "model/model.h"
+#include "tune/convert.h"
+#include "tune/imatrix.h"
+
+/* ---- mixtures ---------------------------------------------------------------------------------------------------- */
+
+struct mixture { const char *name; enum slm_dtype type; uint32_t file_type; };
+
+/* What can be asked for, with the number general.file_type has in llama.cpp. Names without exceptions below are plain
+ * types, of which only the head differs. */
+static const struct mixture mixtures[] = {
+    {"Q2_K", SLM_DTYPE_Q2_K, 10}, {"Q2_K_S", SLM_DTYPE_Q2_K, 21}, {"Q3_K_S", SLM_DTYPE_Q3_K, 11},
+    {"Q3_K_M", SLM_DTYPE_Q3_K, 12}, {"Q3_K_L", SLM_DTYPE_Q3_K, 13}, {"Q4_K_S", SLM_DTYPE_Q4_K, 14},
+    {"Q4_K_M", SLM_DTYPE_Q4_K, 15}, {"Q5_K_S", SLM_DTYPE_Q5_K, 16}, {"Q5_K_M", SLM_DTYPE_Q5_K, 17},
+    {"Q6_K", SLM_DTYPE_Q6_K, 18}, {"Q4_0", SLM_DTYPE_Q4_0, 2}, {"Q4_1", SLM_DTYPE_Q4_1, 3},
+    {"Q5_0", SLM_DTYPE_Q5_0, 8}, {"Q5_1", SLM_DTYPE_Q5_1, 9}, {"Q8_0", SLM_DTYPE_Q8_0, 7},
+    {"IQ4_NL", SLM_DTYPE_IQ4_NL, 25}, {"IQ4_XS", SLM_DTYPE_IQ4_XS, 30}, {"TQ1_0", SLM_DTYPE_TQ1_0, 36},
+    {"TQ2_0", SLM_DTYPE_TQ2_0, 37}, {"I2_S", SLM_DTYPE_I2_S, SLM_FILE_TYPE_NONE},
+    {"F16", SLM_DTYPE_F16, 1}, {"BF16", SLM_DTYPE_BF16, 32}, {"F32", SLM_DTYPE_F32, 0},
+};
+/* Names people use for the usual mixture of a type. */
+static const struct { const char *name, *means; } aliases[] = {
+    {"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"},
+};
+
+enum role { ROLE_OTHER, ROLE_HEAD, ROLE_EMBEDDING, ROLE_ATTN_V, ROLE_ATTN_OUT, ROLE_FFN_DOWN };
+
+/* A part of the tensor's name says what it is; the first row that fits counts. */
+static const struct { const char *part; enum role role; } roles[] = {
+    {"token_embd.weight", ROLE_EMBEDDING}, {"attn_qkv.weight", ROLE_ATTN_V}, {"attn_kv_b.weight", ROLE_ATTN_V},
+    {"attn_v.weight", ROLE_ATTN_V}, {"attn_output.weight", ROLE_ATTN_OUT}, {"ffn_down", ROLE_FFN_DOWN},
+};
+
+/* Of a model of n layers, layer i. */
+struct position { uint32_t i, n; bool shared_4, has_imatrix; }; /* four query heads or more share a key head */
+
+static bool always(const struct position *p) { return p->n > 0; }
+static bool shared_4(const struct position *p) { return p->shared_4; }
+static bool first_2(const struct position *p) { return p->i < 2; }
+static bool first_4(const struct position *p) { return p->i < 4; }
+static bool first_16th(const struct position *p) { return p->i < p->n / 16; }
+static bool first_8th(const struct position *p) { return p->i < p->n / 8; }
+static bool first_8th_blind(const struct position *p) { return first_8th(p) && !p->has_imatrix; }
+static bool first_8th_seen(const struct position *p) { return first_8th(p) && p->has_imatrix; }
+/* The first and the last eighth, and every third layer between. */
+static bool spread(const struct position *p)
+{
+    return p->i < p->n / 8 || p->i >= 7 * p->n / 8 || (p->i - p->n / 8) % 3 == 2;
+}
+
+/* The first row that fits counts. */
+static const struct exception {
+    const char *mixture;
+    enum role role;
+    bool (*where)(const struct position *);
+    enum slm_dtype type;
+} exceptions[] = {
+    {"Q2_K", ROLE_ATTN_V, shared_4, SLM_DTYPE_Q4_K}, {"Q2_K", ROLE_ATTN_V, always, SLM_DTYPE_Q3_K},
+    {"Q2_K", ROLE_FFN_DOWN, always, SLM_DTYPE_Q3_K}, {"Q2_K", ROLE_ATTN_OUT, always, SLM_DTYPE_Q3_K},
+    {"Q2_K_S", ROLE_ATTN_V, shared_4, SLM_DTYPE_Q4_K}, {"Q2_K_S", ROLE_FFN_DOWN, first_8th, SLM_DTYPE_Q4_K},
+    {"Q3_K_M", ROLE_ATTN_V, first_2, SLM_DTYPE_Q5_K}, {"Q3_K_M", ROLE_ATTN_V, always, SLM_DTYPE_Q4_K},
+    {"Q3_K_M", ROLE_FFN_DOWN, first_16th, SLM_DTYPE_Q5_K}, {"Q3_K_M", ROLE_FFN_DOWN, always, SLM_DTYPE_Q4_K},
+    {"Q3_K_M", ROLE_ATTN_OUT, always, SLM_DTYPE_Q4_K}, {"Q3_K_L", ROLE_ATTN_V, always, SLM_DTYPE_Q5_K},
+    {"Q3_K_L", ROLE_FFN_DOWN, always, SLM_DTYPE_Q5_K}, {"Q3_K_L", ROLE_ATTN_OUT, always, SLM_DTYPE_Q5_K},
+    {"Q4_K_S", ROLE_ATTN_V, first_4, SLM_DTYPE_Q5_K}, {"Q4_K_S", ROLE_FFN_DOWN, first_8th, SLM_DTYPE_Q5_K},
+    {"Q4_K_M", ROLE_ATTN_V, spread, SLM_DTYPE_Q6_K}, {"Q4_K_M", ROLE_FFN_DOWN, spread, SLM_DTYPE_Q6_K},
+    {"Q5_K_M", ROLE_ATTN_V, spread, SLM_DTYPE_Q6_K}, {"Q5_K_M", ROLE_FFN_DOWN, spread, SLM_DTYPE_Q6_K},
+    {"IQ4_NL", ROLE_ATTN_V, shared_4, SLM_DTYPE_Q5_K}, {"IQ4_NL", ROLE_FFN_DOWN, first_8th_blind, SLM_DTYPE_Q5_K},
+    {"IQ4_XS", ROLE_ATTN_V, shared_4, SLM_DTYPE_Q5_K}, {"IQ4_XS", ROLE_FFN_DOWN, first_8th_blind, SLM_DTYPE_Q5_K},
+    {"Q4_0", ROLE_FFN_DOWN, first_8th_seen, SLM_DTYPE_Q4_1}, {"Q5_0", ROLE_FFN_DOWN, first_8th_seen, SLM_DTYPE_Q5_1},
+    {"TQ1_0", ROLE_EMBEDDING, always, SLM_DTYPE_Q4_K}, {"TQ2_0", ROLE_EMBEDDING, always, SLM_DTYPE_Q4_K},
+    {"I2_S", ROLE_EMBEDDING, always, SLM_DTYPE_F16}, {"I2_S", ROLE_HEAD, always, SLM_DTYPE_F16},
+};
+
+/* ---- types of tensors -------------------------------------------------------------------------------------------- */
+
+struct quantization {
+    struct slm_conversion c; /* first: the conversion's callbacks get it */
+    const struct slm_quantize_options *options;
+    const struct mixture *mixture;
+    struct slm_encoders encoders;
+    struct slm_imatrix imatrix;
+};
+
+/* ASCII only, whatever the locale says. */
+static bool same_name(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++)
+        if ((*a | (*a >= 'A' && *a <= 'Z' ? 32 : 0)) != (*b | (*b >= 'A' && *b <= 'Z' ? 32 : 0))) return false;
+    return *a == *b;
+}
+
+static slm_status find_mixture(const char *name, const struct mixture **out, struct slm_error *error)
+{
+    /* The usual mixture of a type first, so that it is listed and written under its own name. */
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (same_name(name, aliases[i].name)) name = aliases[i].means;
+    for (size_t i = 0; i < sizeof mixtures / sizeof *mixtures; i++)
+        if (same_name(name, mixtures[i].name)) {
+            *out = &mixtures[i];
+            return SLM_OK;
+        }
+    struct slm_buf known = {0};
+    for (size_t i = 0; i < sizeof mixtures / sizeof *mixtures; i++)
+        slm_buf_printf(&known, "%s%s", i ? ", " : "", mixtures[i].name);
+    const slm_status status = slm_fail(error, SLM_ERR_ARGUMENT, "type", "'%s' is no type; %s are", name,
+                                       known.data ? known.data : "");
+    slm_buf_release(&known);
+    return status;
+}
+
+static bool contains(struct slm_str text, const char *part)
+{
+    const size_t n = strlen(part);
+    for (size_t i = 0; i + n <= text.len; i++)
+        if (memcmp(text.ptr + i, part, n) == 0) return true;
+    return false;
+}
+
+static const struct slm_stream_tensor *find_tensor(const struct slm_conversion *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_tensors; i++)
+        if (slm_str_is(c->tensors[i].name, name)) return &c->tensors[i];
+    return NULL;
+}
+
+/* The embedding is the head where there is no other. */
+static enum role role_of(const struct slm_conversion *c, struct slm_str name)
+{
+    if (slm_str_is(name, "output.weight")) return ROLE_HEAD;
+    enum role role = ROLE_OTHER;
+    for (size_t i = 0; role == ROLE_OTHER && i < sizeof roles / sizeof *roles; i++)
+        if (contains(name, roles[i].part)) role = roles[i].role;
+    return role == ROLE_EMBEDDING && !find_tensor(c, "output.weight") ? ROLE_HEAD : role;
+}
+
+/* N of "blk.N."; 0 for others. */
+static uint32_t layer_of(struct slm_str name)
+{
+    uint32_t layer = 0;
+    if (!slm_str_starts_with(name, slm_str("blk."))) return 0;
+    for (size_t i = 4; i < name.len && name.ptr[i] >= '0' && name.ptr[i] <= '9' && layer < 100000; i++)
+        layer = layer * 10 + (uint32_t)(name.ptr[i] - '0');
+    return layer;
+}
+
+/* A number of the model, of its first layer where layers have their own; 0 = not known. */
+static int64_t model_number(const struct slm_gguf *gguf, const char *name)
+{
+    struct slm_str arch;
+    bool found = false;
+    char key[256];
+    if (slm_gguf_get_str(gguf, "general.architecture", &arch, &found, NULL) != SLM_OK || !found || arch.len > 128)
+        return 0;
+    snprintf(key, sizeof key, "%.*s.%s", (int)arch.len, arch.ptr, name);
+    const struct slm_gguf_kv *kv = slm_gguf_find(gguf, key);
+    return kv && kv->n > 0 && kv->array_type != SLM_GGUF_STRING ? slm_gguf_i64_at(kv, 0) : 0;
+}
+
+static bool four_share_a_head(const struct slm_conversion *c)
+{
+    const int64_t q = c->model ? c->model->hparams.n_head : model_number(c->gguf, "attention.head_count");
+    const int64_t kv = c->model ? c->model->hparams.n_head_kv : model_number(c->gguf, "attention.head_count_kv");
+    return kv > 0 && q / kv >= 4;
+}
+
+/* Where the mixture's own blocks do not fit a head's rows, Q8_0; else the head has more bits than the rest. */
+static enum slm_dtype head_type(const struct quantization *q, const struct slm_stream_tensor *t)
+{
+    if (t->dims[0] % slm_dtypes[q->mixture->type].block != 0) return SLM_DTYPE_Q8_0;
+    return q->mixture->type == SLM_DTYPE_Q8_0 ? SLM_DTYPE_Q8_0 : SLM_DTYPE_Q6_K;
+}
+
+/* What the mixture gives a tensor. */
+static enum slm_dtype mixed_type(const struct quantization *q, const struct slm_stream_tensor *t,
+                                 struct position position)
+{
+    /* Exceptions go before the head: ternary mixtures keep it out of their own blocks. */
+    const enum role role = role_of(&q->c, t->name);
+    position.i = layer_of(t->name);
+    for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
+        if (exceptions[i].role == role && strcmp(exceptions[i].mixture, q->mixture->name) == 0 &&
+            exceptions[i].where(&position))
+            return exceptions[i].type;
+    return role == ROLE_HEAD ? head_type(q, t) : q->mixture->type;
+}
+
+/* A type for tensors whose name has the pattern in it: its own stars apart, two more stand around it. */
+static slm_status apply_rule(struct quantization *q, const char *pattern, const char *name, struct slm_error *error)
+{
+    struct slm_buf text = {0};
+    slm_buf_printf(&text, "*%s*", pattern);
+    slm_status status = slm_buf_status(&text, "tensor", error);
+    const struct slm_convert_rule rule = {text.data, name};
+    if (status == SLM_OK) status = slm_convert_apply_rule(&q->c, &rule, error);
+    slm_buf_release(&text);
+    return status;
+}
+
+/* The mixture, the head and the embedding, the rules in turn, then what cannot be. */
+static slm_status choose(struct slm_conversion *c, struct slm_error *error)
+{
+    struct quantization *q = (struct quantization *)(void *)c;
+    const struct slm_quantize_options *o = q->options;
+    struct position position = {.n = 1, .shared_4 = four_share_a_head(c), .has_imatrix = q->imatrix.gguf != NULL};
+    /* Float types have no mixtures: nothing is lost in a head that would need more bits. */
+    const bool pure = o->pure || slm_dtypes[q->mixture->type].block == 1;
+    for (size_t i = 0; i < c->n_tensors; i++)
+        if (layer_of(c->tensors[i].name) >= position.n) position.n = layer_of(c->tensors[i].name) + 1;
+    for (size_t i = 0; i < c->n_tensors; i++)
+        if (!c->tensors[i].fixed) c->tensors[i].to = pure ? q->mixture->type : mixed_type(q, &c->tensors[i], position);
+    if (o->head)
+        SLM_TRY(apply_rule(q, find_tensor(c, "output.weight") ? "output.weight" : "token_embd.weight", o->head, error));
+    if (o->embedding) SLM_TRY(apply_rule(q, "token_embd.weight", o->embedding, error));
+    for (size_t i = 0; i < o->n_rules; i++) SLM_TRY(apply_rule(q, o->rules[i].pattern, o->rules[i].type, error));
+    c->file_type = q->mixture->file_type;
+    return SLM_OK;
+}
+
+/* After the types are final: what each matrix' columns count. */
+static slm_status weigh(struct slm_conversion *c, struct slm_error *error)
+{
+    struct quantization *q = (struct quantization *)(void *)c;
+    size_t n = 0, n_searched = 0;
+    char sentence[160];
+    if (!q->imatrix.gguf) return SLM_OK;
+    for (size_t i = 0; i < c->n_tensors; i++) {
+        struct slm_stream_tensor *t = &c->tensors[i];
+        if (t->fixed || !q->encoders.encode[t->to]) continue;
+        SLM_TRY(slm_imatrix_find(&q->imatrix, t->name, t->dims[0], &t->importance, error));
+        n += t->importance != NULL;
+        n_searched++;
+    }
+    if (n == 0)
+        return slm_fail(error, SLM_ERR_ARGUMENT, q->options->imatrix, "has no entry for any tensor of %s", c->in);
+    snprintf(sentence, sizeof sentence, "the importance matrix weighs %zu of %zu matrices", n, n_searched);
+    if (c->options->note) c->options->note(c->options->user, sentence);
+    return SLM_OK;
+}
+
+/* Keys by which llama.cpp's programs show that an importance matrix was used. */
+static slm_status write_keys(struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error)
+{
+    const struct quantization *q = (const struct quantization *)(const void *)c;
+    if (!q->imatrix.gguf) return SLM_OK;
+    SLM_TRY(slm_gguf_write_str(w, "quantize.imatrix.file", slm_str(q->options->imatrix), error));
+    return slm_gguf_write_i64(w, "quantize.imatrix.entries_count", SLM_GGUF_U32,
+                              (int64_t)slm_imatrix_n_entries(&q->imatrix), error);
+}
+
+slm_status slm_quantize(const char *in, const char *out_path, const struct slm_quantize_options *options,
+                        struct slm_convert_result *result, struct slm_error *error)
+{
+    if (!in || !*in || !out_path || !*out_path || !options || !options->type)
+        return slm_fail(error, SLM_ERR_ARGUMENT, "quantize", "two paths and a type are needed");
+    const struct slm_convert_options base = {.n_threads = options->n_threads, .progress = options->progress,
+                                             .note = options->note, .user = options->user,
+                                             .split_max_bytes = options->split_max_bytes};
+    struct quantization q = {.c = {.in = in, .options = &base, .file_type = SLM_FILE_TYPE_NONE, .choose = choose,
+                                   .weigh = weigh, .write_keys = write_keys},
+                             .options = options};
+    q.c.encoders = &q.encoders;
+    slm_encoders_init(&q.encoders, slm_cpu_features());
+    SLM_TRY(find_mixture(options->type, &q.mixture, error));
+    if (options->imatrix) SLM_TRY(slm_imatrix_open(options->imatrix, &q.imatrix, error));
+    const slm_status status = slm_convert_run(&q.c, out_path, result, error);
+    slm_imatrix_close(&q.imatrix);
+    return status;
+}
