@@ -451,6 +451,38 @@ struct slm_quantize_options {
 slm_status slm_quantize(const char *in, const char *out, const struct slm_quantize_options *options,
                         struct slm_convert_result *result, struct slm_error *error);
 
+/* ---- evaluating -------------------------------------------------------------------------------------------- */
+
+struct slm_eval_options {
+    const char *text;        /* any bytes; borrowed */
+    size_t text_bytes;
+    int32_t n_window;        /* tokens; 0 = 512, or fewer where the model was trained for fewer */
+    size_t max_windows;      /* 0 = all there are */
+    struct slm_session_options session; /* n_ctx is n_window */
+    const char *checkpoint;  /* a file with what is done, which is gone on from when it exists; NULL = none */
+    slm_progress_fn progress; /* may be NULL; windows, not bytes */
+    void *user;
+};
+
+/* Of the predicted tokens, which are those of the second half of each window. Natural logarithms. *_error: the standard
+ * error of the mean. What is about the base is zero without one. */
+struct slm_eval_result {
+    size_t n_windows, n_tokens;
+    bool has_base;
+    double nll, nll_error, ppl, ppl_error; /* ppl = e^nll */
+    double base_ppl;
+    double kl_mean, kl_error, kl_p50, kl_p90, kl_p99, kl_max; /* of the base's distribution from the model's */
+    double top1;             /* how often both have the same likeliest token */
+    double top5;             /* share of the base's five likeliest that are among the model's five */
+    double dp_mean, dp_rms;  /* change of the true token's probability */
+};
+
+/* Perplexity of a text, windowed as llama.cpp does, and with a base (may be NULL) how far the model is from it, in one
+ * pass. Models that tokenize the text differently are SLM_ERR_ARGUMENT, as is a checkpoint of another evaluation. */
+slm_status slm_evaluate(const struct slm_model *model, const struct slm_model *base,
+                        const struct slm_eval_options *options, struct slm_eval_result *result,
+                        struct slm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ * Evaluations on a system that fails: every allocation, every call for a file or a thread, once and for good. There is
+ * an error with a sentence, nothing leaks, and a checkpoint is whole or absent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "fake_os.h"
+#include "tiny_model.h"
+
+static char model_path[256], base_path[256], checkpoint[256];
+static const char text[] = "abcdefghijklmnopqrstuvwxyz abcdefghijklmnopqrstuvwxyz abcdefghijklmnopqrstuvwxyz";
+
+static slm_status evaluate(void *user, struct slm_error *error)
+{
+    const struct slm_eval_options options = {.text = text, .text_bytes = sizeof text - 1, .n_window = 16,
+                                             .checkpoint = checkpoint, .session = {.n_threads = 2}};
+    struct slm_eval_result result;
+    struct slm_model *model = NULL, *base = NULL;
+    (void)user;
+    slm_status status = slm_model_open(model_path, NULL, &model, error);
+    if (status == SLM_OK) status = slm_model_open(base_path, NULL, &base, error);
+    if (status == SLM_OK) status = slm_evaluate(model, base, &options, &result, error);
+    slm_model_close(model);
+    slm_model_close(base);
+    return status;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F32);
+    snprintf(model_path, sizeof model_path, "%s", tiny_path("model.gguf"));
+    snprintf(base_path, sizeof base_path, "%s", tiny_path("base.gguf"));
+    snprintf(checkpoint, sizeof checkpoint, "%s", tiny_path("checkpoint"));
+    tiny_model_write(model_path, &spec);
+    spec.seed = 2;
+    tiny_model_write(base_path, &spec);
+    return 0;
+}
+
+static void every_failure(void **state)
+{
+    (void)state;
+    const struct fake_os_plan plan = {.files_in_memory = true};
+    for (int persistent = 0; persistent < 2; persistent++) {
+        assert_true(fake_os_every_failure(&plan, FAKE_MEMORY, persistent, evaluate, NULL).n_failed >= 8);
+        assert_true(fake_os_every_failure(&plan, FAKE_FILES | FAKE_THREADS, persistent, evaluate, NULL).n_failed >= 8);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_failure)};
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
