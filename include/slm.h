@@ -299,9 +299,10 @@ struct slm_embed_input {
     size_t n_ids;
 };
 /* Writes out [n, n_dims] f32. A vector is the same, bit for bit, alone or among others, for any number of threads and
- * any n_batch. A text without tokens (an empty one, where the model adds none) is SLM_ERR_ARGUMENT, one longer than
- * n_ctx SLM_ERR_CONTEXT; messages name the text by its place. On error the contents of out are undefined. Borrows
- * inputs. */
+ * any n_batch. A text without tokens (an empty one, where the model adds none) is SLM_ERR_ARGUMENT. One longer than the
+ * folder's max_seq_length (or what its tokenizer, or the model, can) is cut there, as sentence-transformers does; one
+ * that n_ctx cannot hold is SLM_ERR_CONTEXT. Messages name the text by its place. On error the contents of out are
+ * undefined. Borrows inputs. */
 slm_status slm_embed(struct slm_embedder *embedder, const struct slm_embed_input *inputs, size_t n, float *out,
                      struct slm_error *error);
 

@@ -306,6 +306,17 @@ static void add_tokens(struct slm_embedder *e, struct slot *slot, size_t n)
 
 /* ---- texts --------------------------------------------------------------------------------------------------- */
 
+/* A text that is longer than the model was told to read loses its end, as in sentence-transformers; not the token that
+ * the tokenizer puts last. A context that is shorter than that is the caller's, and nothing is cut silently for it. */
+static void cut(const struct slm_embedder *e, struct slot *slot, size_t *n)
+{
+    const int32_t last = slm_tokenizer_added_last(e->model->tokenizer);
+    const size_t keep = e->rules.n_keep;
+    if (keep < 2 || *n <= keep || keep > e->settings.n_ctx) return;
+    if (last >= 0) slot->ids[keep - 1] = last;
+    *n = keep;
+}
+
 /* Encodes a text behind the prompt into the slot; *n is the full count, also when it is more than fit. */
 static slm_status tokenize(struct slm_embedder *e, const struct slm_embed_input *input, struct slot *slot, size_t *n,
                            struct slm_error *error)
@@ -323,6 +334,7 @@ static slm_status tokenize(struct slm_embedder *e, const struct slm_embed_input 
         status = slm_tokenize(e->model, text.ptr, text.len, SLM_TOKENIZE_ADD_SPECIAL, slot->ids, e->settings.n_ctx, n,
                               error);
     slm_buf_release(&joined);
+    if (status == SLM_OK) cut(e, slot, n);
     return status;
 }
 

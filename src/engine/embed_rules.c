@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Reading how a model is to be used for embeddings. GGUF files say it in a key and in up to two tensors; folders in the
  * files of sentence-transformers: modules.json lists the steps, each with a folder of its own (1_Pooling, 2_Dense ..),
- * config_sentence_transformers.json the prompts.
+ * config_sentence_transformers.json the prompts, sentence_bert_config.json or the tokenizer where texts are cut.
  *
  * Steps this build knows: Transformer, Pooling (mean, last, first token), Dense (with no activation or tanh),
  * Normalize. Anything else would change the vectors, so it is refused with the file's name.
@@ -14,6 +14,7 @@
 #include "base/os.h"
 #include "format/hf_folder.h"
 #include "format/hf_modules.h"
+#include "format/json.h"
 
 /* ---- the parts of a folder ----------------------------------------------------------------------------------- */
 
@@ -200,8 +201,52 @@ static slm_status open_optional(const struct slm_model *model, const char *name,
     return slm_hf_open_module(model->folder, name, NULL, out, error);
 }
 
-/* Old models could ask for lower case outside of their tokenizer. Their max_seq_length is not kept to: too long a text
- * is an error here, not cut. */
+/* A number among the first keys of a JSON file of the folder. tokenizer_config.json is not worth a table of its own:
+ * other keys in it may be anything. */
+static slm_status find_number(const struct slm_model *model, const char *name, const char *key, double *out,
+                              bool *found, struct slm_error *error)
+{
+    struct slm_map map;
+    struct slm_json json;
+    enum slm_json_event event;
+    bool there = false;
+    SLM_TRY(slm_hf_map(model->folder, name, &map, &there, error));
+    if (!there) return SLM_OK;
+    slm_json_init(&json, (struct slm_str){(const char *)map.data, map.bytes}, name, error);
+    slm_status status = slm_json_next(&json) == SLM_JSON_OBJECT
+                            ? SLM_OK : slm_json_fail(&json, SLM_ERR_FORMAT, "an object is expected");
+    while (status == SLM_OK && (event = slm_json_next(&json)) == SLM_JSON_KEY) {
+        const bool asked = slm_json_is(&json, key);
+        event = slm_json_next(&json);
+        if (asked && event == SLM_JSON_NUMBER) *out = slm_json_read_f64(&json), *found = true;
+        else if (asked && event != SLM_JSON_NULL)
+            status = slm_json_fail(&json, SLM_ERR_FORMAT, "key '%s' must be a number", key);
+        if (status == SLM_OK && !slm_json_skip(&json, event)) status = SLM_ERR_FORMAT;
+    }
+    if (status == SLM_OK && event != SLM_JSON_OBJECT_END) status = SLM_ERR_FORMAT; /* the reader has said why */
+    slm_os()->unmap(&map);
+    return status;
+}
+
+/* How many tokens sentence-transformers keeps of a text: what it was told, even if that is more than the model can;
+ * else the lesser of what the tokenizer and the model can. The library saves what it was told as the tokenizer's limit,
+ * and tokenizers that know of none say 1e30. */
+static slm_status read_n_keep(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
+{
+    const char *const files[] = {"sentence_bert_config.json", "tokenizer_config.json"};
+    const char *const keys[] = {"max_seq_length", "model_max_length"};
+    double n = 0;
+    bool found = false;
+    size_t i = 0;
+    for (; i < 2 && !found; i++) SLM_TRY(find_number(model, files[i], keys[i], &n, &found, error));
+    if (found && !(n >= 1))
+        return slm_fail(error, SLM_ERR_FORMAT, files[i - 1], "key '%s' is %g, 1 or more is allowed", keys[i - 1], n);
+    if (!found || (i == 2 && n > model->hparams.n_ctx_train)) n = model->hparams.n_ctx_train;
+    rules->n_keep = n < (double)UINT32_MAX ? (size_t)n : UINT32_MAX;
+    return SLM_OK;
+}
+
+/* Old models could ask for lower case outside of their tokenizer. */
 static slm_status check_case(const struct slm_model *model, struct slm_error *error)
 {
     struct slm_gguf *config;
@@ -309,6 +354,8 @@ static slm_status read_folder(const struct slm_model *model, struct slm_embed_ru
     const slm_status status = slm_hf_modules_parse((struct slm_str){(const char *)map.data, map.bytes}, "modules.json",
                                                    &modules, error);
     slm_os()->unmap(&map);
+    /* Only here: what the library would do means nothing to a folder that was not made for it. */
+    if (status == SLM_OK) SLM_TRY(read_n_keep(model, rules, error));
     return status == SLM_OK ? read_modules(model, &modules, rules, error) : status;
 }
 

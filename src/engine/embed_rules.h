@@ -19,6 +19,7 @@ struct slm_embed_rules {
     struct slm_dense dense[SLM_MAX_DENSE];
     size_t n_dense;
     char *prompt;  /* owned; NULL = nothing is put in front of a text */
+    size_t n_keep; /* tokens that are kept of a text, those around it included; 0 = all */
 };
 
 /* Tensors of a GGUF file that are such layers, in their order: plain ones. */

@@ -80,7 +80,8 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
 
 static const char *const rope_types[] = {"llama3", NULL};
 static const char *const hf_architectures[] = {"LlamaForCausalLM", "LlamaModel", "MistralForCausalLM",
-                                               "MistralModel", "Mistral3ForConditionalGeneration", NULL};
+                                               "MistralModel", "Mistral3ForConditionalGeneration", "Mistral3Model",
+                                               NULL};
 
 static const struct slm_shape shapes[] = {
     {.name = "llama-3.2-1b", .hparams = {.n_layer = 16, .n_embd = 2048, .n_ff = 8192, .n_head = 32, .n_head_kv = 8,

@@ -218,6 +218,7 @@ slm_status slm_tokenizer_decode(const struct slm_tokenizer *t, const int32_t *id
 size_t slm_tokenizer_n_vocab(const struct slm_tokenizer *t) { return t->vocab.n; }
 int32_t slm_tokenizer_bos(const struct slm_tokenizer *t) { return t->bos; }
 int32_t slm_tokenizer_eos(const struct slm_tokenizer *t) { return t->eos; }
+int32_t slm_tokenizer_added_last(const struct slm_tokenizer *t) { return t->add_eos ? t->last : -1; }
 const char *slm_tokenizer_model(const struct slm_tokenizer *t) { return t->model->name; }
 const char *slm_tokenizer_pre(const struct slm_tokenizer *t) { return t->pre ? t->pre->names[0] : "default"; }
 

@@ -128,6 +128,7 @@ slm_status slm_tokenizer_decode(const struct slm_tokenizer *tokenizer, const int
 size_t slm_tokenizer_n_vocab(const struct slm_tokenizer *tokenizer);
 int32_t slm_tokenizer_bos(const struct slm_tokenizer *tokenizer); /* -1 = none; likewise below */
 int32_t slm_tokenizer_eos(const struct slm_tokenizer *tokenizer);
+int32_t slm_tokenizer_added_last(const struct slm_tokenizer *tokenizer); /* what SLM_TOKENIZE_ADD_SPECIAL puts last */
 int32_t slm_tokenizer_find(const struct slm_tokenizer *tokenizer, struct slm_str token); /* exact vocabulary text */
 bool slm_tokenizer_is_eog(const struct slm_tokenizer *tokenizer, int32_t id);
 enum slm_token_type slm_tokenizer_type(const struct slm_tokenizer *tokenizer, int32_t id);

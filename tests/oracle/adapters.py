@@ -23,11 +23,12 @@ from pathlib import Path
 
 import oracle
 import peft
+import ternary
 import torch
 import transformers
 
 TOLERANCE = 1e-5
-FAMILIES = {name: draw for name, draw in oracle.FAMILIES.items() if name not in oracle.TERNARY}
+FAMILIES = oracle.FAMILIES
 
 
 def linear_names(model):
@@ -61,6 +62,12 @@ def random_weights(model, seed):
                 p.copy_(torch.empty(p.shape).uniform_(-0.15, 0.15, generator=generator))
 
 
+def load(config, folder):
+    if config.model_type in oracle.TERNARY:
+        return ternary.load(folder)
+    return oracle.auto_class(config).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
 def add_adapters(rng, model, seed, folder, base):
     """Two adapters saved below folder; returns the model of the folder base with both active, read back as peft reads
     them (patterns that overlap count in the order of the file), and their names and scales."""
@@ -70,7 +77,7 @@ def add_adapters(rng, model, seed, folder, base):
     tuned.add_adapter("two", random_config(rng, names))
     random_weights(tuned, seed)
     tuned.save_pretrained(folder)
-    fresh = oracle.auto_class(model.config).from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
+    fresh = load(model.config, base)
     tuned = peft.PeftModel.from_pretrained(fresh, folder / "one", adapter_name="one")
     tuned.load_adapter(folder / "two", "two")
     for layer in tuned.modules():
@@ -112,12 +119,16 @@ def check(binary, family, seed, convert):
     with tempfile.TemporaryDirectory() as place, torch.no_grad():
         base = Path(place) / "base"
         model.save_pretrained(base)
-        plain = model(torch.tensor([ids])).logits[0]
-        tuned, adapters = add_adapters(rng, model, seed, Path(place), base)
+        if family in oracle.TERNARY:  # the form that peft can adapt: layers that round as they compute
+            ternary.pack(base, "autobitlinear", "online")
+        tuned, adapters = add_adapters(rng, load(config, base), seed, Path(place), base)
+        ties = ternary.Ties(tuned) if family in oracle.TERNARY else None
+        ids = ties.free_prompt(ids, lambda: rng.randrange(oracle.VOCAB)) if ties else ids
+        plain = load(config, base)(torch.tensor([ids])).logits[0]
         paths = [(Path(place) / name, scale) for name, scale in adapters]
         mine = [slm_logits(binary, form, ids, paths) for form in both_forms(binary, base, convert, config)]
         single = tuned(torch.tensor([ids])).logits[0]
-        expected = tuned.double()(torch.tensor([ids])).logits[0]
+        expected = ties.logits(ids) if ties else tuned.double()(torch.tensor([ids])).logits[0]
     scale = expected.abs().max().item()
     moved, rounding, *differences = ((x - expected).abs().max().item() / scale for x in (plain, single, *mine))
     worst = max(differences)

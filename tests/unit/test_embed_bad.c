@@ -86,6 +86,9 @@ static void folders_that_ask_for_more_are_refused(void **state)
         {"2_Dense/config.json", "{\"out_features\":11}", SLM_ERR_FORMAT, "'out_features' is 11"},
         {"2_Dense/model.safetensors", "", SLM_ERR_FORMAT, "2_Dense/model.safetensors"},
         {"sentence_bert_config.json", "{\"do_lower_case\":true}", SLM_ERR_UNSUPPORTED, "do_lower_case"},
+        {"sentence_bert_config.json", "{\"max_seq_length\":0}", SLM_ERR_FORMAT, "'max_seq_length' is 0"},
+        {"sentence_bert_config.json", "{\"max_seq_length\":\"x\"}", SLM_ERR_FORMAT, "must be a number"},
+        {"tokenizer_config.json", "{\"model_max_length\":-3}", SLM_ERR_FORMAT, "'model_max_length' is -3"},
         {"config_sentence_transformers.json", "{\"prompts\":{\"a\":\"b\"},\"default_prompt_name\":\"c\"}",
          SLM_ERR_ARGUMENT, "no prompt 'c'; there are: a"},
     };
@@ -108,6 +111,38 @@ static void older_spellings_are_understood(void **state)
     assert_int_equal(slm_embedder_open(model, NULL, &embedder, &error), SLM_OK);
     assert_int_equal(slm_embedder_pooling(embedder), SLM_POOLING_CLS);
     assert_int_equal(slm_embedder_n_dims(embedder), 10);
+    slm_embedder_close(embedder);
+    slm_model_close(model);
+}
+
+/* What sentence-transformers makes of max_seq_length 5: the first four tokens and the one put last. A shorter context
+ * cuts nothing. */
+static void long_texts_are_cut_where_the_folder_says(void **state)
+{
+    (void)state;
+    enum { KEEP = 5, N_DIMS = 10 };
+    static const char text[] = "The quick brown fox jumps over the lazy dog.";
+    struct slm_error error = {0};
+    struct slm_model *model;
+    struct slm_embedder *embedder;
+    int32_t ids[64];
+    size_t n = 0;
+    float vectors[2][N_DIMS];
+    assert_int_equal(slm_model_open(folder_with("sentence_bert_config.json", "{\"max_seq_length\":5}"), NULL, &model,
+                                    &error), SLM_OK);
+    assert_int_equal(slm_tokenize(model, text, sizeof text - 1, SLM_TOKENIZE_ADD_SPECIAL, ids, 64, &n, &error), SLM_OK);
+    assert_true(n > KEEP && n < 64);
+    ids[KEEP - 1] = ids[n - 1];
+    const struct slm_embed_input inputs[2] = {{.text = text, .text_bytes = sizeof text - 1},
+                                              {.ids = ids, .n_ids = KEEP}};
+    assert_int_equal(slm_embedder_open(model, NULL, &embedder, &error), SLM_OK);
+    assert_int_equal(slm_embedder_n_dims(embedder), N_DIMS);
+    assert_int_equal(slm_embed(embedder, inputs, 2, vectors[0], &error), SLM_OK);
+    assert_memory_equal(vectors[0], vectors[1], sizeof vectors[0]);
+    slm_embedder_close(embedder);
+    const struct slm_embedder_options small = {.session = {.n_ctx = KEEP - 1}};
+    assert_int_equal(slm_embedder_open(model, &small, &embedder, &error), SLM_OK);
+    assert_int_equal(slm_embed(embedder, inputs, 1, vectors[0], &error), SLM_ERR_CONTEXT);
     slm_embedder_close(embedder);
     slm_model_close(model);
 }
@@ -194,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folders_that_ask_for_more_are_refused),
         cmocka_unit_test(older_spellings_are_understood),
+        cmocka_unit_test(long_texts_are_cut_where_the_folder_says),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(texts_are_checked),
         cmocka_unit_test(what_cannot_generate_says_so),
