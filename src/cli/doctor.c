@@ -50,6 +50,7 @@ struct findings {
     uint64_t memory_total, memory_available; /* bytes; 0 = unknown */
     double read_1, read_all;                 /* bytes per second; 0 = not measured */
     double flops_1, flops_all;               /* f32 operations per second, a fused multiply-add counting two */
+    double macs_1, macs_all;                 /* int8 multiplications per second, added up in int32 */
     char huge_pages[32];                     /* "madvise", or "unknown" */
     const char *level;
     const char *check;            /* "ok", "failed" or "skipped" */
@@ -143,6 +144,24 @@ static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all,
     return SLM_OK;
 }
 
+enum { PEAK_ROUNDS = 1 << 18 };
+
+static void multiply_int8(void *arg, unsigned rank, unsigned n_threads)
+{
+    const struct slm_kernels *kernels = arg;
+    (void)rank;
+    (void)n_threads;
+    kernels->peak_int8(PEAK_ROUNDS);
+}
+
+/* Dot products alone, on registers: the limit of every product of quantized weights. */
+static void measure_int8(struct slm_pool *one, struct slm_pool *all, struct slm_kernels *kernels, struct findings *f)
+{
+    const double macs = (double)kernels->peak_int8(1) * PEAK_ROUNDS;
+    f->macs_1 = best_rate(one, multiply_int8, kernels, macs);
+    f->macs_all = best_rate(all, multiply_int8, kernels, macs * f->n_threads);
+}
+
 /* ---- self-check ------------------------------------------------------------------------------ */
 
 /* CHECK_TOKENS likeliest tokens after a fixed prompt, from a fresh session. */
@@ -226,6 +245,8 @@ static void add_text(struct slm_buf *out, const struct findings *f)
                    f->read_all * 1e-9, f->n_threads);
     slm_buf_printf(out, "f32 speed     %.1f GFLOP/s with 1 thread, %.1f GFLOP/s with %u\n", f->flops_1 * 1e-9,
                    f->flops_all * 1e-9, f->n_threads);
+    slm_buf_printf(out, "int8 speed    %.1f GMAC/s with 1 thread, %.1f GMAC/s with %u\n", f->macs_1 * 1e-9,
+                   f->macs_all * 1e-9, f->n_threads);
     slm_buf_printf(out, "self-check    %s", f->check);
     if (f->check_error.status != SLM_OK)
         slm_buf_printf(out, ": %s: %s", f->check_error.where, f->check_error.message);
@@ -261,6 +282,8 @@ static void add_json(struct slm_buf *out, const struct findings *f)
     slm_json_real(out, "read_bytes_s_all", f->read_all);
     slm_json_real(out, "f32_flop_s_1", f->flops_1);
     slm_json_real(out, "f32_flop_s_all", f->flops_all);
+    slm_json_real(out, "int8_mac_s_1", f->macs_1);
+    slm_json_real(out, "int8_mac_s_all", f->macs_all);
     slm_json_text(out, "self_check", f->check);
     slm_json_text(out, "self_check_reason", f->check_error.status != SLM_OK ? f->check_error.message : NULL);
     slm_buf_puts(out, "}\n");
@@ -284,6 +307,7 @@ static slm_status examine(const struct doctor_options *options, struct findings 
     if (status == SLM_OK) {
         measure_reading(one, all, f);
         status = measure_arithmetic(one, all, &kernels, f, error);
+        measure_int8(one, all, &kernels, f);
     }
     if (one) slm_pool_close(one);
     if (all) slm_pool_close(all);

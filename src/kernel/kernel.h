@@ -84,6 +84,10 @@ struct slm_kernels {
     /* NULL for types that are not packed. EXACT. */
     void (*matmul_packed[SLM_DTYPE_COUNT])(const struct slm_packed_args *args);
 
+    /* Nothing but n rounds of the dot products of int8 that this level has, on registers; returns how many numbers were
+     * multiplied. What it takes is the least that any product of as many could take: `slm doctor` measures it. */
+    size_t (*peak_int8)(size_t n);
+
     /* out[i] = x[i] * r * w[i], r = 1 / sqrt(DOT16(x, x) / n + eps) (division and sqrt in f32, one rounding each;
      * product order (x*r)*w); w NULL means no weight. out may be x. EXACT. */
     void (*rms_norm)(float *out, const float *x, const float *w, size_t n, float eps);

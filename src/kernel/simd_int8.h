@@ -6,10 +6,10 @@
  * A register holds VEC_LANES rows of a panel: four codes of each as bytes, or one int32, or one float. So rows never
  * mix, and every lane follows the chain that ref_int8.c writes down: sums of codes exact, floats in the order of k.
  *
- * There are two ways through a matrix. With one token (gemv) codes go from memory through registers into the
- * products: the memory is what limits. With several (gemm) two panels are opened up in scratch, a chunk of k that
- * fits the L1 cache at a time, and all tokens pass by: what limits is the dot product, TILE_TOKENS tokens x TILE_VECS
- * registers of rows.
+ * There are two ways through a matrix. With few tokens codes go from memory through registers into the products with
+ * all of them: with one the memory is what limits, with eight the dot product. With many (gemm) two panels are opened
+ * up in scratch, a chunk of k that fits the L1 cache at a time, and all tokens pass by, TILE_TOKENS tokens x TILE_VECS
+ * registers of rows: codes are opened up once, and fewer registers do.
  *
  * The including file provides (vec, VEC_LANES, vec_*: see simd_float.h):
  *   ivec                                     the same register as bytes or int32
@@ -27,6 +27,7 @@
  *   ivec_from_vec(v)                         rounded to nearest even
  *   ivec_magnitude(v), ivec_max32(a, b), ivec_max_lanes(v), ivec_sum_lanes(v)    bits of |float|; unsigned maximum
  *   store_i8(p, v)                           the low bytes of the lanes
+ *   GEMM_TOKENS                              from how many tokens on the second way is faster (docs/kernels.md)
  *   TILE_TOKENS, TILE_VECS                   2 * TILE_TOKENS * TILE_VECS + TILE_VECS + 2 registers or fewer */
 #include "kernel/pack.h"
 
@@ -169,7 +170,9 @@ ALWAYS_INLINE void open_scales(const struct type t, const uint8_t *group, size_t
     }
 }
 
-/* --- One token ------------------------------------------------------------------------------------------------ */
+/* --- A few tokens --------------------------------------------------------------------------------------------- */
+
+enum { FEW_TOKENS = GEMM_TOKENS > 8 ? 8 : 1 }; /* their sums and the codes of a block share the registers */
 
 /* What the sums of a block start with: minus zero times the sum of the activations' codes. */
 ALWAYS_INLINE ivec start(const struct type t, int32_t z)
@@ -177,15 +180,12 @@ ALWAYS_INLINE ivec start(const struct type t, int32_t z)
     return has_zero(t) ? ivec_set1(-t.zero * z) : ivec_set1(0);
 }
 
-/* acc + one block of one register of rows with one token. */
-ALWAYS_INLINE vec gemv_block(const struct type t, const uint8_t *block, const float *d, const float *m,
-                             const struct slm_a8 *a, size_t b, vec acc)
+/* acc + the products of a block's codes with one token. */
+ALWAYS_INLINE vec add_block(const struct type t, const ivec unit[8], const float *d, const float *m,
+                            const struct slm_a8 *a, size_t b, vec acc)
 {
     const bool half = slm_pack_scales_half(t.scales), wide = is_wide(t);
-    ivec unit[8], sum[2];
-    open_codes(t, block, unit);
-    sum[0] = start(t, half ? a->z16[2 * b] : a->z[b]);
-    sum[1] = half ? start(t, a->z16[2 * b + 1]) : ivec_set1(0);
+    ivec sum[2] = {start(t, half ? a->z16[2 * b] : a->z[b]), half ? start(t, a->z16[2 * b + 1]) : ivec_set1(0)};
     UNROLL for (int j = 0; j < 8; j++) { /* without halves the two sums are one, in two chains */
         const int s = half ? j / 4 : j % 2;
         sum[s] = dot4(sum[s], unit[j], ivec_load1(a->q + b * BLOCK + 4 * j), wide);
@@ -202,15 +202,20 @@ ALWAYS_INLINE vec gemv_block(const struct type t, const uint8_t *block, const fl
     return acc;
 }
 
-/* out[0..rows) of one panel. */
-ALWAYS_INLINE void gemv_panel(const struct type t, const uint8_t *panel, const struct slm_a8 *a, size_t k, float *out,
-                              size_t rows)
+/* One panel with `tokens` tokens from `tok` on: codes are opened up in registers and meet all of them there. */
+ALWAYS_INLINE void few_panel(const struct type t, const struct slm_packed_args *args, size_t row, size_t tok,
+                             const int tokens)
 {
-    const size_t n_all = k / BLOCK, code_bytes = slm_pack_code_bytes(t.codes);
+    const size_t n_all = args->k / BLOCK, code_bytes = slm_pack_code_bytes(t.codes);
     const size_t per_block = slm_pack_scales_half(t.scales) ? 2 * SLM_PANEL_ROWS : SLM_PANEL_ROWS;
+    const uint8_t *panel = args->w + row / SLM_PANEL_ROWS * args->panel_bytes;
     float d[2 * BLOCKS * SLM_PANEL_ROWS], m[2 * BLOCKS * SLM_PANEL_ROWS];
-    vec acc[PARTS];
-    UNROLL for (int p = 0; p < PARTS; p++) acc[p] = vec_set1(0.0f);
+    struct slm_a8 a[FEW_TOKENS];
+    vec acc[FEW_TOKENS][PARTS];
+    UNROLL for (int i = 0; i < tokens; i++) {
+        a[i] = slm_a8_row((unsigned char *)(uintptr_t)args->x + (tok + (size_t)i) * args->x_stride, args->k);
+        UNROLL for (int p = 0; p < PARTS; p++) acc[i][p] = vec_set1(0.0f);
+    }
     for (size_t first = 0; first < n_all; first += BLOCKS) {
         const size_t n = n_all - first < BLOCKS ? n_all - first : BLOCKS;
         open_scales(t, panel, n, d, m, SLM_PANEL_ROWS);
@@ -219,19 +224,40 @@ ALWAYS_INLINE void gemv_panel(const struct type t, const uint8_t *panel, const s
         panel += scale_bytes;
         for (size_t b = 0; b < n; b++, panel += code_bytes) {
             for (size_t line = 0; line < code_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
-            UNROLL for (int p = 0; p < PARTS; p++)
-                acc[p] = gemv_block(t, panel + p * VEC_BYTES, d + b * per_block + p * VEC_LANES,
-                                    m + b * per_block + p * VEC_LANES, a, first + b, acc[p]);
+            UNROLL for (int p = 0; p < PARTS; p++) {
+                const size_t at = b * per_block + (size_t)p * VEC_LANES;
+                ivec unit[8];
+                open_codes(t, panel + p * VEC_BYTES, unit);
+                UNROLL for (int i = 0; i < tokens; i++)
+                    acc[i][p] = add_block(t, unit, d + at, m + at, &a[i], first + b, acc[i][p]);
+            }
         }
     }
-    UNROLL for (int p = 0; p < PARTS; p++) {
-        const size_t lane = (size_t)p * VEC_LANES;
-        if (rows >= lane + VEC_LANES) vec_store(out + lane, acc[p]);
-        else if (rows > lane) vec_store_n(out + lane, acc[p], rows - lane);
+    const size_t rows = args->n_row - row;
+    UNROLL for (int i = 0; i < tokens; i++) {
+        float *out = args->out + (tok + (size_t)i) * args->out_stride + row;
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            const size_t lane = (size_t)p * VEC_LANES;
+            if (rows >= lane + VEC_LANES) vec_store(out + lane, acc[i][p]);
+            else if (rows > lane) vec_store_n(out + lane, acc[i][p], rows - lane);
+        }
     }
 }
 
-/* --- Several tokens ------------------------------------------------------------------------------------------- */
+/* All tokens pass by a panel while it is in the L1 cache. */
+ALWAYS_INLINE void few(const struct type t, const struct slm_packed_args *args)
+{
+    for (size_t row = 0; row < args->n_row; row += SLM_PANEL_ROWS) {
+        size_t tok = 0;
+        for (; tok + FEW_TOKENS <= args->n_tok; tok += FEW_TOKENS) few_panel(t, args, row, tok, FEW_TOKENS);
+        if (FEW_TOKENS == 1) continue;
+        if (tok + 4 <= args->n_tok) few_panel(t, args, row, tok, FEW_TOKENS < 4 ? 1 : 4), tok += 4;
+        if (tok + 2 <= args->n_tok) few_panel(t, args, row, tok, FEW_TOKENS < 2 ? 1 : 2), tok += 2;
+        if (tok < args->n_tok) few_panel(t, args, row, tok, 1);
+    }
+}
+
+/* --- Many tokens ---------------------------------------------------------------------------------------------- */
 
 /* Two panels over a chunk of k, opened up. */
 struct strip {
@@ -404,14 +430,8 @@ ALWAYS_INLINE void gemm(const struct type t, const struct slm_packed_args *args)
 
 ALWAYS_INLINE void matmul_packed(const struct type t, const struct slm_packed_args *args)
 {
-    if (args->n_tok != 1) {
-        gemm(t, args);
-        return;
-    }
-    const struct slm_a8 a = slm_a8_row((unsigned char *)(uintptr_t)args->x, args->k);
-    for (size_t row = 0; row < args->n_row; row += SLM_PANEL_ROWS)
-        gemv_panel(t, args->w + row / SLM_PANEL_ROWS * args->panel_bytes, &a, args->k, args->out + row,
-                   args->n_row - row);
+    if (args->n_tok < GEMM_TOKENS) few(t, args);
+    else gemm(t, args);
 }
 
 /* --- Attention ------------------------------------------------------------------------------------------------ */
@@ -490,6 +510,32 @@ static void attn_mix_i8(const struct slm_mix_i8_args *args)
     if (row < args->n_row) mix_rows(args, row, 1);
 }
 
+/* --- The limit ------------------------------------------------------------------------------------------------- */
+
+/* A register that may have changed: what is computed from it is computed again. */
+#if defined(__x86_64__)
+#define MAY_CHANGE(v) __asm__ volatile("" : "+v"(v))
+#else
+#define MAY_CHANGE(v) __asm__ volatile("" : "+w"(v))
+#endif
+
+/* As many chains as hide the latency of a dot product and fit sixteen registers with its operands. */
+static size_t peak_int8(size_t n)
+{
+    enum { CHAINS = 12 };
+    ivec acc[CHAINS], w = ivec_set1(0x01020304), x = ivec_set1(0x04030201);
+    UNROLL for (int c = 0; c < CHAINS; c++) acc[c] = ivec_set1(c);
+    for (size_t i = 0; i < n; i++) {
+        UNROLL for (int c = 0; c < CHAINS; c++) {
+            MAY_CHANGE(w);
+            acc[c] = dot4(acc[c], w, x, false);
+        }
+    }
+    UNROLL for (int c = 0; c < CHAINS; c++) MAY_CHANGE(acc[c]);
+    return n * CHAINS * VEC_BYTES;
+}
+#undef MAY_CHANGE
+
 #define X(name, codes, scales, zero, iq4) \
     static void matmul_packed_##name(const struct slm_packed_args *args) \
     { \
@@ -502,6 +548,7 @@ static void fill_int8(struct slm_kernels *table)
 {
     table->encode_a8 = encode_a8;
     table->attn_mix_i8 = attn_mix_i8;
+    table->peak_int8 = peak_int8;
 #define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;
     SLM_PACK_TYPES(X)
 #undef X

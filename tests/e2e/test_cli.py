@@ -386,6 +386,7 @@ def test_doctor():
     assert answer["self_check"] == "ok" or not has_builtin_model()
     assert answer["threads"] >= 1 and answer["memory_total_bytes"] > answer["memory_available_bytes"] > 0
     assert answer["read_bytes_s_1"] > 1e8 and answer["f32_flop_s_1"] > 1e7
+    assert answer["int8_mac_s_1"] > 1e7 and answer["int8_mac_s_all"] > 1e7
     scalar = json.loads(slm("doctor", "--json", "--cpu-mask", "0").stdout)
     assert scalar["kernels"] == "scalar" and scalar["cpu_mask"] == 0 and scalar["self_check"] == answer["self_check"]
     text = slm("doctor").stdout

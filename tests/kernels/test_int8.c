@@ -3,7 +3,7 @@
  * formulas in double, and every variant this CPU can run against the scalar definition, bit for bit: all numbers of
  * tokens from 0 to 40, partial panels, chunks of k with a rest, extreme blocks, scales that are infinite or NaN.
  *
- *   test_int8 [--seed N] [--bench [TYPE]]     --bench measures instead, operands in the cache */
+ *   test_int8 [--seed N] [--bench [TYPE] [--tokens N]]     --bench measures instead, operands in the cache */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -362,9 +362,23 @@ static void every_level_has_every_type(void **state)
         }
 }
 
+/* Work that grows with the rounds asked for, and is none when none are. */
+static void every_level_has_a_peak(void **state)
+{
+    (void)state;
+    for (int level = 0; level < n_levels; level++) {
+        const size_t one = levels[level].peak_int8(1);
+        assert_in_range(one, 1, 1 << 16);
+        assert_int_equal(levels[level].peak_int8(1000), 1000 * one);
+        assert_int_equal(levels[level].peak_int8(0), 0);
+        if (level > 0) assert_true(levels[level].peak_int8 != levels[0].peak_int8);
+    }
+}
+
 /* ---- measuring --------------------------------------------------------------------------------------------- */
 
 enum { BENCH_ROWS = 512, BENCH_K = 1024, BENCH_TOKENS = 96 };
+static size_t bench_tokens = BENCH_TOKENS;
 static unsigned char bench_packed[BENCH_ROWS * BENCH_K * 2], bench_a8[BENCH_TOKENS * BENCH_K * 2];
 static float bench_out[BENCH_ROWS * BENCH_TOKENS];
 struct bench {
@@ -402,10 +416,10 @@ static int run_benches(const char *only)
         for (size_t p = 0; p < BENCH_ROWS / 16; p++) memcpy(bench_packed + p * bytes, packed, bytes);
         printf("%-8s", slm_dtypes[types[i]].name);
         for (int level = 1; level < n_levels; level++) {
-            struct bench one = {&levels[level], types[i], 1}, many = {&levels[level], types[i], BENCH_TOKENS};
+            struct bench one = {&levels[level], types[i], 1}, many = {&levels[level], types[i], bench_tokens};
             const double ns_1 = checkkern_time_ns(call_bench, &one), ns_many = checkkern_time_ns(call_bench, &many);
             printf("  %s %5.1f GB/s %6.1f GMAC/s", names[level], (double)(bytes * BENCH_ROWS / 16) / ns_1,
-                   (double)BENCH_ROWS * BENCH_K * BENCH_TOKENS / ns_many);
+                   (double)BENCH_ROWS * BENCH_K * (double)bench_tokens / ns_many);
         }
         printf("\n");
     }
@@ -430,12 +444,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(rows_read_back_are_those_of_the_file),
         cmocka_unit_test(activations_are_coded_to_half_a_step), cmocka_unit_test(activations_beyond_coding),
         cmocka_unit_test(mixes_are_near_the_product),
-        cmocka_unit_test(every_level_has_every_type)};
+        cmocka_unit_test(every_level_has_every_type), cmocka_unit_test(every_level_has_a_peak)};
     const char *only = NULL;
     bool bench = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--bench") == 0) bench = true;
+        else if (strcmp(argv[i], "--tokens") == 0 && i + 1 < argc) bench_tokens = strtoull(argv[++i], NULL, 0);
         else only = argv[i];
     }
     find_levels();

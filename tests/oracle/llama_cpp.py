@@ -19,7 +19,7 @@ and nothing else, is what it does otherwise.
 Tokenizers: trained here on this repository's text, one for each pattern, put beside a tiny model and converted. The ids
 that `tokenizers` gives, those of slm from the folder, from the file, and those of llama.cpp from the file are compared.
 
-llama.cpp is the prebuilt library of the npm package below, spoken to through ctypes. Without npm, or on a machine it
+llama.cpp is the prebuilt library of llama_lib.py. Without npm, or on a machine it
 is not built for, all of it is one skipped test. Output is TAP and a table, as oracle.py's.
 """
 import argparse
@@ -27,127 +27,26 @@ import copy
 import ctypes
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 os.environ["GGML_NO_BACKTRACE"] = "1"  # an abort would start a debugger
 
 import oracle  # noqa: E402
+from llama_lib import VERSION, Library, Unavailable, fetch  # noqa: E402, F401
 import safetensors.torch  # noqa: E402
 import ternary  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-VERSION = "3.22.1"  # node-llama-cpp; its libraries are llama.cpp 0.5.0
-PACKAGES = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}
 FAMILIES = (*oracle.FAMILIES, "bitnet_packed", "gemma-embedding")
 TOLERANCE = {"gemma2": 1e-2, "gemma3": 1e-2, "gemma3_vision": 1e-2, "gemma-embedding": 1e-2}
 CONTEXT = 256  # of both programs: llama.cpp rounds up to this, and LongRoPE depends on it
 TEXT = 40  # tokens computed at once
-
-
-class Unavailable(Exception):
-    pass
-
-
-# ---- llama.cpp -----------------------------------------------------------------------------------------------------
-
-
-def fetch(folder):
-    """The package's libraries below folder, downloaded by npm (which checks their hash) when they are not there."""
-    machine = PACKAGES.get(platform.machine())
-    if not machine or platform.system() != "Linux":
-        raise Unavailable(f"llama.cpp is not prebuilt for {platform.system()} on {platform.machine()}")
-    libraries = folder / "package" / "bins" / machine
-    if libraries.exists():
-        return libraries
-    folder.mkdir(parents=True, exist_ok=True)
-    package = f"@node-llama-cpp/{machine}@{VERSION}"
-    try:
-        done = subprocess.run(["npm", "pack", "--silent", package], cwd=folder, capture_output=True, text=True,
-                              timeout=300)
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        raise Unavailable(f"npm cannot be run: {problem}") from None
-    if done.returncode:
-        raise Unavailable(f"npm pack {package} failed")
-    with tarfile.open(folder / done.stdout.split()[-1]) as archive:
-        archive.extractall(folder, filter="data")
-    return libraries
-
-
-class ModelParams(ctypes.Structure):
-    _fields_ = [("devices", ctypes.c_void_p), ("overrides", ctypes.c_void_p), ("n_gpu_layers", ctypes.c_int32),
-                ("split_mode", ctypes.c_int), ("load_mode", ctypes.c_int), ("lazy_mode", ctypes.c_int),
-                ("main_gpu", ctypes.c_int32), ("tensor_split", ctypes.c_void_p), ("progress", ctypes.c_void_p),
-                ("progress_user", ctypes.c_void_p), ("kv_overrides", ctypes.c_void_p)] + [
-        (name, ctypes.c_bool) for name in ("vocab_only", "check_tensors", "use_extra_bufts", "no_host", "no_alloc",
-                                           "load_mtp")]
-
-
-class ContextParams(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint32) for name in ("n_ctx", "n_batch", "n_ubatch", "n_seq_max", "n_rs_seq",
-                                                     "n_outputs_max", "n_outputs_max_per_seq")] + [
-        (name, ctypes.c_int32) for name in ("n_threads", "n_threads_batch", "ctx_type", "rope_scaling_type",
-                                            "pooling_type", "attention_type", "flash_attn_type")] + [
-        (name, ctypes.c_float) for name in ("rope_freq_base", "rope_freq_scale", "yarn_ext_factor", "yarn_attn_factor",
-                                            "yarn_beta_fast", "yarn_beta_slow")] + [
-        ("yarn_orig_ctx", ctypes.c_uint32), ("defrag_thold", ctypes.c_float), ("cb_eval", ctypes.c_void_p),
-        ("cb_eval_user", ctypes.c_void_p), ("type_k", ctypes.c_int), ("type_v", ctypes.c_int),
-        ("abort", ctypes.c_void_p), ("abort_user", ctypes.c_void_p)] + [
-        (name, ctypes.c_bool) for name in ("embeddings", "offload_kqv", "no_perf", "op_offload", "swa_full",
-                                           "kv_unified")] + [
-        ("samplers", ctypes.c_void_p), ("n_samplers", ctypes.c_size_t), ("ctx_other", ctypes.c_void_p)]
-
-
-class Batch(ctypes.Structure):
-    _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)),
-                ("embd", ctypes.POINTER(ctypes.c_float)), ("pos", ctypes.POINTER(ctypes.c_int32)),
-                ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
-                ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8))]
-
-
-LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-
-
-class Library:
-    def __init__(self, folder):
-        try:
-            base = ctypes.CDLL(str(folder / "libggml-base.so"), ctypes.RTLD_GLOBAL)
-            ggml = ctypes.CDLL(str(next(folder.glob("libggml.v*.so"))), ctypes.RTLD_GLOBAL)
-            self.c = ctypes.CDLL(str(next(folder.glob("libllama.v*.so"))), ctypes.RTLD_GLOBAL)
-        except (OSError, StopIteration) as problem:
-            raise Unavailable(f"llama.cpp's libraries cannot be loaded: {problem}") from None
-        self.said = []
-        self.log = LOG(lambda level, text, _: self.said.append(text.decode(errors="replace")))
-        base.ggml_log_set(self.log, None)
-        self.c.llama_log_set(self.log, None)
-        ggml.ggml_backend_load_all_from_path(str(folder).encode())
-        pointer, i32 = ctypes.c_void_p, ctypes.c_int32
-        for name, result, arguments in (
-                ("llama_model_default_params", ModelParams, []),
-                ("llama_context_default_params", ContextParams, []),
-                ("llama_model_load_from_file", pointer, [ctypes.c_char_p, ModelParams]),
-                ("llama_init_from_model", pointer, [pointer, ContextParams]),
-                ("llama_model_get_vocab", pointer, [pointer]),
-                ("llama_vocab_n_tokens", i32, [pointer]),
-                ("llama_batch_init", Batch, [i32, i32, i32]),
-                ("llama_batch_free", None, [Batch]),
-                ("llama_decode", i32, [pointer, Batch]),
-                ("llama_model_n_embd", i32, [pointer]),
-                ("llama_get_embeddings_seq", ctypes.POINTER(ctypes.c_float), [pointer, i32]),
-                ("llama_get_logits_ith", ctypes.POINTER(ctypes.c_float), [pointer, i32]),
-                ("llama_tokenize", i32, [pointer, ctypes.c_char_p, i32, ctypes.POINTER(i32), i32, ctypes.c_bool,
-                                         ctypes.c_bool]),
-                ("llama_free", None, [pointer]),
-                ("llama_model_free", None, [pointer])):
-            function = getattr(self.c, name)
-            function.restype, function.argtypes = result, arguments
 
 
 class Model:

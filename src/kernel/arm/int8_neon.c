@@ -4,7 +4,7 @@
 #include "kernel/arm/arm.h"
 #include "kernel/arm/int_neon.h"
 
-enum { TILE_TOKENS = 3, TILE_VECS = 2, DOT_SIGNED = 1 };
+enum { TILE_TOKENS = 3, TILE_VECS = 2, GEMM_TOKENS = 2, DOT_SIGNED = 1 };
 
 /* Pairs of products reach 2 * 128 * 127 = 32512, which 16 bits hold. */
 ALWAYS_INLINE ivec dot4(ivec acc, ivec w, ivec x, bool wide)

@@ -5,7 +5,7 @@
 #include "kernel/arm/arm.h"
 #include "kernel/arm/int_neon.h"
 
-enum { TILE_TOKENS = 4, TILE_VECS = 2, DOT_SIGNED = 1 };
+enum { TILE_TOKENS = 4, TILE_VECS = 2, GEMM_TOKENS = 2, DOT_SIGNED = 1 };
 
 ALWAYS_INLINE ivec dot4(ivec acc, ivec w, ivec x, bool wide)
 {

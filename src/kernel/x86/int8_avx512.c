@@ -4,7 +4,7 @@
 #include "kernel/x86/int_avx512.h"
 #include "kernel/x86/x86.h"
 
-enum { TILE_TOKENS = 5, TILE_VECS = 2, DOT_SIGNED = 1 };
+enum { TILE_TOKENS = 5, TILE_VECS = 2, GEMM_TOKENS = 1 << 20, DOT_SIGNED = 1 };
 
 ALWAYS_INLINE ivec dot4(ivec acc, ivec w, ivec x, bool wide)
 {

@@ -4,7 +4,7 @@
 #include "kernel/x86/int_avx2.h"
 #include "kernel/x86/x86.h"
 
-enum { TILE_TOKENS = 3, TILE_VECS = 2, DOT_SIGNED = 0 };
+enum { TILE_TOKENS = 3, TILE_VECS = 2, GEMM_TOKENS = 2, DOT_SIGNED = 0 };
 
 ALWAYS_INLINE ivec dot4(ivec acc, ivec w, ivec x, bool wide)
 {

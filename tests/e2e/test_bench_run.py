@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""bench/run without measuring: how it pairs two programs' answers, which way its ratios point, what it reports and how it
+fails. The programs are stand-ins whose answers are known; that the real ones answer is seen when it is run."""
+
+import importlib.machinery
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+from support import ROOT, SLM, STORIES, need, slm
+
+loader = importlib.machinery.SourceFileLoader("bench_run", str(ROOT / "bench/run"))
+bench_run = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench_run", loader))
+sys.dont_write_bytecode = True  # "run" has no suffix; its cache would lie beside it
+loader.exec_module(bench_run)
+
+MACHINE = {"cpu": "A CPU", "kernels": "avx2", "threads": 2, "memory_total_bytes": 1 << 34, "version": "1.2.3",
+           "read_bytes_s_all": 40e9, "int8_mac_s_all": 900e9, "f32_flop_s_all": 300e9}
+WORK = {"weight_bytes_per_tok": 400_000_000, "macs_per_prompt_tok": 450_000_000, "file_bytes": 380_000_000}
+
+
+class Stand_in:
+    """Both programs: ours is twice as fast and needs half the memory; flash attention helps prompts alone."""
+
+    def __init__(self):
+        self.calls, self.slm = [], "slm"
+
+    def file(self, shape, dtype):
+        return f"{shape}-{dtype}"
+
+    def ours(self, path, row):
+        self.calls.append(("ours", path, row["name"]))
+        return {**WORK, "pp_tok_s": 1000.0, "tg_tok_s": 80.0, "first_token_s": 0.2, "peak_rss_bytes": 400e6}
+
+    def theirs(self, path, row, flash):
+        self.calls.append(("theirs", path, row["name"], flash))
+        return {"pp_tok_s": 500.0 if flash else 400.0, "tg_tok_s": 30.0 if flash else 40.0,
+                "first_token_s": 0.6 if flash else 0.5, "peak_rss_bytes": 800e6}
+
+
+def measured(monkeypatch, *arguments):
+    monkeypatch.setattr(bench_run, "kv_bytes", lambda programs, path, n: 20_000_000)
+    programs = Stand_in()
+    options = bench_run.parse(list(arguments))
+    return programs, bench_run.measure(programs, options), options
+
+
+def report_of(cells, **more):
+    return {"machine": MACHINE, "cells": cells, "busy": 0.01, "rounds": 2, "peer": "3", "date": "2026-01-02", **more}
+
+
+def test_rows_types_and_turns(monkeypatch):
+    programs, cells, _ = measured(monkeypatch, "--types", "q4_0,f16", "--rounds", "3")
+    assert [c["type"] for c in cells] == ["q4_0"] * 7 + ["f16"] * 5  # long rows for q4_0 alone
+    assert all(len(c["ours"]) == len(c["theirs"]) == 3 for c in cells)
+    flash = {c["row"]: c["flash"] for c in cells}
+    assert flash["prefill 512"] == flash["prefill 4096"] == 1  # llama.cpp at its best, cell by cell
+    assert flash["decode 64"] == flash["open to first token"] == 0
+    after = programs.calls[2 * len(cells):]  # behind the trials
+    for turn in range(3):
+        one = after[turn * 2 * len(cells):(turn + 1) * 2 * len(cells)]
+        assert {a[0] for a in one[::2]} == {"ours" if turn % 2 == 0 else "theirs"}  # who begins changes
+        assert all(a[1:3] == b[1:3] for a, b in zip(one[::2], one[1::2]))  # neighbours are a pair
+
+
+def test_ratios_point_to_what_is_better(monkeypatch):
+    _, cells, _ = measured(monkeypatch, "--types", "q4_0")
+    found = {c["row"]: bench_run.cell_ratio(c) for c in cells}
+    assert found == {"prefill 512": 2, "decode 64": 2, "8 sequences": 2, "open to first token": 2.5, "peak memory": 2,
+                     "prefill 4096": 2, "decode 64 behind 4096": 2}
+
+
+def test_the_median_of_ratios_is_not_the_ratio_of_medians():
+    cell = {"row": "decode 64", "ours": [10.0, 90.0, 30.0], "theirs": [10.0, 30.0, 60.0]}
+    assert bench_run.ratios(cell) == [1.0, 3.0, 0.5] and bench_run.cell_ratio(cell) == 1.0
+    cell = {"row": "open to first token", "ours": [0.1, 0.2], "theirs": [0.3, 0.2]}
+    assert bench_run.ratios(cell) == pytest.approx([3.0, 1.0]) and bench_run.cell_ratio(cell) == pytest.approx(2.0)
+
+
+def test_shares_of_the_machine(monkeypatch):
+    _, cells, _ = measured(monkeypatch, "--types", "q4_0,f16")
+    report = report_of(cells)
+    by = {(c["row"], c["type"]): bench_run.shares(report, c) for c in cells}
+    assert by["decode 64", "q4_0"]["bandwidth"] == pytest.approx(80 * 400e6 / 40e9)
+    assert by["prefill 512", "q4_0"]["int8"] == pytest.approx(1000 * 450e6 / 900e9)
+    assert by["prefill 512", "f16"] == {} and by["8 sequences", "q4_0"] == {}  # not int8; not one token a pass
+    assert by["peak memory", "q4_0"]["memory"] == pytest.approx(400 / 400)
+
+
+def test_reports(monkeypatch):
+    _, cells, _ = measured(monkeypatch, "--types", "q4_0,f16")
+    text = bench_run.render(report_of(cells), markdown=True)
+    assert "| qwen3-0.6b: slm against llama.cpp | Q4_0 | F16 |\n| --- | --- | --- |\n| prefill 512 | 2.00 | 2.00 |" in text
+    assert "| prefill 4096 | 2.00 |  |" in text and "| peak memory | 400 MB | 400 MB |" in text
+    assert "| decode 64, share of the read bandwidth | 80 % | 80 % |" in text
+    assert "| prefill 512, share of the int8 peak | 50 % |  |" in text
+    assert "A CPU, 2 threads" in text and "40.0 GB/s read, 900 GMAC/s int8" in text and "WARNING" not in text
+    plain = bench_run.render(report_of(cells, busy=0.5), markdown=False)
+    assert "WARNING: 50 %" in plain and "prefill 512" in plain and "|" not in plain
+    assert not any(line != line.rstrip() for line in plain.split("\n"))
+
+
+def test_shapes_with_types_of_their_own(monkeypatch):
+    _, cells, _ = measured(monkeypatch, "--types", "q4_0", "--shapes", "bitnet-2b4t,llama-3.2-1b", "--rounds", "1")
+    assert {(c["shape"], c["type"]) for c in cells} == {("bitnet-2b4t", "tq2_0"), ("llama-3.2-1b", "q4_0")}
+    text = bench_run.render(report_of(cells), markdown=False)
+    assert text.index("bitnet-2b4t: slm") < text.index("llama-3.2-1b: slm")
+
+
+def test_quick_is_quick():
+    options = bench_run.parse(["--quick"])
+    assert (options.types, options.rounds, options.long) == (["q4_0"], 1, [])
+
+
+def run(*arguments, **more):
+    return subprocess.run([sys.executable, ROOT / "bench/run", *map(str, arguments)], capture_output=True, text=True,
+                          check=False, timeout=60, **more)
+
+
+def test_saved_reports(monkeypatch, tmp_path):
+    _, cells, _ = measured(monkeypatch, "--types", "q4_0")
+    (tmp_path / "r.json").write_text(json.dumps(report_of(cells)))
+    done = run("--from", tmp_path / "r.json", "--markdown")
+    assert done.returncode == 0 and done.stdout.strip() == bench_run.render(report_of(cells), True)
+    (tmp_path / "r.json").write_text("{")
+    done = run("--from", tmp_path / "r.json")
+    assert done.returncode == 1 and done.stderr.startswith("bench/run: ") and done.stderr.count("\n") == 1
+
+
+def test_what_is_missing_is_said(tmp_path):
+    done = run("--slm", tmp_path / "none")
+    assert done.returncode == 1 and "run make first" in done.stderr
+    done = run("--slm", SLM, "--folder", tmp_path, env={"PATH": str(tmp_path)})  # no npm
+    assert done.returncode == 1 and "llama.cpp cannot be had" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_rows_are_options_that_slm_bench_has():
+    """And the fields are in what it answers."""
+    for row in bench_run.ROWS:
+        small = [{512: 8, 4096: 16, 64: 2, 32: 2, 8: 2}.get(word, word) for word in row["slm"]]
+        done = slm("bench", "-m", need(STORIES), *small, "-r", 1, "-t", 1, "--json")
+        answer = json.loads(done.stdout)
+        assert answer[row["field"]] > 0, row["name"]
+        assert {"weight_bytes_per_tok", "macs_per_prompt_tok", "file_bytes"} <= set(answer)
