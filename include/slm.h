@@ -183,6 +183,32 @@ slm_status slm_session_copy(struct slm_session *to, const struct slm_session *fr
 slm_status slm_session_save(const struct slm_session *session, const char *path, struct slm_error *error);
 slm_status slm_session_restore(struct slm_session *session, const char *path, struct slm_error *error);
 
+/* ---- speculation: guesses at what comes next, computed along ----------------------------------------------------- */
+
+/* A step reads all weights whether it computes one token or a few, so generation may compute guesses at the next tokens
+ * with each one. Guesses that come true are tokens nearly for free; others are forgotten. The tokens are exactly those
+ * of computing them one by one, drawn with the same random numbers. NGRAM guesses that what followed the last tokens
+ * earlier on the timeline follows again; DRAFT asks a smaller model of the same vocabulary. Either guesses only as far
+ * as it pays: by how often such guesses came true, and what rows of a step cost here. */
+enum slm_speculate { SLM_SPECULATE_DEFAULT = 0, SLM_SPECULATE_OFF, SLM_SPECULATE_NGRAM, SLM_SPECULATE_DRAFT };
+
+struct slm_speculation {
+    enum slm_speculate mode;       /* default n-gram */
+    const struct slm_model *draft; /* DRAFT: the smaller model; must outlive the session */
+    int32_t n_guess;               /* most guesses of a step; 0 = 15, which is the most allowed */
+    bool always;                   /* guess also where it does not pay; for measurements */
+};
+
+/* How slm_generate speculates on this session from now on. Borrows options; for DRAFT opens a session on the draft
+ * model. SLM_ERR_ARGUMENT when its vocabulary is another one; then nothing changes. */
+slm_status slm_session_speculate(struct slm_session *session, const struct slm_speculation *options,
+                                 struct slm_error *error);
+
+struct slm_speculation_counts {
+    size_t n_steps;              /* steps that computed something */
+    size_t n_guessed, n_accepted; /* guesses computed, and how many of them came true */
+};
+
 /* ---- engine: sessions of one model, computed together ------------------------------------------------------- */
 
 /* Threads, memory to compute in and a pool of KV pages, shared by any number of sessions: one pass over the weights
@@ -329,6 +355,7 @@ struct slm_generate_result {
     size_t n_prompt, n_generated;   /* tokens */
     double prompt_s, generate_s;    /* wall seconds */
     enum slm_stop_reason stop_reason;
+    struct slm_speculation_counts speculation; /* of the generated tokens; without speculation a step each */
 };
 /* Evaluates prompt ids (may be 0 if logits exist already), then generates. Every generated token is on the timeline
  * afterwards, except an end-of-generation token. */

@@ -26,6 +26,7 @@ struct chat_options {
     const char *system;
     bool verbose;
     struct slm_thinking thinking;
+    struct slm_speculating speculating;
     struct slm_model_choice model;
     struct slm_sampling sampling;
 };
@@ -41,6 +42,7 @@ static const struct slm_option_group chat_groups[] = {
     {"Options", chat_rows, sizeof chat_rows / sizeof chat_rows[0], 0},
     SLM_THINKING_GROUP(struct chat_options, thinking),
     SLM_SAMPLING_GROUP(struct chat_options, sampling),
+    SLM_SPECULATING_GROUP(struct chat_options, speculating),
     SLM_MODEL_GROUP(struct chat_options, model),
 };
 #undef AT
@@ -359,6 +361,7 @@ static slm_status open_chat(struct slm_chat *chat, const struct slm_chat_setup *
     double start = slm_cli_seconds();
     SLM_TRY(slm_cli_open_model(&chat->choice, false, &chat->model, error));
     SLM_TRY(slm_cli_open_session(chat->model, &chat->choice, &chat->session, error));
+    SLM_TRY(slm_cli_speculate(&chat->speculating, &chat->choice, chat->session, error));
     chat->load_s = slm_cli_seconds() - start;
     chat->has_template = slm_model_chat_template(chat->model) != NULL;
     slm_cli_sampling_defaults(chat->model, &chat->sampling);
@@ -381,6 +384,7 @@ int slm_cli_chat(const struct slm_chat_setup *setup)
     chat->sampling = *setup->sampling;
     chat->verbose = setup->verbose;
     chat->thinking = *setup->thinking;
+    chat->speculating = *setup->speculating;
     if (open_chat(chat, setup, &error) != SLM_OK)
         exit_code = slm_cli_fail(&error);
     else {
@@ -392,6 +396,7 @@ int slm_cli_chat(const struct slm_chat_setup *setup)
     slm_line_close(chat->line);
     slm_chat_clear(chat);
     slm_session_close(chat->session);
+    slm_model_close(chat->speculating.model);
     slm_model_close(chat->model);
     slm_arena_release(&chat->texts);
     slm_release(chat->messages);
@@ -406,9 +411,10 @@ static int chat_main(void *opaque, int n_args, char **args)
     struct chat_options *options = opaque;
     if (n_args > 0) options->model.path = args[0];
     struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, &options->thinking,
-                                   options->verbose};
+                                   &options->speculating, options->verbose};
     if (options->thinking.on && options->thinking.off)
         return slm_cli_usage("chat", "give --think or --no-think, not both");
+    if (slm_cli_check_speculating("chat", &options->speculating) != SLM_EXIT_OK) return SLM_EXIT_USAGE;
     return slm_cli_chat(&setup);
 }
 

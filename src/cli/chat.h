@@ -15,6 +15,7 @@ struct slm_chat {
     struct slm_line *line;
     bool has_template; /* otherwise the model continues the text: messages are not kept apart */
     struct slm_thinking thinking;
+    struct slm_speculating speculating;
     bool verbose, done;
     double load_s;
     char *system;                      /* owned (slm_release); NULL = none */

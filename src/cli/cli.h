@@ -83,6 +83,25 @@ extern const struct slm_option slm_thinking_rows[SLM_THINKING_ROWS];
 /* The template's variable as a JSON object; NULL when neither on nor off was chosen. */
 const char *slm_cli_think_variables(const struct slm_thinking *thinking);
 
+/* ---- speculation (speculate.c) ------------------------------------------------------------------ */
+
+struct slm_speculating {
+    uint64_t seen;
+    int mode; /* enum slm_speculate */
+    const char *draft;
+    int32_t n_guess;
+    struct slm_model *model; /* of the draft, once it is open; closed after the session */
+};
+enum { SLM_SPECULATING_ROWS = 3 };
+extern const struct slm_option slm_speculating_rows[SLM_SPECULATING_ROWS];
+#define SLM_SPECULATING_GROUP(type, member) \
+    {"Speculation", slm_speculating_rows, SLM_SPECULATING_ROWS, offsetof(type, member)}
+/* What contradicts itself; returns the exit code. */
+int slm_cli_check_speculating(const char *command, const struct slm_speculating *s);
+/* Opens the draft model, if any, and tells the session. */
+slm_status slm_cli_speculate(struct slm_speculating *s, const struct slm_model_choice *choice,
+                             struct slm_session *session, struct slm_error *error);
+
 /* One answer on its way to stdout. */
 struct slm_answer {
     struct slm_parts *parts; /* NULL: the text goes out as it is */
@@ -137,6 +156,7 @@ struct slm_chat_setup {
     struct slm_sampling *sampling;
     const char *system; /* NULL = none */
     const struct slm_thinking *thinking;
+    const struct slm_speculating *speculating;
     bool verbose;
 };
 int slm_cli_chat(const struct slm_chat_setup *setup);

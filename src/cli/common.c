@@ -373,4 +373,9 @@ void slm_cli_print_timing(const struct slm_generate_result *result, double load_
     fprintf(stderr, "eval count:           %zu token(s)\n", result->n_generated);
     fprintf(stderr, "eval duration:        %s\n", duration(text, result->generate_s));
     fprintf(stderr, "eval rate:            %.2f tokens/s\n", rate((double)result->n_generated, result->generate_s));
+    /* One line more than ollama has, behind all of its own. */
+    const struct slm_speculation_counts *s = &result->speculation;
+    if (s->n_guessed == 0) return;
+    fprintf(stderr, "speculation:          %zu of %zu guess(es) came true, %.2f tokens/step\n", s->n_accepted,
+            s->n_guessed, rate((double)result->n_generated, (double)s->n_steps));
 }

@@ -20,6 +20,7 @@ struct run_options {
     bool raw, verbose, json;
     const char *system, *file, *tools;
     struct slm_thinking thinking;
+    struct slm_speculating speculating;
     struct slm_model_choice model;
     struct slm_sampling sampling;
 };
@@ -43,6 +44,7 @@ static const struct slm_option_group run_groups[] = {
     {"Options", run_rows, sizeof run_rows / sizeof run_rows[0], 0},
     SLM_THINKING_GROUP(struct run_options, thinking),
     SLM_SAMPLING_GROUP(struct run_options, sampling),
+    SLM_SPECULATING_GROUP(struct run_options, speculating),
     SLM_MODEL_GROUP(struct run_options, model),
 };
 #undef AT
@@ -82,7 +84,7 @@ static int choose_prompt(struct run_options *options, int n_args, char **args, c
     if (thinking->hide && options->json)
         return slm_cli_usage("run", "--json has the thinking in a field of its own; --hide-thinking is for text");
     if (*prompt && options->file) return slm_cli_usage("run", "give a prompt or --file, not both");
-    return SLM_EXIT_OK;
+    return slm_cli_check_speculating("run", &options->speculating);
 }
 
 /* From the argument, else from --file, else from stdin. The newline that ends a text file or the output of echo is
@@ -181,6 +183,10 @@ static int print_json(struct run *run, const struct slm_generate_result *result)
     slm_json_text(&out, "stop_reason", slm_cli_stop_name(result->stop_reason));
     slm_json_i64(&out, "prompt_tokens", (int64_t)result->n_prompt);
     slm_json_i64(&out, "generated_tokens", (int64_t)result->n_generated);
+    /* Without speculation a step for each token. */
+    slm_json_i64(&out, "steps", (int64_t)result->speculation.n_steps);
+    slm_json_i64(&out, "guessed_tokens", (int64_t)result->speculation.n_guessed);
+    slm_json_i64(&out, "accepted_tokens", (int64_t)result->speculation.n_accepted);
     slm_json_key(&out, "seed");
     slm_buf_printf(&out, "%llu", (unsigned long long)run->options->sampling.params.seed);
     slm_json_real(&out, "load_s", run->load_s);
@@ -240,6 +246,8 @@ static int run_prompt(struct run *run, const char *prompt)
     if (slm_cli_open_model(&options->model, false, &run->model, &error) != SLM_OK) return slm_cli_fail(&error);
     if (slm_cli_open_session(run->model, &options->model, &run->session, &error) != SLM_OK)
         return slm_cli_fail(&error);
+    if (slm_cli_speculate(&options->speculating, &options->model, run->session, &error) != SLM_OK)
+        return slm_cli_fail(&error);
     run->load_s = slm_cli_seconds() - start;
     if (read_prompt(run, prompt, &error) != SLM_OK) return slm_cli_fail(&error);
     if (encode_prompt(run, &error) != SLM_OK) return slm_cli_fail(&error);
@@ -273,7 +281,7 @@ static int run_main(void *opaque, int n_args, char **args)
     bool interactive = isatty(STDIN_FILENO) && !prompt && !options->file;
     if (interactive && !options->raw && !options->json) {
         struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, &options->thinking,
-                                       options->verbose};
+                                       &options->speculating, options->verbose};
         /* Nobody would answer the calls. */
         if (options->tools) return slm_cli_usage("run", "--tools is for a single prompt; the chat runs no tools");
         return slm_cli_chat(&setup);
@@ -281,6 +289,8 @@ static int run_main(void *opaque, int n_args, char **args)
     if (interactive) return slm_cli_usage("run", "no prompt: give one as an argument, with --file or through a pipe");
     exit_code = run_prompt(&run, prompt);
     slm_session_close(run.session);
+    /* The session's draft is closed with it; then the models they borrow. */
+    slm_model_close(options->speculating.model);
     slm_model_close(run.model);
     slm_release(run.ids);
     slm_answer_close(&run.answer);

@@ -103,6 +103,12 @@ slm_status slm_engine_open_as(const struct slm_model *model, const struct slm_en
     engine->model = model;
     engine->n_ctx = s.n_ctx;
     engine->n_batch = s.n_batch;
+    engine->options = (struct slm_session_options){
+        .n_ctx = (int32_t)s.n_ctx,
+        .n_threads = (int32_t)s.n_threads,
+        .kv_type = setup->options ? setup->options->kv_type : SLM_KV_DEFAULT,
+        .activations = setup->options ? setup->options->activations : SLM_ACTIVATIONS_DEFAULT,
+    };
     engine->max_piece = longest_piece(model->tokenizer);
     const struct slm_backend_options backend = {.weights = weights,
                                                 .n_threads = s.n_threads,
@@ -216,6 +222,7 @@ static slm_status admit(struct slm_engine *engine, const struct slm_step_part *p
         s->n_past += foreseen;
         s->n_ahead -= foreseen;
         s->row += foreseen;
+        s->counts.n_accepted += foreseen;
         return SLM_OK;
     }
     s->n_guess = n_sane_guesses(part);
@@ -228,6 +235,7 @@ static slm_status admit(struct slm_engine *engine, const struct slm_step_part *p
                             engine->pool.n_free, engine->pool.n_pages, SLM_KV_PAGE_TOKENS);
         }
     }
+    s->counts.n_accepted += foreseen;
     memcpy(s->tokens + s->n_past, part->ids, (part->n + s->n_guess) * sizeof *part->ids);
     s->n_past = first;
     s->n_ahead = end + s->n_guess - first;
@@ -295,6 +303,8 @@ static void settle(const struct slm_step_part *part)
     s->has_logits = !part->no_logits;
     s->n_past += s->n_ahead - s->n_guess;
     s->n_ahead = s->n_guess;
+    s->counts.n_steps++;
+    s->counts.n_guessed += s->n_guess;
 }
 
 slm_status slm_engine_step(struct slm_engine *engine, struct slm_step_part *parts, size_t n_parts,

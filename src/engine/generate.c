@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Generating text: sample, detokenise, watch for stop strings, evaluate, repeat. Text goes out as soon as it is
  * certain: whole UTF-8 characters, and nothing that may still turn out to be the beginning of a stop string. The loop
- * allocates nothing: its one buffer is sized before it starts.
+ * allocates nothing: its one buffer is sized before it starts. Tokens may be computed ahead of their turn
+ * (speculate.h); each is drawn, shown and counted in its turn all the same.
  * Deliberately not here: which token (sampler.c), the prompt's text (callers tokenise it, through a template or not).
  */
 #include "base/checked.h"
@@ -89,6 +90,22 @@ static size_t feed(struct slm_session *session, struct stream *s, int32_t id, bo
     return slm_detok_feed(&s->detok, piece, s->held + s->n_held);
 }
 
+/* Evaluates a drawn token, with guesses at what follows unless it was guessed itself. room: tokens that may follow. */
+static slm_status append(struct slm_session *session, const struct slm_sampler_params *params, int32_t id, size_t room,
+                         struct slm_error *error)
+{
+    int32_t ids[1 + SLM_MAX_GUESS] = {id};
+    struct slm_step_part part = {.session = session, .ids = ids, .n = 1};
+    const bool foreseen = session->n_ahead > 0 && session->tokens[session->n_past] == id;
+    const size_t left = session->n_ctx - session->n_past - 1;
+    slm_speculate_drawn(session, id);
+    if (!foreseen) part.n_guess = slm_speculate_guess(session, id, room < left ? room : left, params, ids + 1);
+    const uint64_t start = slm_os()->now_ns();
+    SLM_TRY(slm_engine_step(session->engine, &part, 1, error));
+    if (!foreseen) slm_speculate_took(&session->speculator, 1 + session->n_ahead, seconds_since(start));
+    return SLM_OK;
+}
+
 static slm_status loop(struct slm_session *session, struct stream *s, struct slm_generate_result *result,
                        struct slm_error *error)
 {
@@ -114,7 +131,8 @@ static slm_status loop(struct slm_session *session, struct stream *s, struct slm
         result->n_generated++;
         if (tokenizer)
             result->stop_reason = take_text(s, feed(session, s, id, result->n_generated == 1));
-        SLM_TRY(slm_session_eval(session, &id, 1, error));
+        const size_t room = result->stop_reason == SLM_STOP_NONE ? most - result->n_generated : 0;
+        SLM_TRY(append(session, &params->sampler, id, room, error));
     }
     if (result->stop_reason != SLM_STOP_STRING && result->stop_reason != SLM_STOP_CALLBACK) {
         s->n_held += slm_detok_flush(&s->detok, s->held + s->n_held);
@@ -144,8 +162,15 @@ slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size
     slm_status status = slm_session_eval(session, prompt, n_prompt, error);
     local.prompt_s = seconds_since(start);
     const uint64_t generating = slm_os()->now_ns();
+    const struct slm_speculation_counts before = session->counts, *after = &session->counts;
+    slm_speculate_forget(&session->speculator);
     if (status == SLM_OK) status = loop(session, &s, &local, error);
     local.generate_s = seconds_since(generating);
+    local.speculation = (struct slm_speculation_counts){after->n_steps - before.n_steps,
+                                                        after->n_guessed - before.n_guessed,
+                                                        after->n_accepted - before.n_accepted};
+    /* The timeline is what was generated, as if nothing had been guessed. */
+    slm_session_drop_guesses(session);
     slm_release(s.held);
     if (result) *result = local;
     return status;

@@ -97,6 +97,7 @@ slm_status slm_engine_session(struct slm_engine *engine, struct slm_session **ou
         session->rows = slm_os()->alloc_pages(session->rows_bytes);
         if (!session->rows) status = slm_fail_memory(error, "session", session->rows_bytes);
     }
+    if (status == SLM_OK) status = slm_speculator_open(session, NULL, error);
     if (status != SLM_OK) {
         slm_session_close(session);
         return status;
@@ -128,6 +129,7 @@ void slm_session_close(struct slm_session *session)
 {
     if (!session) return;
     struct slm_engine *engine = session->engine;
+    slm_speculator_close(&session->speculator);
     slm_kv_seq_close(&engine->pool, &session->seq);
     slm_os()->release_pages(session->rows, session->rows_bytes);
     slm_release(session->tokens);

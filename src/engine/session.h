@@ -4,12 +4,11 @@
 #define SLM_ENGINE_SESSION_H
 #include "engine/kv.h"
 #include "engine/sampler.h"
+#include "engine/speculate.h"
 #include "model/model.h"
 
 /* Most rows of a step whose logits go to several places, and so lie in the engine first. */
 #define SLM_ENGINE_OUT_ROWS 64u
-/* Most guesses of a step: more than pay on any machine we know. */
-#define SLM_MAX_GUESS 15u
 
 /* What sessions that are computed together share. */
 struct slm_engine {
@@ -18,6 +17,7 @@ struct slm_engine {
     struct slm_backend *backend;
     struct slm_sampler_scratch sampler;
     size_t n_ctx, n_batch, n_sessions;
+    struct slm_session_options options; /* resolved: what a draft model's session is opened with */
     size_t max_piece;  /* bytes of the longest token, for text buffers */
     /* One pass, filled row by row: */
     size_t n_tok, n_out, max_out;
@@ -42,6 +42,8 @@ struct slm_session {
     bool has_logits;
     bool in_step;      /* while a step is made: this session has rows in it, */
     size_t n_guess;    /* and as many guesses among them */
+    struct slm_speculation_counts counts; /* since open */
+    struct slm_speculator speculator;
 };
 
 /* Logits of the last token; whether they are any, has_logits says. */

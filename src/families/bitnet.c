@@ -22,6 +22,7 @@
 
 #include "families/blocks.h"
 #include "families/families.h"
+#include "model/ternary.h"
 
 #define ROW(gguf, hf, field, in, out) \
     {"blk.#." gguf ".weight", SLM_HF_LAYER hf ".weight", SLM_LAYER(field), in, out, 0, \
@@ -69,9 +70,14 @@ static slm_status complete(struct slm_model *m, struct slm_error *error)
                     "key 'attention_bias' is true, this build runs the architecture without biases");
 }
 
+/* GGUF files of this architecture hold ternary weights: a model of plain floats would become another one. */
 static slm_status export(const struct slm_model *m, struct slm_export *out, struct slm_error *error)
 {
     char key[SLM_MODEL_KEY_BYTES];
+    if (!slm_ternary_trained(m))
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(m->gguf),
+                        "key 'quantization_config' is missing: the model is computed with plain floats, which a GGUF "
+                        "file of architecture '%s' cannot say", m->architecture);
     if (m->hparams.ffn_relu2)
         out->note = "llama.cpp 0.5.0 computes this architecture with SiLU, not the model's squared ReLU: its answers "
                     "will be others; later versions read the key that says so";
@@ -150,6 +156,8 @@ const struct slm_family slm_family_bitnet = {
     .complete = complete,
     .export = export,
     .build = build,
+    .chat_template = "{% for m in messages %}{{ m.role | capitalize + ': ' + m.content | trim + '<|eot_id|>' }}"
+                     "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}",
     .shapes = shapes,
     .n_shapes = sizeof shapes / sizeof *shapes,
 };

@@ -93,4 +93,16 @@ slm_val slm_block_decoder(struct slm_plan *p, const struct slm_model *model, con
 /* Last norm, the rows whose logits are wanted, the head, the cap on logits where there is one. A headless plan ends
  * with the norm. */
 slm_val slm_block_head(struct slm_plan *p, slm_val x, const struct slm_model *model);
+/* Ways to chat, for files that bring no template: plain conversations as the families' own templates write them. Gemma
+ * knows no system message; what one says stands in front of the user's first. */
+#define SLM_CHAT_ML \
+    "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{%- endfor %}" \
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}"
+#define SLM_CHAT_TURNS \
+    "{{ bos_token }}{% set ns = namespace(first='') %}{% for m in messages %}{% if m.role == 'system' %}" \
+    "{% set ns.first = m.content + '\\n\\n' %}{% else %}" \
+    "{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + ns.first }}" \
+    "{{ m.content | trim + '<end_of_turn>\\n' }}{% set ns.first = '' %}{% endif %}" \
+    "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
+
 #endif

@@ -112,4 +112,5 @@ const struct slm_family slm_family_gemma2 = {
     .complete = complete,
     .export = export,
     .build = build,
+    .chat_template = SLM_CHAT_TURNS,
 };

@@ -137,6 +137,7 @@ const struct slm_family slm_family_gemma3 = {
     .complete = complete,
     .export = export,
     .build = build,
+    .chat_template = SLM_CHAT_TURNS,
     .shapes = shapes,
     .n_shapes = sizeof shapes / sizeof *shapes,
 };

@@ -145,6 +145,8 @@ const struct slm_family slm_family_phi3 = {
     .export = export,
     .rope_types = rope_types,
     .build = build,
+    .chat_template = "{% for m in messages %}{{ '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}{% endfor %}"
+                     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}",
     .shapes = shapes,
     .n_shapes = sizeof shapes / sizeof *shapes,
     .specials_swallow_space = true,

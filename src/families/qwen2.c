@@ -54,4 +54,5 @@ const struct slm_family slm_family_qwen2 = {
     .derive = slm_decoder_derive,
     .complete = complete,
     .build = build,
+    .chat_template = SLM_CHAT_ML, /* without the system message that its own adds where there is none */
 };

@@ -63,7 +63,5 @@ const struct slm_family slm_family_qwen3 = {
     .build = build,
     .shapes = shapes,
     .n_shapes = sizeof shapes / sizeof *shapes,
-    /* What Qwen3 ships, without tools and thinking switches. */
-    .chat_template = "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
-                     "{%- endfor %}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}",
+    .chat_template = SLM_CHAT_ML, /* what Qwen3 ships, without tools and thinking switches */
 };

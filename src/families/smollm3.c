@@ -88,4 +88,5 @@ const struct slm_family slm_family_smollm3 = {
     .complete = complete,
     .export = export,
     .build = build,
+    .chat_template = SLM_CHAT_ML, /* without the system message that says how to think */
 };

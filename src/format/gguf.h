@@ -79,7 +79,8 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 /* Hash lookups; NULL when absent. */
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key);
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name);
-/* Elements [column, column + n) of a row as f32, every scale applied. The tensor has data. */
+/* Elements [column, column + n) of a row, whole blocks of its type, as f32, every scale applied. The tensor has
+ * data. */
 void slm_tensor_read(const struct slm_gguf_tensor *tensor, uint64_t row, uint64_t column, uint64_t n, float *dst);
 /* Rows [first, first + n): dst [n, dims[0]]. */
 void slm_tensor_read_rows(const struct slm_gguf_tensor *tensor, uint64_t first, uint64_t n, float *dst);

@@ -40,31 +40,14 @@ static void read_plane(const struct slm_gguf_tensor *t, uint64_t row, uint64_t c
     for (uint64_t i = 0; i < n; i++) dst[i] = (float)((bytes[i] >> shift & 3) - 1);
 }
 
-/* Where a part of a row begins or ends within a block, the block is decoded aside. */
-static void read_blocks(const struct slm_gguf_tensor *t, uint64_t row, uint64_t column, uint64_t n, float *dst)
-{
-    const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
-    const unsigned char *blocks = t->data + row * (t->dims[0] / info->block * info->block_bytes);
-    float aside[256];
-    for (uint64_t n_read; n > 0; column += n_read, dst += n_read, n -= n_read) {
-        const unsigned char *at = blocks + column / info->block * info->block_bytes;
-        const uint64_t skip = column % info->block, left = info->block - skip;
-        n_read = skip > 0 || n < info->block ? (n < left ? n : left) : n - n % info->block;
-        if (skip == 0 && n >= info->block) {
-            info->decode(at, dst, n_read);
-            continue;
-        }
-        info->decode(at, aside, info->block);
-        memcpy(dst, aside + skip, n_read * sizeof *dst);
-    }
-}
-
 void slm_tensor_read(const struct slm_gguf_tensor *tensor, uint64_t row, uint64_t column, uint64_t n, float *dst)
 {
+    const struct slm_dtype_info *info = &slm_dtypes[tensor->dtype];
     const float scale = slm_tensor_scale(tensor);
-    SLM_ASSERT(tensor->data != NULL);
+    const bool whole = column % info->block == 0 && n % info->block == 0;
+    SLM_ASSERT(tensor->data != NULL && (whole || tensor->planes));
     if (tensor->planes) read_plane(tensor, row, column, n, dst);
-    else read_blocks(tensor, row, column, n, dst);
+    else info->decode(tensor->data + (row * tensor->dims[0] + column) / info->block * info->block_bytes, dst, n);
     for (uint64_t i = 0; i < n && scale != 1.0f; i++) dst[i] *= scale;
     if (tensor->group == 0) return;
     for (const uint64_t n_groups = tensor->dims[0] / tensor->group, end = column + n; column < end;) {

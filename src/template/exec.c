@@ -213,7 +213,8 @@ static bool bind_extras(struct render *r, struct scope *scope, const struct macr
     return !(uses & MACRO_USES_VARARGS) || slm_jinja_bind(r, scope, NAME_VARARGS, slm_jinja_build(r, &b, V_TUPLE));
 }
 
-/* Positional first, then by name, then the defaults, which may refer to parameters before them. */
+/* Positional first, then by name, then the defaults, which see the parameters before them and the ones given, and
+ * no variables of the names of the others. */
 static bool bind_arguments(struct render *r, struct scope *scope, const struct macro *m, struct call *call)
 {
     bool *taken = slm_jinja_alloc(r, call->n_keywords + 1, sizeof *taken);
@@ -221,13 +222,12 @@ static bool bind_arguments(struct render *r, struct scope *scope, const struct m
     if (!taken) return false;
     for (const struct node *p = m->node->a; p; p = p->next, n_params++) {
         struct value v = n_params < call->n_args ? call->args[n_params] : take_keyword(call, taken, p->text);
-        if (v.kind != V_MISSING && !slm_jinja_bind(r, scope, p->name, v)) return false;
+        if (!slm_jinja_bind(r, scope, p->name, v)) return false;
     }
     if (!bind_extras(r, scope, m, call, taken, n_params)) return false;
-    for (const struct node *p = m->node->a; p; p = p->next) { /* defaults see the arguments given */
-        uint32_t i = 0;
-        while (i < scope->n && scope->items[i].name != p->name) i++;
-        if (i < scope->n) continue;
+    uint32_t i = 0; /* the parameters come first in the scope */
+    for (const struct node *p = m->node->a; p; p = p->next, i++) {
+        if (scope->items[i].value.kind != V_MISSING) continue;
         struct value v = p->a ? slm_jinja_eval(r, scope, p->a) : slm_jinja_undefined(r, UNDEFINED_NAME, p->text);
         if (!slm_jinja_bind(r, scope, p->name, v)) return false;
     }

@@ -182,6 +182,40 @@ def test_run_verbose_uses_the_labels_scripts_know():
     assert "duration" not in done.stdout
 
 
+def test_speculation_does_not_change_the_text():
+    model = need(STORIES)
+    for options in (["--temp", 0], ["--seed", 3, "--repeat-penalty", 1.2]):
+        run = lambda *more: slm("run", model, "Once upon a time, there was a", "-n", 80, *options, *more)
+        plain = json.loads(run("--speculate", "off", "--json").stdout)
+        assert plain["steps"] == plain["generated_tokens"] == 80 and plain["guessed_tokens"] == 0
+        for more in (["--speculate", "ngram"], ["--draft", model], ["--speculate", "draft", "--draft", model], []):
+            assert run(*more).stdout == plain["text"]
+    answer = json.loads(run("--draft", model, "--json").stdout)  # a model is a good draft of itself
+    assert answer["text"] == plain["text"]
+    assert answer["steps"] + answer["accepted_tokens"] == 80
+    assert 0 < answer["accepted_tokens"] == answer["guessed_tokens"]
+    assert re.search(r"^speculation: +\d+ of \d+ guess\(es\) came true, \d+\.\d\d tokens/step$",
+                     run("--draft", model, "-v").stderr, re.M)
+
+
+@pytest.mark.skipif(not has_builtin_model(), reason="no built-in model")
+def test_speculation_refuses_what_cannot_be():
+    model = need(STORIES)
+    assert_error(slm("run", "Hi", "--draft", model), 1, "draft model", "vocabulary", "512")
+    assert_error(slm("run", model, "Hi", "--speculate", "draft"), 2, "--draft MODEL")
+    assert_error(slm("chat", model, "--speculate", "draft", stdin=""), 2, "--draft MODEL")
+    assert_error(slm("run", model, "Hi", "--speculate", "off", "--draft", model), 2, "--speculate off")
+    assert_error(slm("run", model, "Hi", "--speculate", "sometimes"), 2, "sometimes", "ngram")
+    assert_error(slm("run", model, "Hi", "--draft", "missing.gguf"), 1, "missing.gguf")
+
+
+@pytest.mark.skipif(not has_builtin_model(), reason="no built-in model")
+def test_speculation_in_the_chat():
+    questions = "Tell me a story about a brave mouse\nTell me a story about a brave mouse\n"
+    chat = lambda *more: slm("chat", "-n", 60, "--seed", 5, *more, stdin=questions).stdout
+    assert chat("--speculate", "off") == chat() == chat("--draft", ROOT / "models/builtin.gguf") != ""
+
+
 def test_stop_strings_are_never_printed():
     model = need(STORIES)
     full = slm("run", model, "Once upon a time", "-n", 60, "--temp", 0).stdout

@@ -111,6 +111,17 @@ def rounded_when_opened():
         model(*size, norms))
 
 
+def test_floats_of_ternary_models_are_refused(tmp_path):
+    """A folder that says nothing of quantization runs with plain floats; no file could say so."""
+    size = 64, 128, 256, 1
+    norms = dict.fromkeys([*PRE, "self_attn.attn_sub_norm"], 128) | {"mlp.ffn_sub_norm": 256}
+    write_zeros(tmp_path, config("BitNetForCausalLM", *size, hidden_act="relu2"), dict(model(*size, norms)))
+    assert logits(tmp_path)
+    done = slm("convert", tmp_path, tmp_path / "out.gguf")
+    assert done.returncode == 1 and "'quantization_config' is missing" in done.stderr
+    assert not (tmp_path / "out.gguf").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [one_large_matrix, many_groups, ternary, rounded_when_opened])
 def test_converting_takes_the_same_memory_for_any_size(make, tmp_path):

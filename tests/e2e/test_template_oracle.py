@@ -280,7 +280,7 @@ FILTERS = [
     "upper", "lower", "title", "capitalize", "trim", "trim({S})", "length", "count", "first", "last", "list",
     "string", "int",
     "int({A})", "int(0, 16)", "float", "float({A})", "abs", "round", "round({I})", "round(1, 'floor')",
-    "round({I}, 'ceil')",
+    "round(neg, 'ceil')",
     "default({A})", "default({A}, true)", "d('x')", "join", "join({S})", "join(', ', 'name')",
     "join(attribute='age')", "sort",
     "sort(true)", "sort(reverse=true, case_sensitive=true)", "sort(attribute='age')", "sort(attribute='age,name')",
@@ -560,7 +560,7 @@ class Scopes:
 OTHERWISE = re.compile(
     r"64-bit|number too large|at most \d+ are allowed|wider than|precision above|too many steps|deeper than"
     r"|memory allowed|larger than the|longer than the|nested fields|is not allowed|is complex|slice indices must be"
-    r"|for -: .*'dict_")
+    r"|(for -:|not supported between) .*'dict_")
 ADDRESS = re.compile(
     r" at 0x|Markup\(|<generator|<built-in|<bound|<Macro|<LoopContext|<function|Cycler|_reverseiterator|Joiner|<class"
     r"|<method", re.IGNORECASE)

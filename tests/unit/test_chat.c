@@ -4,10 +4,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
+#include "families/families.h"
+#include "shared.h"
 #include "slm.h"
+#include "template/template.h"
 #include "tiny_model.h"
 
 enum { BOS = 1, EOS = 2 };
@@ -148,6 +153,53 @@ static void tools_reach_templates_that_want_them_in_messages(void **state)
     slm_model_close(model);
 }
 
+/* ---- files without a template ---- */
+
+static void render_template(const char *text, const char *messages, struct slm_buf *out)
+{
+    struct slm_template *parsed = NULL;
+    struct slm_error error = {0};
+    const struct slm_template_args args = {.messages_json = messages, .add_generation_prompt = true,
+                                           .bos_token = "<bos>", .eos_token = "<eos>"};
+    slm_status status = slm_template_parse(slm_str(text), "chat template", &parsed, &error);
+    if (status == SLM_OK) status = slm_template_render(parsed, &args, NULL, out, &error);
+    if (status != SLM_OK) fail_msg("%s: %s", error.where, error.message);
+    slm_buf_puts(out, "");
+    slm_template_free(parsed);
+}
+
+/* A family's way to chat against what its makers ship. */
+static void families_chat_as_their_own_templates_do(void **state)
+{
+    (void)state;
+    static const char talk[] = "{\"role\":\"user\",\"content\":\"Hi there\"},{\"role\":\"assistant\",\"content\":"
+                               "\"Hello.\"},{\"role\":\"user\",\"content\":\"Bye\"}]";
+    static const struct { const char *architecture, *file; bool system; } rows[] = {
+        {"qwen3", "Qwen-Qwen3-0.6B.jinja", true}, {"qwen3", "qwen3.jinja", false},
+        {"qwen2", "Qwen-Qwen2.5-7B-Instruct.jinja", true}, {"gemma2", "google-gemma-2-2b-it.jinja", false},
+        {"gemma3", "gemma-3-it.jinja", true}, {"gemma3", "gemma-3-it.jinja", false},
+        {"phi3", "microsoft-Phi-3.5-mini-instruct.jinja", true}, {"bitnet", "bitnet-b1.58-2B-4T.hf.jinja", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char name[100], messages[400];
+        struct slm_buf mine = {0}, theirs = {0};
+        snprintf(name, sizeof name, "data/templates/%s", rows[i].file);
+        SLM_NEED_SHARED(path, name);
+        snprintf(messages, sizeof messages, "[%s%s",
+                 rows[i].system ? "{\"role\":\"system\",\"content\":\"Be kind.\"}," : "", talk);
+        char *text = shared_read(path, NULL);
+        assert_non_null(text);
+        const struct slm_family *family = slm_family_find(slm_str(rows[i].architecture));
+        assert_true(family && family->chat_template);
+        render_template(text, messages, &theirs);
+        render_template(family->chat_template, messages, &mine);
+        assert_string_equal(mine.data, theirs.data);
+        free(text);
+        slm_buf_release(&mine);
+        slm_buf_release(&theirs);
+    }
+}
+
 /* ---- what a generation shows ---- */
 
 static bool add_text(void *user, const char *text, size_t n_bytes)
@@ -193,6 +245,7 @@ int main(void)
         cmocka_unit_test(a_model_without_template_says_so),
         cmocka_unit_test(options_reach_the_template),
         cmocka_unit_test(tools_reach_templates_that_want_them_in_messages),
+        cmocka_unit_test(families_chat_as_their_own_templates_do),
         cmocka_unit_test(control_tokens_are_shown_when_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

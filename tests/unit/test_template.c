@@ -191,6 +191,9 @@ static void test_macros_and_blocks(void **state)
         "z=4) }}",
                 "1B(){}12(3,){'z': 4}");
     expect_text("{% macro m(a) %}<{{ caller(a) }}>{% endmacro %}{% call(q) m(5) %}{{ q + 1 }}{% endcall %}", "<6>");
+    expect_text("{% macro m(a, n=n, k=n, z=9, q=z) %}{{ [a, n, k, z, q] }}{% endmacro %}{{ m(1) }}{{ m(1, 2) }}{{ m(z=3) }}",
+        "[1, Undefined, Undefined, 9, 9][1, 2, 2, 9, 9][Undefined, Undefined, Undefined, 3, 3]");
+    expect_text("{% macro m(a=n, n=2) %}{{ a }}{{ n }}{% endmacro %}{{ m() }}|{{ m(n=3) }}", "2|33");
     expect_text("{% macro m() %}{{ x2 }}{% endmacro %}{% set x2 = 1 %}{{ m() }}", "1");
     expect_text("{% set t | upper %}a{{ n }}{% endset %}{{ t }}{% filter replace('x', 'y') %}xx{% endfilter %}",
         "A7yy");
