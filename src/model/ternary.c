@@ -27,7 +27,8 @@ bool slm_ternary_trained(const struct slm_model *model)
 {
     struct slm_str method = {0};
     bool found = false;
-    if (!slm_gguf_is_hf(model->gguf)) return true;
+    /* Without a file it is a shape, whose matrices are written ternary. */
+    if (!model->gguf || !slm_gguf_is_hf(model->gguf)) return true;
     return slm_gguf_get_str(model->gguf, "quantization_config.quant_method", &method, &found, NULL) == SLM_OK &&
            found && slm_str_is(method, "bitnet");
 }
