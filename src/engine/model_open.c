@@ -98,8 +98,9 @@ static slm_status fill(struct slm_model *model, const char *path, const struct s
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf), "the file has no tokenizer");
     }
     SLM_TRY(find_family(model, error));
-/* A family knows how its models were trained to chat when a file forgot to say. */
-    if (!model->chat_template && model->tokenizer) model->chat_template = model->family->chat_template;
+    /* A family knows how its models were trained to chat when a file forgot to say. */
+    if (!model->chat_template && model->tokenizer)
+        model->chat_template = slm_family_chat_template(model->family, model->tokenizer);
     SLM_TRY(slm_adapters_open(model, options->adapters, options->n_adapters, error));
     return slm_model_bind(model, error);
 }

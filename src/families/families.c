@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "tokenizer/tokenizer.h"
+
 static const struct slm_family *const families[] = {
 #define X(name) &slm_family_##name,
     SLM_FAMILIES(X)
@@ -41,6 +43,18 @@ const struct slm_shape *slm_family_shape_at(size_t i, const struct slm_family **
         i -= families[f]->n_shapes;
     }
     return NULL;
+}
+
+const char *slm_family_chat_template(const struct slm_family *family, const struct slm_tokenizer *tokenizer)
+{
+    for (size_t i = 0; i < family->n_chat_rows; i++) {
+        const struct slm_chat_row *row = &family->chat_rows[i];
+        bool fits = true;
+        for (size_t t = 0; t < 2 && row->tokens[t]; t++)
+            fits = fits && slm_tokenizer_find(tokenizer, slm_str(row->tokens[t])) >= 0;
+        if (fits) return row->chat_template;
+    }
+    return family->chat_template;
 }
 
 bool slm_family_specials_swallow_space(const struct slm_gguf *gguf)

@@ -17,6 +17,9 @@ const struct slm_family *slm_family_find(struct slm_str architecture);
 const struct slm_family *slm_family_find_hf(struct slm_str class_name);
 /* The shapes of all families, one after the other; NULL behind the last. */
 const struct slm_shape *slm_family_shape_at(size_t i, const struct slm_family **family);
+/* How a model of this family chats that brings no template; NULL: it does not. */
+struct slm_tokenizer;
+const char *slm_family_chat_template(const struct slm_family *family, const struct slm_tokenizer *tokenizer);
 /* What its family knows and a GGUF file does not say of its tokens: see struct slm_family. False when the architecture
  * is unknown. */
 bool slm_family_specials_swallow_space(const struct slm_gguf *gguf);

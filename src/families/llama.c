@@ -83,6 +83,25 @@ static const char *const hf_architectures[] = {"LlamaForCausalLM", "LlamaModel",
                                                "MistralModel", "Mistral3ForConditionalGeneration", "Mistral3Model",
                                                NULL};
 
+/* Many makers use this architecture; those whose turns have tokens of their own can be told apart. Llama 2 and the
+ * first Mistral write theirs as plain text, so a file of theirs without a template is continued. Mistral puts the
+ * system message before the last question; its SentencePiece vocabulary wants a space where the later ones want none. */
+#define MISTRAL_CHAT(space) \
+    "{{ bos_token }}{% set ns = namespace(system='') %}{% for m in messages %}{% if m.role == 'system' %}" \
+    "{% set ns.system = m.content + '\\n\\n' %}{% elif m.role == 'user' %}" \
+    "{{ '[INST]" space "' + (ns.system if loop.last else '') + m.content + '[/INST]' }}" \
+    "{% elif m.role == 'assistant' %}" \
+    "{{ '" space "' + m.content + eos_token }}{% endif %}{% endfor %}"
+static const struct slm_chat_row chat_rows[] = {
+    {{"<|start_header_id|>", "<|eot_id|>"},
+     "{{ bos_token }}{% for m in messages %}"
+     "{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + m.content | trim + '<|eot_id|>' }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
+    {{"<|im_start|>", "<|im_end|>"}, SLM_CHAT_ML},
+    {{"[INST]", "\xe2\x96\x81the"}, MISTRAL_CHAT(" ")},
+    {{"[INST]", NULL}, MISTRAL_CHAT("")},
+};
+
 static const struct slm_shape shapes[] = {
     {.name = "llama-3.2-1b", .hparams = {.n_layer = 16, .n_embd = 2048, .n_ff = 8192, .n_head = 32, .n_head_kv = 8,
      .head_dim = 64, .n_vocab = 128256, .n_ctx_train = 131072, .rope_base = 5e5, .rms_eps = 1e-5}},
@@ -107,6 +126,8 @@ const struct slm_family slm_family_llama = {
     .complete = complete,
     .rope_types = rope_types,
     .build = build,
+    .chat_rows = chat_rows,
+    .n_chat_rows = sizeof chat_rows / sizeof *chat_rows,
     .shapes = shapes,
     .n_shapes = sizeof shapes / sizeof *shapes,
 };

@@ -85,6 +85,12 @@ struct slm_shape {
     bool untied;      /* the head is a matrix of its own */
 };
 
+/* A way to chat that the vocabulary gives away: all of these tokens are in it. */
+struct slm_chat_row {
+    const char *tokens[2]; /* the second may be NULL */
+    const char *chat_template;
+};
+
 struct slm_family {
     const char *architecture;           /* general.architecture in GGUF */
     const char *const *more_architectures; /* other names of it, NULL-terminated; may be NULL */
@@ -106,7 +112,11 @@ struct slm_family {
     const char *const *rope_types;
     /* Records the plan of one step. Errors are sticky in the plan. Returns the logits. */
     slm_val (*build)(struct slm_plan *plan, const struct slm_model *model);
-    const char *chat_template; /* for files that bring none; NULL = plain continuation */
+    /* For files that bring no template. Families whose models chat in several ways have rows instead, of which the
+     * first that fits counts (may be NULL). Neither: plain continuation. */
+    const char *chat_template;
+    const struct slm_chat_row *chat_rows;
+    size_t n_chat_rows;
     /* The models with a "llama" vocabulary learned special tokens to which the white space behind them belongs. Their
      * GGUF files do not say so. */
     bool specials_swallow_space;

@@ -13,6 +13,7 @@
 #include "shared.h"
 #include "slm.h"
 #include "template/template.h"
+#include "tokenizer/tokenizer.h"
 #include "tiny_model.h"
 
 enum { BOS = 1, EOS = 2 };
@@ -168,6 +169,10 @@ static void render_template(const char *text, const char *messages, struct slm_b
     slm_template_free(parsed);
 }
 
+#define TALK \
+    "[{\"role\":\"system\",\"content\":\"Be kind.\"},{\"role\":\"user\",\"content\":\"Hi there\"}," \
+    "{\"role\":\"assistant\",\"content\":\"Hello.\"},{\"role\":\"user\",\"content\":\"Bye\"}]"
+
 /* A family's way to chat against what its makers ship. */
 static void families_chat_as_their_own_templates_do(void **state)
 {
@@ -197,6 +202,55 @@ static void families_chat_as_their_own_templates_do(void **state)
         free(text);
         slm_buf_release(&mine);
         slm_buf_release(&theirs);
+    }
+}
+
+/* Several makers' models share an architecture: the vocabulary tells them apart, or nobody does. */
+static void vocabularies_give_the_way_to_chat_away(void **state)
+{
+    (void)state;
+    static const struct { const char *vocabulary, *file; } rows[] = {
+        {"ggml-vocab-llama-bpe.gguf", "data/templates/llama-3-8b-instruct.jinja"}, {"ggml-vocab-llama-spm.gguf", NULL}};
+    const struct slm_family *family = slm_family_find(slm_str("llama"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char name[100];
+        struct slm_gguf *gguf;
+        struct slm_tokenizer *tokenizer;
+        snprintf(name, sizeof name, "data/tokenizers/ggml-vocab/%s", rows[i].vocabulary);
+        SLM_NEED_SHARED(path, name);
+        assert_int_equal(slm_gguf_open(path, NULL, &gguf, NULL), SLM_OK);
+        assert_int_equal(slm_tokenizer_from_gguf(gguf, false, &tokenizer, NULL), SLM_OK);
+        const char *mine = slm_family_chat_template(family, tokenizer);
+        assert_true((mine != NULL) == (rows[i].file != NULL));
+        if (mine) {
+            SLM_NEED_SHARED(template_path, rows[i].file);
+            char *theirs = shared_read(template_path, NULL);
+            struct slm_buf a = {0}, b = {0};
+            render_template(mine, TALK, &a);
+            render_template(theirs, TALK, &b);
+            assert_string_equal(a.data, b.data);
+            free(theirs);
+            slm_buf_release(&a);
+            slm_buf_release(&b);
+        }
+        slm_tokenizer_free(tokenizer);
+        slm_gguf_close(gguf);
+    }
+}
+
+/* Against the strings of Mistral's own documentation: its templates are not among the reference data. */
+static void turns_of_mistral(void **state)
+{
+    (void)state;
+    static const char *const want[] = {
+        "<bos>[INST] Hi there[/INST] Hello.<eos>[INST] Be kind.\n\nBye[/INST]",
+        "<bos>[INST]Hi there[/INST]Hello.<eos>[INST]Be kind.\n\nBye[/INST]"};
+    const struct slm_family *family = slm_family_find(slm_str("llama"));
+    for (size_t i = 0; i < 2; i++) {
+        struct slm_buf text = {0};
+        render_template(family->chat_rows[2 + i].chat_template, TALK, &text);
+        assert_string_equal(text.data, want[i]);
+        slm_buf_release(&text);
     }
 }
 
@@ -246,6 +300,7 @@ int main(void)
         cmocka_unit_test(options_reach_the_template),
         cmocka_unit_test(tools_reach_templates_that_want_them_in_messages),
         cmocka_unit_test(families_chat_as_their_own_templates_do),
+        cmocka_unit_test(vocabularies_give_the_way_to_chat_away), cmocka_unit_test(turns_of_mistral),
         cmocka_unit_test(control_tokens_are_shown_when_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
