@@ -85,7 +85,7 @@ static const char *const hf_architectures[] = {"LlamaForCausalLM", "LlamaModel",
 
 /* Many makers use this architecture; those whose turns have tokens of their own can be told apart. Llama 2 and the
  * first Mistral write theirs as plain text, so a file of theirs without a template is continued. Mistral puts the
- * system message before the last question; its SentencePiece vocabulary wants a space where the later ones want none. */
+ * system message before the last question; its SentencePiece vocabulary wants a space, the later ones want none. */
 #define MISTRAL_CHAT(space) \
     "{{ bos_token }}{% set ns = namespace(system='') %}{% for m in messages %}{% if m.role == 'system' %}" \
     "{% set ns.system = m.content + '\\n\\n' %}{% elif m.role == 'user' %}" \
