@@ -363,8 +363,8 @@ slm_status slm_grammar_state_open(const struct slm_grammar *grammar, struct slm_
 void slm_grammar_state_close(struct slm_grammar_state *state); /* NULL is fine */
 /* `to` becomes what `from` is; both are of one grammar. Allocates nothing. */
 void slm_grammar_state_copy(struct slm_grammar_state *to, const struct slm_grammar_state *from);
-/* The tokens that may come next, bits [ceil(n_vocab / 64)] as slm_sample_masked takes them. Tokens that end a generation
- * are among them exactly when the text is complete. Control tokens never are unless the grammar names them.
+/* The tokens that may come next, bits [ceil(n_vocab / 64)] as slm_sample_masked takes them. Tokens that end a
+ * generation are among them exactly when the text is complete. Control tokens never are unless the grammar names them.
  * SLM_ERR_UNSUPPORTED when the vocabulary has no token that goes on. */
 slm_status slm_grammar_mask(struct slm_grammar_state *state, uint64_t *bits, struct slm_error *error);
 /* The text goes on with this token, or these bytes. What is not allowed is SLM_ERR_ARGUMENT and changes nothing. */

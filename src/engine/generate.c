@@ -75,7 +75,8 @@ static bool is_shown(const struct slm_generate_params *params, int32_t id)
 }
 
 /* Text of a token where it stands. Only the first after the prompt may differ from its piece: a space that begins a
- * text is no text (the tokenizer knows which; a grammar sees it, so then it is). Returns the bytes put behind the held text. */
+ * text is no text (the tokenizer knows which; a grammar sees it, so then it is).
+ * Returns the bytes put behind the held text. */
 static size_t feed(struct slm_session *session, struct stream *s, int32_t id, bool first)
 {
     const struct slm_tokenizer *tokenizer = session->model->tokenizer;

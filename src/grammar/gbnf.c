@@ -21,6 +21,7 @@ struct gbnf {
     char shown[MAX_NAME + 1]; /* a rule's name for messages */
 };
 
+/* Errors name the line, which is what an editor shows. */
 static bool bad(struct gbnf *g, slm_status status, const char *what)
 {
     size_t line = 1;
@@ -29,14 +30,17 @@ static bool bad(struct gbnf *g, slm_status status, const char *what)
     return false;
 }
 
+/* Text is left, and no failure. */
 static bool more(const struct gbnf *g) { return g->at < g->text.len && g->nfa->failed == SLM_OK; }
 static char peek(const struct gbnf *g) { return g->at < g->text.len ? g->text.ptr[g->at] : '\0'; }
 
+/* llama.cpp's letters of names, and '_' besides. */
 static bool is_word(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
+/* White space and comments, line ends among them: what ends a rule is the next one, not its line. */
 static void skip_space(struct gbnf *g)
 {
     while (g->at < g->text.len) {
@@ -48,6 +52,7 @@ static void skip_space(struct gbnf *g)
     }
 }
 
+/* The name that stands here; empty when none does. */
 static struct slm_str read_word(struct gbnf *g)
 {
     const size_t begin = g->at;
@@ -73,6 +78,7 @@ static uint32_t rule_of(struct gbnf *g, struct slm_str name)
     if (name.len > MAX_NAME) bad(g, SLM_ERR_LIMIT, "the name of a rule is longer than 256 bytes");
     for (uint32_t i = *head; i != SLM_NFA_NONE; i = g->names[i].next)
         if (slm_str_equal(g->names[i].text, name)) return i;
+    /* Met for the first time, be it in a call; that it is defined some time is checked at the end. */
     const uint32_t rule = slm_nfa_rule(g->nfa);
     if (g->nfa->failed != SLM_OK) return 0;
     if (rule >= g->cap_names) {
@@ -104,6 +110,7 @@ static bool read_char(struct gbnf *g, uint32_t *c)
     const char name = peek(g);
     g->at++;
     for (size_t i = 0; i + 1 < sizeof names; i += 2) {
+        /* Pairs: what is written, what it means. */
         if (names[i] != name) continue;
         *c = (uint32_t)(unsigned char)names[i + 1];
         return true;
@@ -117,6 +124,7 @@ static bool read_char(struct gbnf *g, uint32_t *c)
     return bad(g, SLM_ERR_FORMAT, "no such escape: \\t \\n \\r \\\\ \\\" \\[ \\] \\- \\x \\u \\U are known");
 }
 
+/* "...": the bytes of its characters, one after the other. */
 static struct slm_frag text_atom(struct gbnf *g)
 {
     struct slm_frag f = slm_frag_empty(g->nfa);
@@ -133,6 +141,7 @@ static struct slm_frag text_atom(struct gbnf *g)
     return f;
 }
 
+/* [...] and [^...]: ranges of characters, never of bytes. A '-' that is last stands for itself. */
 static struct slm_frag class_atom(struct gbnf *g)
 {
     size_t n = 0;
@@ -154,6 +163,7 @@ static struct slm_frag class_atom(struct gbnf *g)
     if (g->nfa->failed == SLM_OK && peek(g) != ']') bad(g, SLM_ERR_FORMAT, "a class without its closing ']'");
     g->at++;
     n = slm_ranges_merge(g->class, n);
+    /* After merging, so that the gaps are what is left. */
     if (!negated) return slm_frag_chars(g->nfa, g->class, n, SLM_SPELL_PLAIN);
     n = slm_ranges_negate(g->class, n, g->negated);
     return slm_frag_chars(g->nfa, g->negated, n, SLM_SPELL_PLAIN);
@@ -176,6 +186,7 @@ static struct slm_frag token_atom(struct gbnf *g)
     return slm_frag_or(g->nfa, special, slm_frag_spelled(g->nfa, name, SLM_SPELL_PLAIN));
 }
 
+/* What follows an atom: the same again, some times. */
 static void repeat(struct gbnf *g, struct slm_pile *pile)
 {
     uint32_t min = 0, max = SLM_NFA_NONE;
@@ -190,6 +201,7 @@ static void repeat(struct gbnf *g, struct slm_pile *pile)
     if (!slm_pile_repeat(pile, min, max)) bad(g, SLM_ERR_FORMAT, "nothing to repeat");
 }
 
+/* One step of a rule's body: an atom, or what is done to the last one. Groups go onto the pile, not onto the stack. */
 static void item(struct gbnf *g, struct slm_pile *pile)
 {
     static const struct slm_range everything = {0, 0x10FFFF};
@@ -226,6 +238,7 @@ static void rule(struct gbnf *g)
     if (g->nfa->failed != SLM_OK) return;
     if (g->nfa->rules[number] != SLM_NFA_NONE) bad(g, SLM_ERR_FORMAT, "this rule was defined before");
     slm_pile_begin(&pile, g->nfa);
+    /* Up to the next rule: a body may go on over lines, and a '|' may begin one. */
     for (skip_space(g); more(g); skip_space(g)) {
         if (is_word(peek(g)) && at_rule(g)) break;
         item(g, &pile);
@@ -234,6 +247,7 @@ static void rule(struct gbnf *g)
     if (g->nfa->failed == SLM_OK) slm_nfa_define(g->nfa, number, slm_pile_close(&pile));
 }
 
+/* Names go into messages, so they are made printable; the room for it is the reader's own. */
 static const char *name_of(const void *user, uint32_t number)
 {
     struct gbnf *g = (struct gbnf *)(uintptr_t)user;
@@ -242,6 +256,7 @@ static const char *name_of(const void *user, uint32_t number)
     return g->shown;
 }
 
+/* The reader is too large for a stack: it holds a class twice over. */
 slm_status slm_gbnf_parse(struct slm_nfa *nfa, struct slm_str text, uint32_t *root)
 {
     struct gbnf *g = slm_alloc(1, sizeof *g, "grammar", nfa->error);

@@ -11,6 +11,7 @@
 #include "grammar/mask.h"
 #include "grammar/parse.h"
 
+/* Tables and masks of one grammar. A mask over 150,000 tokens is 19 KB, and a schema has a few hundred at most. */
 enum { FORGET_BYTES = 48 << 20 };
 
 struct slm_grammar {
@@ -31,6 +32,7 @@ struct slm_grammar_state {
 
 /* ---- compiling ------------------------------------------------------------------------------------------------- */
 
+/* Rules of these kinds have no names; there is one. */
 static const char *no_name(const void *user, uint32_t rule)
 {
     (void)user;
@@ -66,6 +68,7 @@ static struct slm_frag parse_choice(struct slm_nfa *nfa, struct slm_str text)
     return all;
 }
 
+/* Each kind is a reader that builds fragments; what follows is the same for all. */
 slm_status slm_grammar_compile(struct slm_nfa *nfa, enum slm_grammar_kind kind, struct slm_str text, uint32_t *root)
 {
     if (kind == SLM_GRAMMAR_GBNF) return slm_gbnf_parse(nfa, text, root);
@@ -77,6 +80,7 @@ slm_status slm_grammar_compile(struct slm_nfa *nfa, enum slm_grammar_kind kind, 
     return slm_nfa_finish(nfa, *root, no_name, NULL);
 }
 
+/* The automaton moves into the grammar; its reporter does not, for compiling is over. */
 slm_status slm_grammar_of_nfa(const struct slm_vocab *vocab, struct slm_nfa *nfa, uint32_t root,
                               struct slm_grammar **out, struct slm_error *error)
 {
@@ -97,6 +101,7 @@ slm_status slm_grammar_of_nfa(const struct slm_vocab *vocab, struct slm_nfa *nfa
     return status;
 }
 
+/* Compiling knows nothing of the vocabulary; running needs both. */
 slm_status slm_grammar_new(const struct slm_vocab *vocab, enum slm_grammar_kind kind, struct slm_str text,
                            struct slm_grammar **out, struct slm_error *error)
 {
@@ -122,6 +127,7 @@ size_t slm_grammar_bytes(const struct slm_grammar *g) { return g->machine.bytes 
 
 /* ---- states ---------------------------------------------------------------------------------------------------- */
 
+/* What failed was one question; the tables behind it stay whole, since answers are entered when they are complete. */
 static slm_status explain(struct slm_grammar *g, slm_status status, struct slm_error *error)
 {
     g->machine.failed = SLM_OK; /* what was asked failed, what is remembered is whole */
@@ -135,6 +141,7 @@ static slm_status forget(struct slm_grammar *g, struct slm_error *error)
 {
     struct slm_machine fresh;
     if (slm_grammar_bytes(g) < FORGET_BYTES) return SLM_OK;
+    /* Into new tables, from the old ones: both exist for a moment. */
     SLM_TRY(slm_machine_open(&fresh, &g->nfa, error));
     for (struct slm_grammar_state *s = g->states; s; s = s->next) {
         const uint32_t config = slm_machine_import(&fresh, &g->machine, s->config);
@@ -150,6 +157,7 @@ static slm_status forget(struct slm_grammar *g, struct slm_error *error)
     return slm_mask_open(&g->mask, g->vocab, error);
 }
 
+/* States are on a list so that forgetting can carry them over. */
 slm_status slm_grammar_state_open(const struct slm_grammar *grammar, struct slm_grammar_state **out,
                                   struct slm_error *error)
 {
@@ -172,6 +180,7 @@ slm_status slm_grammar_state_open(const struct slm_grammar *grammar, struct slm_
     return status;
 }
 
+/* Off the list; what was remembered stays for other texts. */
 void slm_grammar_state_close(struct slm_grammar_state *s)
 {
     if (!s) return;
@@ -183,6 +192,7 @@ void slm_grammar_state_close(struct slm_grammar_state *s)
     slm_release(s);
 }
 
+/* Under the lock: forgetting renames configurations. */
 void slm_grammar_state_copy(struct slm_grammar_state *to, const struct slm_grammar_state *from)
 {
     SLM_ASSERT(to->grammar == from->grammar);
@@ -191,6 +201,7 @@ void slm_grammar_state_copy(struct slm_grammar_state *to, const struct slm_gramm
     slm_lock_give(&to->grammar->lock);
 }
 
+/* All of the bytes or none. *n_taken tells how far it went. */
 static slm_status take_bytes(struct slm_grammar_state *s, struct slm_str bytes, size_t *n_taken,
                              struct slm_error *error)
 {
@@ -211,6 +222,7 @@ static slm_status take_bytes(struct slm_grammar_state *s, struct slm_str bytes, 
     return SLM_OK;
 }
 
+/* A token that ends a generation has no text here; it is the end of the text, after which nothing may follow. */
 slm_status slm_grammar_accept(struct slm_grammar_state *s, int32_t id, struct slm_error *error)
 {
     const struct slm_vocab *v = s->grammar->vocab;
@@ -233,6 +245,7 @@ slm_status slm_grammar_accept(struct slm_grammar_state *s, int32_t id, struct sl
     return status;
 }
 
+/* For text that came from elsewhere: the rest of a token behind a mark. */
 slm_status slm_grammar_accept_text(struct slm_grammar_state *s, const char *text, size_t n_bytes,
                                    struct slm_error *error)
 {
@@ -243,6 +256,7 @@ slm_status slm_grammar_accept_text(struct slm_grammar_state *s, const char *text
     return status;
 }
 
+/* Filling may add to what is remembered, so it is under the lock; looking at the result is not. */
 slm_status slm_grammar_mask(struct slm_grammar_state *s, uint64_t *bits, struct slm_error *error)
 {
     struct slm_grammar *g = s->grammar;
@@ -252,6 +266,8 @@ slm_status slm_grammar_mask(struct slm_grammar_state *s, uint64_t *bits, struct 
         explain(g, status, error);
     slm_lock_give(&g->lock);
     if (status != SLM_OK) return status;
+    /* The grammar itself never leads into a dead end (nfa_check.c); a vocabulary without some byte, or a call that is
+     * nested too deep, can. */
     uint64_t any = 0;
     for (size_t i = 0; i < g->vocab->n_words; i++) any |= bits[i];
     return any ? SLM_OK
@@ -266,6 +282,7 @@ bool slm_grammar_is_complete(const struct slm_grammar_state *s)
     return complete;
 }
 
+/* No state is left that could eat: complete, or ended by a token. */
 bool slm_grammar_is_final(const struct slm_grammar_state *s)
 {
     slm_lock_take(&s->grammar->lock);

@@ -15,6 +15,7 @@ enum { HASH_BITS = 12, MAX_FOUND = 1 << 16, MAX_BYTES = 96 << 20 };
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
+/* The first failure counts, and stands until grammar.c has told the caller. */
 static bool fail(struct slm_machine *m, slm_status status)
 {
     if (m->failed == SLM_OK) m->failed = status;
@@ -76,6 +77,7 @@ static void find_tails(struct slm_machine *m)
     }
 }
 
+/* Tables begin small: most grammars meet a few hundred configurations in their life. */
 slm_status slm_machine_open(struct slm_machine *m, const struct slm_nfa *nfa, struct slm_error *error)
 {
     *m = (struct slm_machine){.nfa = nfa, .cap_seen = 256};
@@ -105,6 +107,7 @@ void slm_machine_release(struct slm_machine *m)
     *m = (struct slm_machine){0};
 }
 
+/* Numbers 0 and 1 of configurations and stacks have meanings of their own, so they are always there. */
 void slm_machine_reset(struct slm_machine *m)
 {
     for (size_t i = 0; i < N_HEADS; i++) m->config_heads[i] = m->set_heads[i] = m->stack_heads[i] = NONE;
@@ -119,11 +122,13 @@ void slm_machine_reset(struct slm_machine *m)
 
 /* ---- names for stacks, sets, configurations -------------------------------------------------------------------- */
 
+/* Where a chain of equal hashes begins. Chains are short: there are fewer names than a few times the heads. */
 static size_t head_of(const void *data, size_t bytes)
 {
     return (size_t)slm_hash_bytes(data, bytes, 7) & (N_HEADS - 1);
 }
 
+/* The number of the stack `below` with `ret` on it; the same for the same, so that sets can be compared by number. */
 static uint32_t push(struct slm_machine *m, uint32_t ret, uint32_t below)
 {
     const uint32_t key[2] = {ret, below};
@@ -135,6 +140,7 @@ static uint32_t push(struct slm_machine *m, uint32_t ret, uint32_t below)
     return *head = (uint32_t)m->n_stacks++;
 }
 
+/* The number of a set, given in order. */
 static uint32_t name_set(struct slm_machine *m, const uint32_t *items, size_t n)
 {
     uint32_t *head = &m->set_heads[head_of(items, n * sizeof *items)];
@@ -209,6 +215,7 @@ static bool widen(struct slm_machine *m)
     return true;
 }
 
+/* A new closure: what was seen before counts no more, without clearing the table. */
 static void begin(struct slm_machine *m)
 {
     m->n_todo = m->n_found = m->n_seen = 0;
@@ -218,6 +225,7 @@ static void begin(struct slm_machine *m)
     }
 }
 
+/* Puts a pair on the list unless it was there. The limit is on how many ways a text can be read at once. */
 static void visit(struct slm_machine *m, uint32_t state, uint32_t stack)
 {
     if (state == NONE || stack == NONE || m->failed != SLM_OK) return;
@@ -230,6 +238,7 @@ static void visit(struct slm_machine *m, uint32_t state, uint32_t stack)
     if (ROOM(m, todo, m->n_todo + 1, cap_todo)) m->todo[m->n_todo++] = (struct slm_machine_item){state, stack};
 }
 
+/* By stack, so that groups are runs; states in order, so that equal sets are equal bytes. */
 static bool comes_before(struct slm_machine_item a, struct slm_machine_item b)
 {
     return a.stack != b.stack ? a.stack < b.stack : a.state < b.state;
@@ -285,12 +294,14 @@ static uint32_t close_all(struct slm_machine *m)
             break;
         case SLM_NFA_CALL:
             if (!m->tail[item.state]) {
+                /* A text that goes deeper is not made; it is never made wrongly. */
                 if (m->stacks[stack].depth >= SLM_MACHINE_MAX_DEPTH) break;
                 stack = push(m, s->a, stack);
             }
             visit(m, m->nfa->rules[s->b], stack);
             break;
         case SLM_NFA_END:
+            /* At the bottom there is nobody to return to. */
             if (stack <= SLM_STACK_TEXT) complete = true;
             else visit(m, m->stacks[stack].ret, m->stacks[stack].below);
             break;
@@ -301,6 +312,7 @@ static uint32_t close_all(struct slm_machine *m)
 
 /* ---- the interface --------------------------------------------------------------------------------------------- */
 
+/* A text begins: the end of its rule is the end of the text. */
 uint32_t slm_machine_start(struct slm_machine *m, uint32_t rule)
 {
     begin(m);
@@ -308,6 +320,7 @@ uint32_t slm_machine_start(struct slm_machine *m, uint32_t rule)
     return close_all(m);
 }
 
+/* Whoever called is unknown: the end of the rule makes the configuration complete. */
 uint32_t slm_machine_from_set(struct slm_machine *m, uint32_t set)
 {
     begin(m);
@@ -316,6 +329,7 @@ uint32_t slm_machine_from_set(struct slm_machine *m, uint32_t set)
     return close_all(m);
 }
 
+/* Remembered with the stack: a rule that is over comes back to the same place each time. */
 uint32_t slm_machine_after(struct slm_machine *m, uint32_t stack)
 {
     if (m->stacks[stack].after != SLM_CONFIG_UNKNOWN) return m->stacks[stack].after;
@@ -326,6 +340,7 @@ uint32_t slm_machine_after(struct slm_machine *m, uint32_t stack)
     return config;
 }
 
+/* The first time for this configuration and class of bytes. The row comes first, for the arrays may move later. */
 uint32_t slm_machine_step_slow(struct slm_machine *m, uint32_t config, uint8_t byte)
 {
     if (config == SLM_CONFIG_DEAD || m->failed != SLM_OK) return SLM_CONFIG_DEAD;
@@ -349,6 +364,7 @@ uint32_t slm_machine_step_slow(struct slm_machine *m, uint32_t config, uint8_t b
     return next;
 }
 
+/* The state of the first of the copies that tokens cannot tell apart, or the state itself. */
 static uint32_t canonical(const struct slm_nfa *nfa, uint32_t state)
 {
     size_t lo = 0, hi = nfa->n_runs;
@@ -363,6 +379,7 @@ static uint32_t canonical(const struct slm_nfa *nfa, uint32_t state)
     return at < run->stride * run->n ? run->begin + at % run->stride : state;
 }
 
+/* What a set allows is the union of what its states allow, so each may be replaced by itself. */
 uint32_t slm_machine_canonical_set(struct slm_machine *m, uint32_t set)
 {
     if (m->nfa->n_runs == 0) return set;
@@ -373,6 +390,7 @@ uint32_t slm_machine_canonical_set(struct slm_machine *m, uint32_t set)
     return m->failed == SLM_OK && m->configs[config].n_groups == 1 ? m->groups[m->configs[config].groups].set : set;
 }
 
+/* States and stacks mean the same in both machines; only the numbers of stacks and sets differ. */
 uint32_t slm_machine_import(struct slm_machine *m, const struct slm_machine *from, uint32_t config)
 {
     uint32_t chain[SLM_MACHINE_MAX_DEPTH + 1];

@@ -28,6 +28,7 @@ void slm_mask_release(struct slm_mask *mask)
 
 void slm_mask_reset(struct slm_mask *mask) { mask->n_answers = mask->n_words = mask->n_numbers = 0; }
 
+/* A larger array, or the old one when there is no memory: the caller looks at the capacity. */
 static void *larger(struct slm_mask *mask, void *array, size_t n, size_t *cap, size_t size)
 {
     size_t wanted = *cap ? *cap : 64;
@@ -55,12 +56,14 @@ static bool walk(struct slm_mask *mask, struct slm_machine *m, uint32_t config, 
         const struct slm_vocab_node *node = &v->nodes[at];
         const unsigned depth = node->depth - above;
         const uint32_t next = slm_machine_step(m, path[depth - 1], node->byte);
+        /* Nothing below can be alive. */
         if (next == SLM_CONFIG_DEAD) {
             if (m->failed != SLM_OK) return false;
             at = node->skip;
             continue;
         }
         path[depth] = next;
+        /* Tokens of the same bytes are all allowed: which one a model means is its own affair. */
         for (int32_t id = node->token; id >= 0; id = v->same[id]) bits[id / 64] |= UINT64_C(1) << (id % 64);
         at++;
         if (exits && m->configs[next].complete && node->skip > at) {
@@ -79,6 +82,7 @@ static bool keep(struct slm_mask *mask, struct slm_mask_answer *answer)
 {
     const size_t n_words = mask->vocab->n_words;
     for (size_t i = 0; i < n_words; i++) answer->n += (size_t)__builtin_popcountll(mask->scratch[i]);
+    /* A number takes half of what a word takes. */
     answer->is_bits = answer->n >= 2 * n_words;
     if (answer->is_bits) {
         if (!ROOM(mask, words, mask->n_words + n_words, cap_words)) return false;
@@ -99,6 +103,7 @@ static bool keep(struct slm_mask *mask, struct slm_mask_answer *answer)
 static const struct slm_mask_answer *answer_for(struct slm_mask *mask, struct slm_machine *m, uint32_t set)
 {
     if (m->sets[set].mask != SLM_NFA_NONE) return &mask->answers[m->sets[set].mask];
+    /* Long repetitions share the answer of one count. */
     const uint32_t like = slm_machine_canonical_set(m, set);
     if (m->failed != SLM_OK) return NULL;
     if (m->sets[like].mask == SLM_NFA_NONE) {
@@ -118,12 +123,14 @@ static const struct slm_mask_answer *answer_for(struct slm_mask *mask, struct sl
     return &mask->answers[m->sets[set].mask];
 }
 
+/* Tokens of one group: those that stay in the rule whoever called, and those that end it and go on with the caller. */
 static slm_status fill_group(struct slm_mask *mask, struct slm_machine *m, struct slm_machine_group group,
                              uint64_t *bits)
 {
     const struct slm_vocab *v = mask->vocab;
     const struct slm_mask_answer *found = answer_for(mask, m, group.set);
     if (!found) return m->failed;
+    /* Copied: walking below may move the arrays. */
     const struct slm_mask_answer answer = *found;
     if (answer.is_bits)
         for (size_t i = 0; i < v->n_words; i++) bits[i] |= mask->words[answer.at + i];
@@ -133,6 +140,7 @@ static slm_status fill_group(struct slm_mask *mask, struct slm_machine *m, struc
             bits[id / 64] |= UINT64_C(1) << (id % 64);
         }
     if (group.stack <= SLM_STACK_TEXT || answer.n_exits == 0) return SLM_OK;
+    /* Below the end of the text there is nobody to go on with. */
     const uint32_t after = slm_machine_after(m, group.stack);
     for (size_t i = 0; i < answer.n_exits && after != SLM_CONFIG_DEAD; i++) {
         const uint32_t at = mask->numbers[answer.exits + i];
@@ -142,6 +150,7 @@ static slm_status fill_group(struct slm_mask *mask, struct slm_machine *m, struc
     return m->failed;
 }
 
+/* bits are written in full; groups only add to them. */
 slm_status slm_mask_fill(struct slm_mask *mask, struct slm_machine *m, uint32_t config, uint64_t *bits)
 {
     const struct slm_vocab *v = mask->vocab;

@@ -10,6 +10,7 @@
 
 #define MAX_CODE_POINT 0x10FFFFu
 
+/* Only the first failure is told: those after it follow from it. */
 slm_status slm_nfa_fail(struct slm_nfa *nfa, slm_status status, const char *format, ...)
 {
     if (nfa->failed != SLM_OK) return nfa->failed;
@@ -49,7 +50,7 @@ static bool grow(struct slm_nfa *nfa, void **array, size_t n, size_t *cap, size_
     return true;
 }
 
-/* Returns 0 after a failure: any index is as good then, as long as it is one (there is a state 0 by then, or no reader). */
+/* Returns 0 after a failure: any index is as good then, for nobody follows it. */
 static uint32_t add(struct slm_nfa *nfa, struct slm_nfa_state state)
 {
     void *array = nfa->states;
@@ -59,11 +60,13 @@ static uint32_t add(struct slm_nfa *nfa, struct slm_nfa_state state)
     return (uint32_t)nfa->n_states++;
 }
 
+/* A state that eats nothing. NONE leads nowhere. */
 static uint32_t add_split(struct slm_nfa *nfa, uint32_t a, uint32_t b)
 {
     return add(nfa, (struct slm_nfa_state){.kind = SLM_NFA_SPLIT, .a = a, .b = b});
 }
 
+/* Every fragment ends in a SPLIT that leads nowhere; this gives it its way. */
 static void lead(struct slm_nfa *nfa, uint32_t from, uint32_t to)
 {
     if (nfa->failed == SLM_OK) nfa->states[from].a = to;
@@ -78,6 +81,7 @@ uint32_t slm_nfa_rule(struct slm_nfa *nfa)
     return (uint32_t)nfa->n_rules++;
 }
 
+/* The body's way out becomes the end of the rule. */
 void slm_nfa_define(struct slm_nfa *nfa, uint32_t rule, struct slm_frag body)
 {
     lead(nfa, body.out, add(nfa, (struct slm_nfa_state){.kind = SLM_NFA_END, .a = SLM_NFA_NONE, .b = SLM_NFA_NONE}));
@@ -88,18 +92,21 @@ void slm_nfa_define(struct slm_nfa *nfa, uint32_t rule, struct slm_frag body)
 
 static uint32_t here(const struct slm_nfa *nfa) { return (uint32_t)nfa->n_states; }
 
+/* One state that is way in and way out. */
 struct slm_frag slm_frag_empty(struct slm_nfa *nfa)
 {
     const uint32_t at = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
     return (struct slm_frag){at, at, at};
 }
 
+/* Two states that nothing connects. */
 struct slm_frag slm_frag_never(struct slm_nfa *nfa)
 {
     const uint32_t in = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
     return (struct slm_frag){in, in, add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE)};
 }
 
+/* The way out comes first: the eater names it. */
 struct slm_frag slm_frag_byte(struct slm_nfa *nfa, uint8_t lo, uint8_t hi)
 {
     const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
@@ -131,12 +138,14 @@ struct slm_frag slm_frag_call(struct slm_nfa *nfa, uint32_t rule)
     return (struct slm_frag){out, add(nfa, call), out};
 }
 
+/* The second was made right after the first, so the whole is a run of neighbours again. */
 struct slm_frag slm_frag_cat(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b)
 {
     lead(nfa, a.out, b.in);
     return (struct slm_frag){a.begin, a.in, b.out};
 }
 
+/* A fork before both, a meeting point behind. */
 struct slm_frag slm_frag_or(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b)
 {
     const uint32_t in = add_split(nfa, a.in, b.in);
@@ -146,6 +155,7 @@ struct slm_frag slm_frag_or(struct slm_nfa *nfa, struct slm_frag a, struct slm_f
     return (struct slm_frag){a.begin, in, out};
 }
 
+/* A fork that may go past it. */
 struct slm_frag slm_frag_opt(struct slm_nfa *nfa, struct slm_frag a)
 {
     const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
@@ -153,6 +163,7 @@ struct slm_frag slm_frag_opt(struct slm_nfa *nfa, struct slm_frag a)
     return (struct slm_frag){a.begin, add_split(nfa, a.in, out), out};
 }
 
+/* The fork is the way in and the way back at once. */
 struct slm_frag slm_frag_star(struct slm_nfa *nfa, struct slm_frag a)
 {
     const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
@@ -212,6 +223,8 @@ static void note_run(struct slm_nfa *nfa, uint32_t begin, uint32_t stride, uint3
     nfa->runs[nfa->n_runs++] = (struct slm_nfa_run){begin, stride, n - SLM_NFA_MAX_PIECE};
 }
 
+/* min copies that must be gone through, then copies that can be left at their gates; an endless one goes back to the
+ * gate of the last. */
 struct slm_frag slm_frag_repeat(struct slm_nfa *nfa, struct slm_frag a, uint32_t min, uint32_t max)
 {
     if (nfa->failed != SLM_OK) return a;
@@ -269,6 +282,7 @@ size_t slm_ranges_merge(struct slm_range *ranges, size_t n)
     return kept;
 }
 
+/* The gaps between merged ranges. */
 size_t slm_ranges_negate(const struct slm_range *ranges, size_t n, struct slm_range *out)
 {
     uint32_t next = 0;
@@ -335,6 +349,7 @@ static void escaped(struct slm_nfa *nfa, uint32_t c, struct slm_frag *all, bool 
     alternative(nfa, all, any, slm_frag_text(nfa, text));
 }
 
+/* JSON's escapes concern characters up to the backslash; beyond it both spellings are the same. */
 struct slm_frag slm_frag_chars(struct slm_nfa *nfa, const struct slm_range *ranges, size_t n,
                                enum slm_spelling spelling)
 {
@@ -360,6 +375,7 @@ struct slm_frag slm_frag_chars(struct slm_nfa *nfa, const struct slm_range *rang
     return all;
 }
 
+/* Character by character, so that what must be escaped is. */
 struct slm_frag slm_frag_spelled(struct slm_nfa *nfa, struct slm_str text, enum slm_spelling spelling)
 {
     struct slm_frag f = slm_frag_empty(nfa);

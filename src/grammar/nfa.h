@@ -41,7 +41,8 @@ struct slm_nfa {
     const char *where; /* for messages about limits: the part of the source that is being compiled; borrowed */
 };
 
-/* A part under construction: states [begin, n_states) at the time it was made. `out` is a SPLIT that leads nowhere yet. */
+/* A part under construction: states [begin, n_states) at the time it was made. `out` is a SPLIT that leads nowhere
+ * yet. */
 struct slm_frag { uint32_t begin, in, out; };
 
 struct slm_range { uint32_t lo, hi; }; /* code points, both ends included */

@@ -37,6 +37,7 @@ static uint32_t pair_state(struct pairs *p, uint32_t a, uint32_t b)
     return p->states[at];
 }
 
+/* Empty moves of either are empty moves of the pair; a byte must suit both. */
 static void fill_pair(struct pairs *p, uint64_t pair)
 {
     struct slm_nfa *nfa = p->nfa;
@@ -58,6 +59,7 @@ static void fill_pair(struct pairs *p, uint64_t pair)
     if (nfa->failed == SLM_OK) nfa->states[at] = out;
 }
 
+/* The pairs that can be reached from the pair of beginnings; the others are never made. */
 struct slm_frag slm_frag_both(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b)
 {
     if (nfa->failed != SLM_OK) return a;
@@ -107,6 +109,7 @@ static size_t close_over(const struct slm_nfa *nfa, uint32_t begin, uint32_t fro
     return n;
 }
 
+/* All states at once, byte by byte: linear in the text whatever the pattern. */
 bool slm_frag_matches(struct slm_nfa *nfa, struct slm_frag a, struct slm_str bytes)
 {
     if (nfa->failed != SLM_OK) return false;
@@ -223,6 +226,7 @@ static uint32_t find_cycle(struct starts *s, uint32_t from)
             continue;
         }
         const uint32_t callee = s->calls[f->at++];
+        /* Back on the path: this rule leads to itself without a byte between. */
         if (s->colour[callee] == 1) return callee;
         if (s->colour[callee] == 2) continue;
         const uint32_t begin = (uint32_t)s->n_calls;
@@ -268,7 +272,10 @@ static void prune(struct slm_nfa *nfa, uint32_t root)
         for (uint32_t k = first[at]; k < first[at + 1]; k++) {
             const struct slm_nfa_state *s = &nfa->states[from[k]];
             if (useful[from[k]]) continue;
-            if (s->kind == SLM_NFA_CALL && (!useful[nfa->rules[s->b]] || s->a == SLM_NFA_NONE || !useful[s->a])) continue;
+            /* Both what is called and what comes after it must be of use. */
+            if (s->kind == SLM_NFA_CALL &&
+                (!useful[nfa->rules[s->b]] || s->a == SLM_NFA_NONE || !useful[s->a]))
+                continue;
             useful[from[k]] = 1;
             todo[n_todo++] = from[k];
         }
@@ -289,6 +296,7 @@ out:
     slm_release(useful);
 }
 
+/* Undefined rules first, for what follows goes through all of them. */
 slm_status slm_nfa_finish(struct slm_nfa *nfa, uint32_t root, const char *(*name)(const void *user, uint32_t rule),
                           const void *user)
 {

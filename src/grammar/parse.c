@@ -3,13 +3,16 @@
  * copying needs (nfa.h). Deliberately not here: what the letters mean (regex.c, gbnf.c). */
 #include "grammar/parse.h"
 
+/* The level that atoms go to. */
 static struct slm_pile_level *top(struct slm_pile *pile) { return &pile->levels[pile->depth - 1]; }
 
+/* Every level begins with a state of its own, before which nothing of it lies. */
 static void open_level(struct slm_pile *pile)
 {
     pile->levels[pile->depth++] = (struct slm_pile_level){.sequence = slm_frag_empty(pile->nfa)};
 }
 
+/* The outermost level has no bracket, and is closed by the end of the text. */
 void slm_pile_begin(struct slm_pile *pile, struct slm_nfa *nfa)
 {
     pile->nfa = nfa;
@@ -27,6 +30,7 @@ bool slm_pile_open(struct slm_pile *pile)
     return true;
 }
 
+/* What came after the last atom cannot be a repetition of it any more. */
 static void settle(struct slm_pile *pile)
 {
     struct slm_pile_level *level = top(pile);
@@ -34,6 +38,7 @@ static void settle(struct slm_pile *pile)
     level->has_last = false;
 }
 
+/* What was last is part of the sequence now. */
 void slm_pile_atom(struct slm_pile *pile, struct slm_frag atom)
 {
     settle(pile);
@@ -41,6 +46,7 @@ void slm_pile_atom(struct slm_pile *pile, struct slm_frag atom)
     top(pile)->has_last = true;
 }
 
+/* The sequence so far is one of the alternatives of its level. */
 static void end_alternative(struct slm_pile *pile)
 {
     struct slm_pile_level *level = top(pile);
@@ -50,18 +56,21 @@ static void end_alternative(struct slm_pile *pile)
     level->has_alternatives = true;
 }
 
+/* The next alternative begins. */
 void slm_pile_bar(struct slm_pile *pile)
 {
     end_alternative(pile);
     top(pile)->sequence = slm_frag_empty(pile->nfa);
 }
 
+/* The level ends; it began before its first atom, so it can be repeated as a whole. */
 struct slm_frag slm_pile_close(struct slm_pile *pile)
 {
     end_alternative(pile);
     return pile->levels[--pile->depth].alternatives;
 }
 
+/* The atom stays the last one: GBNF repeats repetitions. */
 bool slm_pile_repeat(struct slm_pile *pile, uint32_t min, uint32_t max)
 {
     struct slm_pile_level *level = top(pile);
@@ -85,6 +94,7 @@ bool slm_parse_counts(struct slm_nfa *nfa, struct slm_str text, size_t *at, uint
 {
     const size_t begin = *at;
     size_t i = *at + 1;
+    /* At least one of the two numbers is there; a lone one is both. */
     const bool has_min = read_count(text, &i, min);
     bool ok = has_min;
     *max = *min;
@@ -108,6 +118,7 @@ bool slm_parse_counts(struct slm_nfa *nfa, struct slm_str text, size_t *at, uint
     return true;
 }
 
+/* Exactly n digits; *at stays where the first was missing. */
 bool slm_parse_hex(struct slm_str text, size_t *at, unsigned n, uint32_t *out)
 {
     *out = 0;

@@ -22,6 +22,7 @@ struct regex {
     size_t n_class;
 };
 
+/* What the shorthands mean in ECMA-262; its white space and its line ends. */
 static const struct slm_range digits[] = {{'0', '9'}};
 static const struct slm_range words[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 static const struct slm_range spaces[] = {
@@ -35,15 +36,18 @@ static const struct { char name; const struct slm_range *ranges; size_t n; } sho
     SHORTHAND('d', digits), SHORTHAND('w', words), SHORTHAND('s', spaces),
 };
 
+/* Errors name the byte: regular expressions have no lines. */
 static bool bad(struct regex *r, slm_status status, const char *what)
 {
     slm_nfa_fail(r->nfa, status, "at byte %zu of the regular expression: %s", r->at, what);
     return false;
 }
 
+/* Text is left, and no failure. */
 static bool more(const struct regex *r) { return r->at < r->text.len && r->nfa->failed == SLM_OK; }
 static char peek(const struct regex *r) { return r->at < r->text.len ? r->text.ptr[r->at] : '\0'; }
 
+/* A character as it stands. */
 static bool read_char(struct regex *r, uint32_t *c)
 {
     const int n = slm_utf8_decode(r->text.ptr + r->at, r->text.len - r->at, c);
@@ -52,6 +56,7 @@ static bool read_char(struct regex *r, uint32_t *c)
     return true;
 }
 
+/* Classes are short where people write them; the limit bounds the work of merging. */
 static bool add_ranges(struct regex *r, const struct slm_range *ranges, size_t n)
 {
     if (r->n_class + n > MAX_CLASS) return bad(r, SLM_ERR_LIMIT, "a class of more than 512 parts");
@@ -122,6 +127,7 @@ static bool escape(struct regex *r, bool in_class, uint32_t *c)
     if (r->at >= r->text.len) return bad(r, SLM_ERR_FORMAT, "'\\' ends the text");
     const char name = peek(r);
     for (size_t i = 0; i + 1 < sizeof names; i += 2) {
+        /* Pairs: what is written, what it means. */
         if (names[i] != name) continue;
         r->at++;
         *c = (uint32_t)names[i + 1];
@@ -132,6 +138,7 @@ static bool escape(struct regex *r, bool in_class, uint32_t *c)
         if (name == 'u') return unicode_escape(r, c);
         return slm_parse_hex(r->text, &r->at, 2, c) || bad(r, SLM_ERR_FORMAT, "\\x is followed by two hex digits");
     }
+    /* \0 is a character unless more digits follow: that would be a reference, or octal. */
     if (name == '0' && !(r->at + 1 < r->text.len && r->text.ptr[r->at + 1] >= '0' && r->text.ptr[r->at + 1] <= '9')) {
         r->at++;
         *c = 0;
@@ -164,6 +171,7 @@ static bool class_atom(struct regex *r, uint32_t *c, bool *set)
 /* Behind "[". */
 static struct slm_frag class(struct regex *r)
 {
+    /* "[]" is a class without characters and matches nothing, "[^]" matches everything. */
     const bool negated = peek(r) == '^';
     r->at += negated;
     r->n_class = 0;
@@ -172,6 +180,7 @@ static struct slm_frag class(struct regex *r)
         bool set, set_hi = false;
         if (!class_atom(r, &lo, &set)) break;
         hi = lo;
+        /* A '-' that is last stands for itself. */
         const bool range = peek(r) == '-' && r->at + 1 < r->text.len && r->text.ptr[r->at + 1] != ']';
         if (range) {
             r->at++;
@@ -192,6 +201,7 @@ static struct slm_frag class(struct regex *r)
 static bool group_kind(struct regex *r)
 {
     if (peek(r) != '?') return true;
+    /* (?: and (?<name> and Python's (?P<name> are groups like any other, for nothing is remembered. */
     const size_t left = r->text.len - r->at;
     if (left >= 2 && r->text.ptr[r->at + 1] == ':') {
         r->at += 2;
@@ -208,6 +218,7 @@ static bool group_kind(struct regex *r)
     return bad(r, SLM_ERR_UNSUPPORTED, "groups of this kind (look-around, flags) are not supported");
 }
 
+/* Lazy and greedy ones match the same texts, which is all that counts here. */
 static void quantifier(struct regex *r, struct slm_pile *pile)
 {
     uint32_t min = 0, max = SLM_NFA_NONE;
@@ -227,6 +238,7 @@ static void quantifier(struct regex *r, struct slm_pile *pile)
     else if (more(r) && strchr("*+{", peek(r))) bad(r, SLM_ERR_FORMAT, "a repetition of a repetition");
 }
 
+/* An escape outside of a class: a shorthand or one character. */
 static void escape_atom(struct regex *r, struct slm_pile *pile)
 {
     bool set;
@@ -276,6 +288,7 @@ static void item(struct regex *r, struct slm_pile *pile)
     }
 }
 
+/* What may stand around a match that is searched for; the marks may stand there too until they are cut down. */
 static struct slm_frag any_text(struct slm_nfa *nfa, enum slm_spelling spelling, bool marks)
 {
     struct slm_frag any = slm_frag_chars(nfa, everything, 1, spelling);
@@ -283,6 +296,7 @@ static struct slm_frag any_text(struct slm_nfa *nfa, enum slm_spelling spelling,
     return slm_frag_star(nfa, any);
 }
 
+/* A letter for an end of the text. */
 static struct slm_frag mark(struct slm_nfa *nfa, uint8_t byte, bool optional)
 {
     const struct slm_frag f = slm_frag_byte(nfa, byte, byte);
@@ -297,6 +311,7 @@ static struct slm_frag apply_anchors(struct slm_nfa *nfa, struct slm_frag f, enu
     framed = slm_frag_cat(nfa, framed, mark(nfa, END_MARK, false));
     const size_t first = nfa->n_states;
     f = slm_frag_both(nfa, f, framed);
+    /* The letters have done their work. */
     for (size_t i = first; i < nfa->n_states && nfa->failed == SLM_OK; i++) {
         struct slm_nfa_state *s = &nfa->states[i];
         if (s->kind == SLM_NFA_RANGE && (s->lo == BEGIN_MARK || s->lo == END_MARK)) s->kind = SLM_NFA_SPLIT;
@@ -333,6 +348,7 @@ static bool plain_anchors(struct slm_str *text, bool *open_begin, bool *open_end
     return true;
 }
 
+/* Around the match: any text where it is searched for, else at most the marks that ^ and $ may have left out. */
 struct slm_frag slm_regex_parse(struct slm_nfa *nfa, struct slm_str text, bool search, enum slm_spelling spelling)
 {
     struct regex r = {.nfa = nfa, .text = text, .spelling = spelling};

@@ -17,12 +17,14 @@ struct building {
     size_t n, most, cap;
 };
 
+/* Any part may be missing after a failure. */
 static void building_release(struct building *b)
 {
     void *const parts[] = {b->child, b->sibling, b->byte, b->token, b->slots, b->parent};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) slm_release(parts[i]);
 }
 
+/* most: nodes there can be, one a byte and the root. */
 static slm_status building_open(struct building *b, size_t most, struct slm_error *error)
 {
     *b = (struct building){.most = most, .cap = 64, .n = 1};
@@ -39,6 +41,7 @@ static slm_status building_open(struct building *b, size_t most, struct slm_erro
     return SLM_OK;
 }
 
+/* The node below `parent` with this byte; a new one where there is none. Node 0 is the root, so 0 marks a free slot. */
 static uint32_t child_of(struct building *b, uint32_t parent, uint8_t byte)
 {
     const uint64_t key = (uint64_t)parent << 8 | byte;
@@ -46,6 +49,7 @@ static uint32_t child_of(struct building *b, uint32_t parent, uint8_t byte)
     for (; b->slots[at]; at = (at + 1) & (b->cap - 1))
         if (b->parent[b->slots[at]] == parent && b->byte[b->slots[at]] == byte) return b->slots[at];
     SLM_ASSERT(b->n < b->most);
+    /* Children are listed latest first; the order does not matter, that it is fixed does. */
     const uint32_t node = (uint32_t)b->n++;
     b->slots[at] = node;
     b->parent[node] = parent;
@@ -71,6 +75,7 @@ static void lay_out(struct slm_vocab *v, const struct building *b)
             path[depth] = b->sibling[path[depth]];
             continue;
         }
+        /* Where it ends is known when the walk comes back. */
         laid[depth] = (uint32_t)v->n_nodes;
         v->nodes[v->n_nodes++] = (struct slm_vocab_node){.token = b->token[at], .byte = b->byte[at],
                                                          .depth = (uint16_t)(depth + 1)};
@@ -92,6 +97,7 @@ static slm_status spell(const struct slm_vocab_source *source, int32_t id, struc
     return slm_buf_status(out, "vocabulary", error);
 }
 
+/* All spellings, one behind the other: what a token eats when it is accepted, and what the trie is made of. */
 static slm_status spell_all(struct slm_vocab *v, const struct slm_vocab_source *source, struct slm_error *error)
 {
     struct slm_buf bytes = {0};
@@ -110,6 +116,7 @@ static slm_status spell_all(struct slm_vocab *v, const struct slm_vocab_source *
     return status;
 }
 
+/* The order of the nodes depends on the tokens alone, so masks do not depend on the run. */
 slm_status slm_vocab_open(const struct slm_vocab_source *source, struct slm_vocab **out, struct slm_error *error)
 {
     struct building b = {0};
