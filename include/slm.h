@@ -524,7 +524,7 @@ struct slm_task_options {
     const char *where;        /* the file's name, for messages */
     bool letters;             /* list the choices in the prompt and score their letters */
     size_t max_items;         /* 0 = all there are */
-    struct slm_session_options session; /* n_ctx: most tokens of prompt and choice; longer prompts lose their beginning */
+    struct slm_session_options session; /* n_ctx: most tokens; longer prompts lose their beginning */
     const char *checkpoint;   /* as in slm_eval_options */
     slm_progress_fn progress; /* may be NULL; items, not bytes */
     void (*on_answer)(void *user, const struct slm_task_answer *answer); /* may be NULL; in order, at the end */
@@ -538,8 +538,8 @@ struct slm_task_result {
     double chance; /* what guessing gives */
 };
 
-/* Answers multiple-choice questions by the likelihood of the choices. A line that is no item is SLM_ERR_FORMAT; the message
- * names line and field. */
+/* Answers multiple-choice questions by the likelihood of the choices. A line that is no item is SLM_ERR_FORMAT; the
+ * message names line and field. */
 slm_status slm_evaluate_tasks(const struct slm_model *model, const struct slm_task_options *options,
                               struct slm_task_result *result, struct slm_error *error);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * `slm eval`: how well a model predicts a text, how far it is from the model it was made from, or how many
- * multiple-choice questions it answers. The numbers are the library's (slm_evaluate, slm_evaluate_tasks); here are options
- * and words. */
+ * multiple-choice questions it answers. The numbers are the library's (slm_evaluate, slm_evaluate_tasks); here are
+ * options and words. */
 #include "cli/commands.h"
 #include "cli/work.h"
 
@@ -103,10 +103,10 @@ static void add_text(struct slm_buf *out, const struct slm_eval_result *result)
 
 /* ---- multiple choice ------------------------------------------------------------------------- */
 
-/* What on_answer appends to. */
+/* What on_answer appends to. The bar's callbacks get the same pointer, so the work comes first. */
 struct answers { struct slm_cli_work work; struct slm_buf items; };
 
-/* The bar's callbacks get the work, which comes first. */
+/* One object a question, with all that was computed of it. */
 static void add_answer(void *user, const struct slm_task_answer *a)
 {
     struct slm_buf *out = &((struct answers *)user)->items;
@@ -124,6 +124,7 @@ static void add_answer(void *user, const struct slm_task_answer *a)
     slm_buf_puts(out, "]}");
 }
 
+/* The keys are stable; one object an item, in the order of the file. */
 static void add_task_json(struct slm_buf *out, const struct slm_task_result *r, const struct slm_buf *items)
 {
     slm_buf_puts(out, "{");
@@ -137,6 +138,7 @@ static void add_task_json(struct slm_buf *out, const struct slm_task_result *r, 
     slm_buf_printf(out, "[%s]}\n", items->data ? items->data : "");
 }
 
+/* For people: shares with their standard errors. */
 static void add_task_text(struct slm_buf *out, const struct slm_task_result *r)
 {
     slm_buf_printf(out, "%-28s %zu\n", "questions", r->n_items);
@@ -147,6 +149,7 @@ static void add_task_text(struct slm_buf *out, const struct slm_task_result *r)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
+/* The context is the library's to choose: texts have their windows. */
 static struct slm_session_options session_of(const struct eval_options *options)
 {
     return (struct slm_session_options){.n_threads = options->model.n_threads, .n_batch = options->model.n_batch,
@@ -154,6 +157,7 @@ static struct slm_session_options session_of(const struct eval_options *options)
                                         .activations = (enum slm_activations)options->model.activations};
 }
 
+/* Like eval_main, without a base. The file is read whole: its longest item decides the context. */
 static int task_main(const struct eval_options *options)
 {
     struct slm_model *model = NULL;
@@ -171,6 +175,7 @@ static int task_main(const struct eval_options *options)
             .checkpoint = options->checkpoint, .progress = slm_cli_work_progress,
             .on_answer = options->json ? add_answer : NULL, .user = &answers,
         };
+        /* Longer prompts lose their beginning. */
         what.session.n_ctx = options->model.n_ctx;
         answers.work.bar.start = slm_cli_seconds();
         status = slm_evaluate_tasks(model, &what, &result, &error);
@@ -184,7 +189,8 @@ static int task_main(const struct eval_options *options)
     return status == SLM_OK ? slm_cli_emit(&out) : exit_code;
 }
 
-/* What goes with a text, and what with questions. */
+/* What goes with a text, and what with questions: an option that would be ignored is refused, since whoever gave it
+ * expects something of it. NULL when all is well. */
 static const char *contradiction(const struct eval_options *o)
 {
     if (!o->text && !o->task) return "--text or --task is needed: slm eval model.gguf --text FILE";
@@ -206,7 +212,7 @@ static int eval_main(void *opaque, int n_args, char **args)
     struct slm_cli_work work;
     if (n_args > 0) options->model.path = args[0];
     if (contradiction(options)) return slm_cli_usage("eval", "%s", contradiction(options));
-    if (options->task) return task_main(options);
+    if (options->task) return task_main(options); /* another kind of result, nothing in common but the model */
     struct slm_model_choice other = options->model; /* the same precision; adapters belong to the first */
     other.path = options->base;
     other.lora.n = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Logits as natural logarithms of probabilities, for what evaluates: in double over slm_expf, so that the numbers are the
- * same on every machine. */
+ * Logits as natural logarithms of probabilities, for what evaluates: in double over slm_expf, so that the numbers are
+ * the same on every machine. */
 #ifndef SLM_TUNE_SOFTMAX_H
 #define SLM_TUNE_SOFTMAX_H
 #include <stddef.h>

@@ -11,7 +11,8 @@
 #include <jansson.h>
 
 /* The first spelling that an item has counts. */
-static const char *const context_fields[] = {"context", "ctx", "passage"}, *const question_fields[] = {"question", "query"},
+static const char *const context_fields[] = {"context", "ctx", "passage"},
+                  *const question_fields[] = {"question", "query"},
                   *const choice_fields[] = {"choices", "endings"},
                   *const answer_fields[] = {"answer", "label", "answerKey", "gold"};
 #define FIELD_OF(item, fields) field_of(item, fields, sizeof fields / sizeof *fields)
@@ -28,11 +29,13 @@ struct line {
     struct slm_error *error;
 };
 
+/* A sentence that names the line, and the field as people know it. */
 static slm_status refuse(const struct line *l, const char *field, const char *what)
 {
     return slm_fail(l->error, SLM_ERR_FORMAT, l->where, "line %zu: field '%s' %s", l->number, field, what);
 }
 
+/* NULL when the object has none of them. */
 static const json_t *field_of(const json_t *object, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -51,6 +54,7 @@ static const json_t *inside(const json_t *item) { return json_is_object(json_obj
 
 /* ---- choices --------------------------------------------------------------------------------- */
 
+/* label may be NULL. */
 static slm_status add_choice(struct line *l, const json_t *text, const json_t *label)
 {
     if (l->n == SLM_TASK_MAX_CHOICES) return refuse(l, "choices", "has more than 32 choices");
@@ -75,8 +79,9 @@ static slm_status read_choices(struct line *l)
     if (!json_is_array(value)) return refuse(l, "choices", "is no list of texts");
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *choice = json_array_get(value, i);
-        if (json_is_object(choice)) SLM_TRY(add_choice(l, json_object_get(choice, "text"), json_object_get(choice, "label")));
-        else SLM_TRY(add_choice(l, choice, labels ? json_array_get(labels, i) : NULL));
+        const bool labelled = json_is_object(choice);
+        SLM_TRY(add_choice(l, labelled ? json_object_get(choice, "text") : choice,
+                           labelled ? json_object_get(choice, "label") : json_array_get(labels, i)));
     }
     return l->n >= 2 ? SLM_OK : refuse(l, "choices", "has fewer than 2 choices");
 }
@@ -102,6 +107,7 @@ static slm_status read_answer(const struct line *l, unsigned *out)
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
+/* ASCII only: other white space is text to a tokenizer. */
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* Code points: bytes that begin one. */
@@ -159,6 +165,7 @@ static slm_status write_item(const struct line *l, struct slm_task_item *item)
     return status;
 }
 
+/* Choices before the answer, which may be one of their labels. */
 static slm_status read_item(struct line *l, struct slm_task_item *item)
 {
     if (!json_is_object(l->json))
@@ -179,6 +186,7 @@ static bool is_blank(const char *text, size_t n)
     return n == 0;
 }
 
+/* The JSON tree lives as long as this line. */
 static slm_status read_line(struct line *l, const char *text, size_t n, struct slm_task_item *item)
 {
     json_error_t problem;
@@ -216,7 +224,8 @@ slm_status slm_tasks_parse(const char *text, size_t bytes, const char *where, bo
         }
         at += n + 1;
     }
-    return out->n > 0 ? SLM_OK : slm_fail(error, SLM_ERR_FORMAT, where, "has no items: a JSON object a line is expected");
+    if (out->n > 0) return SLM_OK;
+    return slm_fail(error, SLM_ERR_FORMAT, where, "has no items: a JSON object a line is expected");
 }
 
 void slm_tasks_release(struct slm_tasks *tasks)

@@ -176,6 +176,7 @@ static unsigned best_of(const struct slm_task_item *item, const float *row, bool
 /* Of a share of n that came true: the standard deviation of the sample over the root of n. */
 static double error_of(double share, size_t n) { return n > 1 ? sqrt(share * (1 - share) / (double)(n - 1)) : 0; }
 
+/* Shares, and every answer to whoever listens. */
 static void summarize(const struct run *r, struct slm_task_result *out)
 {
     size_t right = 0, right_norm = 0;
@@ -269,7 +270,8 @@ slm_status slm_evaluate_tasks(const struct slm_model *model, const struct slm_ta
                               struct slm_task_result *result, struct slm_error *error)
 {
     struct run r = {.options = options, .model = model, .bos = -1};
-    if (!options->text || !options->where) return slm_fail(error, SLM_ERR_ARGUMENT, "tasks", "a text and its name are needed");
+    if (!options->text || !options->where)
+        return slm_fail(error, SLM_ERR_ARGUMENT, "tasks", "a text and its name are needed");
     const slm_status status = run(&r, result, error);
     slm_pool_close(r.pool);
     slm_session_close(r.session);

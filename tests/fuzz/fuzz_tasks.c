@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Fuzzes files of multiple-choice questions, asked both ways. An item that is read has choices with text, a right one among
- * them, a prompt that ends in no white space, and nothing points outside of it. */
+ * Fuzzes files of multiple-choice questions, asked both ways. An item that is read has choices with text, a right one
+ * among them, a prompt that ends in no white space, and nothing points outside of it. */
 #include "tune/tasks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);

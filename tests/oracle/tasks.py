@@ -4,8 +4,8 @@
 
 Usage: tasks.py SLM_BINARY [--models N] [--seed S]
 
-The questions are made of TinyStories text: how does this story go on, in the forms HellaSwag, ARC and MMLU have. The rules
-are lm-evaluation-harness': tokens of prompt and choice together, log probabilities of those behind the prompt's, the
+The questions are made of TinyStories text: how does this story go on, in the forms HellaSwag, ARC and MMLU have. The
+rules are lm-evaluation-harness': tokens of prompt and choice together, log probabilities of those behind the prompt's, the
 greatest sum (acc) or the greatest for the choice's characters (acc_norm), and the standard error of the mean of a
 sample. Without the test data one skipped test. Output is TAP.
 """
