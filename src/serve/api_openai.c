@@ -23,7 +23,8 @@ static const struct error_row { int status; const char *type, *code; } error_row
 
 void slm_openai_write_error(struct slm_buf *out, int status, const struct slm_error *error)
 {
-    const struct error_row *row = &(static const struct error_row){0, "server_error", "server_error"};
+    static const struct error_row other = {500, "server_error", "server_error"};
+    const struct error_row *row = &other;
     for (size_t i = 0; i < sizeof error_rows / sizeof *error_rows; i++)
         if (error_rows[i].status == status) row = &error_rows[i];
     const bool is_model = status == 404 && strcmp(error->where, "model") == 0;
