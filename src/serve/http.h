@@ -45,7 +45,7 @@ struct slm_http_table {
     void (*error)(struct slm_reply *reply, int status, const struct slm_error *error);
 };
 
-/* ---- replies: on the loop's thread only -------------------------------------------------------------------------- */
+/* ---- replies: on the loop's thread only ------------------------------------------------------------------------- */
 
 /* Further header of the reply; before begin. The text is copied. */
 void slm_reply_header(struct slm_reply *reply, const char *name, const char *value);
@@ -65,7 +65,7 @@ void slm_reply_abort(struct slm_reply *reply);
 void slm_reply_on_close(struct slm_reply *reply, void (*on_close)(void *user), void *user);
 const struct slm_http_request *slm_reply_request(const struct slm_reply *reply);
 
-/* ---- work off the loop ----------------------------------------------------------------------------------------------- */
+/* ---- work off the loop ------------------------------------------------------------------------------------------ */
 
 /* Runs work(user) on a thread of a small pool, then done(user) on the loop. Both always run, whatever becomes of the
  * client meanwhile. */
