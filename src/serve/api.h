@@ -8,6 +8,8 @@
 #include "serve/host.h"
 #include "serve/http.h"
 
+struct slm_call;
+
 /* What every handler gets as `app`; outlives all replies. */
 struct slm_api {
     struct slm_http *http;
@@ -15,7 +17,11 @@ struct slm_api {
     uint64_t timeout_ms; /* of each job; 0 = none */
     /* A page for browsers at "/", or empty: then they get what programs get. Borrowed. */
     struct slm_str page;
+    struct slm_call *calls; /* at work; none at first */
 };
+
+/* Ends all calls that are at work with an error that their clients can read: the time to drain is over. */
+void slm_api_end(struct slm_api *api);
 
 /* All tables, ended by NULL. A path belongs to the table with the longest prefix of it, as far as errors go. */
 extern const struct slm_http_table *const slm_api_tables[];

@@ -97,8 +97,8 @@ static slm_status add_result(struct turn *turn, const json_t *block, const char 
 {
     const char *id = json_string_value(json_object_get(block, "tool_use_id"));
     if (!id) return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.tool_use_id", path).text, "is required");
-    SLM_TRY(slm_chat_text(json_object_get(block, "content"), slm_path("%s.content", path).text, &turn->part, error));
-    json_t *message = slm_chat_add(turn->messages, "tool", &turn->part);
+    SLM_TRY(slm_content_text(json_object_get(block, "content"), slm_path("%s.content", path).text, &turn->part, error));
+    json_t *message = slm_messages_add(turn->messages, "tool", &turn->part);
     return message && json_object_set_new(message, "tool_call_id", json_string(id)) == 0 ? SLM_OK : no_memory(error);
 }
 
@@ -129,7 +129,7 @@ static slm_status add_block(struct turn *turn, json_t *calls, const json_t *bloc
                         is_assistant ? ", thinking and tool_use are" : " and tool_result are");
     const char *name = json_string_value(json_object_get(block, "name"));
     if (!name) return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.name", path).text, "is required");
-    return slm_chat_add_call(calls, json_string_value(json_object_get(block, "id")), name,
+    return slm_messages_add_call(calls, json_string_value(json_object_get(block, "id")), name,
                              json_object_get(block, "input"), slm_path("%s.input", path).text, error);
 }
 
@@ -142,8 +142,8 @@ static slm_status read_turn(struct turn *turn, const json_t *message, const char
     if (!json_is_array(content)) {
         if (!json_is_string(content))
             return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.content", path).text, "must be text or an array of blocks");
-        SLM_TRY(slm_chat_text(content, path, &turn->text, error));
-        return slm_chat_add(turn->messages, turn->role, &turn->text) ? SLM_OK : no_memory(error);
+        SLM_TRY(slm_content_text(content, path, &turn->text, error));
+        return slm_messages_add(turn->messages, turn->role, &turn->text) ? SLM_OK : no_memory(error);
     }
     json_t *calls = json_object(); /* a message that holds nothing but calls so far */
     slm_status status = calls ? SLM_OK : no_memory(error);
@@ -152,7 +152,7 @@ static slm_status read_turn(struct turn *turn, const json_t *message, const char
     json_t *list = json_object_get(calls, "tool_calls");
     const bool only_results = strcmp(turn->role, "user") == 0 && turn->text.len == 0 && json_array_size(content) > 0;
     if (status == SLM_OK && !only_results) {
-        json_t *out = slm_chat_add(turn->messages, turn->role, &turn->text);
+        json_t *out = slm_messages_add(turn->messages, turn->role, &turn->text);
         if (out && list) json_object_set(out, "tool_calls", list);
         if (out && turn->thinking.len)
             json_object_set_new(out, "reasoning_content", json_stringn(turn->thinking.data, turn->thinking.len));
@@ -168,8 +168,8 @@ static slm_status read_messages(struct slm_call *call, json_t *out, struct slm_e
     struct turn turn = {.messages = out};
     slm_status status = SLM_OK;
     if (call->ask.prompt) {
-        status = slm_chat_text(call->ask.prompt, "system", &turn.text, error);
-        if (status == SLM_OK && !slm_chat_add(out, "system", &turn.text)) status = no_memory(error);
+        status = slm_content_text(call->ask.prompt, "system", &turn.text, error);
+        if (status == SLM_OK && !slm_messages_add(out, "system", &turn.text)) status = no_memory(error);
     }
     if (status == SLM_OK && (!json_is_array(in) || json_array_size(in) == 0))
         status = slm_fail(error, SLM_ERR_ARGUMENT, "messages", "must be an array of at least one message");
@@ -184,7 +184,7 @@ static slm_status read_messages(struct slm_call *call, json_t *out, struct slm_e
     return status;
 }
 
-static slm_status read_tools(struct slm_call *call, struct slm_chat *chat, struct slm_error *error)
+static slm_status read_tools(struct slm_call *call, struct slm_chat_ask *chat, struct slm_error *error)
 {
     const json_t *tools = call->ask.tools;
     if (tools && !json_is_array(tools))
@@ -195,7 +195,7 @@ static slm_status read_tools(struct slm_call *call, struct slm_chat *chat, struc
         if (type && !(json_is_string(type) && strcmp(json_string_value(type), "custom") == 0))
             return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_path("tools[%zu].type", i).text,
                             "must be \"custom\": tools are called by the client");
-        SLM_TRY(slm_chat_add_tool(chat->tools, tool, "input_schema", slm_path("tools[%zu]", i).text, error));
+        SLM_TRY(slm_tools_add(chat->tools, tool, "input_schema", slm_path("tools[%zu]", i).text, error));
     }
     const json_t *choice = call->ask.tool_choice;
     if (!choice) return SLM_OK;
@@ -212,7 +212,7 @@ static slm_status read_tools(struct slm_call *call, struct slm_chat *chat, struc
     return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice.type", "must be auto, any, none, or tool with a name");
 }
 
-static slm_status read_thinking(struct slm_call *call, struct slm_chat *chat, struct slm_error *error)
+static slm_status read_thinking(struct slm_call *call, struct slm_chat_ask *chat, struct slm_error *error)
 {
     struct output_config config = {0};
     const char *type = json_string_value(json_object_get(call->ask.think, "type"));
@@ -234,7 +234,7 @@ static slm_status read_thinking(struct slm_call *call, struct slm_chat *chat, st
 
 static slm_status make_chat(struct slm_call *call, enum slm_chat_use use, struct slm_error *error)
 {
-    struct slm_chat chat = {.messages = json_array(), .think = SLM_ABSENT_BOOL};
+    struct slm_chat_ask chat = {.messages = json_array(), .think = SLM_ABSENT_BOOL};
     slm_status status = chat.messages ? read_messages(call, chat.messages, error) : no_memory(error);
     if (status == SLM_OK) status = read_tools(call, &chat, error);
     if (status == SLM_OK) status = read_thinking(call, &chat, error);

@@ -23,6 +23,9 @@ static void free_choice(struct slm_choice_state *choice)
 
 static void free_call(struct slm_call *call)
 {
+    if (call->next) call->next->previous = call->previous;
+    if (call->previous) call->previous->next = call->next;
+    else call->api->calls = call->next;
     for (size_t i = 0; i < call->n_jobs; i++) {
         slm_job_free(call->jobs[i]);
         slm_release(call->echoes[i]);
@@ -85,7 +88,17 @@ static void fail(struct slm_call *call, int status, const struct slm_error *why)
         call->kind->table->error(call->reply, status, error);
     }
     call->reply = NULL;
-    free_call(call);
+    if (!call->waiting) free_call(call);
+}
+
+void slm_api_end(struct slm_api *api)
+{
+    struct slm_error error;
+    slm_fail(&error, SLM_ERR_CANCELLED, "server", "it is shutting down");
+    for (struct slm_call *call = api->calls, *next; call; call = next) {
+        next = call->next;
+        if (call->reply) fail(call, 503, &error);
+    }
 }
 
 /* ---- events ---------------------------------------------------------------------------------------------------- */
@@ -106,6 +119,7 @@ static void add_usage(struct slm_usage *sum, const struct slm_usage *one)
 
 static void complete(struct slm_call *call)
 {
+    if (call->reply) slm_reply_tokens(call->reply, call->usage.n_prompt, call->usage.n_generated);
     call->kind->end(call);
     if (call->streaming && call->reply && call->begun) slm_reply_end(call->reply);
     SLM_ASSERT(call->begun || call->sent);
@@ -318,6 +332,9 @@ void slm_call_start(struct slm_api *api, const struct slm_http_request *request,
         return;
     }
     call->api = api;
+    call->next = api->calls;
+    if (api->calls) api->calls->previous = call;
+    api->calls = call;
     call->kind = kind;
     call->reply = reply;
     call->created_ns = slm_os()->unix_ns();

@@ -64,6 +64,7 @@ struct slm_run { struct slm_call *call; struct slm_ticket *ticket; size_t index;
 
 struct slm_call {
     struct slm_api *api;
+    struct slm_call *next, *previous; /* of api->calls */
     const struct slm_call_kind *kind;
     struct slm_reply *reply;        /* NULL once the client has gone, or the reply is complete */
     json_t *body;

@@ -41,7 +41,7 @@ static slm_status add_part(const json_t *part, const char *path, struct slm_buf 
                     type);
 }
 
-slm_status slm_chat_text(const json_t *content, const char *path, struct slm_buf *out, struct slm_error *error)
+slm_status slm_content_text(const json_t *content, const char *path, struct slm_buf *out, struct slm_error *error)
 {
     slm_buf_clear(out);
     slm_buf_puts(out, "");
@@ -60,7 +60,7 @@ slm_status slm_chat_text(const json_t *content, const char *path, struct slm_buf
 
 /* ---- messages -------------------------------------------------------------------------------------------------- */
 
-json_t *slm_chat_add(json_t *messages, const char *role, const struct slm_buf *text)
+json_t *slm_messages_add(json_t *messages, const char *role, const struct slm_buf *text)
 {
     json_t *message = json_object();
     json_t *content = json_stringn(text->data ? text->data : "", text->len);
@@ -70,7 +70,7 @@ json_t *slm_chat_add(json_t *messages, const char *role, const struct slm_buf *t
     return content && json_array_append_new(messages, message) == 0 ? message : NULL;
 }
 
-slm_status slm_chat_add_call(json_t *message, const char *id, const char *name, const json_t *arguments,
+slm_status slm_messages_add_call(json_t *message, const char *id, const char *name, const json_t *arguments,
                              const char *path, struct slm_error *error)
 {
     json_t *object = NULL;
@@ -125,7 +125,7 @@ static const struct slm_field message_rows[] = {
     {.name = "function_call", .kind = SLM_FIELD_ONLY, .only = "", .help = "replaced by tool_calls"},
 };
 #undef AT
-const struct slm_field_set slm_chat_message_fields[] = {SLM_FIELDS(message_rows), {NULL, 0}};
+const struct slm_field_set slm_message_fields[] = {SLM_FIELDS(message_rows), {NULL, 0}};
 
 static slm_status add_calls(json_t *message, const json_t *calls, const char *path, struct slm_error *error)
 {
@@ -136,7 +136,7 @@ static slm_status add_calls(json_t *message, const json_t *calls, const char *pa
         const char *name = json_string_value(json_object_get(function, "name"));
         if (!name)
             return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s[%zu].function.name", path, i).text, "is required");
-        SLM_TRY(slm_chat_add_call(message, json_string_value(json_object_get(call, "id")), name,
+        SLM_TRY(slm_messages_add_call(message, json_string_value(json_object_get(call, "id")), name,
                                   json_object_get(function, "arguments"),
                                   slm_path("%s[%zu].function.arguments", path, i).text, error));
     }
@@ -157,7 +157,7 @@ static slm_status add_message(json_t *messages, const json_t *json, const char *
                               struct slm_error *error)
 {
     struct message in = {0};
-    SLM_TRY(slm_read_fields(json, slm_path("%s.", path).text, slm_chat_message_fields, &in, error));
+    SLM_TRY(slm_read_fields(json, slm_path("%s.", path).text, slm_message_fields, &in, error));
     const char *role = template_role(in.role);
     if (!role)
         return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.role", path).text,
@@ -165,8 +165,8 @@ static slm_status add_message(json_t *messages, const json_t *json, const char *
     const bool may_lack = strcmp(role, "assistant") == 0; /* calls and thinking may be all there is */
     if (!in.content && !may_lack)
         return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.content", path).text, "is required");
-    SLM_TRY(slm_chat_text(in.content, slm_path("%s.content", path).text, text, error));
-    json_t *message = slm_chat_add(messages, role, text);
+    SLM_TRY(slm_content_text(in.content, slm_path("%s.content", path).text, text, error));
+    json_t *message = slm_messages_add(messages, role, text);
     if (!message) return no_memory(error);
     const char *thinking = in.reasoning_content ? in.reasoning_content : in.reasoning ? in.reasoning : in.thinking;
     const char *name = in.name ? in.name : in.tool_name;
@@ -179,7 +179,7 @@ static slm_status add_message(json_t *messages, const json_t *json, const char *
     return add_calls(message, in.tool_calls, slm_path("%s.tool_calls", path).text, error);
 }
 
-slm_status slm_chat_read_messages(const json_t *array, const char *path, json_t **out, struct slm_error *error)
+slm_status slm_messages_read(const json_t *array, const char *path, json_t **out, struct slm_error *error)
 {
     if (!json_is_array(array) || json_array_size(array) == 0)
         return slm_fail(error, SLM_ERR_ARGUMENT, path, "must be an array of at least one message");
@@ -204,7 +204,7 @@ static bool name_ok(const char *name)
     return n > 0 && n <= MAX_NAME && name[n] == 0;
 }
 
-slm_status slm_chat_add_tool(json_t *tools, const json_t *function, const char *schema_name, const char *path,
+slm_status slm_tools_add(json_t *tools, const json_t *function, const char *schema_name, const char *path,
                              struct slm_error *error)
 {
     const json_t *name = json_object_get(function, "name"), *about = json_object_get(function, "description");
@@ -231,7 +231,7 @@ slm_status slm_chat_add_tool(json_t *tools, const json_t *function, const char *
     return json_array_append_new(tools, tool) == 0 ? SLM_OK : no_memory(error);
 }
 
-slm_status slm_chat_read_tools(const json_t *array, json_t **out, struct slm_error *error)
+slm_status slm_tools_read(const json_t *array, json_t **out, struct slm_error *error)
 {
     if (!array || (json_is_array(array) && json_array_size(array) == 0)) return SLM_OK;
     if (!json_is_array(array))
@@ -244,7 +244,7 @@ slm_status slm_chat_read_tools(const json_t *array, json_t **out, struct slm_err
             status = slm_fail(error, SLM_ERR_UNSUPPORTED, slm_path("tools[%zu].type", i).text,
                               "must be \"function\": tools are called by the client");
         else
-            status = slm_chat_add_tool(tools, json_object_get(tool, "function"), "parameters",
+            status = slm_tools_add(tools, json_object_get(tool, "function"), "parameters",
                                        slm_path("tools[%zu].function", i).text, error);
     }
     if (status == SLM_OK)
@@ -254,7 +254,7 @@ slm_status slm_chat_read_tools(const json_t *array, json_t **out, struct slm_err
     return status;
 }
 
-slm_status slm_call_force(struct slm_call *call, const struct slm_chat *chat, const char *name,
+slm_status slm_call_force(struct slm_call *call, const struct slm_chat_ask *chat, const char *name,
                           struct slm_error *error)
 {
     bool found = !*name && chat->tools;
@@ -287,7 +287,7 @@ bool slm_model_can_call(const struct slm_model *model)
 }
 
 /* Variables of the template: the client's own, and what it asked about thinking. */
-static slm_status make_variables(struct slm_call *call, const struct slm_chat *chat, struct slm_buf *out,
+static slm_status make_variables(struct slm_call *call, const struct slm_chat_ask *chat, struct slm_buf *out,
                                  struct slm_error *error)
 {
     const json_t *given = call->ask.variables;
@@ -306,7 +306,7 @@ static slm_status make_variables(struct slm_call *call, const struct slm_chat *c
     return slm_buf_status(out, "variables", error);
 }
 
-static slm_status write_tools(struct slm_call *call, const struct slm_chat *chat, struct slm_error *error)
+static slm_status write_tools(struct slm_call *call, const struct slm_chat_ask *chat, struct slm_error *error)
 {
     struct slm_buf tools = {0};
     if (!chat->tools || chat->no_tools) return SLM_OK;
@@ -334,7 +334,7 @@ static bool drop_oldest(json_t *messages)
 }
 
 /* Tokens of the chat, of as much of it as fits where truncation was asked for. */
-static slm_status encode(struct slm_call *call, struct slm_chat *chat, const struct slm_chat_options *options,
+static slm_status encode(struct slm_call *call, struct slm_chat_ask *chat, const struct slm_chat_options *options,
                          int32_t **ids, size_t *n, struct slm_error *error)
 {
     for (;;) {
@@ -351,7 +351,7 @@ static slm_status encode(struct slm_call *call, struct slm_chat *chat, const str
     }
 }
 
-static slm_status render(struct slm_call *call, const struct slm_chat *chat, const struct slm_chat_options *options,
+static slm_status render(struct slm_call *call, const struct slm_chat_ask *chat, const struct slm_chat_options *options,
                          struct slm_error *error)
 {
     struct slm_buf messages = {0};
@@ -367,7 +367,7 @@ static slm_status render(struct slm_call *call, const struct slm_chat *chat, con
     return status;
 }
 
-slm_status slm_call_chat(struct slm_call *call, struct slm_chat *chat, enum slm_chat_use use, struct slm_error *error)
+slm_status slm_call_chat(struct slm_call *call, struct slm_chat_ask *chat, enum slm_chat_use use, struct slm_error *error)
 {
     struct slm_buf variables = {0};
     int32_t *ids = NULL;

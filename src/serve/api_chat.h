@@ -9,21 +9,21 @@
 #include "serve/api_call.h"
 
 /* Appends the text of a content: a string, null, or an array of parts of text. Others are errors that name them. */
-slm_status slm_chat_text(const json_t *content, const char *path, struct slm_buf *out, struct slm_error *error);
+slm_status slm_content_text(const json_t *content, const char *path, struct slm_buf *out, struct slm_error *error);
 /* A new message at the end of the array; borrowed. NULL: memory. */
-json_t *slm_chat_add(json_t *messages, const char *role, const struct slm_buf *text);
+json_t *slm_messages_add(json_t *messages, const char *role, const struct slm_buf *text);
 /* Adds a call of a tool to an assistant's message. arguments: an object, or a string that holds one. */
-slm_status slm_chat_add_call(json_t *message, const char *id, const char *name, const json_t *arguments,
+slm_status slm_messages_add_call(json_t *message, const char *id, const char *name, const json_t *arguments,
                              const char *path, struct slm_error *error);
 /* Messages as OpenAI and Ollama have them. Returns owned *out. */
-slm_status slm_chat_read_messages(const json_t *array, const char *path, json_t **out, struct slm_error *error);
+slm_status slm_messages_read(const json_t *array, const char *path, json_t **out, struct slm_error *error);
 /* One tool, checked, as {"type": "function", "function": ...} at the end of tools. */
-slm_status slm_chat_add_tool(json_t *tools, const json_t *function, const char *schema_name, const char *path,
+slm_status slm_tools_add(json_t *tools, const json_t *function, const char *schema_name, const char *path,
                              struct slm_error *error);
 /* Tools as OpenAI and Ollama have them. Returns owned *out, NULL when there are none. */
-slm_status slm_chat_read_tools(const json_t *array, json_t **out, struct slm_error *error);
+slm_status slm_tools_read(const json_t *array, json_t **out, struct slm_error *error);
 
-struct slm_chat {       /* what a chat is made of; all taken by slm_call_chat but effort */
+struct slm_chat_ask {       /* what a chat is made of; all taken by slm_call_chat but effort */
     json_t *messages;   /* as templates want them */
     json_t *tools;      /* or NULL */
     int think;          /* SLM_ABSENT_BOOL: as the template does without being asked */
@@ -33,12 +33,12 @@ struct slm_chat {       /* what a chat is made of; all taken by slm_call_chat bu
 };
 /* What a chat becomes: a job of the call, text in call->extra, or tokens in call->ids. */
 enum slm_chat_use { SLM_CHAT_JOB, SLM_CHAT_TEXT, SLM_CHAT_IDS };
-slm_status slm_call_chat(struct slm_call *call, struct slm_chat *chat, enum slm_chat_use use,
+slm_status slm_call_chat(struct slm_call *call, struct slm_chat_ask *chat, enum slm_chat_use use,
                          struct slm_error *error);
-/* Fields of a message as slm_chat_read_messages takes them; ended by an empty set. */
-extern const struct slm_field_set slm_chat_message_fields[];
+/* Fields of a message as slm_messages_read takes them; ended by an empty set. */
+extern const struct slm_field_set slm_message_fields[];
 /* The tool that must be called: "" for any. Of the tools that were offered. */
-slm_status slm_call_force(struct slm_call *call, const struct slm_chat *chat, const char *name,
+slm_status slm_call_force(struct slm_call *call, const struct slm_chat_ask *chat, const char *name,
                           struct slm_error *error);
 /* What the answer must be, by the request's format and tools (api_format.c). */
 slm_status slm_call_add_grammar(struct slm_call *call, struct slm_job *job, struct slm_error *error);

@@ -174,7 +174,7 @@ static slm_status check_generate(struct slm_call *call, struct slm_error *error)
     return check(call, error);
 }
 
-static slm_status read_think(const json_t *think, struct slm_chat *chat, struct slm_error *error)
+static slm_status read_think(const json_t *think, struct slm_chat_ask *chat, struct slm_error *error)
 {
     static const char *const words[] = {"low", "medium", "high", "max"};
     if (!think) return SLM_OK;
@@ -204,7 +204,7 @@ static slm_status prepare_generate(struct slm_call *call, struct slm_error *erro
 {
     const struct slm_ask *ask = &call->ask;
     const struct slm_str prompt = slm_str(ask->query ? ask->query : "");
-    struct slm_chat chat = {.think = SLM_ABSENT_BOOL};
+    struct slm_chat_ask chat = {.think = SLM_ABSENT_BOOL};
     SLM_TRY(check_model(call, error));
     if (prompt.len == 0) return SLM_OK; /* load, or unload */
     if (ask->raw == 1 || !slm_model_chat_template(slm_call_model(call))) {
@@ -230,12 +230,12 @@ static slm_status prepare_generate(struct slm_call *call, struct slm_error *erro
 static slm_status prepare_chat(struct slm_call *call, struct slm_error *error)
 {
     const struct slm_ask *ask = &call->ask;
-    struct slm_chat chat = {.think = SLM_ABSENT_BOOL};
+    struct slm_chat_ask chat = {.think = SLM_ABSENT_BOOL};
     SLM_TRY(check_model(call, error));
     if (!ask->messages || (json_is_array(ask->messages) && json_array_size(ask->messages) == 0)) return SLM_OK;
     SLM_TRY(read_think(ask->think, &chat, error));
-    slm_status status = slm_chat_read_messages(ask->messages, "messages", &chat.messages, error);
-    if (status == SLM_OK) status = slm_chat_read_tools(ask->tools, &chat.tools, error);
+    slm_status status = slm_messages_read(ask->messages, "messages", &chat.messages, error);
+    if (status == SLM_OK) status = slm_tools_read(ask->tools, &chat.tools, error);
     if (status == SLM_OK) return slm_call_chat(call, &chat, SLM_CHAT_JOB, error);
     json_decref(chat.messages);
     return status;

@@ -2,6 +2,7 @@
  * Ollama's questions about models and the server. Deliberately not here: a store of models, so what would change one is
  * refused in words; answers (api_ollama.c). */
 #include <stdio.h>
+#include <string.h>
 #include "base/os.h"
 #include "serve/api_chat.h"
 #include "serve/api_ollama.h"
@@ -176,16 +177,13 @@ static void post_show(void *app, const struct slm_http_request *request, struct 
 
 static const struct slm_http_route routes[] = {
     {"GET", "/", get_root, SLM_ROUTE_OPEN},
-    {"HEAD", "/", get_root, SLM_ROUTE_OPEN},
     {"POST", "/api/generate", slm_ollama_post_generate, 0},
     {"POST", "/api/chat", slm_ollama_post_chat, 0},
     {"POST", "/api/embed", slm_ollama_post_embed, 0},
     {"POST", "/api/embeddings", slm_ollama_post_embedding, 0},
     {"GET", "/api/tags", get_tags, 0},
-    {"HEAD", "/api/tags", get_tags, 0},
     {"GET", "/api/ps", get_loaded, 0},
     {"GET", "/api/version", get_version, 0},
-    {"HEAD", "/api/version", get_version, 0},
     {"POST", "/api/show", post_show, 0},
     {"POST", "/api/pull", no_store, 0},
     {"POST", "/api/push", no_store, 0},

@@ -182,7 +182,7 @@ static slm_status check_chat(struct slm_call *call, struct slm_error *error)
 }
 
 /* auto, none, required, or a function by name, nested as chats have it or flat as responses do. */
-static slm_status read_tool_choice(struct slm_call *call, struct slm_chat *chat, struct slm_error *error)
+static slm_status read_tool_choice(struct slm_call *call, struct slm_chat_ask *chat, struct slm_error *error)
 {
     const json_t *choice = call->ask.tool_choice;
     if (!choice) return SLM_OK;
@@ -205,7 +205,7 @@ static slm_status read_tool_choice(struct slm_call *call, struct slm_chat *chat,
     return slm_call_force(call, chat, name, error);
 }
 
-static slm_status read_effort(const char *effort, struct slm_chat *chat, struct slm_error *error)
+static slm_status read_effort(const char *effort, struct slm_chat_ask *chat, struct slm_error *error)
 {
     static const char *const words[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
     if (!effort) return SLM_OK;
@@ -219,7 +219,7 @@ static slm_status read_effort(const char *effort, struct slm_chat *chat, struct 
                     "must be none, minimal, low, medium, high, xhigh or max, not '%.40s'", effort);
 }
 
-slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat *chat, enum slm_chat_use use,
+slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat_ask *chat, enum slm_chat_use use,
                                struct slm_error *error)
 {
     slm_status status = read_tool_choice(call, chat, error);
@@ -232,9 +232,9 @@ slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat *chat, enu
 
 slm_status slm_openai_chat(struct slm_call *call, enum slm_chat_use use, struct slm_error *error)
 {
-    struct slm_chat chat = {.think = SLM_ABSENT_BOOL, .continues = call->ask.add_prompt == 0};
-    SLM_TRY(slm_chat_read_messages(call->ask.messages, "messages", &chat.messages, error));
-    const slm_status status = slm_chat_read_tools(call->ask.tools, &chat.tools, error);
+    struct slm_chat_ask chat = {.think = SLM_ABSENT_BOOL, .continues = call->ask.add_prompt == 0};
+    SLM_TRY(slm_messages_read(call->ask.messages, "messages", &chat.messages, error));
+    const slm_status status = slm_tools_read(call->ask.tools, &chat.tools, error);
     if (status == SLM_OK) return slm_openai_use_chat(call, &chat, use, error);
     json_decref(chat.messages);
     return status;

@@ -18,7 +18,7 @@ void slm_openai_write_logprobs(struct slm_call *call, struct slm_buf *out, const
 void slm_openai_write_usage(struct slm_buf *out, const char *name, const struct slm_usage *usage);
 const char *slm_openai_finish(const struct slm_choice_state *choice);
 /* Fills in tool_choice and reasoning_effort, and makes of the chat what `use` says. Takes messages and tools. */
-slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat *chat, enum slm_chat_use use,
+slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat_ask *chat, enum slm_chat_use use,
                                struct slm_error *error);
 /* The same for messages and tools as chat completions have them. */
 slm_status slm_openai_chat(struct slm_call *call, enum slm_chat_use use, struct slm_error *error);

@@ -67,7 +67,7 @@ static json_t *assistant_turn(json_t *messages)
     const char *role = json_string_value(json_object_get(last, "role"));
     if (role && strcmp(role, "assistant") == 0) return last;
     const struct slm_buf none = {0};
-    return slm_chat_add(messages, "assistant", &none);
+    return slm_messages_add(messages, "assistant", &none);
 }
 
 static slm_status add_message(json_t *messages, const json_t *item, const char *path, struct slm_buf *text,
@@ -78,14 +78,14 @@ static slm_status add_message(json_t *messages, const json_t *item, const char *
     if (!role || !(is_assistant || !strcmp(role, "user") || !strcmp(role, "system") || !strcmp(role, "developer")))
         return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.role", path).text,
                         "must be user, assistant, system or developer");
-    SLM_TRY(slm_chat_text(json_object_get(item, "content"), slm_path("%s.content", path).text, text, error));
+    SLM_TRY(slm_content_text(json_object_get(item, "content"), slm_path("%s.content", path).text, text, error));
     if (!is_assistant)
-        return slm_chat_add(messages, strcmp(role, "developer") == 0 ? "system" : role, text) ? SLM_OK
+        return slm_messages_add(messages, strcmp(role, "developer") == 0 ? "system" : role, text) ? SLM_OK
                                                                                               : no_memory(error);
     /* Reasoning comes as an item of its own in front of the answer it belongs to. */
     json_t *turn = assistant_turn(messages);
     const char *before = json_string_value(json_object_get(turn, "content"));
-    if (before && *before) turn = slm_chat_add(messages, "assistant", text);
+    if (before && *before) turn = slm_messages_add(messages, "assistant", text);
     else if (turn) json_object_set_new(turn, "content", json_stringn(text->data, text->len));
     return turn ? SLM_OK : no_memory(error);
 }
@@ -125,11 +125,11 @@ static slm_status add_item(json_t *messages, const json_t *item, const char *pat
     if (is_call) {
         json_t *turn = assistant_turn(messages);
         return !turn ? no_memory(error)
-                     : slm_chat_add_call(turn, id, name, json_object_get(item, "arguments"),
+                     : slm_messages_add_call(turn, id, name, json_object_get(item, "arguments"),
                                          slm_path("%s.arguments", path).text, error);
     }
-    SLM_TRY(slm_chat_text(json_object_get(item, "output"), slm_path("%s.output", path).text, text, error));
-    json_t *message = slm_chat_add(messages, "tool", text);
+    SLM_TRY(slm_content_text(json_object_get(item, "output"), slm_path("%s.output", path).text, text, error));
+    json_t *message = slm_messages_add(messages, "tool", text);
     return message && json_object_set_new(message, "tool_call_id", json_string(id)) == 0 ? SLM_OK : no_memory(error);
 }
 
@@ -140,11 +140,11 @@ static slm_status read_items(struct slm_call *call, json_t *messages, struct slm
     slm_status status = SLM_OK;
     if (call->ask.system) {
         slm_buf_puts(&text, call->ask.system);
-        if (!slm_chat_add(messages, "system", &text)) status = no_memory(error);
+        if (!slm_messages_add(messages, "system", &text)) status = no_memory(error);
     }
     if (status == SLM_OK && json_is_string(input)) {
-        status = slm_chat_text(input, "input", &text, error);
-        if (status == SLM_OK && !slm_chat_add(messages, "user", &text)) status = no_memory(error);
+        status = slm_content_text(input, "input", &text, error);
+        if (status == SLM_OK && !slm_messages_add(messages, "user", &text)) status = no_memory(error);
     } else if (status == SLM_OK && (!json_is_array(input) || json_array_size(input) == 0)) {
         status = slm_fail(error, SLM_ERR_ARGUMENT, "input", "must be text or an array of at least one item");
     }
@@ -154,7 +154,7 @@ static slm_status read_items(struct slm_call *call, json_t *messages, struct slm
     return status;
 }
 
-static slm_status read_tools(struct slm_call *call, struct slm_chat *chat, struct slm_error *error)
+static slm_status read_tools(struct slm_call *call, struct slm_chat_ask *chat, struct slm_error *error)
 {
     const json_t *tools = call->ask.tools;
     if (tools && !json_is_array(tools))
@@ -166,7 +166,7 @@ static slm_status read_tools(struct slm_call *call, struct slm_chat *chat, struc
         if (!type || strcmp(type, "function") != 0)
             return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_path("tools[%zu].type", i).text,
                             "must be \"function\": tools are called by the client");
-        SLM_TRY(slm_chat_add_tool(chat->tools, tool, "parameters", slm_path("tools[%zu]", i).text, error));
+        SLM_TRY(slm_tools_add(chat->tools, tool, "parameters", slm_path("tools[%zu]", i).text, error));
     }
     return SLM_OK;
 }
@@ -189,7 +189,7 @@ static slm_status check(struct slm_call *call, struct slm_error *error)
 
 static slm_status prepare(struct slm_call *call, struct slm_error *error)
 {
-    struct slm_chat chat = {.messages = json_array(), .think = SLM_ABSENT_BOOL};
+    struct slm_chat_ask chat = {.messages = json_array(), .think = SLM_ABSENT_BOOL};
     slm_status status = chat.messages ? read_items(call, chat.messages, error) : no_memory(error);
     if (status == SLM_OK) status = read_tools(call, &chat, error);
     if (status == SLM_OK) return slm_openai_use_chat(call, &chat, SLM_CHAT_JOB, error);
