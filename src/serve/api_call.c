@@ -7,6 +7,7 @@
 
 #include "base/os.h"
 #include "base/rng.h"
+#include "serve/api_chat.h"
 
 static void free_choice(struct slm_choice_state *choice)
 {
@@ -17,7 +18,7 @@ static void free_choice(struct slm_choice_state *choice)
     slm_release(choice->calls);
     slm_release(choice->stop_string);
     struct slm_buf *const bufs[] = {&choice->content, &choice->thinking, &choice->logprobs, &choice->text_offsets,
-                                    &choice->tokens, &choice->token_logprobs, &choice->top};
+                                    &choice->tokens, &choice->token_logprobs, &choice->top, &choice->held};
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++) slm_buf_release(bufs[i]);
 }
 
@@ -128,7 +129,8 @@ static void complete(struct slm_call *call)
 }
 
 /* A call of a tool that a choice made, kept with an id of its own. */
-static slm_status keep_tool_call(struct slm_choice_state *choice, const struct slm_part *part, struct slm_error *error)
+static slm_status keep_tool_call(struct slm_choice_state *choice, const char *name, struct slm_str arguments,
+                                 struct slm_error *error)
 {
     struct slm_tool_call *calls =
         slm_realloc(choice->calls, choice->n_calls + 1, sizeof *calls, "calls of tools", error);
@@ -137,8 +139,8 @@ static slm_status keep_tool_call(struct slm_choice_state *choice, const struct s
     struct slm_tool_call *call = &calls[choice->n_calls++];
     *call = (struct slm_tool_call){0};
     slm_call_new_id(call->id, sizeof call->id, "call_");
-    call->name = slm_call_copy(slm_str(part->name), error);
-    call->arguments = slm_call_copy((struct slm_str){part->text, part->text_bytes}, error);
+    call->name = slm_call_copy(slm_str(name), error);
+    call->arguments = slm_call_copy(arguments, error);
     return call->name && call->arguments ? SLM_OK : SLM_ERR_MEMORY;
 }
 
@@ -149,7 +151,10 @@ static bool take_part(struct slm_call *call, struct slm_choice_state *choice, co
     slm_status status = SLM_OK;
     if (part->kind == SLM_PART_TOOL_CALL) {
         if (call->ask.parallel == 0 && choice->n_calls > 0) return true; /* one call alone was asked for */
-        status = keep_tool_call(choice, part, &call->error);
+        status = keep_tool_call(choice, part->name, (struct slm_str){part->text, part->text_bytes}, &call->error);
+    } else if (call->forced && part->kind == SLM_PART_CONTENT) {
+        slm_buf_add(&choice->held, part->text, part->text_bytes); /* it becomes calls when it is whole */
+        return slm_buf_status(&choice->held, "answer", &call->error) == SLM_OK;
     } else if (!call->streaming || call->kind->keeps) {
         struct slm_buf *text = part->kind == SLM_PART_THINKING ? &choice->thinking : &choice->content;
         slm_buf_add(text, part->text, part->text_bytes);
@@ -158,6 +163,31 @@ static bool take_part(struct slm_call *call, struct slm_choice_state *choice, co
     if (status == SLM_OK && call->kind->part) call->kind->part(call, choice, event);
     if (part->kind == SLM_PART_CONTENT) choice->n_text += part->text_bytes;
     return status == SLM_OK;
+}
+
+struct forced { struct slm_call *call; struct slm_choice_state *choice; int32_t index; };
+
+static slm_status emit_forced(void *user, const char *name, struct slm_str arguments, struct slm_error *error)
+{
+    const struct forced *to = user;
+    const struct slm_event event = {.kind = SLM_EVENT_PART, .choice = to->index,
+                                    .part = {.kind = SLM_PART_TOOL_CALL, .name = name, .text = arguments.ptr,
+                                             .text_bytes = arguments.len}};
+    SLM_TRY(keep_tool_call(to->choice, name, arguments, error));
+    to->call->kind->part(to->call, to->choice, &event);
+    return SLM_OK;
+}
+
+/* An answer that had to call tools is over. One that was cut is no call: it is content, as far as it goes. */
+static void finish_forced(struct slm_call *call, struct slm_choice_state *choice, int32_t index)
+{
+    struct forced to = {.call = call, .choice = choice, .index = index};
+    const struct slm_str text = {choice->held.data, choice->held.len};
+    if (!call->forced || text.len == 0 || slm_forced_calls(text.ptr, text.len, emit_forced, &to, NULL) == SLM_OK) return;
+    const struct slm_event event = {.kind = SLM_EVENT_PART, .choice = index,
+                                    .part = {.kind = SLM_PART_CONTENT, .text = text.ptr, .text_bytes = text.len}};
+    slm_buf_add_str(&choice->content, text);
+    call->kind->part(call, choice, &event);
 }
 
 static void begin(struct slm_call *call)
@@ -184,6 +214,7 @@ static void on_event(void *user, const struct slm_event *event)
         begin(call);
         choice->finish = event->finish;
         choice->usage = event->usage;
+        finish_forced(call, choice, event->choice);
         if (event->stop_string) choice->stop_string = slm_call_copy(slm_str(event->stop_string), NULL);
         if (call->kind->finished) call->kind->finished(call, choice, event);
         break;

@@ -36,6 +36,7 @@ struct slm_choice_state {
     enum slm_finish finish;
     char *stop_string;           /* that ended it, or NULL */
     struct slm_usage usage;
+    struct slm_buf held;         /* content that is to become calls of tools */
     struct slm_buf text_offsets, tokens, token_logprobs, top; /* of logprobs that are lists side by side */
 };
 
@@ -72,6 +73,8 @@ struct slm_call {
     struct slm_host_model *model;   /* NULL before it is known */
     char **echoes;                  /* [n_jobs] texts of prompts that the answers begin with, or NULLs */
     char *tools_json, *variables_json, *forced; /* or NULL; forced: the tool that must be called, "" any */
+    const json_t *tools;            /* while it is prepared: those that were offered */
+    const char *thinks;             /* while it is prepared: the template, when thinking was asked for */
     bool streaming, begun, waiting, sent;
     struct slm_job **jobs;          /* [n_jobs] until they are submitted */
     struct slm_run *runs;           /* [n_jobs] */
@@ -121,7 +124,7 @@ void slm_call_event(struct slm_call *call, const char *name);
 void slm_call_line(struct slm_call *call);
 void slm_call_send(struct slm_call *call, int status);
 /* Text of one token, in out. */
-void slm_call_token_text(struct slm_call *call, int32_t id, struct slm_buf *out);
+void slm_call_token_text(const struct slm_call *call, int32_t id, struct slm_buf *out);
 /* An id like "call_3f..." */
 void slm_call_new_id(char *out, size_t cap, const char *prefix);
 /* {"error": ...} replies of tables, and what status an error has. */

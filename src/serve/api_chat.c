@@ -380,13 +380,18 @@ slm_status slm_call_chat(struct slm_call *call, struct slm_chat_ask *chat, enum 
         status = use == SLM_CHAT_TEXT ? render(call, chat, &options, error)
                                       : encode(call, chat, &options, &ids, &n, error);
     slm_buf_release(&variables);
-    json_decref(chat->messages);
-    json_decref(chat->tools);
-    chat->messages = chat->tools = NULL;
     if (use == SLM_CHAT_IDS) {
         call->ids = ids;
         call->n_ids = n;
     }
     /* Memory of the library's ids is slm_alloc's: the job may have it. */
-    return status == SLM_OK && use == SLM_CHAT_JOB ? slm_call_add_job(call, ids, n, SLM_SPLIT_PARTS, error) : status;
+    call->tools = chat->tools;
+    call->thinks = chat->think == 1 ? slm_model_chat_template(slm_call_model(call)) : NULL;
+    if (status == SLM_OK && use == SLM_CHAT_JOB)
+        status = slm_call_add_job(call, ids, n, SLM_SPLIT_PARTS, error);
+    call->tools = NULL;
+    json_decref(chat->messages);
+    json_decref(chat->tools);
+    chat->messages = chat->tools = NULL;
+    return status;
 }

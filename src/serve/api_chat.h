@@ -42,6 +42,9 @@ slm_status slm_call_force(struct slm_call *call, const struct slm_chat_ask *chat
                           struct slm_error *error);
 /* What the answer must be, by the request's format and tools (api_format.c). */
 slm_status slm_call_add_grammar(struct slm_call *call, struct slm_job *job, struct slm_error *error);
+/* The text of an answer that had to call tools: each call of it. FORMAT: it is not whole. */
+slm_status slm_forced_calls(const char *text, size_t n_bytes, slm_status (*each)(void *user, const char *name,
+                            struct slm_str arguments, struct slm_error *error), void *user, struct slm_error *error);
 bool slm_model_can_think(const struct slm_model *model);
 bool slm_model_can_call(const struct slm_model *model);
 #endif

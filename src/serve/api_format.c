@@ -67,12 +67,138 @@ static slm_status read_wish(const struct slm_ask *ask, struct wish *wish, struct
     return SLM_OK;
 }
 
+/* ---- calls that must be made ----------------------------------------------------------------------------------- */
+
+/* Definitions move to the root of the whole, where references look for them. */
+static slm_status hoist(json_t *root, json_t *schema, const char *name, struct slm_error *error)
+{
+    json_t *from = json_object_get(schema, name), *to = json_object_get(root, name);
+    if (!json_is_object(from)) return SLM_OK;
+    if (!to) {
+        to = json_object();
+        json_object_set_new(root, name, to);
+    }
+    for (void *i = json_object_iter(from); i; i = json_object_iter_next(from, i)) {
+        const json_t *other = json_object_get(to, json_object_iter_key(i));
+        if (other && !json_equal(other, json_object_iter_value(i)))
+            return slm_fail(error, SLM_ERR_UNSUPPORTED, "tools", "two tools define '%.60s' differently",
+                            json_object_iter_key(i));
+        json_object_set(to, json_object_iter_key(i), json_object_iter_value(i));
+    }
+    json_object_del(schema, name);
+    return SLM_OK;
+}
+
+/* {"name": this tool's, "arguments": its schema} */
+static slm_status add_call_schema(json_t *root, json_t *list, const json_t *function, struct slm_error *error)
+{
+    json_t *given = json_object_get(function, "parameters");
+    json_t *arguments = given ? json_copy(given) : json_pack("{s:s}", "type", "object");
+    slm_status status = hoist(root, arguments, "$defs", error);
+    if (status == SLM_OK) status = hoist(root, arguments, "definitions", error);
+    /* Arguments are an object even where a schema forgets to say so. */
+    if (!json_object_get(arguments, "type")) json_object_set_new(arguments, "type", json_string("object"));
+    json_t *call = json_pack("{s:s, s:{s:{s:O}, s:o}, s:[s, s], s:b}", "type", "object", "properties", "name", "const",
+                             json_object_get(function, "name"), "arguments", arguments, "required", "name",
+                             "arguments", "additionalProperties", 0);
+    if (json_array_append_new(list, call) != 0 && status == SLM_OK) status = slm_fail_memory(error, "tools", 0);
+    return status;
+}
+
+/* The schema of an answer that calls tools and does nothing else: an array of calls, of one of them by name, or of any;
+ * one call alone where no more are wanted. */
+static slm_status write_forced(const struct slm_call *call, const json_t *tools, struct slm_buf *out,
+                               struct slm_error *error)
+{
+    json_t *root = json_object(), *list = json_array();
+    slm_status status = root && list ? SLM_OK : slm_fail_memory(error, "tools", 0);
+    for (size_t i = 0; status == SLM_OK && i < json_array_size(tools); i++) {
+        const json_t *function = json_object_get(json_array_get(tools, i), "function");
+        const char *name = json_string_value(json_object_get(function, "name"));
+        if (!*call->forced || strcmp(name, call->forced) == 0) status = add_call_schema(root, list, function, error);
+    }
+    const bool one = *call->forced || call->ask.parallel == 0;
+    json_object_set_new(root, "type", json_string("array"));
+    json_object_set_new(root, "minItems", json_integer(1));
+    if (one) json_object_set_new(root, "maxItems", json_integer(1));
+    json_object_set_new(root, "items", json_array_size(list) == 1 ? json_incref(json_array_get(list, 0))
+                                                                  : json_pack("{s:O}", "anyOf", list));
+    slm_json_write(out, root);
+    json_decref(list);
+    json_decref(root);
+    return status == SLM_OK ? slm_buf_status(out, "tools", error) : status;
+}
+
+slm_status slm_forced_calls(const char *text, size_t n_bytes, slm_status (*each)(void *user, const char *name,
+                            struct slm_str arguments, struct slm_error *error), void *user, struct slm_error *error)
+{
+    json_error_t bad;
+    json_t *calls = json_loadb(text, n_bytes, JSON_ALLOW_NUL, &bad);
+    slm_status status = json_is_array(calls) ? SLM_OK : SLM_ERR_FORMAT;
+    for (size_t i = 0; status == SLM_OK && i < json_array_size(calls); i++) {
+        const json_t *call = json_array_get(calls, i);
+        struct slm_buf arguments = {0};
+        slm_json_write(&arguments, json_object_get(call, "arguments"));
+        status = slm_buf_status(&arguments, "tools", error);
+        if (status == SLM_OK)
+            status = each(user, json_string_value(json_object_get(call, "name")),
+                          (struct slm_str){arguments.data, arguments.len}, error);
+        slm_buf_release(&arguments);
+    }
+    json_decref(calls);
+    return status;
+}
+
+/* ---- the grammar ----------------------------------------------------------------------------------------------- */
+
+/* An answer that begins inside of thinking has its form from the end of it on. */
+static const char *trigger_of(const struct slm_call *call, const struct slm_job *job)
+{
+    static const struct { const char *open, *close; } marks[] = {{"<think>", "</think>"}, {"[THINK]", "[/THINK]"}};
+    enum { LAST = 16 };
+    struct slm_buf end = {0};
+    const char *found = NULL;
+    if (job->split == SLM_SPLIT_NONE && !call->forced) return NULL;
+    for (size_t i = job->n_prompt > LAST ? job->n_prompt - LAST : 0; i < job->n_prompt; i++)
+        slm_call_token_text(call, job->prompt[i], &end);
+    for (size_t i = 0; end.len && !found && i < sizeof marks / sizeof *marks; i++) {
+        const char *open = NULL;
+        for (const char *at = end.data; (at = strstr(at, marks[i].open)) != NULL; at++) open = at;
+        if ((open && !strstr(open, marks[i].close)) || (call->thinks && strstr(call->thinks, marks[i].open)))
+            found = marks[i].close;
+    }
+    slm_buf_release(&end);
+    return found;
+}
+
+static slm_status open_grammar(const struct slm_call *call, enum slm_grammar_kind kind, struct slm_str text,
+                               struct slm_job *job, struct slm_error *error)
+{
+    job->grammar_trigger = trigger_of(call, job);
+    return slm_grammar_open(slm_call_model(call), kind, text.ptr, text.len, &job->grammar, error);
+}
+
 slm_status slm_call_add_grammar(struct slm_call *call, struct slm_job *job, struct slm_error *error)
 {
     struct wish wish = {0};
+    struct slm_buf text = {0};
     SLM_TRY(read_wish(&call->ask, &wish, error));
-    (void)job;
     if (wish.n == 0 && !call->forced) return SLM_OK;
-    return slm_fail(error, SLM_ERR_UNSUPPORTED, call->forced ? "tool_choice" : "response_format",
-                    "this build cannot enforce the form of answers");
+    if (wish.n > 0 && call->forced)
+        return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice", "a tool must be called, so the answer cannot have a form too");
+    const enum slm_grammar_kind kind = wish.any_json ? SLM_GRAMMAR_JSON_OBJECT : wish.regex ? SLM_GRAMMAR_REGEX
+                                     : wish.choices ? SLM_GRAMMAR_CHOICE : wish.gbnf ? SLM_GRAMMAR_GBNF
+                                     : SLM_GRAMMAR_JSON_SCHEMA;
+    slm_status status = SLM_OK;
+    if (call->forced)
+        status = write_forced(call, call->tools, &text, error);
+    else if (wish.schema || wish.choices)
+        slm_json_write(&text, wish.schema ? wish.schema : wish.choices);
+    else if (wish.regex || wish.gbnf)
+        slm_buf_puts(&text, wish.regex ? wish.regex : wish.gbnf);
+    if (status == SLM_OK) status = slm_buf_status(&text, "response_format", error);
+    if (status == SLM_OK)
+        status = open_grammar(call, kind, (struct slm_str){text.data ? text.data : "", text.len}, job, error);
+    slm_buf_release(&text);
+    return status;
 }

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include "base/os.h"
 #include "base/rng.h"
+#include "model/model.h"
 #include "serve/api_chat.h"
 
 enum { MAX_STOP = 16, MAX_STOP_BYTES = 4096, MAX_BIAS = 1024, MAX_INPUTS = 2048 };
@@ -63,12 +64,10 @@ slm_status slm_call_read_ids(struct slm_call *call, const json_t *array, const c
     return SLM_OK;
 }
 
-void slm_call_token_text(struct slm_call *call, int32_t id, struct slm_buf *out)
+void slm_call_token_text(const struct slm_call *call, int32_t id, struct slm_buf *out)
 {
-    char piece[256];
-    size_t n = 0;
-    const slm_status status = slm_detokenize(slm_call_model(call), &id, 1, true, piece, sizeof piece, &n, NULL);
-    if (status == SLM_OK) slm_buf_add(out, piece, n < sizeof piece ? n : sizeof piece);
+    const struct slm_tokenizer *tokenizer = slm_call_model(call)->tokenizer;
+    if (tokenizer) slm_buf_add_str(out, slm_tokenizer_piece(tokenizer, id, true));
 }
 
 slm_status slm_call_check_context(struct slm_call *call, size_t n_prompt, struct slm_error *error)

@@ -66,7 +66,8 @@ static void add_number(struct slm_buf *out, double number, int least, int most, 
 void slm_write_float(struct slm_buf *out, const char *name, double number)
 {
     add_name(out, name);
-    add_number(out, number, 6, 17, false);
+    const bool single = isfinite(number) && (double)(float)number == number; /* it came from an f32 */
+    add_number(out, number, 6, single ? 9 : 17, single);
 }
 
 void slm_write_bool(struct slm_buf *out, const char *name, bool value)
