@@ -30,6 +30,21 @@ static slm_status evaluate(void *user, struct slm_error *error)
     return status;
 }
 
+static slm_status ask(void *user, struct slm_error *error)
+{
+    static const char tasks[] = "{\"ctx\": \"abc\", \"endings\": [\"d\", \"efg\"], \"label\": 0}\n"
+                                "{\"question\": \"a\", \"choices\": [\"d\", \"b\"], \"answer\": \"B\"}\n";
+    const struct slm_task_options options = {.text = tasks, .text_bytes = sizeof tasks - 1, .where = "tasks",
+                                             .checkpoint = checkpoint, .session = {.n_threads = 2}};
+    struct slm_task_result result;
+    struct slm_model *model = NULL;
+    (void)user;
+    slm_status status = slm_model_open(model_path, NULL, &model, error);
+    if (status == SLM_OK) status = slm_evaluate_tasks(model, &options, &result, error);
+    slm_model_close(model);
+    return status;
+}
+
 static slm_status calibrate(void *user, struct slm_error *error)
 {
     const struct slm_calibrate_options options = {.text = text, .text_bytes = sizeof text - 1, .n_window = 16,
@@ -62,6 +77,8 @@ static void every_failure(void **state)
     for (int persistent = 0; persistent < 2; persistent++) {
         assert_true(fake_os_every_failure(&plan, FAKE_MEMORY, persistent, evaluate, NULL).n_failed >= 8);
         assert_true(fake_os_every_failure(&plan, FAKE_FILES | FAKE_THREADS, persistent, evaluate, NULL).n_failed >= 8);
+        assert_true(fake_os_every_failure(&plan, FAKE_MEMORY, persistent, ask, NULL).n_failed >= 8);
+        assert_true(fake_os_every_failure(&plan, FAKE_FILES | FAKE_THREADS, persistent, ask, NULL).n_failed >= 8);
         assert_true(fake_os_every_failure(&plan, FAKE_MEMORY, persistent, calibrate, NULL).n_failed >= 8);
         assert_true(fake_os_every_failure(&plan, FAKE_FILES | FAKE_THREADS, persistent, calibrate, NULL).n_failed >= 6);
     }
