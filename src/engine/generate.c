@@ -37,6 +37,7 @@ static slm_status draw(struct slm_session *session, const struct slm_generate_pa
     return slm_grammar_accept(params->grammar, *id, error);
 }
 
+/* From the logits of the prompt to the last token. */
 static slm_status loop(struct slm_session *session, struct slm_stream *s, const struct slm_generate_params *params,
                        uint64_t *mask, struct slm_generate_result *result, struct slm_error *error)
 {
@@ -93,6 +94,7 @@ slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size
     const uint64_t start = slm_os()->now_ns();
     slm_status status = slm_session_eval(session, prompt, n_prompt, error);
     local.prompt_s = seconds_since(start);
+    /* Evaluating can fail: then this is the time until it did. */
     const uint64_t generating = slm_os()->now_ns();
     const struct slm_speculation_counts before = session->counts, *after = &session->counts;
     slm_speculate_forget(&session->speculator);

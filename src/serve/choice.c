@@ -96,6 +96,7 @@ struct slm_prefix_line slm_choice_line(struct slm_choice *c)
 
 void slm_choice_catch_up(struct slm_choice *c)
 {
+    /* Only at the end of a page: what the session has of the next one is its own. */
     const struct slm_prefix_line line = slm_choice_line(c);
     const size_t from = c->session->n_past / PAGE;
     if (c->session->n_past % PAGE || from >= line.n_pages) return;
@@ -376,6 +377,7 @@ static enum slm_finish draw(struct slm_choice *c)
     const struct slm_tokenizer *tokenizer = c->env->model->tokenizer;
     const uint64_t *mask = NULL;
     int32_t id;
+    /* Errors are in the choice; the caller looks there. */
     if (reserve(c) != SLM_OK) return SLM_FINISH_NONE;
     if (c->grammar) {
         if (slm_grammar_mask(c->grammar, c->env->mask, &c->error) != SLM_OK) return SLM_FINISH_NONE;

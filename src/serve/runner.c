@@ -458,6 +458,7 @@ static size_t lay_parts(struct slm_runner *r)
         for (size_t i = 0; i < r->sched.n_seqs; i++) {
             const struct slm_sched_seq *q = &r->sched.seqs[i];
             struct slm_choice *c = r->choices[i];
+            /* n_done is what was computed before this step. */
             if (q->rows == 0 || decoding != (q->n_known - q->n_done == 1)) continue;
             const bool asks = slm_choice_asks(c);
             r->computed[n] = c;
