@@ -330,6 +330,10 @@ struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model);
 /* Draws the next token from the session's logits. Does not append it. */
 slm_status slm_sample(struct slm_session *session, const struct slm_sampler_params *params, int32_t *id,
                       struct slm_error *error);
+/* The same among the tokens of a mask, [ceil(n_vocab / 64)]: bit id % 64 of word id / 64 is 1 for those that may come
+ * next (slm_grammar_mask fills one). NULL: all may. A mask that leaves no token is SLM_ERR_ARGUMENT. */
+slm_status slm_sample_masked(struct slm_session *session, const struct slm_sampler_params *params,
+                             const uint64_t *mask, int32_t *id, struct slm_error *error);
 
 /* ---- generation: tokenise-free convenience over eval + sample + streaming detokenise ------------------------ */
 
@@ -503,6 +507,41 @@ struct slm_eval_result {
 slm_status slm_evaluate(const struct slm_model *model, const struct slm_model *base,
                         const struct slm_eval_options *options, struct slm_eval_result *result,
                         struct slm_error *error);
+
+/* ---- multiple choice --------------------------------------------------------------------------------------- */
+
+/* What became of one item; log probabilities are natural. Borrowed until the callback returns. */
+struct slm_task_answer {
+    size_t line;              /* of the file, from 1 */
+    unsigned n_choices, answer; /* the right one, from 0 */
+    unsigned choice, choice_norm; /* the likeliest one; the likeliest one for its length in characters */
+    const float *logprobs;    /* [n_choices] */
+};
+
+struct slm_task_options {
+    const char *text;         /* a JSON object a line (docs/quantization.md); borrowed */
+    size_t text_bytes;
+    const char *where;        /* the file's name, for messages */
+    bool letters;             /* list the choices in the prompt and score their letters */
+    size_t max_items;         /* 0 = all there are */
+    struct slm_session_options session; /* n_ctx: most tokens; longer prompts lose their beginning */
+    const char *checkpoint;   /* as in slm_eval_options */
+    slm_progress_fn progress; /* may be NULL; items, not bytes */
+    void (*on_answer)(void *user, const struct slm_task_answer *answer); /* may be NULL; in order, at the end */
+    void *user;               /* of both functions */
+};
+
+/* Shares of items that were answered right, as lm-evaluation-harness' acc and acc_norm; *_error: the standard error. */
+struct slm_task_result {
+    size_t n_items;
+    double acc, acc_error, acc_norm, acc_norm_error;
+    double chance; /* what guessing gives */
+};
+
+/* Answers multiple-choice questions by the likelihood of the choices. A line that is no item is SLM_ERR_FORMAT; the
+ * message names line and field. */
+slm_status slm_evaluate_tasks(const struct slm_model *model, const struct slm_task_options *options,
+                              struct slm_task_result *result, struct slm_error *error);
 
 #ifdef __cplusplus
 }
