@@ -27,24 +27,39 @@ static slm_status append(struct slm_session *session, const struct slm_sampler_p
     return SLM_OK;
 }
 
+/* The next token: of all, or of those the grammar allows, which then goes on with it. */
+static slm_status draw(struct slm_session *session, const struct slm_generate_params *params, uint64_t *mask,
+                       int32_t *id, struct slm_error *error)
+{
+    if (!params->grammar) return slm_sample(session, &params->sampler, id, error);
+    SLM_TRY(slm_grammar_mask(params->grammar, mask, error));
+    SLM_TRY(slm_sample_masked(session, &params->sampler, mask, id, error));
+    return slm_grammar_accept(params->grammar, *id, error);
+}
+
+/* From the logits of the prompt to the last token. */
 static slm_status loop(struct slm_session *session, struct slm_stream *s, const struct slm_generate_params *params,
-                       struct slm_generate_result *result, struct slm_error *error)
+                       uint64_t *mask, struct slm_generate_result *result, struct slm_error *error)
 {
     const struct slm_tokenizer *tokenizer = session->model->tokenizer;
     const size_t most = params->n_predict > 0 ? (size_t)params->n_predict : SIZE_MAX;
     while (result->stop_reason == SLM_STOP_NONE) {
+        if (params->grammar && slm_grammar_is_final(params->grammar)) {
+            result->stop_reason = SLM_STOP_EOG; /* it is all that could be drawn */
+            break;
+        }
         if (result->n_generated == most) {
             result->stop_reason = SLM_STOP_LENGTH;
             break;
         }
-/* A drawn token must have room on the timeline: it is evaluated even when it is the last. */
+        /* A drawn token must have room on the timeline: it is evaluated even when it is the last. */
         if (session->n_past == session->n_ctx) {
             result->stop_reason = SLM_STOP_CONTEXT;
             break;
         }
         int32_t id;
-        SLM_TRY(slm_sample(session, &params->sampler, &id, error));
-        if (!params->ignore_eog && tokenizer && slm_tokenizer_is_eog(tokenizer, id)) {
+        SLM_TRY(draw(session, params, mask, &id, error));
+        if ((!params->ignore_eog || params->grammar) && tokenizer && slm_tokenizer_is_eog(tokenizer, id)) {
             result->stop_reason = SLM_STOP_EOG;
             break;
         }
@@ -66,15 +81,24 @@ slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size
     struct slm_stream s;
     const struct slm_stream_options stream = {.stop = params->stop, .n_stop = params->n_stop, .show = params->show,
                                               .n_show = params->n_show, .on_text = params->on_text,
-                                              .user = params->user};
+                                              .user = params->user, .keep_space = params->grammar != NULL};
+    uint64_t *mask = NULL;
     SLM_TRY(slm_stream_open(&s, session->engine, &stream, error));
+    if (params->grammar) {
+        mask = slm_alloc((session->model->hparams.n_vocab + 63) / 64, sizeof *mask, "generate", error);
+        if (!mask) {
+            slm_stream_close(&s);
+            return SLM_ERR_MEMORY;
+        }
+    }
     const uint64_t start = slm_os()->now_ns();
     slm_status status = slm_session_eval(session, prompt, n_prompt, error);
     local.prompt_s = seconds_since(start);
+    /* Evaluating can fail: then this is the time until it did. */
     const uint64_t generating = slm_os()->now_ns();
     const struct slm_speculation_counts before = session->counts, *after = &session->counts;
     slm_speculate_forget(&session->speculator);
-    if (status == SLM_OK) status = loop(session, &s, params, &local, error);
+    if (status == SLM_OK) status = loop(session, &s, params, mask, &local, error);
     local.generate_s = seconds_since(generating);
     local.speculation = (struct slm_speculation_counts){after->n_steps - before.n_steps,
                                                         after->n_guessed - before.n_guessed,
@@ -82,6 +106,7 @@ slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size
     /* The timeline is what was generated, as if nothing had been guessed. */
     slm_session_drop_guesses(session);
     slm_stream_close(&s);
+    slm_release(mask);
     if (result) *result = local;
     return status;
 }

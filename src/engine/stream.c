@@ -75,7 +75,7 @@ static bool is_shown(const struct slm_stream *s, int32_t id)
 static size_t decode(struct slm_stream *s, int32_t before, int32_t id)
 {
     struct slm_str piece = slm_tokenizer_piece(s->tokenizer, id, is_shown(s, id));
-    if (!s->has_begun && before >= 0 && piece.len > 0) {
+    if (!s->has_begun && !s->options.keep_space && before >= 0 && piece.len > 0) {
         const int32_t pair[2] = {before, id};
         size_t one = 0, both = 0;
         if (slm_tokenizer_decode(s->tokenizer, pair, 1, false, NULL, 0, &one, NULL) == SLM_OK &&

@@ -14,6 +14,7 @@ struct slm_stream_options { /* borrowed while the stream is open */
     const char *const *stop;  /* [n_stop] stop strings; empty ones are none */
     size_t n_stop;
     bool show_stop;           /* the text ends with the stop string that was found */
+    bool keep_space;          /* a space that begins the text is text: a grammar has seen it */
     const int32_t *show;      /* [n_show] control tokens whose text is shown all the same */
     size_t n_show;
     slm_text_fn on_text;      /* certain text, possibly 0 bytes of it; false ends the stream. NULL: nobody looks */

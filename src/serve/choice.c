@@ -40,6 +40,8 @@ void slm_choice_close(struct slm_choice *c)
 {
     slm_stream_close(&c->stream);
     slm_parts_close(c->parts);
+    slm_grammar_state_close(c->grammar);
+    slm_buf_release(&c->seen);
     slm_buf_release(&c->tokens);
     slm_buf_release(&c->tops);
     slm_release(c->hashes);
@@ -47,6 +49,7 @@ void slm_choice_close(struct slm_choice *c)
     c->ids = NULL;
     c->hashes = NULL;
     c->parts = NULL;
+    c->grammar = NULL;
 }
 
 /* ---- the timeline ----------------------------------------------------------------------------------------------- */
@@ -93,6 +96,7 @@ struct slm_prefix_line slm_choice_line(struct slm_choice *c)
 
 void slm_choice_catch_up(struct slm_choice *c)
 {
+    /* Only at the end of a page: what the session has of the next one is its own. */
     const struct slm_prefix_line line = slm_choice_line(c);
     const size_t from = c->session->n_past / PAGE;
     if (c->session->n_past % PAGE || from >= line.n_pages) return;
@@ -200,7 +204,9 @@ static slm_status open_text(struct slm_choice *c)
 {
     const struct slm_job *job = c->ticket->job;
     struct slm_stream_options options = {.stop = (const char *const *)job->stop, .n_stop = job->n_stop,
-                                         .show_stop = job->echo_stop, .on_text = on_text, .user = c};
+                                         .show_stop = job->echo_stop, .on_text = on_text, .user = c,
+                                         .keep_space = job->grammar && !job->grammar_trigger};
+    if (options.keep_space) SLM_TRY(slm_grammar_state_open(job->grammar, &c->grammar, &c->error));
     if (job->split == SLM_SPLIT_PARTS) {
         SLM_TRY(slm_parts_open(c->env->model, job->prompt, job->n_prompt, job->tools, &c->parts, &c->error));
         options.show = slm_parts_marks(c->parts, &options.n_show);
@@ -325,6 +331,29 @@ bool slm_choice_finish(struct slm_choice *c, enum slm_finish finish)
     return emit(c, &event);
 }
 
+/* A drawn token under the job's grammar; or looks for the text behind which it holds. */
+static slm_status follow_grammar(struct slm_choice *c, int32_t id)
+{
+    const struct slm_job *job = c->ticket->job;
+    if (c->grammar) return slm_grammar_accept(c->grammar, id, &c->error);
+    if (!job->grammar || !c->env->model->tokenizer) return SLM_OK;
+    const size_t len = strlen(job->grammar_trigger);
+    slm_buf_add_str(&c->seen, slm_tokenizer_piece(c->env->model->tokenizer, id, true));
+    SLM_TRY(slm_buf_status(&c->seen, "grammar", &c->error));
+    const char *at = c->seen.len ? memmem(c->seen.data, c->seen.len, job->grammar_trigger, len) : NULL;
+    if (at) {
+        SLM_TRY(slm_grammar_state_open(job->grammar, &c->grammar, &c->error));
+        at += len;
+        return slm_grammar_accept_text(c->grammar, at, (size_t)(c->seen.data + c->seen.len - at), &c->error);
+    }
+    /* Only what may be the beginning of the trigger is of use. */
+    if (c->seen.len >= len) {
+        memmove(c->seen.data, c->seen.data + c->seen.len - len + 1, len - 1);
+        c->seen.len = len - 1;
+    }
+    return SLM_OK;
+}
+
 /* Takes the drawn token. NONE: go on. */
 static enum slm_finish take(struct slm_choice *c, int32_t id)
 {
@@ -336,6 +365,7 @@ static enum slm_finish take(struct slm_choice *c, int32_t id)
     c->n_thinking += c->kind == SLM_PART_THINKING;
     /* Unlike slm_generate the last token is not computed: nobody asks what would follow. */
     if (stop == SLM_STOP_STRING) return SLM_FINISH_STOP;
+    if (c->grammar && slm_grammar_is_final(c->grammar)) return SLM_FINISH_EOG;
     if (job->n_predict > 0 && c->n_generated >= (size_t)job->n_predict) return SLM_FINISH_LENGTH;
     return SLM_FINISH_NONE;
 }
@@ -345,10 +375,18 @@ static enum slm_finish draw(struct slm_choice *c)
 {
     const struct slm_job *job = c->ticket->job;
     const struct slm_tokenizer *tokenizer = c->env->model->tokenizer;
+    const uint64_t *mask = NULL;
     int32_t id;
-    if (reserve(c) != SLM_OK || slm_sample(c->session, &c->sampler, &id, &c->error) != SLM_OK) return SLM_FINISH_NONE;
+    /* Errors are in the choice; the caller looks there. */
+    if (reserve(c) != SLM_OK) return SLM_FINISH_NONE;
+    if (c->grammar) {
+        if (slm_grammar_mask(c->grammar, c->env->mask, &c->error) != SLM_OK) return SLM_FINISH_NONE;
+        mask = c->env->mask;
+    }
+    if (slm_sample_masked(c->session, &c->sampler, mask, &id, &c->error) != SLM_OK) return SLM_FINISH_NONE;
     if (!c->first_ns) c->first_ns = slm_os()->now_ns();
-    if (!job->ignore_eog && tokenizer && slm_tokenizer_is_eog(tokenizer, id)) return SLM_FINISH_EOG;
+    if (follow_grammar(c, id) != SLM_OK) return SLM_FINISH_NONE;
+    if ((!job->ignore_eog || c->grammar) && tokenizer && slm_tokenizer_is_eog(tokenizer, id)) return SLM_FINISH_EOG;
     if (job->n_top >= 0 && !add_token(c, id, slm_session_logits(c->session))) return SLM_FINISH_NONE;
     return take(c, id);
 }

@@ -15,6 +15,7 @@ struct slm_choice_env {
     struct slm_prefix *prefix;
     struct slm_outbox *outbox;
     size_t n_ctx; /* of a sequence: what session and pool hold */
+    uint64_t *mask; /* [n_vocab / 64] tokens that a grammar allows; NULL until a job has one */
     float *rows;  /* [SLM_CHOICE_ROWS, n_vocab] for logprobs of prompts; NULL until somebody asks */
 };
 enum { SLM_CHOICE_ROWS = 16 };
@@ -38,6 +39,8 @@ struct slm_choice {
     struct slm_stream stream;
     struct slm_parts *parts;     /* NULL: all is content */
     enum slm_part_kind kind;     /* of the last text */
+    struct slm_grammar_state *grammar; /* from where it holds on; NULL: it does not */
+    struct slm_buf seen;         /* the last text, while the grammar's trigger is looked for in it */
     struct slm_buf tokens, tops; /* logprobs that go out with the next text */
     /* What became of it. */
     struct slm_sampler_params sampler;

@@ -24,6 +24,8 @@ void slm_job_free(struct slm_job *job)
         slm_release((char *)(uintptr_t)job->embed[i].text);
         slm_release((int32_t *)(uintptr_t)job->embed[i].ids);
     }
+    slm_grammar_close(job->grammar);
+    slm_release((char *)(uintptr_t)job->grammar_trigger);
     slm_release(job->embed);
     slm_release(job->stop);
     slm_release(job->logit_bias);

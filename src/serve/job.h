@@ -34,7 +34,7 @@ struct slm_job {
     enum slm_job_split split;
     bool tools;                  /* tools were offered */
     struct slm_grammar *grammar; /* what the text must be, or NULL; released by the job */
-    const char *grammar_trigger; /* the grammar holds from where this text was generated on; NULL: from the start */
+    const char *grammar_trigger; /* the grammar holds behind the first place with this text; NULL: from the start */
     bool no_cache;               /* neither use nor leave prefixes in the cache */
     bool shift;                  /* when the context is full forget the oldest tokens after n_keep and go on */
     int32_t n_keep;

@@ -262,6 +262,10 @@ static slm_status admit_job(struct slm_runner *r, struct slm_ticket *t, struct s
         r->env.rows = slm_alloc(SLM_CHOICE_ROWS, r->model->hparams.n_vocab * sizeof *r->env.rows, "job", error);
         if (!r->env.rows) return SLM_ERR_MEMORY;
     }
+    if (job->grammar && !r->env.mask) {
+        r->env.mask = slm_alloc((r->model->hparams.n_vocab + 63) / 64, sizeof *r->env.mask, "job", error);
+        if (!r->env.mask) return SLM_ERR_MEMORY;
+    }
     /* With a salt of its own it finds and leaves nothing, but its choices share. */
     const uint64_t salt = job->no_cache ? ++r->n_salts : 0;
     /* What is open when one fails is closed with the ticket. */
@@ -454,6 +458,7 @@ static size_t lay_parts(struct slm_runner *r)
         for (size_t i = 0; i < r->sched.n_seqs; i++) {
             const struct slm_sched_seq *q = &r->sched.seqs[i];
             struct slm_choice *c = r->choices[i];
+            /* n_done is what was computed before this step. */
             if (q->rows == 0 || decoding != (q->n_known - q->n_done == 1)) continue;
             const bool asks = slm_choice_asks(c);
             r->computed[n] = c;
@@ -737,6 +742,7 @@ void slm_runner_close(struct slm_runner *r)
     slm_release(r->parts);
     slm_release(r->computed);
     slm_release(r->env.rows);
+    slm_release(r->env.mask);
     slm_release(r->sched.seqs);
     slm_release(r->sched.served);
     slm_release(r->choices);

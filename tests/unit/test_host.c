@@ -445,6 +445,37 @@ static void a_second_request_finds_its_beginning(void **state)
     close_plain(s);
 }
 
+static void a_grammar_holds_from_the_start_or_behind_a_trigger(void **state)
+{
+    (void)state;
+    static const char choices[] = "[\"a big red ball\", \"a small house\"]";
+    struct server *s = open_plain();
+    const struct slm_model *model = slm_host_model(s->model);
+    struct request r = make_requests(model)[1];
+    struct answer a;
+    r.stop = NULL;
+    r.n_predict = 60;
+    for (int triggered = 0; triggered < 2; triggered++) {
+        struct slm_job *job = job_for(&r);
+        assert_int_equal(slm_grammar_open(model, SLM_GRAMMAR_CHOICE, choices, sizeof choices - 1, &job->grammar, NULL),
+                         SLM_OK);
+        if (triggered) {
+            char *trigger = slm_alloc(2, 1, "test", NULL);
+            trigger[0] = 'e';
+            job->grammar_trigger = trigger;
+        }
+        ask(s, job, &a);
+        wait_for(s, &a, 1);
+        if (a.failed && triggered) continue; /* a token went on behind the "e" in a way that is not allowed */
+        if (a.failed) fail_msg("%s", a.error.message);
+        a.text[a.n_text] = '\0';
+        const char *from = triggered ? strchr(a.text, 'e') + 1 : a.text;
+        if (strcmp(from, "a big red ball") != 0 && strcmp(from, "a small house") != 0) fail_msg("'%s'", a.text);
+        assert_int_equal(a.finish, SLM_FINISH_EOG);
+    }
+    close_plain(s);
+}
+
 static void bad_jobs_fail_alone(void **state)
 {
     (void)state;
@@ -700,6 +731,7 @@ int main(void)
         cmocka_unit_test(choices_share_the_prompt),
         cmocka_unit_test(prompt_logprobs_are_those_of_the_model),
         cmocka_unit_test(a_second_request_finds_its_beginning),
+        cmocka_unit_test(a_grammar_holds_from_the_start_or_behind_a_trigger),
         cmocka_unit_test(bad_jobs_fail_alone),
         cmocka_unit_test(a_full_context_ends_or_shifts),
         cmocka_unit_test(time_runs_out),
