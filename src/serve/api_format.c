@@ -174,7 +174,8 @@ static const char *trigger_of(const struct slm_call *call, const struct slm_job 
 static slm_status open_grammar(const struct slm_call *call, enum slm_grammar_kind kind, struct slm_str text,
                                struct slm_job *job, struct slm_error *error)
 {
-    job->grammar_trigger = trigger_of(call, job);
+    const char *trigger = trigger_of(call, job);
+    if (trigger && !(job->grammar_trigger = slm_call_copy(slm_str(trigger), error))) return SLM_ERR_MEMORY;
     return slm_grammar_open(slm_call_model(call), kind, text.ptr, text.len, &job->grammar, error);
 }
 
