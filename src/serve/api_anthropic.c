@@ -7,7 +7,8 @@
 #include "serve/api_write.h"
 
 static const struct { int status; const char *type; } error_types[] = {
-    {400, "invalid_request_error"}, {401, "authentication_error"}, {403, "permission_error"}, {404, "not_found_error"},
+    {400, "invalid_request_error"}, {401, "authentication_error"}, {403, "permission_error"}, {404,
+                                                                                               "not_found_error"},
     {413, "request_too_large"}, {415, "invalid_request_error"}, {429, "rate_limit_error"}, {503, "overloaded_error"},
     {529, "overloaded_error"},
 };
@@ -97,7 +98,8 @@ static slm_status add_result(struct turn *turn, const json_t *block, const char 
 {
     const char *id = json_string_value(json_object_get(block, "tool_use_id"));
     if (!id) return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.tool_use_id", path).text, "is required");
-    SLM_TRY(slm_content_text(json_object_get(block, "content"), slm_path("%s.content", path).text, &turn->part, error));
+    SLM_TRY(slm_content_text(json_object_get(block, "content"), slm_path("%s.content", path).text, &turn->part,
+                             error));
     json_t *message = slm_messages_add(turn->messages, "tool", &turn->part);
     return message && json_object_set_new(message, "tool_call_id", json_string(id)) == 0 ? SLM_OK : no_memory(error);
 }
@@ -141,7 +143,8 @@ static slm_status read_turn(struct turn *turn, const json_t *message, const char
         return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.role", path).text, "must be user or assistant");
     if (!json_is_array(content)) {
         if (!json_is_string(content))
-            return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.content", path).text, "must be text or an array of blocks");
+            return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.content", path).text,
+                            "must be text or an array of blocks");
         SLM_TRY(slm_content_text(content, path, &turn->text, error));
         return slm_messages_add(turn->messages, turn->role, &turn->text) ? SLM_OK : no_memory(error);
     }
@@ -474,4 +477,5 @@ static const struct slm_http_route routes[] = {
     {"POST", "/v1/messages/count_tokens", post_count, 0},
     {NULL, NULL, NULL, 0},
 };
-const struct slm_http_table slm_api_anthropic = {.prefix = "/v1/messages", .routes = routes, .error = anthropic_error};
+const struct slm_http_table slm_api_anthropic = {.prefix = "/v1/messages", .routes = routes,
+                                                 .error = anthropic_error};

@@ -183,7 +183,8 @@ static void finish_forced(struct slm_call *call, struct slm_choice_state *choice
 {
     struct forced to = {.call = call, .choice = choice, .index = index};
     const struct slm_str text = {choice->held.data, choice->held.len};
-    if (!call->forced || text.len == 0 || slm_forced_calls(text.ptr, text.len, emit_forced, &to, NULL) == SLM_OK) return;
+    if (!call->forced || text.len == 0 || slm_forced_calls(text.ptr, text.len, emit_forced, &to,
+                                                           NULL) == SLM_OK) return;
     const struct slm_event event = {.kind = SLM_EVENT_PART, .choice = index,
                                     .part = {.kind = SLM_PART_CONTENT, .text = text.ptr, .text_bytes = text.len}};
     slm_buf_add_str(&choice->content, text);
@@ -339,10 +340,13 @@ static void set_absent(struct slm_ask *ask)
     double *const floats[] = {&ask->temperature, &ask->top_p, &ask->min_p, &ask->typical_p, &ask->repeat_penalty,
                               &ask->frequency_penalty, &ask->presence_penalty};
     int64_t *const ints[] = {&ask->top_k, &ask->penalty_last_n, &ask->seed, &ask->n_predict, &ask->n_predict_new,
-                             &ask->n_choices, &ask->n_top, &ask->n_keep, &ask->n_ctx, &ask->priority, &ask->dims, &ask->limit_ms};
-    int *const bools[] = {&ask->stream, &ask->include_usage, &ask->logprobs, &ask->echo, &ask->ignore_eog, &ask->shift,
+                             &ask->n_choices, &ask->n_top, &ask->n_keep, &ask->n_ctx, &ask->priority, &ask->dims,
+                                 &ask->limit_ms};
+    int *const bools[] = {&ask->stream, &ask->include_usage, &ask->logprobs, &ask->echo, &ask->ignore_eog,
+                          &ask->shift,
                           &ask->truncate, &ask->raw, &ask->parallel, &ask->no_cache, &ask->cache, &ask->add_special,
-                          &ask->parse_special, &ask->with_pieces, &ask->add_prompt, &ask->tokens, &ask->verbose, &ask->any_json};
+                          &ask->parse_special, &ask->with_pieces, &ask->add_prompt, &ask->tokens, &ask->verbose,
+                              &ask->any_json};
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) *floats[i] = (double)__builtin_nanf("");
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) *ints[i] = SLM_ABSENT_INT;
     for (size_t i = 0; i < sizeof bools / sizeof *bools; i++) *bools[i] = SLM_ABSENT_BOOL;

@@ -8,11 +8,13 @@
 #include "serve/api.h"
 #include "serve/api_read.h"
 
-/* What a request may ask for, whatever its API calls it. Filled by rows; what no row of an endpoint names is absent. */
+/* What a request may ask for, whatever its API calls it. Filled by rows; what no row of an endpoint names is
+   absent. */
 struct slm_ask {
     const char *model, *stop_token, *suffix, *system, *effort, *grammar, *regex, *encoding, *query;
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;
-    int64_t top_k, penalty_last_n, seed, n_predict, n_predict_new, n_choices, n_top, n_keep, n_ctx, priority, dims, limit_ms;
+    int64_t top_k, penalty_last_n, seed, n_predict, n_predict_new, n_choices, n_top, n_keep, n_ctx, priority, dims,
+        limit_ms;
     int stream, include_usage, logprobs, echo, ignore_eog, shift, truncate, raw, parallel, no_cache, cache;
     int add_special, parse_special, with_pieces, add_prompt, tokens, verbose;
     const json_t *prompt, *messages, *tools, *tool_choice, *format, *stop, *logit_bias, *variables, *options, *think;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Messages, tools and thinking of chats. Deliberately not here: messages of Anthropic and of OpenAI's responses, which
+ * Messages, tools and thinking of chats. Deliberately not here: messages of Anthropic and of OpenAI's responses,
+ * which
  * their own files turn into these. */
 #include "serve/api_chat.h"
 
@@ -23,7 +24,8 @@ static slm_status add_part(const json_t *part, const char *path, struct slm_buf 
 {
     const char *type = json_string_value(json_object_get(part, "type"));
     if (!type)
-        return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.type", path).text, "is required, for each part of a content");
+        return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.type", path).text,
+                        "is required, for each part of a content");
     for (size_t i = 0; i < sizeof part_types / sizeof *part_types; i++) {
         const struct part_type *row = &part_types[i];
         if (strcmp(row->type, type) != 0) continue;
@@ -108,12 +110,15 @@ struct message {
 static const struct slm_field message_rows[] = {
     {.name = "role", .kind = SLM_FIELD_TEXT, .offset = AT(role), .needed = true,
      .help = "system, developer (the same), user, assistant or tool"},
-    {.name = "content", .kind = SLM_FIELD_JSON, .offset = AT(content), .help = "text, or an array of parts of type text"},
+    {.name = "content", .kind = SLM_FIELD_JSON, .offset = AT(content),
+     .help = "text, or an array of parts of type text"},
     {.name = "name", .kind = SLM_FIELD_TEXT, .offset = AT(name), .help = "passed to the template"},
     {.name = "tool_calls", .kind = SLM_FIELD_JSON, .offset = AT(tool_calls),
      .help = "calls the assistant made: `id`, `function.name`, `function.arguments` (JSON text or an object)"},
-    {.name = "tool_call_id", .kind = SLM_FIELD_TEXT, .offset = AT(tool_call_id), .help = "which call a tool message answers"},
-    {.name = "tool_name", .kind = SLM_FIELD_TEXT, .offset = AT(tool_name), .help = "the tool's name, as Ollama has it"},
+    {.name = "tool_call_id", .kind = SLM_FIELD_TEXT, .offset = AT(tool_call_id),
+     .help = "which call a tool message answers"},
+    {.name = "tool_name", .kind = SLM_FIELD_TEXT, .offset = AT(tool_name),
+     .help = "the tool's name, as Ollama has it"},
     {.name = "reasoning_content", .kind = SLM_FIELD_TEXT, .offset = AT(reasoning_content),
      .help = "earlier thinking of the assistant, passed to the template"},
     {.name = "reasoning", .kind = SLM_FIELD_TEXT, .offset = AT(reasoning), .help = "the same"},
@@ -263,7 +268,8 @@ slm_status slm_call_force(struct slm_call *call, const struct slm_chat_ask *chat
         found = strcmp(json_string_value(json_object_get(function, "name")), name) == 0;
     }
     if (!found)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice", "%s%s%s", *name ? "there is no tool '" : "there are no tools",
+        return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice", "%s%s%s",
+                        *name ? "there is no tool '" : "there are no tools",
                         name, *name ? "' among the tools" : " to be called");
     call->forced = slm_call_copy(slm_str(name), error);
     return call->forced ? SLM_OK : SLM_ERR_MEMORY;
@@ -292,7 +298,8 @@ static slm_status make_variables(struct slm_call *call, const struct slm_chat_as
 {
     const json_t *given = call->ask.variables;
     if (given && !json_is_object(given))
-        return slm_fail(error, SLM_ERR_ARGUMENT, "chat_template_kwargs", "must be an object, not %s", slm_json_kind(given));
+        return slm_fail(error, SLM_ERR_ARGUMENT, "chat_template_kwargs", "must be an object, not %s",
+                        slm_json_kind(given));
     if (chat->think == 1 && !slm_model_can_think(slm_call_model(call)))
         return slm_fail(error, SLM_ERR_UNSUPPORTED, "think", "\"%s\" does not support thinking",
                         slm_host_model_name(call->model));
@@ -351,7 +358,8 @@ static slm_status encode(struct slm_call *call, struct slm_chat_ask *chat, const
     }
 }
 
-static slm_status render(struct slm_call *call, const struct slm_chat_ask *chat, const struct slm_chat_options *options,
+static slm_status render(struct slm_call *call, const struct slm_chat_ask *chat,
+                         const struct slm_chat_options *options,
                          struct slm_error *error)
 {
     struct slm_buf messages = {0};
@@ -367,7 +375,8 @@ static slm_status render(struct slm_call *call, const struct slm_chat_ask *chat,
     return status;
 }
 
-slm_status slm_call_chat(struct slm_call *call, struct slm_chat_ask *chat, enum slm_chat_use use, struct slm_error *error)
+slm_status slm_call_chat(struct slm_call *call, struct slm_chat_ask *chat, enum slm_chat_use use,
+                         struct slm_error *error)
 {
     struct slm_buf variables = {0};
     int32_t *ids = NULL;

@@ -2,7 +2,8 @@
  * Chats of all APIs: messages as templates want them, tools, thinking, and from there to the prompt's tokens.
  *
  * Templates follow one convention (that of transformers): content is a string, calls of tools are
- * {"type": "function", "function": {"name", "arguments": object}}. Each API's messages are turned into that here or in
+ * {"type": "function", "function": {"name", "arguments": object}}. Each API's messages are turned into that here
+ * or in
  * its own file. Deliberately not here: rendering (slm_chat_encode_json), what an answer means (slm_parts). */
 #ifndef SLM_SERVE_API_CHAT_H
 #define SLM_SERVE_API_CHAT_H

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * What an answer must be: a JSON object of any kind, or of a schema, a regular expression, one of some texts, a grammar,
- * a call of a tool. Each API has its own fields for it; here they become one wish. Deliberately not here: compiling and
+ * What an answer must be: a JSON object of any kind, or of a schema, a regular expression, one of some texts, a
+ * grammar,
+ * a call of a tool. Each API has its own fields for it; here they become one wish. Deliberately not here:
+ * compiling and
  * enforcing it. */
 #include "base/os.h"
 #include "serve/api_chat.h"
@@ -18,7 +20,8 @@ static const struct slm_field structured_rows[] = {
     {.name = "regex", .kind = SLM_FIELD_TEXT, .offset = AT(regex), .help = "a regular expression"},
     {.name = "choice", .kind = SLM_FIELD_JSON, .offset = AT(choices), .help = "an array of strings"},
     {.name = "grammar", .kind = SLM_FIELD_TEXT, .offset = AT(gbnf), .help = "a GBNF grammar"},
-    {.name = "json_object", .kind = SLM_FIELD_BOOL, .offset = AT(any_json), .help = "true: a JSON object of any kind"},
+    {.name = "json_object", .kind = SLM_FIELD_BOOL, .offset = AT(any_json),
+     .help = "true: a JSON object of any kind"},
 };
 #undef AT
 static const struct slm_field_set structured_sets[] = {SLM_FIELDS(structured_rows), {NULL, 0}};
@@ -63,7 +66,8 @@ static slm_status read_wish(const struct slm_ask *ask, struct wish *wish, struct
     wish->n = (size_t)(wish->schema != NULL) + (wish->choices != NULL) + (wish->regex != NULL) +
               (wish->gbnf != NULL) + (size_t)wish->any_json;
     if (given > 1 || wish->n > 1)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "response_format", "more than one form is asked of the answer: give one");
+        return slm_fail(error, SLM_ERR_ARGUMENT, "response_format",
+                        "more than one form is asked of the answer: give one");
     return SLM_OK;
 }
 
@@ -98,14 +102,16 @@ static slm_status add_call_schema(json_t *root, json_t *list, const json_t *func
     if (status == SLM_OK) status = hoist(root, arguments, "definitions", error);
     /* Arguments are an object even where a schema forgets to say so. */
     if (!json_object_get(arguments, "type")) json_object_set_new(arguments, "type", json_string("object"));
-    json_t *call = json_pack("{s:s, s:{s:{s:O}, s:o}, s:[s, s], s:b}", "type", "object", "properties", "name", "const",
+    json_t *call = json_pack("{s:s, s:{s:{s:O}, s:o}, s:[s, s], s:b}", "type", "object", "properties", "name",
+                             "const",
                              json_object_get(function, "name"), "arguments", arguments, "required", "name",
                              "arguments", "additionalProperties", 0);
     if (json_array_append_new(list, call) != 0 && status == SLM_OK) status = slm_fail_memory(error, "tools", 0);
     return status;
 }
 
-/* The schema of an answer that calls tools and does nothing else: an array of calls, of one of them by name, or of any;
+/* The schema of an answer that calls tools and does nothing else: an array of calls, of one of them by name, or of
+   any;
  * one call alone where no more are wanted. */
 static slm_status write_forced(const struct slm_call *call, const json_t *tools, struct slm_buf *out,
                                struct slm_error *error)
@@ -186,7 +192,8 @@ slm_status slm_call_add_grammar(struct slm_call *call, struct slm_job *job, stru
     SLM_TRY(read_wish(&call->ask, &wish, error));
     if (wish.n == 0 && !call->forced) return SLM_OK;
     if (wish.n > 0 && call->forced)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice", "a tool must be called, so the answer cannot have a form too");
+        return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice",
+                        "a tool must be called, so the answer cannot have a form too");
     const enum slm_grammar_kind kind = wish.any_json ? SLM_GRAMMAR_JSON_OBJECT : wish.regex ? SLM_GRAMMAR_REGEX
                                      : wish.choices ? SLM_GRAMMAR_CHOICE : wish.gbnf ? SLM_GRAMMAR_GBNF
                                      : SLM_GRAMMAR_JSON_SCHEMA;

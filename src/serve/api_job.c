@@ -147,14 +147,16 @@ static slm_status read_bias(const json_t *id, const json_t *value, int32_t n_voc
     const char *text = json_string_value(id);
     const long long number = text ? strtoll(text, &end, 10) : json_is_integer(id) ? json_integer_value(id) : -1;
     if (number < 0 || number >= n_vocab || (text && (*end || !*text)))
-        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "keys must be token ids of this model, from 0 to %" PRId32,
+        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias",
+                        "keys must be token ids of this model, from 0 to %" PRId32,
                         n_vocab - 1);
     const bool banned = json_is_false(value);
     if (!banned && !json_is_number(value))
         return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "the bias of token %lld must be a number", number);
     const double bias = banned ? -1e9 : json_number_value(value);
     if (!banned && (bias < -100 || bias > 100))
-        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "the bias of token %lld must be from -100 to 100", number);
+        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "the bias of token %lld must be from -100 to 100",
+                        number);
     *out = (struct slm_logit_bias){.id = (int32_t)number, .bias = (float)bias};
     return SLM_OK;
 }
@@ -177,7 +179,8 @@ static slm_status add_biases(struct slm_call *call, struct slm_job *job, struct 
         json_t *key = member ? json_string(json_object_iter_key(member)) : NULL;
         slm_status status = SLM_OK;
         if (pair && (!json_is_array(pair) || json_array_size(pair) != 2))
-            status = slm_fail(error, SLM_ERR_ARGUMENT, slm_path("logit_bias[%zu]", i).text, "must be [token id, bias]");
+            status = slm_fail(error, SLM_ERR_ARGUMENT, slm_path("logit_bias[%zu]", i).text,
+                              "must be [token id, bias]");
         if (status == SLM_OK)
             status = read_bias(member ? key : json_array_get(pair, 0),
                                member ? json_object_iter_value(member) : json_array_get(pair, 1), n_vocab,
@@ -273,6 +276,12 @@ static slm_status add_input(struct slm_call *call, const json_t *one, const char
                         slm_json_kind(one));
     }
     job->n_embed++;
+    size_t n = input->n_ids;
+    if (!input->ids)
+        SLM_TRY(slm_tokenize(slm_call_model(call), input->text, input->text_bytes, SLM_TOKENIZE_ADD_SPECIAL, NULL,
+                             0, &n,
+                             error));
+    call->n_prompt += n;
     return SLM_OK;
 }
 

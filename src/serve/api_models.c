@@ -61,7 +61,8 @@ void slm_openai_get_model(void *app, const struct slm_http_request *request, str
 /* ---- embeddings ------------------------------------------------------------------------------------------------ */
 
 static const struct slm_field embedding_rows[] = {
-    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .help = "name of the model; absent: the first"},
+    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model),
+     .help = "name of the model; absent: the first"},
     {.name = "input", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(input), .needed = true,
      .help = "a string, token ids, or an array of either: at most 2048"},
     {.name = "encoding_format", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(encoding),
@@ -69,7 +70,8 @@ static const struct slm_field embedding_rows[] = {
     {.name = "dimensions", .kind = SLM_FIELD_INT, .offset = SLM_ASK(dims), .min = 1, .max = 65536,
      .help = "keep the first so many numbers, then normalise"},
     {.name = "user", .kind = SLM_FIELD_HINT, .help = "accepted, without effect"},
-    {.name = "truncate_prompt_tokens", .kind = SLM_FIELD_ONLY, .only = "", .help = "an input that is too long is an error"},
+    {.name = "truncate_prompt_tokens", .kind = SLM_FIELD_ONLY, .only = "",
+     .help = "an input that is too long is an error"},
 };
 static const struct slm_field_set embedding_sets[] = {SLM_FIELDS(embedding_rows), {NULL, 0}};
 
@@ -111,8 +113,8 @@ static void end(struct slm_call *call)
 {
     slm_write_text(&call->out, "model", slm_host_model_name(call->model));
     slm_write_begin(&call->out, "usage", '{');
-    slm_write_int(&call->out, "prompt_tokens", (int64_t)call->usage.n_prompt);
-    slm_write_int(&call->out, "total_tokens", (int64_t)call->usage.n_prompt);
+    slm_write_int(&call->out, "prompt_tokens", (int64_t)call->n_prompt);
+    slm_write_int(&call->out, "total_tokens", (int64_t)call->n_prompt);
     slm_write_end(&call->out, '}');
     slm_write_end(&call->out, '}');
     slm_call_send(call, 200);

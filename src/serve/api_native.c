@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The endpoints of llama.cpp's server that its own clients use: tokens, templates, raw completions, embeddings, what the
+ * The endpoints of llama.cpp's server that its own clients use: tokens, templates, raw completions, embeddings,
+ * what the
  * server is. Deliberately not here: /health and /metrics (server.c). */
 #include <math.h>
 #include <stdio.h>
@@ -126,9 +127,11 @@ static const struct slm_field infill_rows[] = {
     NEED("input_prefix", input, "text before"), NEED("input_suffix", documents, "text behind"),
 };
 static const struct slm_field no_rows[] = {HINT("", "")};
-static const struct slm_field_set completion_sets[] = {SLM_FIELDS(completion_rows), SLM_FIELDS(model_rows), {NULL, 0}};
+static const struct slm_field_set completion_sets[] = {SLM_FIELDS(completion_rows), SLM_FIELDS(model_rows), {NULL,
+                                                                                                             0}};
 static const struct slm_field_set tokenize_sets[] = {SLM_FIELDS(tokenize_rows), SLM_FIELDS(model_rows), {NULL, 0}};
-static const struct slm_field_set detokenize_sets[] = {SLM_FIELDS(detokenize_rows), SLM_FIELDS(model_rows), {NULL, 0}};
+static const struct slm_field_set detokenize_sets[] = {SLM_FIELDS(detokenize_rows), SLM_FIELDS(model_rows), {NULL,
+                                                                                                             0}};
 static const struct slm_field_set template_sets[] = {SLM_FIELDS(template_rows), SLM_FIELDS(model_rows), {NULL, 0}};
 static const struct slm_field_set embedding_sets[] = {SLM_FIELDS(embedding_rows), SLM_FIELDS(model_rows), {NULL, 0}};
 static const struct slm_field_set rerank_sets[] = {SLM_FIELDS(rerank_rows), SLM_FIELDS(model_rows), {NULL, 0}};
@@ -182,7 +185,8 @@ static slm_status prepare_completion(struct slm_call *call, struct slm_error *er
     slm_status status = SLM_OK;
     if (!json_is_array(prompt)) {
         if (!json_is_string(prompt))
-            return slm_fail(error, SLM_ERR_ARGUMENT, "prompt", "must be text or an array, not %s", slm_json_kind(prompt));
+            return slm_fail(error, SLM_ERR_ARGUMENT, "prompt", "must be text or an array, not %s",
+                            slm_json_kind(prompt));
         status = add_ids(call, prompt, "prompt", true, &ids, &n, error);
     }
     for (size_t i = 0; i < json_array_size(prompt) && status == SLM_OK; i++)
@@ -341,7 +345,8 @@ static void end_tokenize(struct slm_call *call)
 static slm_status prepare_detokenize(struct slm_call *call, struct slm_error *error)
 {
     if (!json_is_array(call->ask.input))
-        return slm_fail(error, SLM_ERR_ARGUMENT, "tokens", "must be an array, not %s", slm_json_kind(call->ask.input));
+        return slm_fail(error, SLM_ERR_ARGUMENT, "tokens", "must be an array, not %s",
+                        slm_json_kind(call->ask.input));
     SLM_TRY(slm_call_read_ids(call, call->ask.input, "tokens", &call->ids, &call->n_ids, error));
     size_t bytes = 0;
     const struct slm_model *model = slm_call_model(call);
@@ -394,11 +399,13 @@ static void embedded(struct slm_call *call, const struct slm_event *event)
 
 static void end_embedding(struct slm_call *call) { slm_call_send(call, 200); }
 
-/* ---- what no model here can -------------------------------------------------------------------------------------- */
+/* ---- what no model here can
+   -------------------------------------------------------------------------------------- */
 
 static slm_status prepare_rerank(struct slm_call *call, struct slm_error *error)
 {
-    return slm_fail(error, SLM_ERR_UNSUPPORTED, "model", "\"%s\" does not rank: no family with a rank head is supported",
+    return slm_fail(error, SLM_ERR_UNSUPPORTED, "model",
+                    "\"%s\" does not rank: no family with a rank head is supported",
                     slm_host_model_name(call->model));
 }
 

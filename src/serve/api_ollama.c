@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Ollama's API: generate, chat and embeddings, as lines of JSON that end in counts and durations. Deliberately not here:
+ * Ollama's API: generate, chat and embeddings, as lines of JSON that end in counts and durations. Deliberately not
+ * here:
  * what is known about models (api_ollama_models.c). */
 #include "serve/api_ollama.h"
 
@@ -49,7 +50,8 @@ static void broken(struct slm_call *call, const struct slm_error *error)
 static const struct slm_field base_rows[] = {
     {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .needed = true, .help = "name of the model"},
     JSON("options", options, "see below"),
-    JSON("keep_alive", keep_alive, "how long the model stays after this: seconds, or as \"5m\"; negative: for ever; 0: leaves"),
+    JSON("keep_alive", keep_alive,
+         "how long the model stays after this: seconds, or as \"5m\"; negative: for ever; 0: leaves"),
 };
 static const struct slm_field answer_rows[] = {
     BOOL("stream", stream, "lines of JSON as the answer grows; default true"),
@@ -92,10 +94,12 @@ static const struct slm_field option_rows[] = {
     HINT("num_thread", OF_SERVER), HINT("use_mmap", OF_SERVER), HINT("use_mlock", OF_SERVER),
     HINT("low_vram", OF_SERVER), HINT("numa", OF_SERVER), HINT("f16_kv", OF_SERVER),
     ONLY("mirostat", "0", "not supported"), ONLY("tfs_z", "1|1.0", "not supported"),
-    ONLY("penalize_newline", "true", "not supported"), ONLY("draft_num_predict", "0", "the server speculates by itself"),
+    ONLY("penalize_newline", "true", "not supported"), ONLY("draft_num_predict", "0",
+                                                            "the server speculates by itself"),
 };
 static const struct slm_field embed_rows[] = {
-    {.name = "input", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(input), .needed = true, .help = "a string or an array of them"},
+    {.name = "input", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(input), .needed = true,
+     .help = "a string or an array of them"},
     BOOL("truncate", truncate, "true: an input that is too long is cut; default: an error"),
     INT("dimensions", dims, 1, 65536, "keep the first so many numbers, then normalise"),
 };
@@ -141,7 +145,8 @@ slm_status slm_ollama_duration(const json_t *value, double *seconds, struct slm_
         at = alone ? end : end + strlen(units[i].unit);
     }
     if (!ok)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "keep_alive", "must be seconds, or a duration as \"5m\" or \"1h30m\"");
+        return slm_fail(error, SLM_ERR_ARGUMENT, "keep_alive",
+                        "must be seconds, or a duration as \"5m\" or \"1h30m\"");
     *seconds = sign * sum;
     return SLM_OK;
 }
@@ -188,7 +193,8 @@ static slm_status read_think(const json_t *think, struct slm_chat_ask *chat, str
         chat->effort = words[i];
         return SLM_OK;
     }
-    return slm_fail(error, SLM_ERR_ARGUMENT, "think", "must be true, false, \"low\", \"medium\", \"high\" or \"max\"");
+    return slm_fail(error, SLM_ERR_ARGUMENT, "think",
+                    "must be true, false, \"low\", \"medium\", \"high\" or \"max\"");
 }
 
 static slm_status check_model(struct slm_call *call, struct slm_error *error)
@@ -402,7 +408,7 @@ static void end_embed(struct slm_call *call)
     if (strcmp(call->kind->path, "/api/embed") == 0) {
         slm_write_int(&call->out, "total_duration", (int64_t)(slm_os()->now_ns() - call->start_ns));
         slm_write_int(&call->out, "load_duration", call->load_ns + 1);
-        slm_write_int(&call->out, "prompt_eval_count", (int64_t)call->usage.n_prompt);
+        slm_write_int(&call->out, "prompt_eval_count", (int64_t)call->n_prompt);
     }
     slm_write_end(&call->out, '}');
     slm_call_send(call, 200);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What the two files of Ollama's API have of each other: answers (api_ollama.c) and what is known about models and the
+ * What the two files of Ollama's API have of each other: answers (api_ollama.c) and what is known about models and
+ * the
  * server (api_ollama_models.c). */
 #ifndef SLM_SERVE_API_OLLAMA_H
 #define SLM_SERVE_API_OLLAMA_H

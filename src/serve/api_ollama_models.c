@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Ollama's questions about models and the server. Deliberately not here: a store of models, so what would change one is
+ * Ollama's questions about models and the server. Deliberately not here: a store of models, so what would change
+ * one is
  * refused in words; answers (api_ollama.c). */
 #include <stdio.h>
 #include <string.h>
@@ -112,7 +113,8 @@ static void no_store(void *app, const struct slm_http_request *request, struct s
     struct slm_error error;
     (void)app;
     slm_fail(&error, SLM_ERR_UNSUPPORTED, "", "%.*s: slm has no store of models yet; put GGUF files in the folder of "
-             "`slm serve --models-folder`", (int)(request->path.len < 60 ? request->path.len : 60), request->path.ptr);
+             "`slm serve --models-folder`", (int)(request->path.len < 60 ? request->path.len : 60),
+                 request->path.ptr);
     slm_ollama_error(reply, 501, &error);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * OpenAI's chat completions and completions, with what vLLM adds to them, as their clients read them. Deliberately not
+ * OpenAI's chat completions and completions, with what vLLM adds to them, as their clients read them. Deliberately
+ * not
  * here: models and embeddings (api_models.c), responses (api_responses.c). */
 #include "serve/api_openai.h"
 
@@ -124,9 +125,11 @@ static const struct slm_field chat_rows[] = {
     INT("max_completion_tokens", n_predict_new, 1, 2147483647, "the same; the one that counts when both are given"),
     BOOL("logprobs", logprobs, "the log-probability of each token"),
     INT("top_logprobs", n_top, 0, 20, "that many of the likeliest beside it; needs logprobs"),
-    JSON("response_format", format, "{\"type\": \"text\"}, \"json_object\", or \"json_schema\" with json_schema.schema"),
+    JSON("response_format", format,
+         "{\"type\": \"text\"}, \"json_object\", or \"json_schema\" with json_schema.schema"),
     JSON("tools", tools, "functions the model may call, at most 128"),
-    JSON("tool_choice", tool_choice, "auto, none, required, or {\"type\": \"function\", \"function\": {\"name\": ...}}"),
+    JSON("tool_choice", tool_choice,
+         "auto, none, required, or {\"type\": \"function\", \"function\": {\"name\": ...}}"),
     BOOL("parallel_tool_calls", parallel, "false: at most one call"),
     TEXT("reasoning_effort", effort, "none, minimal, low, medium, high, xhigh or max: for models that think"),
     JSON("chat_template_kwargs", variables, "variables of the chat template, as {\"enable_thinking\": false}"),
@@ -194,7 +197,8 @@ static slm_status read_tool_choice(struct slm_call *call, struct slm_chat_ask *c
             return SLM_OK;
         }
         if (strcmp(word, "required") == 0) return slm_call_force(call, chat, "", error);
-        return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice", "must be auto, none, required or a function, not '%.40s'",
+        return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice",
+                        "must be auto, none, required or a function, not '%.40s'",
                         word);
     }
     const json_t *function = json_object_get(choice, "function");

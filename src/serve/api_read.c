@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Reading bodies by rows. jansson parses; what it does not promise is checked here before its recursive parser sees the
+ * Reading bodies by rows. jansson parses; what it does not promise is checked here before its recursive parser
+ * sees the
  * text: how deep it nests. Deliberately not here: any row. */
 #include "serve/api_read.h"
 
@@ -33,7 +34,8 @@ static bool depth_ok(struct slm_str text)
 slm_status slm_read_body(struct slm_str text, json_t **out, struct slm_error *error)
 {
     json_error_t bad;
-    if (text.len == 0) return slm_fail(error, SLM_ERR_FORMAT, "body", "the request has no body; a JSON object is needed");
+    if (text.len == 0) return slm_fail(error, SLM_ERR_FORMAT, "body",
+                                       "the request has no body; a JSON object is needed");
     if (!depth_ok(text))
         return slm_fail(error, SLM_ERR_FORMAT, "body", "JSON nested deeper than the allowed %d levels", MAX_DEPTH);
     json_t *json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &bad);
@@ -200,7 +202,8 @@ slm_status slm_read_fields(const json_t *object, const char *prefix, const struc
         const json_t *value = json_object_iter_value(i);
         const struct slm_path path = slm_path("%s%s", prefix, name);
         const struct slm_field *row = find_row(sets, name);
-        if (!row) return slm_fail(error, SLM_ERR_UNSUPPORTED, path.text, "is no field of this request; docs/api.md lists them");
+        if (!row) return slm_fail(error, SLM_ERR_UNSUPPORTED, path.text,
+                                  "is no field of this request; docs/api.md lists them");
         if (json_is_null(value)) continue;
         SLM_TRY(slm_read_value(value, path.text, row, (char *)out + row->offset, error));
     }

@@ -13,7 +13,8 @@
 #define STORES_NOT "nothing is stored: send the whole conversation as input"
 
 static const struct slm_field rows[] = {
-    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .help = "name of the model; absent: the first"},
+    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model),
+     .help = "name of the model; absent: the first"},
     {.name = "input", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(input), .needed = true,
      .help = "text, or items: messages, function_call, function_call_output, reasoning"},
     {.name = "instructions", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(system), .help = "a system message in front"},
@@ -27,18 +28,21 @@ static const struct slm_field rows[] = {
      .help = "same request, same answer (not of OpenAI)"},
     JSON("tools", tools, "type function, name, description, parameters; at most 128"),
     JSON("tool_choice", tool_choice, "auto, none, required, or {\"type\": \"function\", \"name\": ...}"),
-    {.name = "parallel_tool_calls", .kind = SLM_FIELD_BOOL, .offset = SLM_ASK(parallel), .help = "false: at most one call"},
+    {.name = "parallel_tool_calls", .kind = SLM_FIELD_BOOL, .offset = SLM_ASK(parallel),
+     .help = "false: at most one call"},
     JSON("text", structured, "{\"format\": ...}: type text, json_object, or json_schema with schema"),
     JSON("reasoning", think, "{\"effort\": ...}: for models that think"),
     ONLY("truncation", "\"disabled\"", "a prompt that is too long is an error"),
-    ONLY("previous_response_id", "", STORES_NOT), ONLY("conversation", "", STORES_NOT), ONLY("prompt", "", STORES_NOT),
+    ONLY("previous_response_id", "", STORES_NOT), ONLY("conversation", "", STORES_NOT), ONLY("prompt", "",
+                                                                                             STORES_NOT),
     ONLY("store", "false", STORES_NOT), ONLY("background", "false", STORES_NOT),
     ONLY("include", "[]|[\"reasoning.encrypted_content\"]", "not supported"),
     ONLY("max_tool_calls", "", "tools are called by the client"), ONLY("top_logprobs", "0", "not supported"),
     ONLY("service_tier", "\"auto\"|\"default\"", "there is one tier"),
     ONLY("stream_options", "{}|{\"include_obfuscation\":false}", "not supported"),
     HINT("metadata", "comes back in the response"), HINT("user", "accepted, without effect"),
-    HINT("safety_identifier", "accepted, without effect"), HINT("prompt_cache_key", "accepted: prompts are cached by content"),
+    HINT("safety_identifier", "accepted, without effect"), HINT("prompt_cache_key",
+                                                                "accepted: prompts are cached by content"),
     HINT("prompt_cache_retention", "accepted, without effect"),
 };
 static const struct slm_field_set sets[] = {SLM_FIELDS(rows), {NULL, 0}};
@@ -118,10 +122,12 @@ static slm_status add_item(json_t *messages, const json_t *item, const char *pat
     if (strcmp(type, "reasoning") == 0) return add_reasoning(messages, item, error);
     const bool is_call = strcmp(type, "function_call") == 0;
     if (!is_call && strcmp(type, "function_call_output") != 0)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_path("%s.type", path).text, "'%.40s' is not supported: message, "
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_path("%s.type", path).text,
+                        "'%.40s' is not supported: message, "
                         "reasoning, function_call and function_call_output are", type);
     if (!id || (is_call && !name))
-        return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.%s", path, id ? "name" : "call_id").text, "is required");
+        return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("%s.%s", path, id ? "name" : "call_id").text,
+                        "is required");
     if (is_call) {
         json_t *turn = assistant_turn(messages);
         return !turn ? no_memory(error)
@@ -221,7 +227,8 @@ static void end_event(struct slm_call *call, const char *type)
 }
 
 /* The same with what most events say: which item, which part of it. */
-static void begin_item_event(struct slm_call *call, const struct slm_choice_state *choice, const char *type, bool part)
+static void begin_item_event(struct slm_call *call, const struct slm_choice_state *choice, const char *type,
+                             bool part)
 {
     begin_event(call, type);
     slm_write_text(&call->out, "item_id", choice->item_id);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Writing JSON by appending. Whether a comma is due shows in the last byte: after an opening bracket, a colon or
- * nothing there is none. So there is no state to keep, and pieces written elsewhere can be put in between. Deliberately
+ * nothing there is none. So there is no state to keep, and pieces written elsewhere can be put in between.
+ * Deliberately
  * not here: what answers look like. */
 #include "serve/api_write.h"
 

@@ -7,6 +7,9 @@ import json
 import re
 import subprocess
 
+import anthropic
+import openai
+
 from support import SLM
 
 TOOL_TEMPLATE = (  # says what templates of models with tools say, in few tokens
@@ -61,10 +64,18 @@ def serving(*args):
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         line = process.stdout.readline()
-        port = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
+        port = re.search(r"listening on \S+:(\d+)$", line.strip())
         assert port, line
         yield Server(process, int(port[1]))
     finally:
         process.terminate()
         tail = process.communicate(timeout=60)[0]
         assert process.returncode == 0, tail
+
+
+def openai_of(server):
+    return openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+
+
+def anthropic_of(server):
+    return anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0)

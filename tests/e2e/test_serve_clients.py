@@ -2,7 +2,6 @@
 """The APIs of `slm serve`, used by the packages that people use: openai, ollama, anthropic, langchain-openai."""
 
 import base64
-import json
 import struct
 
 import anthropic
@@ -11,19 +10,12 @@ import ollama
 import openai
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
-from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel
 
-from serving import TOOL_TEMPLATE, serving
-from support import STORIES, has_builtin_model, need, slm, with_template
+from serving import anthropic_of, openai_of, serving
+from support import has_builtin_model, slm
 
 PROMPT = "Tell me a story about a brave mouse"
-ADD = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}},
-       "required": ["a", "b"], "additionalProperties": False}
-TOOLS = [{"type": "function", "function": {"name": "add", "description": "adds", "parameters": ADD}},
-         {"type": "function", "function": {"name": "time_now", "parameters": {"type": "object", "properties": {}}}}]
-
 
 @pytest.fixture(scope="module")
 def server():
@@ -31,23 +23,6 @@ def server():
         pytest.skip("no built-in model in this build")
     with serving("--ctx", 512) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def tooled(tmp_path_factory):
-    """A model whose template has tools and thinking; what it writes is nonsense unless it is held to a form."""
-    path = tmp_path_factory.mktemp("models") / "tooled.gguf"
-    with_template(need(STORIES), path, TOOL_TEMPLATE)
-    with serving(path, need(STORIES), "--ctx", 512) as running:
-        yield running
-
-
-def openai_of(server):
-    return openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
-
-
-def anthropic_of(server):
-    return anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +49,8 @@ def test_openai_chat_says_what_run_says(server, greedy):
     assert not chunks[-1].choices and chunks[-1].usage.completion_tokens == 30
     assert all(c.usage is None for c in chunks[:-1])
     assert len({c.id for c in chunks}) == 1
-    with client.chat.completions.stream(**ask) as stream:
-        assert stream.get_final_completion().choices[0].message.content == greedy
+    with client.chat.completions.stream(**ask, stop=["."]) as stream:
+        assert stream.get_final_completion().choices[0].message.content == greedy.split(".")[0]
 
 
 def test_openai_choices_and_seeds(server):
@@ -144,13 +119,14 @@ def test_openai_embeddings_and_models(server):
     reply = client.embeddings.create(model=models[0].id, input=texts) # asks for base64 by itself
     plain = client.embeddings.create(model=models[0].id, input=texts, encoding_format="float")
     raw = server.post("/v1/embeddings", input=texts, encoding_format="base64")[2]["data"]
-    want = [json.loads(line) for line in slm("embed", stdin="\n".join(texts) + "\n").stdout.splitlines()]
+    want = [[float(x) for x in line.split()] for line in slm("embed", stdin="\n".join(texts)).stdout.splitlines()]
     for i in range(2):
-        assert reply.data[i].embedding == plain.data[i].embedding
+        assert reply.data[i].embedding == pytest.approx(plain.data[i].embedding, rel=1e-6) # decimals of an f32
         bits = base64.b64decode(raw[i]["embedding"])
         assert list(struct.unpack(f"<{len(bits) // 4}f", bits)) == reply.data[i].embedding
-        vector = want[i] if isinstance(want[i], list) else want[i]["embedding"]
-        assert plain.data[i].embedding == pytest.approx(vector, abs=1e-5)
+        assert plain.data[i].embedding == pytest.approx(want[i], abs=1e-5)
+    assert reply.usage.prompt_tokens == sum(len(server.post("/tokenize", content=t, add_special=True)[2]["tokens"])
+                                            for t in texts)
     short = client.embeddings.create(model=models[0].id, input=texts[0], dimensions=16).data[0].embedding
     assert len(short) == 16 and sum(x * x for x in short) == pytest.approx(1, abs=1e-5)
     with pytest.raises(openai.NotFoundError):
@@ -168,7 +144,7 @@ def test_openai_errors_become_the_right_exceptions(server):
     assert long.value.code == "context_length_exceeded" and "512" in str(long.value)
     for extra, param in [({"temperature": "hot"}, "temperature"), ({"extra_body": {"bogus": 1}}, "bogus"),
                          ({"n": 99}, "n"), ({"extra_body": {"cache_salt": "x"}}, "cache_salt"),
-                         ({"store": True}, "store"), ({"tools": TOOLS}, None), ({"top_logprobs": 3}, "top_logprobs")]:
+                         ({"store": True}, "store"), ({"top_logprobs": 3}, "top_logprobs")]:
         with pytest.raises(openai.BadRequestError) as bad:
             client.chat.completions.create(**ask, **extra)
         if param:
@@ -204,82 +180,12 @@ def test_openai_responses(server, greedy):
     assert stored.value.param == "previous_response_id"
 
 
-# ---- tools and forms -------------------------------------------------------------------------------------------
-
-
-def valid(arguments):
-    return set(arguments) == {"a", "b"} and isinstance(arguments["a"], int) and arguments["b"] in ("x", "y")
-
-
-def test_openai_tools(tooled):
-    client = openai_of(tooled)
-    ask = {"model": "tooled", "messages": [{"role": "user", "content": "add"}], "tools": TOOLS, "seed": 3,
-           "max_tokens": 200}
-    named = client.chat.completions.create(**ask, tool_choice={"type": "function", "function": {"name": "add"}})
-    choice = named.choices[0]
-    assert choice.finish_reason == "tool_calls" and choice.message.content is None
-    (call,) = choice.message.tool_calls
-    assert call.function.name == "add" and valid(json.loads(call.function.arguments))
-    assert call.id.startswith("call_") and call.type == "function"
-    required = client.chat.completions.create(**ask, tool_choice="required", parallel_tool_calls=False)
-    assert required.choices[0].message.tool_calls[0].function.name in ("add", "time_now")
-    assert len(required.choices[0].message.tool_calls) == 1
-    deltas = [d for c in client.chat.completions.create(**ask, tool_choice="required", stream=True)
-              for d in (c.choices[0].delta.tool_calls or [])]
-    assert [d.index for d in deltas] == list(range(len(deltas))) and deltas
-    assert all(json.loads(d.function.arguments) is not None for d in deltas)
-    auto = client.chat.completions.create(**{**ask, "max_tokens": 5})
-    assert auto.choices[0].finish_reason == "length"
-    with pytest.raises(openai.BadRequestError):
-        client.chat.completions.create(**ask, tool_choice={"type": "function", "function": {"name": "nope"}})
-    # The answer of a tool is a message of its own, and reaches the template with its id.
-    messages = [{"role": "user", "content": "1+2"}, choice.message.model_dump(exclude_none=True),
-                {"role": "tool", "tool_call_id": call.id, "content": "3"}]
-    prompt = tooled.post("/apply-template", messages=messages, tools=TOOLS)[2]["prompt"]
-    assert f"tool:3{call.id}\n" in prompt
-    assert "add" + json.dumps(json.loads(call.function.arguments)) in prompt
-    assert client.chat.completions.create(**{**ask, "messages": messages, "max_tokens": 3}).usage.completion_tokens
-
-
-class Pet(BaseModel):
-    name: str
-    legs: int
-
-
-def test_openai_schemas(tooled):
-    client = openai_of(tooled)
-    ask = {"model": "stories260K", "messages": [{"role": "user", "content": "a pet"}], "seed": 1, "max_tokens": 200}
-    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}, "s": {"type": "string", "maxLength": 5}},
-              "required": ["n", "s"], "additionalProperties": False}
-    ask["model"] = "tooled"
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
-    reply = json.loads(client.chat.completions.create(**ask, response_format=form).choices[0].message.content)
-    assert set(reply) == {"n", "s"} and reply["n"] in (1, 2) and len(reply["s"]) <= 5
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "hiccup"}}}
-    with pytest.raises(openai.BadRequestError):
-        client.chat.completions.create(**ask, response_format=form)
-    word = client.completions.create(model="tooled", prompt="x", extra_body={"guided_choice": ["red", "green"]})
-    assert word.choices[0].text in ("red", "green") and word.choices[0].finish_reason == "stop"
-    digits = client.completions.create(model="tooled", prompt="x", extra_body={"structured_outputs": {"regex": "[0-9]{4}"}})
-    assert digits.choices[0].text.isdigit() and len(digits.choices[0].text) == 4
-
-
-def test_langchain(server, tooled, greedy):
+def test_langchain(server, greedy):
     chat = ChatOpenAI(base_url=server.url + "/v1", api_key="none", model="builtin", temperature=0, max_tokens=30)
     chat.model_name = openai_of(server).models.list().data[0].id
     assert chat.invoke([HumanMessage(PROMPT)]).content == greedy
     assert "".join(c.content for c in chat.stream([HumanMessage(PROMPT)])) == greedy
     assert chat.invoke([SystemMessage("Be brief."), HumanMessage(PROMPT)]).usage_metadata["output_tokens"] <= 30
-
-    @tool
-    def add(a: int, b: int) -> int:
-        """Adds."""
-        return a + b
-
-    forced = ChatOpenAI(base_url=tooled.url + "/v1", api_key="none", model="tooled", seed=5, max_tokens=200)
-    reply = forced.bind_tools([add], tool_choice="add").invoke([HumanMessage("1+2")])
-    assert reply.tool_calls[0]["name"] == "add" and set(reply.tool_calls[0]["args"]) == {"a", "b"}
-    assert isinstance(reply.tool_calls[0]["args"]["a"], int)
 
 
 # ---- Ollama ----------------------------------------------------------------------------------------------------
@@ -343,23 +249,14 @@ def test_ollama_errors(server):
     assert cut[0] == 200 and cut[2]["prompt_eval_count"] < 512
 
 
-def test_ollama_tools_and_format(tooled):
-    client = ollama.Client(host=tooled.url)
-    ask = {"model": "tooled", "messages": [{"role": "user", "content": "x"}], "options": {"seed": 4, "num_predict": 200}}
-    reply = client.chat(**ask, format=ADD)
-    assert valid(json.loads(reply.message.content)) and reply.done_reason == "stop"
-    assert isinstance(json.loads(client.chat(**{**ask, "options": {"seed": 1, "temperature": 0.3, "num_predict": 400}},
-                                             format=ADD).message.content), dict)
-    assert client.chat(**{**ask, "options": {"num_predict": 3}}, tools=TOOLS).done_reason == "length"
-
-
 # ---- Anthropic -------------------------------------------------------------------------------------------------
 
 
 def test_anthropic_messages(server, greedy):
     client = anthropic_of(server)
     name = openai_of(server).models.list().data[0].id
-    ask = {"model": name, "max_tokens": 30, "temperature": 0, "messages": [{"role": "user", "content": PROMPT}]}
+    ask = {"model": name, "max_tokens": 30, "extra_body": {"temperature": 0}, # which this client has no word for
+           "messages": [{"role": "user", "content": PROMPT}]}
     whole = client.messages.create(**ask)
     assert whole.content[0].text == greedy and whole.stop_reason == "max_tokens" and whole.role == "assistant"
     assert whole.usage.output_tokens == 30
@@ -375,26 +272,3 @@ def test_anthropic_messages(server, greedy):
     word = greedy.split()[4]
     stopped = client.messages.create(**ask, stop_sequences=[word])
     assert stopped.stop_reason == "stop_sequence" and stopped.stop_sequence == word
-
-
-def test_anthropic_tools_and_errors(tooled):
-    client = anthropic_of(tooled)
-    tools = [{"name": "add", "description": "adds", "input_schema": ADD}]
-    ask = {"model": "tooled", "max_tokens": 200, "tools": tools, "messages": [{"role": "user", "content": "1+2"}]}
-    reply = client.messages.create(**ask, tool_choice={"type": "tool", "name": "add"})
-    (use,) = reply.content
-    assert reply.stop_reason == "tool_use" and use.type == "tool_use" and use.name == "add" and valid(use.input)
-    with client.messages.stream(**ask, tool_choice={"type": "any"}) as stream:
-        final = stream.get_final_message()
-    assert final.content[0].type == "tool_use" and valid(final.content[0].input)
-    history = [*ask["messages"], {"role": "assistant", "content": [use.model_dump()]},
-               {"role": "user", "content": [{"type": "tool_result", "tool_use_id": use.id, "content": "3"}]}]
-    assert client.messages.create(**{**ask, "messages": history, "max_tokens": 3}).usage.output_tokens == 3
-    with pytest.raises(anthropic.NotFoundError):
-        client.messages.create(**{**ask, "model": "nope"})
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
-    with pytest.raises(anthropic.BadRequestError) as refused:
-        client.messages.create(**{**ask, "messages": [{"role": "user", "content": [image]}]})
-    assert "messages[0].content[0]" in str(refused.value)
-    with pytest.raises(anthropic.BadRequestError):
-        client.messages.create(**ask, extra_body={"bogus": 1})
