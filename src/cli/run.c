@@ -253,6 +253,7 @@ static int run_prompt(struct run *run, const char *prompt)
         return slm_cli_fail(&error);
     if (slm_cli_speculate(&options->speculating, &options->model, run->session, &error) != SLM_OK)
         return slm_cli_fail(&error);
+    /* A form that cannot be enforced is told before anyone types a prompt. */
     if (slm_cli_open_form(&options->form, run->model, &run->grammar, &run->form, &error) != SLM_OK)
         return slm_cli_fail(&error);
     run->load_s = slm_cli_seconds() - start;

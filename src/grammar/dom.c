@@ -4,6 +4,7 @@
 #include "grammar/dom.h"
 #include "format/json.h"
 
+/* Where reading stands: the open nodes, and the last child of each. */
 struct reader {
     struct slm_arena *arena;
     struct slm_json json;
@@ -14,6 +15,7 @@ struct reader {
     struct slm_str key;
 };
 
+/* A copy that lives as long as the tree; one byte longer, so that it is never NULL. */
 static struct slm_str keep(struct reader *r, struct slm_str text, struct slm_error *error)
 {
     const char *copy = slm_arena_copy(r->arena, text.len ? text.ptr : "", text.len, error);
@@ -42,6 +44,7 @@ static struct slm_dom *add(struct reader *r, enum slm_dom_kind kind, struct slm_
     node->id = r->n++;
     if (r->depth == 0) return node;
     struct slm_dom *parent = r->open[r->depth - 1];
+    /* Children are in the order of the document. */
     node->parent = parent;
     node->key = r->key;
     node->index = parent->n++;
@@ -59,6 +62,7 @@ static bool take(struct reader *r, enum slm_json_event event, struct slm_dom **r
         [SLM_JSON_NUMBER] = SLM_DOM_NUMBER, [SLM_JSON_TRUE] = SLM_DOM_TRUE, [SLM_JSON_FALSE] = SLM_DOM_FALSE,
         [SLM_JSON_NULL] = SLM_DOM_NULL,
     };
+    /* The node it closes is complete already. */
     if (event == SLM_JSON_OBJECT_END || event == SLM_JSON_ARRAY_END) {
         r->depth--;
         return true;
@@ -79,6 +83,7 @@ static bool take(struct reader *r, enum slm_json_event event, struct slm_dom **r
         node->text = keep(r, r->json.token, error);
         if (!node->text.ptr) return false;
     }
+    /* What follows lies inside of it. */
     if (event != SLM_JSON_OBJECT && event != SLM_JSON_ARRAY) return true;
     r->open[r->depth] = node;
     r->last[r->depth++] = NULL;
@@ -88,6 +93,7 @@ static bool take(struct reader *r, enum slm_json_event event, struct slm_dom **r
 slm_status slm_dom_parse(struct slm_str text, const char *where, struct slm_arena *arena, const struct slm_dom **out,
                          struct slm_error *error)
 {
+    /* The reader's own error, to tell failures with words from those without. */
     struct slm_error local = {0};
     struct reader r = {.arena = arena};
     struct slm_dom *root = NULL;
@@ -99,6 +105,7 @@ slm_status slm_dom_parse(struct slm_str text, const char *where, struct slm_aren
     slm_buf_release(&r.buf);
     *out = root;
     if (ok) return SLM_OK;
+    /* A failure without words was one of memory. */
     if (local.status == SLM_OK) return slm_fail_memory(error, where, text.len);
     if (error) *error = local;
     return local.status;
@@ -106,6 +113,7 @@ slm_status slm_dom_parse(struct slm_str text, const char *where, struct slm_aren
 
 /* ---- looking ---------------------------------------------------------------------------------------------------- */
 
+/* One child after the other: keys of schemas are few, and their order is kept. */
 const struct slm_dom *slm_dom_find(const struct slm_dom *node, struct slm_str key)
 {
     if (!node || node->kind != SLM_DOM_OBJECT) return NULL;
@@ -114,11 +122,13 @@ const struct slm_dom *slm_dom_find(const struct slm_dom *node, struct slm_str ke
     return NULL;
 }
 
+/* The same for a key that stands in our own text. */
 const struct slm_dom *slm_dom_get(const struct slm_dom *node, const char *key)
 {
     return slm_dom_find(node, slm_str(key));
 }
 
+/* From the node up to the root, then written downwards. The depth is bounded by the reader. */
 void slm_dom_pointer(const struct slm_dom *node, char *out, size_t cap)
 {
     const struct slm_dom *path[SLM_JSON_MAX_DEPTH + 1];
@@ -142,6 +152,7 @@ void slm_dom_pointer(const struct slm_dom *node, char *out, size_t cap)
     out[cap - 1] = '\0';
 }
 
+/* Leading zeros are never taken, trailing ones move into the exponent. */
 bool slm_decimal_read(struct slm_str text, struct slm_decimal *out)
 {
     size_t i = 0;
@@ -157,9 +168,11 @@ bool slm_decimal_read(struct slm_str text, struct slm_decimal *out)
         }
         if (point) shift--;
         if (out->n == 0 && c == '0') continue;
+        /* More digits than any bound needs. */
         if (out->n == 40) return false;
         out->digits[out->n++] = c;
     }
+    /* Behind the 'e', if there is one. */
     for (i++; i < text.len; i++) {
         if (text.ptr[i] == '-') e_negative = true;
         if (text.ptr[i] >= '0' && text.ptr[i] <= '9') e = 10 * e + (text.ptr[i] - '0');
@@ -172,14 +185,17 @@ bool slm_decimal_read(struct slm_str text, struct slm_decimal *out)
     return true;
 }
 
+/* 1, 1.0 and 10e-1 are the same. Too long to tell: perhaps. */
 static bool same_number(const struct slm_dom *a, const struct slm_dom *b, bool *unsure)
 {
     struct slm_decimal x, y;
     if (slm_str_equal(a->text, b->text)) return true;
     if (!slm_decimal_read(a->text, &x) || !slm_decimal_read(b->text, &y)) return *unsure = true;
-    return x.negative == y.negative && x.n == y.n && x.exponent == y.exponent && memcmp(x.digits, y.digits, (size_t)x.n) == 0;
+    return x.negative == y.negative && x.n == y.n && x.exponent == y.exponent &&
+           memcmp(x.digits, y.digits, (size_t)x.n) == 0;
 }
 
+/* Pairs that must be equal wait in a list. */
 bool slm_dom_equal(const struct slm_dom *a, const struct slm_dom *b, bool *unsure)
 {
     enum { MAX_PAIRS = 1024 };
@@ -191,6 +207,7 @@ bool slm_dom_equal(const struct slm_dom *a, const struct slm_dom *b, bool *unsur
         if (!a || !b || a->kind != b->kind || a->n != b->n) return false;
         if (a->kind == SLM_DOM_STRING && !slm_str_equal(a->text, b->text)) return false;
         if (a->kind == SLM_DOM_NUMBER && !same_number(a, b, unsure)) return false;
+        /* Members by their keys, elements by their places. */
         const struct slm_dom *y = b->first;
         for (const struct slm_dom *x = a->first; x; x = x->next, y = y ? y->next : NULL) {
             if (n == MAX_PAIRS) return *unsure = true;

@@ -156,6 +156,7 @@ static struct slm_frag class_atom(struct gbnf *g)
             g->at++;
             if (!read_char(g, &r.hi)) break;
         }
+        /* Told apart from a class that matches nothing, which is allowed. */
         if (r.hi < r.lo) bad(g, SLM_ERR_FORMAT, "a range of a class ends before it begins");
         if (n == 2 * MAX_CLASS) bad(g, SLM_ERR_LIMIT, "a class of more than 2048 parts");
         else g->class[n++] = r;
@@ -179,6 +180,7 @@ static struct slm_frag token_atom(struct gbnf *g)
             close ? "tokens are named by their text, such as <think>" : "a token without its closing '>'");
         return slm_frag_empty(g->nfa);
     }
+    /* Either spelling: models have such texts as special tokens or as ordinary ones. */
     g->at += name.len;
     struct slm_frag special = slm_frag_text(g->nfa, SLM_NFA_SPECIAL);
     special = slm_frag_cat(g->nfa, special, slm_frag_spelled(g->nfa, name, SLM_SPELL_PLAIN));
@@ -234,6 +236,7 @@ static void rule(struct gbnf *g)
     struct slm_pile pile;
     const uint32_t number = rule_of(g, read_word(g));
     skip_space(g);
+    /* Past the '::='. */
     g->at += 3;
     if (g->nfa->failed != SLM_OK) return;
     if (g->nfa->rules[number] != SLM_NFA_NONE) bad(g, SLM_ERR_FORMAT, "this rule was defined before");
@@ -268,6 +271,7 @@ slm_status slm_gbnf_parse(struct slm_nfa *nfa, struct slm_str text, uint32_t *ro
         if (at_rule(g)) rule(g);
         else bad(g, SLM_ERR_FORMAT, "a rule begins with its name and '::='");
     }
+    /* Not there: it is a rule that is called and not defined, which finishing reports. */
     *root = rule_of(g, slm_str("root"));
     slm_nfa_finish(nfa, *root, name_of, g);
     slm_release(g->names);

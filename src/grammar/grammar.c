@@ -94,6 +94,7 @@ slm_status slm_grammar_of_nfa(const struct slm_vocab *vocab, struct slm_nfa *nfa
         return SLM_ERR_MEMORY;
     }
     g->vocab = vocab;
+    /* Moved, not copied. */
     g->nfa = *nfa;
     g->nfa.error = NULL;
     g->root = root;

@@ -157,6 +157,7 @@ static uint32_t name_set(struct slm_machine *m, const uint32_t *items, size_t n)
 static uint32_t name_config(struct slm_machine *m, size_t n, bool complete)
 {
     const struct slm_machine_group *groups = m->groups + m->n_groups;
+    /* Nothing is left that the text could be. */
     if (n == 0 && !complete) return SLM_CONFIG_DEAD;
     size_t hash = complete ? 1 : 0;
     if (n) hash ^= head_of(groups, n * sizeof *groups);
@@ -350,6 +351,7 @@ uint32_t slm_machine_step_slow(struct slm_machine *m, uint32_t config, uint8_t b
         m->configs[config].row = (uint32_t)m->n_rows;
         m->n_rows += m->n_classes;
     }
+    /* Every group by itself; what they come to is put together by name_found. */
     begin(m);
     for (uint32_t g = 0; g < m->configs[config].n_groups; g++) {
         const struct slm_machine_group group = m->groups[m->configs[config].groups + g];

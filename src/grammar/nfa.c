@@ -84,7 +84,8 @@ uint32_t slm_nfa_rule(struct slm_nfa *nfa)
 /* The body's way out becomes the end of the rule. */
 void slm_nfa_define(struct slm_nfa *nfa, uint32_t rule, struct slm_frag body)
 {
-    slm_nfa_lead(nfa, body.out, add(nfa, (struct slm_nfa_state){.kind = SLM_NFA_END, .a = SLM_NFA_NONE, .b = SLM_NFA_NONE}));
+    const struct slm_nfa_state end = {.kind = SLM_NFA_END, .a = SLM_NFA_NONE, .b = SLM_NFA_NONE};
+    slm_nfa_lead(nfa, body.out, add(nfa, end));
     if (nfa->failed == SLM_OK) nfa->rules[rule] = body.in;
 }
 
@@ -242,6 +243,7 @@ struct slm_frag slm_frag_repeat(struct slm_nfa *nfa, struct slm_frag a, uint32_t
         slm_nfa_fail(nfa, SLM_ERR_LIMIT, "needs more than %u states: shorten its repetitions", SLM_NFA_MAX_STATES);
         return a;
     }
+    /* The gate lies behind the fragment, so both are copied together. */
     const uint32_t gate = slm_nfa_fork(nfa, a.in, SLM_NFA_NONE);
     for (uint32_t i = 1; i < n; i++) copy_states(nfa, a.begin, stride);
     const uint32_t out = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);

@@ -30,6 +30,7 @@ static uint32_t pair_state(struct pairs *p, uint32_t a, uint32_t b)
         slm_nfa_fail(p->nfa, SLM_ERR_LIMIT, "what both conditions allow needs more than %zu states", p->cap / 2);
         return 0;
     }
+    /* New: it is filled in when its turn comes. */
     p->n++;
     p->keys[at] = key;
     p->states[at] = slm_frag_empty(p->nfa).in;
@@ -113,6 +114,7 @@ static size_t close_over(const struct slm_nfa *nfa, uint32_t begin, uint32_t fro
 bool slm_frag_matches(struct slm_nfa *nfa, struct slm_frag a, struct slm_str bytes)
 {
     if (nfa->failed != SLM_OK) return false;
+    /* Its states lie between its beginning and the end of all. */
     const size_t n = nfa->n_states - a.begin;
     uint32_t *now = slm_alloc(n, sizeof *now, "grammar", nfa->error);
     uint32_t *next = slm_alloc(n, sizeof *next, "grammar", nfa->error);
@@ -137,6 +139,7 @@ bool slm_frag_matches(struct slm_nfa *nfa, struct slm_frag a, struct slm_str byt
         next = swap;
         n_now = n_next;
     }
+    /* The way out is among what is left. */
     for (size_t k = 0; k < n_now; k++) matches |= now[k] == a.out;
 out:
     slm_release(now);
@@ -145,6 +148,7 @@ out:
     return matches;
 }
 
+/* A search from the way in to the way out. */
 bool slm_frag_reaches(struct slm_nfa *nfa, struct slm_frag a)
 {
     if (nfa->failed != SLM_OK) return false;
@@ -190,6 +194,7 @@ static bool explore(struct starts *s, uint32_t rule, bool list_calls)
     struct slm_nfa *nfa = s->nfa;
     size_t n = 0;
     bool ends = false;
+    /* A new search: older marks count no more. */
     s->stamp++;
     s->todo[n++] = nfa->rules[rule];
     while (n > 0 && nfa->failed == SLM_OK) {
@@ -235,6 +240,7 @@ static void find_nullable(struct starts *s)
 static uint32_t find_cycle(struct starts *s, uint32_t from)
 {
     size_t depth = 0;
+    /* Seen in an earlier search: no cycle goes through it. */
     if (s->colour[from]) return SLM_NFA_NONE;
     s->n_calls = 0;
     explore(s, from, true);

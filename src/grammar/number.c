@@ -189,7 +189,8 @@ struct slm_frag slm_number_between(struct slm_nfa *nfa, const struct slm_number_
     if (lo < 0 && hi >= lo) {
         /* Negative ones are a '-' and the mirrored range; minus zero is left out. */
         const struct slm_frag minus = slm_frag_byte(nfa, '-', '-');
-        slm_nfa_lead(nfa, minus.out, from_to(nfa, hi < -1 ? -hi : 1, lo == -INT64_MAX ? INT64_MAX : -lo, fraction, end));
+        const int64_t most_negative = lo == -INT64_MAX ? INT64_MAX : -lo;
+        slm_nfa_lead(nfa, minus.out, from_to(nfa, hi < -1 ? -hi : 1, most_negative, fraction, end));
         head = head == NONE ? minus.in : slm_nfa_fork(nfa, head, minus.in);
     }
     if (head != NONE) slm_nfa_lead(nfa, f.out, head);

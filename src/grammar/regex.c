@@ -13,6 +13,7 @@
 #define END_MARK 0xFDu
 enum { MAX_CLASS = 512 };
 
+/* One expression on its way: where reading stands, and the class that was read last. */
 struct regex {
     struct slm_nfa *nfa;
     struct slm_str text;
@@ -144,6 +145,7 @@ static bool escape(struct regex *r, bool in_class, uint32_t *c)
         *c = 0;
         return true;
     }
+    /* In a class it is a backspace, elsewhere the border of a word. */
     if (name == 'b' && in_class) {
         r->at++;
         *c = '\b';
@@ -193,6 +195,7 @@ static struct slm_frag class(struct regex *r)
     if (r->nfa->failed == SLM_OK && peek(r) != ']') bad(r, SLM_ERR_FORMAT, "a class without ']'");
     r->at++;
     if (negated && r->nfa->failed == SLM_OK) negate(r);
+    /* In order and without overlaps, for then each character is there once. */
     r->n_class = slm_ranges_merge(r->class, r->n_class);
     return slm_frag_chars(r->nfa, r->class, r->n_class, r->spelling);
 }
@@ -230,6 +233,7 @@ static void quantifier(struct regex *r, struct slm_pile *pile)
         max = c == '?' ? 1 : SLM_NFA_NONE;
         r->at++;
     }
+    /* An anchor is an atom too; a repetition at the beginning is none. */
     if (!slm_pile_repeat(pile, min, max)) {
         bad(r, SLM_ERR_FORMAT, "nothing to repeat");
         return;
@@ -339,6 +343,7 @@ static bool plain_anchors(struct slm_str *text, bool *open_begin, bool *open_end
     }
     if (n == 0) return true;
     if (alternatives || n != plain) return false;
+    /* All anchors are where they may be: at the two ends. */
     const bool first = text->ptr[0] == '^';
     if (first) *open_begin = false;
     if (plain > first) {
@@ -361,7 +366,9 @@ struct slm_frag slm_regex_parse(struct slm_nfa *nfa, struct slm_str text, bool s
     if (search && open_begin) before = slm_frag_cat(nfa, before, any_text(nfa, spelling, !plain));
     if (!search && !plain) before = slm_frag_cat(nfa, before, mark(nfa, BEGIN_MARK, true));
     slm_pile_begin(&pile, nfa);
+    /* The expression itself. */
     while (more(&r)) item(&r, &pile);
+    /* Every group was closed. */
     if (nfa->failed == SLM_OK && pile.depth > 1) bad(&r, SLM_ERR_FORMAT, "a '(' without ')'");
     if (nfa->failed != SLM_OK) return before;
     struct slm_frag f = slm_frag_cat(nfa, before, slm_pile_close(&pile));

@@ -25,12 +25,14 @@ static const struct { const char *name; bool unless_false; } refused[] = {
     {"disallow", false}, {"divisibleBy", false},
 };
 
+/* The pointer is made at once: the message may come from deep inside the builder. */
 void slm_schema_at(struct slm_schema *s, const struct slm_dom *node)
 {
     slm_dom_pointer(node, s->where, sizeof s->where);
     s->nfa->where = s->where;
 }
 
+/* Only the first failure is told. */
 slm_status slm_schema_fail(struct slm_schema *s, const struct slm_dom *node, slm_status status, const char *format, ...)
 {
     char message[256];
@@ -45,6 +47,7 @@ slm_status slm_schema_fail(struct slm_schema *s, const struct slm_dom *node, slm
 
 /* ---- conjunctions ---------------------------------------------------------------------------------------------- */
 
+/* Refusing comes before anything is compiled of a schema, so nothing is passed over by accident. */
 static void check_keywords(struct slm_schema *s, const struct slm_dom *schema)
 {
     for (const struct slm_dom *k = schema->first; k; k = k->next) {
@@ -59,6 +62,7 @@ static void check_keywords(struct slm_schema *s, const struct slm_dom *schema)
 static const struct slm_dom *child_named(const struct slm_dom *node, struct slm_str name)
 {
     if (node->kind != SLM_DOM_ARRAY) return slm_dom_find(node, name);
+    /* An element of a list, by its number. */
     uint32_t index = 0;
     for (size_t i = 0; i < name.len; i++) {
         if (name.ptr[i] < '0' || name.ptr[i] > '9' || index > SLM_DOM_MAX_NODES) return NULL;
@@ -98,6 +102,7 @@ static const struct slm_dom *follow(struct slm_schema *s, const struct slm_dom *
         slm_schema_fail(s, ref, SLM_ERR_FORMAT, "$ref is a text");
         return NULL;
     }
+    /* Nothing is ever fetched. */
     if (text.len == 0 || text.ptr[0] != '#' || (text.len > 1 && text.ptr[1] != '/')) {
         slm_schema_fail(s, ref, SLM_ERR_UNSUPPORTED, "only references within the schema (#/...) are followed");
         return NULL;
@@ -139,6 +144,7 @@ void slm_conj_add(struct slm_schema *s, struct slm_conj *conj, const struct slm_
     for (size_t i = 0; i < done; i++) via[i] = SIZE_MAX;
     add_part(s, conj, schema, SIZE_MAX, via);
     for (; done < conj->n && s->nfa->failed == SLM_OK; done++) {
+        /* What it asks for is added behind it, and gets its turn. */
         const struct slm_dom *node = conj->parts[done].node;
         if (node->kind == SLM_DOM_FALSE) conj->never = true;
         else if (node->kind != SLM_DOM_TRUE && node->kind != SLM_DOM_OBJECT)
@@ -155,6 +161,7 @@ void slm_conj_add(struct slm_schema *s, struct slm_conj *conj, const struct slm_
     }
 }
 
+/* Only the parts that are in use. */
 static void conj_copy(struct slm_conj *to, const struct slm_schema_part *parts, size_t n, bool never)
 {
     memcpy(to->parts, parts, n * sizeof *parts);
@@ -176,12 +183,14 @@ static size_t in_order(const struct slm_conj *conj, struct slm_schema_part *out)
     return n;
 }
 
+/* The same parts, chosen from alike, are the same rule: that is what makes recursion end. */
 uint32_t slm_conj_rule(struct slm_schema *s, const struct slm_conj *conj)
 {
     struct slm_schema_part parts[SLM_SCHEMA_MAX_PARTS];
     size_t n = conj->never ? 0 : in_order(conj, parts);
     uint64_t hash = conj->never;
     if (s->nfa->failed != SLM_OK) return 0;
+    /* Nothing is asked: any value. */
     if (n == 0 && !conj->never) return s->value;
     for (size_t i = 0; i < n; i++) hash = hash * 31 + parts[i].node->id * 4 + parts[i].chosen;
     uint32_t *head = &s->heads[hash % 1024];
@@ -191,6 +200,7 @@ uint32_t slm_conj_rule(struct slm_schema *s, const struct slm_conj *conj)
             same = s->rules[i].parts[k].node == parts[k].node && s->rules[i].parts[k].chosen == parts[k].chosen;
         if (same) return s->rules[i].rule;
     }
+    /* A new one, to be written when its turn comes. */
     if (s->n_rules == s->cap_rules) {
         const size_t cap = s->cap_rules ? 2 * s->cap_rules : 64;
         void *rules = slm_realloc(s->rules, cap, sizeof *s->rules, "schema", s->nfa->error);
@@ -213,6 +223,7 @@ uint32_t slm_conj_rule(struct slm_schema *s, const struct slm_conj *conj)
     return rule;
 }
 
+/* In the order of the parts. */
 const struct slm_dom *slm_conj_keyword(const struct slm_conj *conj, const char *keyword, size_t i)
 {
     for (size_t k = 0; k < conj->n; k++) {
@@ -230,15 +241,18 @@ static const struct { const char *name; unsigned types; } type_names[] = {
     {"object", SLM_TYPE_OBJECT},
 };
 
+/* The bits of one name. */
 static unsigned named_types(struct slm_schema *s, const struct slm_dom *name)
 {
     for (size_t i = 0; i < sizeof type_names / sizeof *type_names; i++)
         if (name->kind == SLM_DOM_STRING && slm_str_is(name->text, type_names[i].name)) return type_names[i].types;
+    /* Misspelt ones would leave nothing, silently. */
     slm_schema_fail(s, name, SLM_ERR_FORMAT,
                     "types are null, boolean, integer, number, string, array and object");
     return 0;
 }
 
+/* 1.0 is whole, as the standard has it. */
 unsigned slm_type_of(const struct slm_dom *value)
 {
     static const unsigned types[] = {
@@ -251,6 +265,7 @@ unsigned slm_type_of(const struct slm_dom *value)
     return whole ? SLM_TYPE_WHOLE : types[value->kind];
 }
 
+/* What all of the keywords leave. */
 unsigned slm_conj_types(struct slm_schema *s, const struct slm_conj *conj)
 {
     unsigned types = conj->never ? 0 : SLM_TYPE_ANY;
@@ -285,6 +300,7 @@ static bool no_common_constant(const struct slm_conj *a, const struct slm_conj *
         lists[i] = one ? one : many ? many->first : NULL;
         if (!lists[i]) return false;
     }
+    /* A const stands alone, though it has siblings that are other keywords. */
     const bool one_a = slm_conj_keyword(a, "const", 0) != NULL, one_b = slm_conj_keyword(b, "const", 0) != NULL;
     bool unsure = false;
     for (const struct slm_dom *x = lists[0]; x; x = one_a ? NULL : x->next)
@@ -293,6 +309,7 @@ static bool no_common_constant(const struct slm_conj *a, const struct slm_conj *
     return true;
 }
 
+/* By any of the parts. */
 static bool requires(const struct slm_conj *conj, struct slm_str key)
 {
     const struct slm_dom *list;
@@ -320,6 +337,7 @@ static bool disjoint(struct slm_schema *s, const struct slm_conj *a, const struc
     const unsigned common = slm_conj_types(s, a) & slm_conj_types(s, b);
     const struct slm_dom *properties;
     if (common == 0 || no_common_constant(a, b)) return true;
+    /* Objects are apart when a key that both must have is. */
     if (common != SLM_TYPE_OBJECT) return false;
     for (size_t i = 0; (properties = slm_conj_keyword(a, "properties", i)); i++) {
         for (const struct slm_dom *p = properties->first; p; p = p->next) {
@@ -333,6 +351,7 @@ static bool disjoint(struct slm_schema *s, const struct slm_conj *a, const struc
     return false;
 }
 
+/* Every branch with every later one. */
 static void check_one_of(struct slm_schema *s, const struct slm_dom *list)
 {
     struct slm_conj *conj = slm_alloc(4, sizeof *conj, "schema", s->nfa->error);
@@ -374,6 +393,7 @@ static const struct slm_dom *next_choice(struct slm_schema *s, struct slm_conj *
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
+/* One conjunction: its alternatives, each a conjunction of its own, or else its value. */
 static void write_rule(struct slm_schema *s, size_t index, struct slm_conj *conj, struct slm_conj *branch)
 {
     const struct slm_schema_rule r = s->rules[index];
@@ -384,6 +404,7 @@ static void write_rule(struct slm_schema *s, size_t index, struct slm_conj *conj
         slm_nfa_define(s->nfa, r.rule, r.never ? slm_frag_never(s->nfa) : slm_schema_value(s, conj));
         return;
     }
+    /* The branch joins what holds already. */
     struct slm_frag all = slm_frag_never(s->nfa);
     for (const struct slm_dom *b = list->first; b && s->nfa->failed == SLM_OK; b = b->next) {
         conj_copy(branch, conj->parts, conj->n, conj->never);
@@ -393,6 +414,7 @@ static void write_rule(struct slm_schema *s, size_t index, struct slm_conj *conj
     slm_nfa_define(s->nfa, r.rule, all);
 }
 
+/* Rules are named by where their schema stands. */
 static const char *name_of(const void *user, uint32_t rule)
 {
     struct slm_schema *s = (struct slm_schema *)(uintptr_t)user;
@@ -401,6 +423,7 @@ static const char *name_of(const void *user, uint32_t rule)
     return s->where;
 }
 
+/* The list of rules grows while it is worked off; it ends because conjunctions are finite, or at the limit of rules. */
 slm_status slm_schema_parse(struct slm_nfa *nfa, struct slm_str text, uint32_t *root)
 {
     struct slm_schema *s = slm_alloc(1, sizeof *s, "schema", nfa->error);
@@ -417,7 +440,7 @@ slm_status slm_schema_parse(struct slm_nfa *nfa, struct slm_str text, uint32_t *
         slm_conj_add(s, conj, s->root);
         *root = slm_conj_rule(s, conj);
         for (; s->n_done < s->n_rules && nfa->failed == SLM_OK; s->n_done++) write_rule(s, s->n_done, conj, conj + 1);
-        slm_dom_pointer(s->root, s->where, sizeof s->where);
+        slm_schema_at(s, s->root);
         slm_nfa_finish(nfa, *root, name_of, s);
     }
     nfa->where = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Arrays and objects of one conjunction of schemas.
  *
- * Keys come in the order in which the schema lists them, required ones that it does not describe last; optional ones may
- * be left out, and a key is written in one way only. What a schema leaves open without saying so (no
+ * Keys come in the order in which the schema lists them, required ones that it does not describe last; optional ones
+ * may be left out, and a key is written in one way only. What a schema leaves open without saying so (no
  * additionalProperties, elements behind prefixItems without items) is not used where it describes anything: every text
  * satisfies the schema, though not every value can be written. Where it describes nothing, anything may come. Where it
  * says additionalProperties or patternProperties, such keys follow the described ones and differ from them.
@@ -14,6 +14,7 @@
 #define NONE SLM_NFA_NONE
 enum { MAX_KEYS = 4096 };
 
+/* One after the other. */
 static struct slm_frag then(struct slm_schema *s, struct slm_frag a, struct slm_frag b)
 {
     return slm_frag_cat(s->nfa, a, b);
@@ -46,6 +47,7 @@ static void element(struct slm_schema *s, const struct slm_conj *conj, uint32_t 
     }
 }
 
+/* Elements up to here may differ from those behind. */
 static uint32_t longest_prefix(struct slm_schema *s, const struct slm_conj *conj)
 {
     const struct slm_dom *prefix;
@@ -63,6 +65,7 @@ static struct slm_frag rest(struct slm_schema *s, uint32_t rule, bool before, ui
     struct slm_nfa *nfa = s->nfa;
     struct slm_frag first = slm_frag_empty(nfa);
     if (!before) first = then(s, first, slm_frag_call(nfa, rule));
+    /* The first has no comma in front, unless others stand before it. */
     const uint32_t one = before ? 0 : 1;
     struct slm_frag more = text_ws(s, ",");
     more = then(s, more, slm_frag_call(nfa, rule));
@@ -71,6 +74,7 @@ static struct slm_frag rest(struct slm_schema *s, uint32_t rule, bool before, ui
     return lo == 0 && !before ? slm_frag_opt(nfa, all) : all;
 }
 
+/* Elements of the prefixes one by one, each a place where the array may be over if it has enough; then the rest. */
 struct slm_frag slm_schema_array(struct slm_schema *s, const struct slm_conj *conj)
 {
     struct slm_nfa *nfa = s->nfa;
@@ -116,6 +120,7 @@ struct keys {
     size_t n;
 };
 
+/* Once each, in the order of their first mention. */
 static void add_key(struct slm_schema *s, struct keys *keys, const struct slm_dom *from, struct slm_str text,
                     bool required)
 {
@@ -128,6 +133,7 @@ static void add_key(struct slm_schema *s, struct keys *keys, const struct slm_do
     else keys->list[keys->n++] = (struct key){text, required};
 }
 
+/* Described ones, then those that are only required. */
 static void list_keys(struct slm_schema *s, const struct slm_conj *conj, struct keys *keys)
 {
     const struct slm_dom *value;
@@ -151,6 +157,7 @@ static void list_keys(struct slm_schema *s, const struct slm_conj *conj, struct 
         }
 }
 
+/* Tried on the key itself, unescaped. */
 static bool key_matches(struct slm_schema *s, const struct slm_dom *pattern, struct slm_str key)
 {
     slm_schema_at(s, pattern);
@@ -183,6 +190,7 @@ static void value_of(struct slm_schema *s, const struct slm_conj *conj, struct s
 /* A trie of the described keys, by characters. */
 struct branch { uint32_t c, child, sibling, state; bool is_key; };
 
+/* Returns the node of the key. There is room for a node a byte. */
 static uint32_t trie_add(struct branch *trie, uint32_t *n, struct slm_str key)
 {
     uint32_t at = 0;
@@ -263,6 +271,7 @@ struct extra {
     struct slm_conj value;
 };
 
+/* What the parts say about keys that none of them describes; one that has the pattern speaks through it. */
 static void find_extra(struct slm_schema *s, const struct slm_conj *conj, const struct keys *keys, struct extra *x)
 {
     const struct slm_dom *owner = NULL, *value;
@@ -292,6 +301,7 @@ static void find_extra(struct slm_schema *s, const struct slm_conj *conj, const 
         if (keys->n > 0)
             slm_schema_fail(s, value, SLM_ERR_UNSUPPORTED, "beside described or required keys");
     }
+    /* Left open and nothing described: anything. Left open beside something: nothing more. */
     x->any = !x->value.never && (said || x->pattern || keys->n == 0);
 }
 
@@ -305,7 +315,8 @@ static struct slm_frag extra_key(struct slm_schema *s, const struct keys *keys, 
     struct slm_frag body = slm_frag_empty(nfa);
     for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
         const struct slm_dom *k = slm_conj_keyword(&x->names, elsewhere[i], 0);
-        if (k) slm_schema_fail(s, k, SLM_ERR_UNSUPPORTED, "in propertyNames: lengths, patterns and formats are enforced");
+        if (k)
+            slm_schema_fail(s, k, SLM_ERR_UNSUPPORTED, "in propertyNames: lengths, patterns and formats are enforced");
     }
     if (x->names.n && !(slm_conj_types(s, &x->names) & SLM_TYPE_STRING)) return slm_frag_never(nfa);
     if (x->pattern) {
@@ -326,12 +337,13 @@ static struct slm_frag extra_key(struct slm_schema *s, const struct keys *keys, 
 /* ---- objects --------------------------------------------------------------------------------------------------- */
 
 /* An object on its way: the states before its next member, where there is none yet and where there are some. */
-struct members { uint32_t none, some; size_t n_required; };
+struct members { uint32_t none, some; };
 
 /* A described key: may be left out unless it is required. */
 static void add_member(struct slm_schema *s, struct members *m, const struct key *key, uint32_t rule)
 {
     struct slm_nfa *nfa = s->nfa;
+    /* Both ways share the pair; behind it there is a member in any case. */
     const uint32_t after = slm_nfa_fork(nfa, NONE, NONE);
     struct slm_frag pair = slm_frag_text(nfa, "\"");
     pair = then(s, pair, slm_frag_spelled(nfa, key->text, SLM_SPELL_JSON));
@@ -349,7 +361,6 @@ static void add_member(struct slm_schema *s, struct members *m, const struct key
         m->none = left_out;
     }
     m->some = after;
-    m->n_required += key->required;
 }
 
 /* Keys beyond the described ones, min to max of them. */
@@ -357,6 +368,7 @@ static void add_extra(struct slm_schema *s, struct members *m, const struct keys
                       uint32_t min, uint32_t max)
 {
     struct slm_nfa *nfa = s->nfa;
+    /* A rule, for it is written up to three times. */
     const uint32_t pair_rule = slm_nfa_rule(nfa);
     struct slm_frag pair = extra_key(s, keys, x);
     pair = then(s, pair, text_ws(s, ":"));
@@ -375,6 +387,7 @@ static void add_extra(struct slm_schema *s, struct members *m, const struct keys
         slm_nfa_lead(nfa, more.out, after);
         m->none = empty;
     }
+    /* Whoever closes the object looks at both ways. */
     m->some = after;
 }
 
@@ -395,6 +408,7 @@ static void count_members(struct slm_schema *s, const struct slm_conj *conj, con
                         "it asks for fewer properties than may be there");
 }
 
+/* Two ways run side by side through the keys, with and without a member so far: only the first needs commas. */
 struct slm_frag slm_schema_object(struct slm_schema *s, const struct slm_conj *conj)
 {
     struct slm_nfa *nfa = s->nfa;

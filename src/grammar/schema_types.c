@@ -56,11 +56,13 @@ static const struct { const char *name, *pattern; } formats[] = {
 
 /* ---- JSON itself ----------------------------------------------------------------------------------------------- */
 
+/* The quote in front was made before the body. */
 static struct slm_frag quoted(struct slm_nfa *nfa, struct slm_frag body, struct slm_frag quote)
 {
     return slm_frag_cat(nfa, slm_frag_cat(nfa, quote, body), slm_frag_text(nfa, "\""));
 }
 
+/* Our own patterns, as they stand. */
 static struct slm_frag regex(struct slm_nfa *nfa, const char *pattern)
 {
     return slm_regex_parse(nfa, slm_str(pattern), false, SLM_SPELL_PLAIN);
@@ -71,6 +73,7 @@ static struct slm_frag regex(struct slm_nfa *nfa, const char *pattern)
 static struct slm_frag any_char(struct slm_schema *s)
 {
     struct slm_nfa *nfa = s->nfa;
+    /* Bytes below space, the quote and the backslash never stand for themselves. */
     struct slm_frag plain = slm_frag_chars(nfa, unescaped, 3, SLM_SPELL_PLAIN);
     struct slm_frag escape = slm_frag_text(nfa, "\\");
     escape = slm_frag_cat(nfa, escape, slm_frag_call(nfa, s->escape));
@@ -102,11 +105,13 @@ void slm_schema_base(struct slm_schema *s)
 
 /* ---- counts ---------------------------------------------------------------------------------------------------- */
 
+/* 20, 20.0 and 2e1 are the same count. */
 uint32_t slm_schema_count(struct slm_schema *s, const struct slm_dom *value, uint32_t most)
 {
     struct slm_decimal d;
     uint64_t n = 0;
-    const bool ok = value->kind == SLM_DOM_NUMBER && slm_decimal_read(value->text, &d) && !d.negative && d.exponent >= 0;
+    const bool ok = value->kind == SLM_DOM_NUMBER && slm_decimal_read(value->text, &d) && !d.negative &&
+                    d.exponent >= 0;
     if (!ok) {
         slm_schema_fail(s, value, SLM_ERR_FORMAT, "it is a whole number that is not negative");
         return 0;
@@ -116,6 +121,7 @@ uint32_t slm_schema_count(struct slm_schema *s, const struct slm_dom *value, uin
     return n > most ? most : (uint32_t)n;
 }
 
+/* The strictest of what the parts say. */
 uint32_t slm_conj_count(struct slm_schema *s, const struct slm_conj *conj, const char *keyword, bool greatest,
                         uint32_t without)
 {
@@ -130,6 +136,7 @@ uint32_t slm_conj_count(struct slm_schema *s, const struct slm_conj *conj, const
 
 /* ---- strings --------------------------------------------------------------------------------------------------- */
 
+/* NULL also for formats that say nothing. */
 static const char *format_pattern(struct slm_schema *s, const struct slm_dom *format)
 {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
@@ -141,6 +148,7 @@ static const char *format_pattern(struct slm_schema *s, const struct slm_dom *fo
     return NULL;
 }
 
+/* Then the rule of all strings will do. */
 bool slm_schema_string_is_free(const struct slm_conj *conj)
 {
     static const char *const keywords[] = {"minLength", "maxLength", "pattern", "format"};
@@ -170,6 +178,7 @@ static size_t all_patterns(struct slm_schema *s, const struct slm_conj *conj, st
     return n;
 }
 
+/* Without patterns characters are counted in any spelling, with them in their one spelling. */
 struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_conj *conj)
 {
     struct slm_nfa *nfa = s->nfa;
@@ -178,6 +187,7 @@ struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_co
     const uint32_t max = slm_conj_count(s, conj, "maxLength", false, NONE);
     struct slm_frag f = slm_frag_empty(nfa);
     const size_t n = all_patterns(s, conj, &f);
+    /* Contradictory bounds leave no string; other types may be left. */
     if (max < min) return slm_frag_never(nfa);
     if (n == 0) return slm_frag_repeat(nfa, any_char(s), min, max);
     if (min > 0 || max != NONE) {
@@ -188,6 +198,7 @@ struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_co
     return f;
 }
 
+/* Between its quotes. */
 static struct slm_frag string_value(struct slm_schema *s, const struct slm_conj *conj)
 {
     if (slm_schema_string_is_free(conj)) return slm_frag_call(s->nfa, s->string);
@@ -219,6 +230,7 @@ static void tighten(struct slm_schema *s, const struct slm_conj *conj, const cha
             slm_schema_fail(s, value, SLM_ERR_FORMAT, "a bound is a number of at most 40 digits");
             return;
         }
+        /* Of equal bounds the one that excludes itself is stricter. */
         const int order = *has ? sign * compare(&d, bound) : 1;
         if (order < 0 || (order == 0 && !excluded)) continue;
         *has = true;
@@ -242,6 +254,7 @@ static bool is_whole(struct slm_schema *s, const struct slm_conj *conj)
     return whole;
 }
 
+/* Whole when the types say so, or multipleOf 1 does. */
 static struct slm_frag number_value(struct slm_schema *s, const struct slm_conj *conj, unsigned types)
 {
     struct slm_number_bounds b = {.whole = !(types & SLM_TYPE_FRACTION) || is_whole(s, conj)};
@@ -264,7 +277,8 @@ static struct slm_frag literal(struct slm_schema *s, const struct slm_dom *value
 #define ADD(piece) (f = slm_frag_cat(nfa, f, piece))
     while (at && nfa->failed == SLM_OK) {
         const bool object = at->kind == SLM_DOM_OBJECT, inside = object || at->kind == SLM_DOM_ARRAY;
-        static const char *const words[] = {[SLM_DOM_NULL] = "null", [SLM_DOM_FALSE] = "false", [SLM_DOM_TRUE] = "true"};
+        static const char *const words[] = {
+            [SLM_DOM_NULL] = "null", [SLM_DOM_FALSE] = "false", [SLM_DOM_TRUE] = "true"};
         if (at != value && at->parent->kind == SLM_DOM_OBJECT) {
             ADD(slm_frag_text(nfa, "\""));
             ADD(slm_frag_spelled(nfa, at->key, SLM_SPELL_JSON));
@@ -323,7 +337,8 @@ static bool satisfies(struct slm_schema *s, const struct slm_conj *conj, const s
                                             "propertyNames", "minProperties", "maxProperties", "items", "prefixItems",
                                             "minItems", "maxItems", "unevaluatedProperties"};
     struct slm_nfa *nfa = s->nfa;
-    static const char *const numeric[] = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"};
+    static const char *const numeric[] = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+                                          "multipleOf"};
     for (size_t i = 0; value->kind == SLM_DOM_NUMBER && i < sizeof numeric / sizeof *numeric; i++) {
         if (!slm_conj_keyword(conj, numeric[i], 0)) continue;
         const struct slm_frag f = number_value(s, conj, slm_conj_types(s, conj) | slm_type_of(value));
@@ -351,6 +366,7 @@ static bool satisfies(struct slm_schema *s, const struct slm_conj *conj, const s
     return true;
 }
 
+/* Those of the first list that all the other parts agree to. */
 static struct slm_frag constants(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *first,
                                  bool one, unsigned types)
 {
@@ -364,6 +380,7 @@ static struct slm_frag constants(struct slm_schema *s, const struct slm_conj *co
 
 /* ---- a value --------------------------------------------------------------------------------------------------- */
 
+/* Constants say all there is; else each type that is left is an alternative. */
 struct slm_frag slm_schema_value(struct slm_schema *s, const struct slm_conj *conj)
 {
     struct slm_nfa *nfa = s->nfa;

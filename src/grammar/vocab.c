@@ -91,6 +91,7 @@ static slm_status spell(const struct slm_vocab_source *source, int32_t id, struc
     const struct slm_str text = source->text(source->user, id, &special);
     if (text.len == 0 || text.len > SLM_NFA_MAX_PIECE || source->ends(source->user, id)) return SLM_OK;
     if (memchr(text.ptr, SLM_NFA_SPECIAL[0], text.len)) return SLM_OK;
+    /* So that no text can be taken for a special token, nor the other way round. */
     if (special) slm_buf_puts(out, SLM_NFA_SPECIAL);
     slm_buf_add_str(out, text);
     if (special) slm_buf_puts(out, SLM_NFA_SPECIAL);
@@ -151,6 +152,7 @@ out:
     return status;
 }
 
+/* Any part may be missing. */
 void slm_vocab_close(struct slm_vocab *v)
 {
     if (!v) return;
