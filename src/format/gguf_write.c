@@ -185,6 +185,7 @@ slm_status slm_gguf_write_array(struct slm_gguf_writer *w, const char *key, enum
 
 /* ---- tensors ------------------------------------------------------------------------------------------------- */
 
+/* One tensor more, as blocks or as panels. */
 static slm_status declare(struct slm_gguf_writer *w, struct slm_str name, enum slm_dtype dtype, bool packed,
                           const uint64_t *dims, uint32_t n_dims, struct slm_error *error)
 {

@@ -434,8 +434,8 @@ static void test_g14_types(void **state)
     }
 }
 
-/* One tensor of panels; of Q4_0, 18 rows of 64 are two panels of 16 x 2 blocks of 18 bytes. Rows of 32 have 16 scales of
- * 2 bytes, which take 64, and 256 bytes of codes a panel. */
+/* One tensor of panels; of Q4_0, 18 rows of 64 are two panels of 16 x 2 blocks of 18 bytes. Rows of 32 have 16 scales
+ * of 2 bytes, which take 64, and 256 bytes of codes a panel. */
 static void packed_tensor(struct slm_buf *file, uint32_t alignment, uint32_t id, uint32_t n_dims, const uint64_t *dims,
                           size_t data_bytes)
 {

@@ -111,7 +111,8 @@ static void every_type_gives_the_same_bits(void **state)
     }
 }
 
-/* Matrices that are multiplied with, and no others; the same bytes from threads, and from the file as from its source. */
+/* Matrices that are multiplied with, and no others; the same bytes from any threads, and from the file as from its
+ * source. */
 static void what_is_packed(void **state)
 {
     (void)state;
