@@ -44,6 +44,7 @@ static const struct mask {
     {"avx512vnni", AVX2_MASK | SLM_CPU(AVX512) | SLM_CPU(AVX512VNNI)},
     {"neon", SLM_CPU(NEON)},
     {"dotprod", SLM_CPU(NEON) | SLM_CPU(DOTPROD)},
+    {"i8mm", SLM_CPU(NEON) | SLM_CPU(DOTPROD) | SLM_CPU(I8MM)},
 };
 enum { N_MASKS = sizeof(masks) / sizeof(masks[0]) };
 static struct slm_kernels levels[N_MASKS];
