@@ -18,7 +18,7 @@
  *   ivec_and(v, mask), ivec_or, ivec_shr(v, n), ivec_shl(v, n)    bytes; what a shift brings over a byte's border is
  *                                            masked away by the caller
  *   ivec_lookup(table, v)                    table[16] at v < 16, by bytes
- *   ivec_shl32(v, n), ivec_neg32, ivec_add32 int32
+ *   ivec_add32(a, b)                        int32
  *   dot4(acc, w, x, wide)                    acc + the four products of unsigned w with signed x of each lane; codes
  *                                            above 127 only if wide
  *   DOT_SIGNED                               dot4 takes wide codes as w - 128, so that no zero is left to subtract
@@ -28,6 +28,8 @@
  *   ivec_magnitude(v), ivec_max32(a, b), ivec_max_lanes(v), ivec_sum_lanes(v)    bits of |float|; unsigned maximum
  *   store_i8(p, v)                           the low bytes of the lanes
  *   GEMM_TOKENS                              from how many tokens on the second way is faster (docs/kernels.md)
+ *   INT8_STRIP                               a text with another strip than simd_tile.h's, for instructions that multiply
+ *                                            matrices
  *   TILE_TOKENS, TILE_VECS                   2 * TILE_TOKENS * TILE_VECS + TILE_VECS + 2 registers or fewer */
 #include "kernel/pack.h"
 
@@ -316,7 +318,7 @@ ALWAYS_INLINE void open_group(const struct type t, const uint8_t *panel, size_t 
         UNROLL for (int p = 0; p < PARTS; p++) {
             ivec unit[8];
             open_codes(t, panel + p * VEC_BYTES, unit);
-            store_units(dst, side * SLM_PANEL_ROWS + (size_t)p * VEC_LANES, unit);
+            store_units(dst, side * SLM_PANEL_ROWS + (size_t)p * VEC_LANES, unit, t.zero);
         }
     }
 }

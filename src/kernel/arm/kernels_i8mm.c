@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The int8 kernels for the matrix extension of Advanced SIMD: one token takes dot products of unsigned codes with
- * signed ones (usdot), several take matrices (usmmla), which multiply twice as many pairs. Thirty-two registers: 8 rows
+ * signed ones (usdot), several take matrices (smmla), which multiply twice as many pairs. Thirty-two registers: 8 rows
  * x 4 tokens are 8 sums of codes and 8 of floats, with 4 of weights and 1 of activations; with 6 tokens compilers
  * keep sums in memory. */
 #include "kernel/arm/arm.h"

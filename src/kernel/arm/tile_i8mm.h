@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * The strip of an ISA with products of small matrices, part of the text of simd_int8.h: usmmla adds two rows by two
+ * The strip of an ISA with products of small matrices, part of the text of simd_int8.h: smmla adds two rows by two
  * tokens, eight elements of k each, to four int32. So a strip keeps pairs of rows, and everything of a tile stands as
  * row 0 token 0, row 0 token 1, row 1 token 0, row 1 token 1 until it is stored: as many lanes as a dot product fills,
  * with twice the products in each. The float chain of an output element is the same in any order of lanes. */
 
 enum { PAIRS = TILE_TOKENS / 2, ROW_PAIRS = 2 * TILE_VECS };
 
-/* Units of four rows from `row` on: [4][STRIP_ROWS][8], two units side by side. */
-ALWAYS_INLINE void store_units(uint8_t *block, size_t row, const ivec unit[8])
+/* Units of four rows from `row` on: [4][STRIP_ROWS][8], two units side by side, as code - zero: so no zero is left to
+ * subtract, and the sums are the same integers. */
+ALWAYS_INLINE void store_units(uint8_t *block, size_t row, const ivec unit[8], int zero)
 {
+    const ivec less = vdupq_n_u8((uint8_t)zero);
     UNROLL for (int j = 0; j < 8; j += 2) {
         uint8_t *dst = block + j * 4 * STRIP_ROWS + 8 * row;
-        const uint32x4_t a = vreinterpretq_u32_u8(unit[j]), b = vreinterpretq_u32_u8(unit[j + 1]);
+        const uint32x4_t a = vreinterpretq_u32_u8(unit[j] - less), b = vreinterpretq_u32_u8(unit[j + 1] - less);
         ivec_store(dst, vreinterpretq_u8_u32(vzip1q_u32(a, b)));
         ivec_store(dst + 16, vreinterpretq_u8_u32(vzip2q_u32(a, b)));
     }
@@ -22,11 +24,6 @@ ALWAYS_INLINE vec two_tokens(const float *a, const float *b)
 {
     const float32x2_t both = vld1_lane_f32(b, vld1_dup_f32(a), 1);
     return vcombine_f32(both, both);
-}
-ALWAYS_INLINE int32x4_t two_starts(const int32_t *a, const int32_t *b, int zero)
-{
-    const int32x2_t both = vld1_lane_s32(b, vld1_dup_s32(a), 1);
-    return vmulq_n_s32(vcombine_s32(both, both), -zero);
 }
 
 /* Row pair r of the numbers of rows. */
@@ -82,21 +79,16 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, co
         UNROLL for (int h = 0; h < n_half; h++, d += STRIP_ROWS, m += STRIP_ROWS) {
             const size_t at = form.half ? 2 * b + (size_t)h : b;
             int32x4_t sum[PAIRS][ROW_PAIRS];
-            UNROLL for (int t = 0; t < tokens; t += 2) {
-                int32x4_t start = vdupq_n_s32(0);
-                if (tile->zero)
-                    start = two_starts(form.half ? &a[t].z16[at] : &a[t].z[at],
-                                       form.half ? &a[t + 1].z16[at] : &a[t + 1].z[at], tile->zero);
-                UNROLL for (int r = 0; r < ROW_PAIRS; r++) sum[t / 2][r] = start;
-            }
+            UNROLL for (int t = 0; t < tokens; t += 2)
+                UNROLL for (int r = 0; r < ROW_PAIRS; r++) sum[t / 2][r] = vdupq_n_s32(0);
             UNROLL for (int j = 0; j < n_pair; j++, codes += 8 * STRIP_ROWS) {
-                ivec w[ROW_PAIRS];
-                UNROLL for (int r = 0; r < ROW_PAIRS; r++) w[r] = ivec_load(codes + 16 * r);
+                int8x16_t w[ROW_PAIRS];
+                UNROLL for (int r = 0; r < ROW_PAIRS; r++) w[r] = vreinterpretq_s8_u8(ivec_load(codes + 16 * r));
                 UNROLL for (int t = 0; t < tokens; t += 2) {
                     const size_t k = b * BLOCK + 8 * (size_t)(h * 2 + j);
                     const int8x16_t x = vcombine_s8(vld1_s8(a[t].q + k), vld1_s8(a[t + 1].q + k));
                     UNROLL for (int r = 0; r < ROW_PAIRS; r++)
-                        sum[t / 2][r] = vusmmlaq_s32(sum[t / 2][r], w[r], x);
+                        sum[t / 2][r] = vmmlaq_s32(sum[t / 2][r], w[r], x);
                 }
             }
             UNROLL for (int r = 0; r < ROW_PAIRS; r++) {
