@@ -75,3 +75,4 @@ setup-test:
 setup-all: setup-test
 	@tools/setup.sh --optional clang
 	@tools/setup.sh --optional arm64
+	@tools/setup.sh --optional browser

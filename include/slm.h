@@ -330,6 +330,10 @@ struct slm_sampler_params slm_sampler_defaults(const struct slm_model *model);
 /* Draws the next token from the session's logits. Does not append it. */
 slm_status slm_sample(struct slm_session *session, const struct slm_sampler_params *params, int32_t *id,
                       struct slm_error *error);
+/* The same among the tokens of a mask, [ceil(n_vocab / 64)]: bit id % 64 of word id / 64 is 1 for those that may come
+ * next (slm_grammar_mask fills one). NULL: all may. A mask that leaves no token is SLM_ERR_ARGUMENT. */
+slm_status slm_sample_masked(struct slm_session *session, const struct slm_sampler_params *params,
+                             const uint64_t *mask, int32_t *id, struct slm_error *error);
 
 /* ---- generation: tokenise-free convenience over eval + sample + streaming detokenise ------------------------ */
 

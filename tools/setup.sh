@@ -3,7 +3,7 @@
 #
 # Makes sure that what a make target needs is on this machine.
 #
-#   tools/setup.sh [--optional] GROUP...     groups: build test clang arm64 oracle
+#   tools/setup.sh [--optional] GROUP...     groups: build test clang arm64 browser oracle
 #
 # One table says what each group needs and how to tell that it is there; what is missing is installed with apt-get
 # (as root, or through sudo), nothing else is touched. With everything present this takes a few hundredths of a
@@ -32,6 +32,8 @@ build|libpcre2-dev|pkg-config --exists libpcre2-8
 build|libutf8proc-dev|pkg-config --exists libutf8proc
 build|libjansson-dev|pkg-config --exists jansson
 build|libedit-dev|pkg-config --exists libedit
+build|libuv1-dev|pkg-config --exists libuv
+build|node-llhttp|pkg-config --exists libllhttp || test -e /usr/share/llhttp/llhttp.c
 test|libcmocka-dev|pkg-config --exists cmocka
 test|python3|command -v python3
 test|g++|command -v g++
@@ -41,6 +43,7 @@ clang|llvm-19|command -v llvm-symbolizer-19
 arm64|gcc-aarch64-linux-gnu|command -v aarch64-linux-gnu-gcc
 arm64|libc6-dev-arm64-cross|test -e /usr/aarch64-linux-gnu/include/stdio.h
 arm64|qemu-user|command -v qemu-aarch64
+browser|chromium|command -v chromium || command -v chromium-browser || command -v google-chrome
 TABLE
     # The Python packages of the end-to-end tests live in .venv; only making that needs the venv module.
     if ! venv_is_current; then echo "test|python3-venv|python3 -c 'import ensurepip, venv'"; fi

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The sampler chain: logit bias -> penalties -> top_k -> typical_p -> top_p -> min_p -> temperature -> draw.
+ * The sampler chain: mask -> logit bias -> penalties -> top_k -> typical_p -> top_p -> min_p -> temperature -> draw.
  *
  * What each link does is what llama.cpp's sampler of the same name does, so that settings found on the web mean
  * the same here; a link that is off costs nothing. Three things are ours:
@@ -145,6 +145,17 @@ static slm_status fail_not_finite(const float *logits, size_t n, struct slm_erro
 
 /* Sums that leave the range of a float stay at its end, so that only a bias of -inf bans a token. */
 static float clamp_finite(float x) { return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x; }
+
+/* Most masks allow nearly all tokens or nearly none, so whole words of either kind are quick. */
+static void apply_mask(float *logits, const uint64_t *mask, size_t n_vocab)
+{
+    for (size_t base = 0; base < n_vocab; base += 64) {
+        const uint64_t word = mask[base / 64];
+        const size_t n = n_vocab - base < 64 ? n_vocab - base : 64;
+        if (word == UINT64_MAX) continue;
+        for (size_t i = 0; i < n; i++) logits[base + i] = word >> i & 1 ? logits[base + i] : -INFINITY;
+    }
+}
 
 static void apply_bias(float *logits, const struct slm_sampler_params *params)
 {
@@ -403,18 +414,20 @@ static int32_t run_filters_and_draw(struct slm_sampler_scratch *scratch, size_t 
 
 slm_status slm_sampler_pick(struct slm_sampler_scratch *scratch, const float *logits, size_t n_vocab,
                             const int32_t *history, size_t n_history, uint64_t position,
-                            const struct slm_sampler_params *params, int32_t *id, struct slm_error *error)
+                            const struct slm_sampler_params *params, const uint64_t *mask, int32_t *id,
+                            struct slm_error *error)
 {
     SLM_ASSERT(n_vocab >= 1 && n_vocab <= scratch->n_vocab);
     SLM_TRY(slm_sampler_check(params, n_vocab, error));
     if (!copy_finite(scratch->logits, logits, n_vocab)) return fail_not_finite(logits, n_vocab, error);
+    if (mask) apply_mask(scratch->logits, mask, n_vocab);
     apply_bias(scratch->logits, params);
     SLM_TRY(apply_penalties(scratch, n_vocab, history, n_history, params, error));
     int32_t picked = params->temperature <= 0.0f ? greatest_logit(scratch->logits, n_vocab)
                                                  : run_filters_and_draw(scratch, n_vocab, position, params);
     if (picked < 0)
-        return slm_fail(error, SLM_ERR_ARGUMENT, "logit_bias", "all %zu tokens are banned: at least one must be left",
-                        n_vocab);
+        return slm_fail(error, SLM_ERR_ARGUMENT, mask ? "mask" : "logit_bias",
+                        "all %zu tokens are banned: at least one must be left", n_vocab);
     *id = picked;
     return SLM_OK;
 }

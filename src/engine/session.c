@@ -196,8 +196,14 @@ slm_status slm_session_copy(struct slm_session *to, const struct slm_session *fr
 slm_status slm_sample(struct slm_session *session, const struct slm_sampler_params *params, int32_t *id,
                       struct slm_error *error)
 {
+    return slm_sample_masked(session, params, NULL, id, error);
+}
+
+slm_status slm_sample_masked(struct slm_session *session, const struct slm_sampler_params *params,
+                             const uint64_t *mask, int32_t *id, struct slm_error *error)
+{
     if (!session->has_logits)
         return slm_fail(error, SLM_ERR_ARGUMENT, "sample", "no logits: evaluate at least one token first");
     return slm_sampler_pick(&session->engine->sampler, slm_session_row(session, 0), session->model->hparams.n_vocab,
-                            session->tokens, session->n_past, session->n_past, params, id, error);
+                            session->tokens, session->n_past, session->n_past, params, mask, id, error);
 }

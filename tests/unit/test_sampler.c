@@ -113,7 +113,7 @@ static int32_t pick_one(const float *logits, int n_vocab, const int32_t *history
     struct slm_error error = {0};
     assert_int_equal(slm_sampler_scratch_init(&scratch, (size_t)n_vocab, &error), SLM_OK);
     slm_status status = slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, position,
-                                         params, &id, &error);
+                                         params, NULL, &id, &error);
     slm_sampler_scratch_release(&scratch);
     if (status != SLM_OK) fail_msg("%s: %s", error.where, error.message);
     return id;
@@ -132,7 +132,7 @@ static int check_distribution(const float *logits, int n_vocab, const int32_t *h
     assert_int_equal(slm_sampler_scratch_init(&scratch, (size_t)n_vocab, NULL), SLM_OK);
     for (int d = 0; d < n_draws; d++) {
         int32_t id = -1;
-        if (slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, (uint64_t)d, params, &id,
+        if (slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, (uint64_t)d, params, NULL, &id,
                              &error) != SLM_OK)
             fail_msg("%s: %s", error.where, error.message);
         assert_in_range(id, 0, n_vocab - 1);
@@ -339,9 +339,9 @@ static void test_no_state_between_calls(void **state)
     p.penalty_last_n = 64;
     p.frequency_penalty = 0.05f;
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(slm_sampler_pick(&scratch, logits, 4, bad, 3, 0, &p, &id, &error), SLM_ERR_ARGUMENT);
+        assert_int_equal(slm_sampler_pick(&scratch, logits, 4, bad, 3, 0, &p, NULL, &id, &error), SLM_ERR_ARGUMENT);
         assert_string_equal(error.where, "history");
-        assert_int_equal(slm_sampler_pick(&scratch, logits, 4, good, 1, 0, &p, &id, NULL), SLM_OK);
+        assert_int_equal(slm_sampler_pick(&scratch, logits, 4, good, 1, 0, &p, NULL, &id, NULL), SLM_OK);
         assert_int_equal(id, 0); /* 0.95 beats 0.9; a count left over would lose */
     }
     slm_sampler_scratch_release(&scratch);
@@ -371,7 +371,7 @@ static void test_bias(void **state)
     p.n_logit_bias = 4;
     for (int t = 0; t < 2; t++) {
         p.temperature = (float)t;
-        assert_int_equal(slm_sampler_pick(&scratch, logits, 4, NULL, 0, 0, &p, &id, &error), SLM_ERR_ARGUMENT);
+        assert_int_equal(slm_sampler_pick(&scratch, logits, 4, NULL, 0, 0, &p, NULL, &id, &error), SLM_ERR_ARGUMENT);
         assert_non_null(strstr(error.message, "banned"));
         assert_int_equal(id, 99);
     }
@@ -398,7 +398,7 @@ static void test_bad_logits(void **state)
             float *logits = random_logits(50, 1, 1.0);
             logits[where] = bad[b];
             assert_int_equal(slm_sampler_scratch_init(&scratch, 50, NULL), SLM_OK);
-            assert_int_equal(slm_sampler_pick(&scratch, logits, 50, NULL, 0, 0, &p, &id, &error), SLM_ERR_NUMERIC);
+            assert_int_equal(slm_sampler_pick(&scratch, logits, 50, NULL, 0, 0, &p, NULL, &id, &error), SLM_ERR_NUMERIC);
             assert_int_equal(id, -7);
             slm_sampler_scratch_release(&scratch);
         }
@@ -489,6 +489,46 @@ static void test_repeatable(void **state)
     assert_true(moved > 80);
 }
 
+/* A mask is a bias of -inf on every token it leaves out, whatever the links do. */
+static void test_masks_ban_tokens(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    static struct slm_logit_bias bans[N];
+    struct slm_sampler_scratch scratch;
+    assert_int_equal(slm_sampler_scratch_init(&scratch, N, NULL), SLM_OK);
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        uint64_t mask[(N + 63) / 64] = {0};
+        struct slm_sampler_params p = {.temperature = seed % 3 ? 0.9f : 0.0f, .top_k = 20, .top_p = 0.9f,
+                                       .min_p = 0.02f, .typical_p = 1, .repeat_penalty = 1, .seed = seed};
+        const double share = seed % 2 ? 0.9 : 0.05;
+        for (int32_t i = 0; i < N; i++) {
+            if (i == (int32_t)seed || slm_rng_uniform(seed, (uint64_t)i, 5) < share)
+                mask[i / 64] |= UINT64_C(1) << (i % 64);
+            else
+                bans[p.n_logit_bias++] = (struct slm_logit_bias){i, -INFINITY};
+        }
+        int32_t masked = -1, banned = -2;
+        const float *logits = random_logits(N, seed, 3);
+        assert_int_equal(slm_sampler_pick(&scratch, logits, N, NULL, 0, seed, &(struct slm_sampler_params){
+            .temperature = p.temperature, .top_k = 20, .top_p = 0.9f, .min_p = 0.02f, .typical_p = 1,
+            .repeat_penalty = 1, .seed = seed}, mask, &masked, NULL), SLM_OK);
+        p.logit_bias = bans;
+        assert_int_equal(slm_sampler_pick(&scratch, logits, N, NULL, 0, seed, &p, NULL, &banned, NULL), SLM_OK);
+        assert_int_equal(masked, banned);
+        assert_true(mask[masked / 64] >> (masked % 64) & 1);
+    }
+    const uint64_t none[(N + 63) / 64] = {0};
+    struct slm_error error = {0};
+    int32_t id = -7;
+    assert_int_equal(slm_sampler_pick(&scratch, random_logits(N, 1, 3), N, NULL, 0, 0,
+                                      &(struct slm_sampler_params){.typical_p = 1}, none, &id, &error),
+                     SLM_ERR_ARGUMENT);
+    assert_string_equal(error.where, "mask");
+    assert_int_equal(id, -7);
+    slm_sampler_scratch_release(&scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_penalties),
         cmocka_unit_test(test_no_state_between_calls),
         cmocka_unit_test(test_bias),
+        cmocka_unit_test(test_masks_ban_tokens),
         cmocka_unit_test(test_bad_logits),
         cmocka_unit_test(test_bad_parameters),
         cmocka_unit_test(test_repeatable),

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ * Models that are loaded, and the jobs they compute: a thread a model runs its scheduler (sched.h) over one engine. The
+ * APIs call this on the event loop's thread and are called back there, through `post`, so none of them needs a lock.
+ *
+ * Deliberately not here: HTTP and JSON; which request runs when (sched.h: a pure function, simulated in tests). */
+#ifndef SLM_SERVE_HOST_H
+#define SLM_SERVE_HOST_H
+#include "serve/job.h"
+
+struct slm_host;
+struct slm_host_model; /* a loaded model; counted */
+struct slm_ticket;     /* a job that was submitted */
+
+struct slm_host_options {
+    const char *const *models;      /* [n_models] files, folders or names; the first is the default. none: built in */
+    size_t n_models;
+    const char *models_folder;      /* further models by file name, or NULL; looked at again when a name is unknown */
+    struct slm_engine_options engine; /* of each model; n_ctx, threads, kv_type, n_kv */
+    uint64_t memory_budget;         /* bytes of all loaded models together, LRU ones leave first; 0 = 80 % of the RAM */
+    int64_t keep_alive_s;           /* an idle model leaves after it; < 0 never */
+    size_t max_queue;               /* jobs waiting for a model, more are refused with retry_after_s; 0 = 1024 */
+    size_t max_running;             /* sequences computed together; 0 = 64 */
+    enum slm_speculate speculate;
+    /* Runs fn(user) on the event loop's thread; called from the host's threads. */
+    void (*post)(void *post_user, void (*fn)(void *user), void *user);
+    void *post_user;
+};
+slm_status slm_host_open(const struct slm_host_options *options, struct slm_host **out, struct slm_error *error);
+/* Ends everything: jobs get their last events first. */
+void slm_host_close(struct slm_host *host);
+/* No further jobs; on_empty when the last one has ended (or at once). */
+void slm_host_drain(struct slm_host *host, void (*on_empty)(void *user), void *user);
+
+/* ---- models ---------------------------------------------------------------------------------------------------------- */
+
+/* Calls back with the model, loading it when needed, or with an error (SLM_ERR_ARGUMENT: no such name). The callback
+ * owns a reference (slm_host_release). name NULL or "": the default model. */
+void slm_host_get(struct slm_host *host, const char *name,
+                  void (*ready)(void *user, struct slm_host_model *model, const struct slm_error *error), void *user);
+void slm_host_release(struct slm_host_model *model);
+const struct slm_model *slm_host_model(const struct slm_host_model *model); /* for templates and tokens */
+const char *slm_host_model_name(const struct slm_host_model *model);
+size_t slm_host_model_n_ctx(const struct slm_host_model *model);
+/* How long it stays after its last job: seconds, < 0 for ever, 0 leaves when idle (Ollama's keep_alive). */
+void slm_host_keep(struct slm_host_model *model, int64_t seconds);
+
+struct slm_host_entry {    /* a row of the list of models: strings live until the callback returns */
+    const char *name, *path;
+    bool is_loaded, is_loading;
+    uint64_t file_bytes, memory_bytes;
+    int64_t mtime_s, expires_s; /* Unix time; expires 0 = never */
+    size_t n_ctx;
+    struct slm_model_info info; /* only of loaded ones */
+};
+void slm_host_each(struct slm_host *host, void (*each)(void *user, const struct slm_host_entry *entry), void *user);
+void slm_host_unload(struct slm_host *host, const char *name);
+
+/* ---- jobs -------------------------------------------------------------------------------------------------------------- */
+
+/* Takes job. Events arrive through on_event until END or FAILED, after which the ticket is gone. Always returns a
+ * ticket; what is wrong with the job comes as FAILED. */
+struct slm_ticket *slm_host_submit(struct slm_host_model *model, struct slm_job *job, slm_event_fn on_event, void *user);
+/* The client has gone: no event arrives after this call, and the ticket is gone with it. */
+void slm_host_cancel(struct slm_ticket *ticket);
+
+/* ---- what is going on ------------------------------------------------------------------------------------------------ */
+
+/* Totals since start, for /metrics; histograms are in metrics.h. */
+struct slm_host_counts {
+    size_t n_running, n_waiting, n_models_loaded;
+    size_t kv_pages, kv_pages_used, kv_pages_cached; /* of all loaded models */
+    uint64_t prompt_tokens, cached_tokens, generated_tokens, n_preempted, n_steps, n_step_rows;
+    uint64_t n_finished[8];      /* by enum slm_finish; [7] failed */
+    struct slm_speculation_counts speculation;
+    double prompt_s, generate_s;
+};
+void slm_host_counts(const struct slm_host *host, struct slm_host_counts *out);
+#endif
