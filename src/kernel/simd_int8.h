@@ -28,7 +28,7 @@
  *   ivec_magnitude(v), ivec_max32(a, b), ivec_max_lanes(v), ivec_sum_lanes(v)    bits of |float|; unsigned maximum
  *   store_i8(p, v)                           the low bytes of the lanes
  *   GEMM_TOKENS                              from how many tokens on the second way is faster (docs/kernels.md)
- *   INT8_STRIP                               a text with another strip than simd_tile.h's, for instructions that multiply
+ *   INT8_STRIP                               a text with another strip than simd_tile.h's, for products of
  *                                            matrices
  *   TILE_TOKENS, TILE_VECS                   2 * TILE_TOKENS * TILE_VECS + TILE_VECS + 2 registers or fewer */
 #include "kernel/pack.h"
