@@ -47,6 +47,8 @@ ALWAYS_INLINE void load_sums(vec acc[PAIRS][ROW_PAIRS], const float *out, size_t
         }
 }
 
+/* The way back: the even lanes of a pair of registers are one token's, the odd ones the other's. Of rows and tokens
+ * that are not there nothing is written. */
 ALWAYS_INLINE void store_sums(vec acc[PAIRS][ROW_PAIRS], float *out, size_t stride, size_t n_row, const int tokens)
 {
     UNROLL for (int t = 0; t < tokens; t++)
