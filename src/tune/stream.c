@@ -344,7 +344,7 @@ slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_str
 {
     struct stream s = {.writer = writer, .bad_element = UINT64_MAX, .encoders = options->encoders, .error = error};
     size_buffers(&s, tensors, n);
-    slm_kernels_init(&s.kernels, slm_cpu_features());
+    slm_kernels_init(&s.kernels, slm_cpu_features() & ~SLM_CPU_ON_REQUEST);
     struct slm_pool *pool = NULL;
     slm_status status = slm_pool_open(options->n_threads, &pool, error);
     if (status == SLM_OK) {
