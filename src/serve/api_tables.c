@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * All APIs in one list, for the server; and all endpoints with fields, for docs/api.md. Deliberately not here:
- * anything
- * of any of them. */
+ * All APIs in one list, for the server; and all endpoints with fields, for docs/api.md. Deliberately
+ * not here: anything of any of them. */
 #include "serve/api_openai.h"
 #include "serve/api_ollama.h"
 
