@@ -519,6 +519,7 @@ static void end_chat(struct slm_call *call)
 
 /* ---- completions: reading -------------------------------------------------------------------------------------- */
 
+/* Each is a job with choices of its own: what one request may ask for has to end somewhere. */
 enum { MAX_PROMPTS = 64 };
 
 /* Sixteen tokens, as OpenAI has it: who wants more says so. */
