@@ -15,6 +15,7 @@
 
 #include "base/os.h"
 #include "base/rng.h"
+#include "effort.h"
 #include "fake_os.h"
 #include "serve/host.h"
 #include "tiny_model.h"
@@ -99,7 +100,7 @@ static struct slm_host_model *get(struct server *s, const char *name)
 
 static struct slm_host_options plain(void)
 {
-    return (struct slm_host_options){.engine = {.session = {.n_ctx = 256, .n_threads = 2, .n_batch = 64}},
+    return (struct slm_host_options){.engine = {.session = {.n_ctx = 256, .n_threads = 1, .n_batch = 64}},
                                      .keep_alive_s = -1};
 }
 
@@ -542,7 +543,7 @@ static void clients_leave_at_any_time(void **state)
 {
     (void)state;
     const char *level = getenv("SLM_TEST_LEVEL");
-    const size_t n = level && strcmp(level, "soak") == 0 ? 10000 : 600;
+    const size_t n = level && strcmp(level, "soak") == 0 ? 10000 : test_share(240);
     enum { SLOTS = 24 };
     static struct answer answers[SLOTS];
     struct slm_host_options o = plain();
