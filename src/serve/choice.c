@@ -391,19 +391,44 @@ static enum slm_finish draw(struct slm_choice *c)
     return take(c, id);
 }
 
+/* The drawn token was guessed and is computed already: it joins the timeline for nothing. */
+static bool was_foreseen(struct slm_choice *c)
+{
+    struct slm_session *s = c->session;
+    if (s->n_ahead == 0 || s->tokens[s->n_past] != c->ids[c->n_known - 1]) return false;
+    struct slm_step_part part = {.session = s, .ids = c->ids + c->n_known - 1, .n = 1};
+    return slm_engine_step(c->env->engine, &part, 1, &c->error) == SLM_OK;
+}
+
+size_t slm_choice_guess(struct slm_choice *c, size_t room, double cost, int32_t ids[1 + SLM_MAX_GUESS])
+{
+    const struct slm_job *job = c->ticket->job;
+    const size_t left = c->env->n_ctx - c->n_known;
+    if (room > left) room = left;
+    if (job->n_predict > 0 && room > (size_t)job->n_predict - c->n_generated)
+        room = (size_t)job->n_predict - c->n_generated;
+    ids[0] = c->ids[c->n_known - 1];
+    c->session->speculator.row_cost = cost;
+    return slm_speculate_guess(c->session, ids[0], room, &c->sampler, ids + 1);
+}
+
 bool slm_choice_computed(struct slm_choice *c, size_t n_rows)
 {
     const struct slm_job *job = c->ticket->job;
     if (slm_choice_asks(c) && !tell_prompt(c, c->session->n_past - n_rows, n_rows)) return false;
-    leave_pages(c);
-    if (c->session->n_past < c->n_known) return true;
-    /* All known tokens are computed: there are logits. */
-    if (!c->is_open && open_text(c) != SLM_OK) return false;
-    if (c->n_known == c->env->n_ctx && job->shift) {
-        shift(c);
-        return true;
-    }
-    const enum slm_finish finish = c->n_known == c->env->n_ctx ? SLM_FINISH_LENGTH : draw(c);
-    if (c->error.status != SLM_OK) return false;
-    return finish == SLM_FINISH_NONE || slm_choice_finish(c, finish);
+    do {
+        leave_pages(c);
+        if (c->session->n_past < c->n_known) return true;
+        /* All known tokens are computed: there are logits. */
+        if (!c->is_open && open_text(c) != SLM_OK) return false;
+        if (c->n_known == c->env->n_ctx && job->shift) {
+            shift(c);
+            return true;
+        }
+        const enum slm_finish finish = c->n_known == c->env->n_ctx ? SLM_FINISH_LENGTH : draw(c);
+        if (c->error.status != SLM_OK) return false;
+        if (finish != SLM_FINISH_NONE) return slm_choice_finish(c, finish);
+        if (c->env->speculates) slm_speculate_drawn(c->session, c->ids[c->n_known - 1]);
+    } while (was_foreseen(c));
+    return c->error.status == SLM_OK;
 }

@@ -477,6 +477,26 @@ static void a_grammar_holds_from_the_start_or_behind_a_trigger(void **state)
     close_plain(s);
 }
 
+static void guesses_come_true_and_change_no_text(void **state)
+{
+    (void)state;
+    static const char text[] = "The cat sat. The cat sat. The cat sat. The cat sat. The cat";
+    struct server *s = open_plain();
+    const struct slm_model *model = slm_host_model(s->model);
+    static struct request r;
+    static struct answer answers[3];
+    r = (struct request){.n_predict = 120, .ignore_eog = true, .sampler = slm_sampler_defaults(model)};
+    r.sampler.temperature = 0;
+    assert_int_equal(slm_tokenize(model, text, sizeof text - 1, 0, r.ids, MOST_PROMPT, &r.n, NULL), SLM_OK);
+    generate(model, &r);
+    for (size_t i = 0; i < 3; i++) ask(s, job_for(&r), &answers[i]);
+    wait_for(s, answers, 3);
+    for (size_t i = 0; i < 3; i++) check(&answers[i], &r, i);
+    assert_true(answers[0].usage.speculation.n_accepted > 0);
+    assert_true(answers[0].usage.speculation.n_steps < 120);
+    close_plain(s);
+}
+
 static void bad_jobs_fail_alone(void **state)
 {
     (void)state;
@@ -733,6 +753,7 @@ int main(void)
         cmocka_unit_test(prompt_logprobs_are_those_of_the_model),
         cmocka_unit_test(a_second_request_finds_its_beginning),
         cmocka_unit_test(a_grammar_holds_from_the_start_or_behind_a_trigger),
+        cmocka_unit_test(guesses_come_true_and_change_no_text),
         cmocka_unit_test(bad_jobs_fail_alone),
         cmocka_unit_test(a_full_context_ends_or_shifts),
         cmocka_unit_test(time_runs_out),
