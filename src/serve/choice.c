@@ -45,6 +45,7 @@ void slm_choice_close(struct slm_choice *c)
     slm_buf_release(&c->tokens);
     slm_buf_release(&c->tops);
     slm_release(c->hashes);
+    /* Else they are the job's. */
     if (c->cap) slm_release(c->ids);
     c->ids = NULL;
     c->hashes = NULL;
@@ -75,6 +76,7 @@ static slm_status reserve(struct slm_choice *c)
 /* The choice's first n pages, which are full. */
 static struct slm_prefix_line line_of(struct slm_choice *c, size_t n)
 {
+    /* As far as they are asked for: each covers the one before. */
     for (; c->n_hashed < n; c->n_hashed++)
         c->hashes[c->n_hashed] = slm_prefix_hash(c->n_hashed ? c->hashes[c->n_hashed - 1] : c->salt,
                                                  c->ids + c->n_hashed * PAGE);
@@ -165,7 +167,7 @@ static bool out_of_memory(struct slm_choice *c)
     return false;
 }
 
-/* One event of this choice. */
+/* One event of this choice. Written here, it reaches the client after the step. */
 static bool emit(struct slm_choice *c, struct slm_event *event)
 {
     event->choice = c->index;
@@ -216,14 +218,24 @@ static slm_status open_text(struct slm_choice *c)
     return SLM_OK;
 }
 
-/* log of sum of exp(logit - greatest): what turns a logit into a logprob. */
+/* log of sum of exp(logit - greatest): what turns a logit into a logprob. A vocabulary is long: terms are added in
+ * lanes, in an order of their own, so that no sum waits for the one before, and is the same on every machine. */
 static double log_of_sum(const float *logits, size_t n_vocab, float *greatest)
 {
-    double sum = 0;
-    *greatest = logits[0];
-    for (size_t i = 1; i < n_vocab; i++)
-        if (logits[i] > *greatest) *greatest = logits[i];
-    for (size_t i = 0; i < n_vocab; i++) sum += (double)slm_expf(logits[i] - *greatest);
+    enum { LANES = 16 };
+    double sums[LANES] = {0}, sum = 0;
+    float most[LANES];
+    size_t i = 0;
+    for (size_t k = 0; k < LANES; k++) most[k] = logits[0];
+    for (; i + LANES <= n_vocab; i += LANES)
+        for (size_t k = 0; k < LANES; k++) most[k] = logits[i + k] > most[k] ? logits[i + k] : most[k];
+    for (; i < n_vocab; i++) most[0] = logits[i] > most[0] ? logits[i] : most[0];
+    for (size_t k = 1; k < LANES; k++) most[0] = most[k] > most[0] ? most[k] : most[0];
+    for (i = 0; i + LANES <= n_vocab; i += LANES)
+        for (size_t k = 0; k < LANES; k++) sums[k] += (double)slm_expf(logits[i + k] - most[0]);
+    for (; i < n_vocab; i++) sums[0] += (double)slm_expf(logits[i] - most[0]);
+    for (size_t k = 0; k < LANES; k++) sum += sums[k];
+    *greatest = most[0];
     return log(sum);
 }
 

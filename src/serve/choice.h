@@ -68,8 +68,8 @@ void slm_choice_catch_up(struct slm_choice *choice);
 /* A step computed n_rows of its tokens; its rows of logits are in env when it asked for those of the prompt. Draws
  * tokens as far as there are logits. Afterwards it has ended, or has tokens to compute. False: its job fails. */
 bool slm_choice_computed(struct slm_choice *choice, size_t n_rows);
-/* Guesses at what follows its last token, behind it in ids; at most room. cost: of a row more, as a share of the step's.
- * Returns how many. */
+/* Guesses at what follows its last token, behind it in ids; at most room. cost: of a row more, as a share of the
+ * step's. Returns how many. */
 size_t slm_choice_guess(struct slm_choice *choice, size_t room, double cost, int32_t ids[1 + SLM_MAX_GUESS]);
 /* Writes the last text and FINISHED. */
 bool slm_choice_finish(struct slm_choice *choice, enum slm_finish finish);

@@ -126,9 +126,10 @@ static void refresh(struct sim *s)
         if (!row->is_running || row->n_known - row->n_done <= 1 || row->n_done % PAGE || page >= s->of[i]->n_group)
             continue;
         for (size_t k = 0; k < s->sched.n_seqs; k++)
-            row->waits |= s->rows[k].is_running && s->rows[k].priority == row->priority && s->rows[k].order < row->order &&
-                          s->of[k]->group == s->of[i]->group && s->of[k]->n_group > page &&
-                          s->rows[k].n_done / PAGE <= page && s->rows[k].n_known >= (page + 1) * PAGE;
+            row->waits |= s->rows[k].is_running && s->rows[k].priority == row->priority &&
+                          s->rows[k].order < row->order && s->of[k]->group == s->of[i]->group &&
+                          s->of[k]->n_group > page && s->rows[k].n_done / PAGE <= page &&
+                          s->rows[k].n_known >= (page + 1) * PAGE;
     }
     s->sched.n_free = s->sched.n_pages - n_held(s);
 }
@@ -186,8 +187,8 @@ static void decide(struct sim *s)
         if (next >= 0) {
             const struct seq *q = s->of[next];
             s->rows[next].n_shared = 0;
-            for (size_t p = 0; p < q->n_group && s->computed[q->group][p] && (p + 1) * PAGE < s->rows[next].n_known; p++)
-                s->rows[next].n_shared += s->holders[q->group][p] > 0;
+            for (size_t p = 0; p < q->n_group && s->computed[q->group][p]; p++)
+                if ((p + 1) * PAGE < s->rows[next].n_known) s->rows[next].n_shared += s->holders[q->group][p] > 0;
         }
         const enum slm_sched_action action = slm_sched_next(&s->sched, &i);
         if (action == SLM_SCHED_STEP) return;
@@ -290,7 +291,7 @@ static void everybody_finishes_and_the_books_balance(void **state)
     assert_true(n_preempted > n / 4); /* the loads were heavy enough to mean something */
 }
 
-/* ---- fairness -------------------------------------------------------------------------------------------------- */
+/* ---- fairness --------------------------------------------------------------------------------------------------- */
 
 /* Two tenants that always have something waiting, one with long requests and many of them. */
 static void two_tenants_get_the_same(void **state)
@@ -340,7 +341,7 @@ static void one_who_comes_back_has_saved_nothing(void **state)
     assert_int_equal(served[2], 7000);
 }
 
-/* ---- single rules ------------------------------------------------------------------------------------------------- */
+/* ---- single rules ----------------------------------------------------------------------------------------------- */
 
 static void a_higher_priority_takes_the_place_of_a_lower(void **state)
 {
