@@ -96,15 +96,16 @@ static void end_ticket(struct slm_runner *r, struct slm_ticket *t)
 }
 
 /* Its first token is going to be computed. */
-static void begin_ticket(struct slm_runner *r, struct slm_ticket *t)
+static slm_status begin_ticket(struct slm_runner *r, struct slm_ticket *t, struct slm_error *error)
 {
-    if (t->has_begun) return;
+    if (t->has_begun) return SLM_OK;
     t->has_begun = true;
     t->begin_ns = slm_os()->now_ns();
     pthread_mutex_lock(&r->lock);
     r->n_waiting--;
     pthread_mutex_unlock(&r->lock);
-    (void)slm_outbox_add(&r->outbox, t, &(struct slm_event){.kind = SLM_EVENT_STARTED});
+    if (slm_outbox_add(&r->outbox, t, &(struct slm_event){.kind = SLM_EVENT_STARTED})) return SLM_OK;
+    return slm_fail(error, SLM_ERR_MEMORY, "job", "there is no memory for its events");
 }
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
@@ -398,11 +399,14 @@ static bool start_running(struct slm_runner *r, struct slm_choice *c)
         r->sched.max_running = r->n_sessions;
         return false;
     }
+    if (session && begin_ticket(r, c->ticket, &c->error) != SLM_OK) {
+        r->sessions[r->n_idle_sessions++] = session;
+        session = NULL;
+    }
     if (!session) {
         fail_job(r, c->ticket, &c->error);
         return false;
     }
-    begin_ticket(r, c->ticket);
     slm_choice_take(c, session);
     if (!c->has_begun) {
         pthread_mutex_lock(&r->lock);
@@ -628,8 +632,7 @@ static void embed(struct slm_runner *r)
     if (!t) return;
     /* The client may have left since the last go. */
     const bool is_gone = atomic_load_explicit(&t->cancelled, memory_order_relaxed);
-    begin_ticket(r, t);
-    if (!is_gone && embed_some(r, t, &error) != SLM_OK) {
+    if (!is_gone && (begin_ticket(r, t, &error) != SLM_OK || embed_some(r, t, &error) != SLM_OK)) {
         slm_ticket_fail(t, &error, 0);
         end_ticket(r, t);
     } else if (is_gone || t->n_embedded == t->job->n_embed) {

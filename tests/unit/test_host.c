@@ -616,6 +616,51 @@ static void closing_ends_all_jobs(void **state)
     }
 }
 
+/* Everything from opening to closing, with one allocation that fails. False: none did. */
+static bool try_without(uint64_t fail_at, const char *path)
+{
+    static struct answer a;
+    struct server s = {.answered = false};
+    struct slm_host_options o = plain();
+    o.models = &path;
+    o.n_models = 1;
+    o.post = loop_post;
+    o.post_user = &s.loop;
+    pthread_mutex_init(&s.loop.lock, NULL);
+    pthread_cond_init(&s.loop.changed, NULL);
+    fake_os_start(&(struct fake_os_plan){.kinds = FAKE_MEMORY, .fail_at = fail_at});
+    if (slm_host_open(&o, &s.host, &s.error) == SLM_OK) {
+        struct slm_job *job = get(&s, NULL) ? slm_job_new(NULL) : NULL;
+        if (job) job->prompt = slm_alloc(40, sizeof *job->prompt, "test", NULL);
+        if (job && job->prompt) {
+            job->n_prompt = 40;
+            job->n_predict = 8;
+            a = (struct answer){.ended = false};
+            if (slm_host_submit(s.model, job, on_event, &a)) loop_until(&s.loop, &a.ended);
+        } else {
+            slm_job_free(job);
+        }
+        if (s.model) slm_host_release(s.model);
+        slm_host_close(s.host);
+        while (loop_one(&s.loop, 0)) continue;
+    }
+    const bool fired = fake_os_fired();
+    fake_os_assert_clean();
+    fake_os_stop();
+    return fired;
+}
+
+static void memory_runs_out_cleanly(void **state)
+{
+    (void)state;
+    const struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F32);
+    const char *path = tiny_path("small.gguf");
+    uint64_t fail_at = 1;
+    tiny_model_write(path, &spec);
+    while (try_without(fail_at, path)) fail_at += test_stride();
+    assert_true(fail_at > 20);
+}
+
 static void set_flag(void *user) { *(bool *)user = true; }
 
 static void a_full_queue_and_a_drain_refuse(void **state)
@@ -762,6 +807,7 @@ int main(void)
         cmocka_unit_test(time_runs_out),
         cmocka_unit_test(clients_leave_at_any_time),
         cmocka_unit_test(closing_ends_all_jobs),
+        cmocka_unit_test(memory_runs_out_cleanly),
         cmocka_unit_test(a_full_queue_and_a_drain_refuse),
         cmocka_unit_test(models_take_turns_in_a_small_budget),
         cmocka_unit_test(idle_models_leave),
