@@ -7,7 +7,8 @@
 # they are and no root is needed. The C library comes with the cross-compiler; only what slm links is fetched here.
 set -eu
 
-packages="libpcre2-8-0 libpcre2-dev libutf8proc2 libutf8proc-dev libjansson4 libjansson-dev libcmocka0 libcmocka-dev"
+packages="libpcre2-8-0 libpcre2-dev libutf8proc2 libutf8proc-dev libjansson4 libjansson-dev libcmocka0 libcmocka-dev
+ libuv1 libuv1-dev"
 root=$1
 stamp=$root/complete
 if [ "$(cat "$stamp" 2>/dev/null)" = "$packages" ]; then exit 0; fi

@@ -32,6 +32,8 @@ build|libpcre2-dev|pkg-config --exists libpcre2-8
 build|libutf8proc-dev|pkg-config --exists libutf8proc
 build|libjansson-dev|pkg-config --exists jansson
 build|libedit-dev|pkg-config --exists libedit
+build|libuv1-dev|pkg-config --exists libuv
+build|node-llhttp|pkg-config --exists libllhttp || test -e /usr/share/llhttp/llhttp.c
 test|libcmocka-dev|pkg-config --exists cmocka
 test|python3|command -v python3
 test|g++|command -v g++

@@ -15,6 +15,7 @@ struct stream {
     char *held;      /* text not yet passed on */
     size_t n_held;
     size_t max_stop; /* bytes of the longest stop string */
+    uint64_t *mask;  /* with a grammar: the tokens it allows */
 };
 
 /* Wall time, for the result's figures. */
@@ -74,12 +75,13 @@ static bool is_shown(const struct slm_generate_params *params, int32_t id)
 }
 
 /* Text of a token where it stands. Only the first after the prompt may differ from its piece: a space that begins a
- * text is no text (the tokenizer knows which). Returns the bytes put behind the held text. */
+ * text is no text (the tokenizer knows which; a grammar sees it, so then it is).
+ * Returns the bytes put behind the held text. */
 static size_t feed(struct slm_session *session, struct stream *s, int32_t id, bool first)
 {
     const struct slm_tokenizer *tokenizer = session->model->tokenizer;
     struct slm_str piece = slm_tokenizer_piece(tokenizer, id, is_shown(s->params, id));
-    if (first && session->n_past > 0 && piece.len > 0) {
+    if (first && !s->params->grammar && session->n_past > 0 && piece.len > 0) {
         const int32_t pair[2] = {session->tokens[session->n_past - 1], id};
         size_t before = 0, both = 0;
         if (slm_tokenizer_decode(tokenizer, pair, 1, false, NULL, 0, &before, NULL) == SLM_OK &&
@@ -106,6 +108,16 @@ static slm_status append(struct slm_session *session, const struct slm_sampler_p
     return SLM_OK;
 }
 
+/* The next token: of all, or of those the grammar allows, which then goes on with it. */
+static slm_status draw(struct slm_session *session, const struct stream *s, int32_t *id, struct slm_error *error)
+{
+    const struct slm_generate_params *params = s->params;
+    if (!params->grammar) return slm_sample(session, &params->sampler, id, error);
+    SLM_TRY(slm_grammar_mask(params->grammar, s->mask, error));
+    SLM_TRY(slm_sample_masked(session, &params->sampler, s->mask, id, error));
+    return slm_grammar_accept(params->grammar, *id, error);
+}
+
 static slm_status loop(struct slm_session *session, struct stream *s, struct slm_generate_result *result,
                        struct slm_error *error)
 {
@@ -113,6 +125,10 @@ static slm_status loop(struct slm_session *session, struct stream *s, struct slm
     const struct slm_tokenizer *tokenizer = session->model->tokenizer;
     const size_t most = params->n_predict > 0 ? (size_t)params->n_predict : SIZE_MAX;
     while (result->stop_reason == SLM_STOP_NONE) {
+        if (params->grammar && slm_grammar_is_final(params->grammar)) {
+            result->stop_reason = SLM_STOP_EOG; /* it is all that could be drawn */
+            break;
+        }
         if (result->n_generated == most) {
             result->stop_reason = SLM_STOP_LENGTH;
             break;
@@ -123,8 +139,8 @@ static slm_status loop(struct slm_session *session, struct stream *s, struct slm
             break;
         }
         int32_t id;
-        SLM_TRY(slm_sample(session, &params->sampler, &id, error));
-        if (!params->ignore_eog && tokenizer && slm_tokenizer_is_eog(tokenizer, id)) {
+        SLM_TRY(draw(session, s, &id, error));
+        if ((!params->ignore_eog || params->grammar) && tokenizer && slm_tokenizer_is_eog(tokenizer, id)) {
             result->stop_reason = SLM_STOP_EOG;
             break;
         }
@@ -158,6 +174,13 @@ slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size
         return slm_fail(error, SLM_ERR_LIMIT, "generate", "stop strings are too long");
     s.held = slm_alloc(cap, 1, "generate", error);
     if (!s.held) return SLM_ERR_MEMORY;
+    if (params->grammar) {
+        s.mask = slm_alloc((session->model->hparams.n_vocab + 63) / 64, sizeof *s.mask, "generate", error);
+        if (!s.mask) {
+            slm_release(s.held);
+            return SLM_ERR_MEMORY;
+        }
+    }
     const uint64_t start = slm_os()->now_ns();
     slm_status status = slm_session_eval(session, prompt, n_prompt, error);
     local.prompt_s = seconds_since(start);
@@ -172,6 +195,7 @@ slm_status slm_generate(struct slm_session *session, const int32_t *prompt, size
     /* The timeline is what was generated, as if nothing had been guessed. */
     slm_session_drop_guesses(session);
     slm_release(s.held);
+    slm_release(s.mask);
     if (result) *result = local;
     return status;
 }

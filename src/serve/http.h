@@ -31,8 +31,8 @@ typedef void (*slm_http_handler)(void *app, const struct slm_http_request *reque
 enum slm_http_route_flags {
     SLM_ROUTE_OPEN = 1, /* needs no API key */
 };
-/* Tables of routes are const rows, one table a file of handlers, ended by a row without method. An unknown path is 404,
- * another method of a known path 405 with Allow, both in the shape of the table's `error`. */
+/* Tables of routes are const rows, one table a file of handlers, ended by a row without method. An unknown path is
+ * 404, another method of a known path 405 with Allow, both in the shape of the table's `error`. */
 struct slm_http_route {
     const char *method, *path; /* "/api/blobs/:digest": the last part may be a name that stands for any text */
     slm_http_handler handle;
@@ -45,7 +45,7 @@ struct slm_http_table {
     void (*error)(struct slm_reply *reply, int status, const struct slm_error *error);
 };
 
-/* ---- replies: on the loop's thread only -------------------------------------------------------------------------- */
+/* ---- replies: on the loop's thread only ------------------------------------------------------------------ */
 
 /* Further header of the reply; before begin. The text is copied. */
 void slm_reply_header(struct slm_reply *reply, const char *name, const char *value);
@@ -64,8 +64,10 @@ void slm_reply_abort(struct slm_reply *reply);
 /* Called once when the client goes away (or stalls too long) before end; then `reply` is gone, do not touch it. */
 void slm_reply_on_close(struct slm_reply *reply, void (*on_close)(void *user), void *user);
 const struct slm_http_request *slm_reply_request(const struct slm_reply *reply);
+/* Tokens of this request, for its line in the log; before end. */
+void slm_reply_tokens(struct slm_reply *reply, size_t n_prompt, size_t n_generated);
 
-/* ---- work off the loop ----------------------------------------------------------------------------------------------- */
+/* ---- work off the loop ----------------------------------------------------------------------------------- */
 
 /* Runs work(user) on a thread of a small pool, then done(user) on the loop. Both always run, whatever becomes of the
  * client meanwhile. */

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Everything of `slm serve` put together, and its life: listen, answer, and at the first SIGTERM or SIGINT take
+ * nothing new, let what is at work end, then go. What has not ended by the deadline ends with an error that its
+ * client can read; only a second signal cuts connections.
+ *
+ * Deliberately not here: any API (api_*.c), any model (host.c). */
+#include "serve/server.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <uv.h>
+
+#include "base/os.h"
+#include "serve/keys.h"
+#include "serve/notify.h"
+
+enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000 };
+
+struct server {
+    const struct slm_server_options *options;
+    struct slm_http *http;
+    struct slm_keys keys;
+    uv_signal_t signals[N_SIGNALS];
+    unsigned port;
+    uint64_t start_ns;
+    bool draining;
+    int exit_code;
+};
+
+/* ---- routes ---------------------------------------------------------------------------------------------- */
+
+/* For load balancers and people who wonder. */
+static void health(void *app, const struct slm_http_request *request, struct slm_reply *reply)
+{
+    const struct server *server = app;
+    (void)request;
+    if (server->draining) slm_reply_header(reply, "Retry-After", "1");
+    slm_reply_send(reply, server->draining ? 503 : 200, "application/json",
+                   slm_str(server->draining ? "{\"status\":\"draining\"}\n" : "{\"status\":\"ok\"}\n"));
+}
+
+/* The process runs; nothing more. */
+static void alive(void *app, const struct slm_http_request *request, struct slm_reply *reply)
+{
+    (void)app, (void)request;
+    slm_reply_send(reply, 200, "text/plain; charset=utf-8", slm_str("ok\n"));
+}
+
+static void native_error(struct slm_reply *reply, int status, const struct slm_error *error)
+{
+    static const char *const types[] = {[0] = "invalid_request_error", [1] = "server_error"};
+    struct slm_buf body = {0};
+    slm_buf_puts(&body, "{\"error\":{\"message\":");
+    slm_buf_add_json_string(&body, slm_str(error->message));
+    slm_buf_printf(&body, ",\"type\":\"%s\",\"code\":%d}}\n", types[status >= 500], status);
+    slm_reply_send(reply, status, "application/json", (struct slm_str){body.data, body.len});
+    slm_buf_release(&body);
+}
+
+static const struct slm_http_route routes[] = {
+    {"GET", "/health", health, SLM_ROUTE_OPEN},
+    {"GET", "/v1/health", health, SLM_ROUTE_OPEN},
+    {"GET", "/readyz", health, SLM_ROUTE_OPEN},
+    {"GET", "/livez", alive, SLM_ROUTE_OPEN},
+    {NULL, NULL, NULL, 0},
+};
+static const struct slm_http_table table = {"/", routes, native_error};
+
+/* ---- log ------------------------------------------------------------------------------------------------- */
+
+/* A line a request; those of health checks only for the curious. */
+static void on_done(void *user, const struct slm_http_done *done)
+{
+    const struct server *server = user;
+    const bool quiet = done->status == 200 && strcmp(done->route, "/health") == 0;
+    struct slm_log_line line;
+    slm_line_begin(&line, &server->options->log,
+                   done->status >= 500 ? SLM_LOG_WARN : quiet ? SLM_LOG_DEBUG : SLM_LOG_INFO, "request");
+    if (done->request) {
+        slm_line_text(&line, "id", slm_str(done->request->id));
+        slm_line_text(&line, "method", done->request->method);
+        slm_line_text(&line, "path", done->request->path);
+        if (done->request->key[0]) slm_line_text(&line, "key", slm_str(done->request->key));
+    }
+    slm_line_text(&line, "peer", slm_str(done->peer));
+    slm_line_int(&line, "status", done->status);
+    slm_line_ms(&line, "ms", done->seconds);
+    slm_line_int(&line, "bytes_in", (int64_t)done->bytes_in);
+    slm_line_int(&line, "bytes_out", (int64_t)done->bytes_out);
+    if (done->n_prompt || done->n_generated) {
+        slm_line_int(&line, "prompt_tokens", (int64_t)done->n_prompt);
+        slm_line_int(&line, "generated_tokens", (int64_t)done->n_generated);
+    }
+    slm_line_end(&line);
+}
+
+/* What the library has to say. */
+static void on_library_line(void *user, enum slm_log_level level, const char *text)
+{
+    slm_line(user, level, "%s", text);
+}
+
+/* ---- keys ------------------------------------------------------------------------------------------------ */
+
+enum { MAX_KEY_FILE = 1 << 20 };
+
+static slm_status read_key_file(const char *path, struct slm_keys *keys, struct slm_error *error)
+{
+    const struct slm_os *os = slm_os();
+    struct slm_file *file = NULL;
+    struct slm_file_info info;
+    SLM_TRY(os->open_read(path, &file, &info, error));
+    slm_status status = SLM_OK;
+    char *text = NULL;
+    if (info.bytes > MAX_KEY_FILE)
+        status = slm_fail(error, SLM_ERR_LIMIT, path, "a file of keys has at most %d bytes", MAX_KEY_FILE);
+    if (status == SLM_OK) {
+        text = slm_alloc(info.bytes + 1, 1, path, error);
+        status = text ? os->read_at(file, text, info.bytes, 0, error) : SLM_ERR_MEMORY;
+    }
+    if (status == SLM_OK) status = slm_keys_add_lines(keys, path, (struct slm_str){text, info.bytes}, error);
+    slm_release(text);
+    const slm_status closed = os->close(file, status == SLM_OK ? error : NULL);
+    return status == SLM_OK ? closed : status;
+}
+
+/* All of them anew. On error *out is empty. */
+static slm_status read_keys(const struct slm_server_options *options, struct slm_keys *out, struct slm_error *error)
+{
+    slm_status status = SLM_OK;
+    *out = (struct slm_keys){.n = 0};
+    for (size_t i = 0; i < options->n_keys && status == SLM_OK; i++)
+        status = slm_keys_add(out, slm_str(options->keys[i]), error);
+    if (status == SLM_OK && options->key_file) status = read_key_file(options->key_file, out, error);
+    if (status != SLM_OK) slm_keys_release(out);
+    return status;
+}
+
+/* ---- signals --------------------------------------------------------------------------------------------- */
+
+static void close_signals(struct server *server)
+{
+    for (size_t i = 0; i < N_SIGNALS; i++)
+        if (!uv_is_closing((uv_handle_t *)&server->signals[i])) uv_close((uv_handle_t *)&server->signals[i], NULL);
+}
+
+static void stop(void *user)
+{
+    struct server *server = user;
+    close_signals(server);
+    slm_http_stop(server->http);
+}
+
+/* The time for what was at work is over. */
+static void drain_is_late(void *user)
+{
+    struct server *server = user;
+    slm_line(&server->options->log, SLM_LOG_WARN, "requests that are still at work are ended");
+    if (!slm_http_after(server->http, LAST_WORDS_MS, stop, server)) stop(server);
+}
+
+static void drain(struct server *server)
+{
+    struct slm_http_counts counts;
+    slm_http_counts(server->http, &counts);
+    server->draining = true;
+    slm_notify("STOPPING=1");
+    slm_line(&server->options->log, SLM_LOG_INFO, "stopping: %zu requests at work", counts.n_busy);
+    if (!slm_http_after(server->http, server->options->drain_ms, drain_is_late, server)) stop(server);
+    else slm_http_drain(server->http, stop, server);
+}
+
+static void reload(struct server *server)
+{
+    struct slm_keys keys;
+    struct slm_error error;
+    slm_notify("RELOADING=1");
+    if (read_keys(server->options, &keys, &error) != SLM_OK) {
+        slm_line(&server->options->log, SLM_LOG_ERROR, "reload: %s: %s; the old keys stay", error.where,
+                 error.message);
+    } else {
+        slm_keys_release(&server->keys);
+        server->keys = keys;
+        slm_line(&server->options->log, SLM_LOG_INFO, "reload: %zu API keys", keys.n);
+    }
+    slm_notify("READY=1");
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct server *server = handle->data;
+    if (number == SIGHUP) {
+        reload(server);
+    } else if (server->draining) {
+        server->exit_code = 128 + number;
+        stop(server);
+    } else {
+        drain(server);
+    }
+}
+
+static void catch_signals(struct server *server)
+{
+    static const int numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < N_SIGNALS; i++) {
+        uv_signal_init(slm_http_loop(server->http), &server->signals[i]);
+        server->signals[i].data = server;
+        uv_signal_start(&server->signals[i], on_signal, numbers[i]);
+    }
+}
+
+/* ---- start ----------------------------------------------------------------------------------------------- */
+
+/* A connection is a descriptor; the usual limit of 1024 is lower than what the system allows. */
+static void raise_limit_of_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static slm_status listen_everywhere(struct server *server, struct slm_error *error)
+{
+    const struct slm_server_options *options = server->options;
+    int first = 0;
+    const int n = slm_notify_sockets(&first);
+    for (int i = 0; i < n; i++) SLM_TRY(slm_http_listen_fd(server->http, first + i, error));
+    if (options->unix_path) SLM_TRY(slm_http_listen_unix(server->http, options->unix_path, error));
+    if (n == 0 && (!options->unix_path || options->host))
+        SLM_TRY(slm_http_listen(server->http, options->host ? options->host : "127.0.0.1", options->port,
+                                &server->port, error));
+    if (slm_http_is_public(server->http) && server->keys.n == 0 && !options->is_open)
+        return slm_fail(error, SLM_ERR_ARGUMENT, options->host ? options->host : "socket",
+                        "other machines can reach this address, and no key is needed to use it: give --api-key-file "
+                        "FILE (or --api-key KEY), or --open if that is what you want");
+    return SLM_OK;
+}
+
+static void say(const struct server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(const struct server *server, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (server->options->say) server->options->say(server->options->user, line);
+}
+
+/* What to type into each kind of client. */
+static void announce(const struct server *server)
+{
+    const char *host = server->options->host ? server->options->host : "127.0.0.1";
+    const bool is_ip6 = strchr(host, ':') != NULL;
+    if (server->options->unix_path) say(server, "listening on unix:%s", server->options->unix_path);
+    if (server->port == 0) return;
+    char url[300];
+    snprintf(url, sizeof url, "http://%s%s%s:%u", is_ip6 ? "[" : "", host, is_ip6 ? "]" : "", server->port);
+    say(server, "listening on %s", url);
+    say(server, "  OpenAI clients:    %s/v1", url);
+    say(server, "  Ollama clients:    %s", url);
+    say(server, "  Anthropic clients: %s", url);
+}
+
+static slm_status start(struct server *server, struct slm_error *error)
+{
+    struct slm_http_options http = server->options->http;
+    SLM_TRY(read_keys(server->options, &server->keys, error));
+    http.keys = &server->keys;
+    http.on_done = on_done;
+    http.user = server;
+    SLM_TRY(slm_http_open(&http, &server->http, error));
+    SLM_TRY(slm_http_mount(server->http, &table, server, error));
+    return listen_everywhere(server, error);
+}
+
+slm_status slm_serve(const struct slm_server_options *options, int *exit_code, struct slm_error *error)
+{
+    struct slm_serve_log log = options->log;
+    struct server server = {.options = options, .start_ns = slm_os()->now_ns()};
+    raise_limit_of_files();
+    slm_log_sink(on_library_line, &log, log.most);
+    const slm_status status = start(&server, error);
+    if (status == SLM_OK) {
+        catch_signals(&server);
+        announce(&server);
+        slm_notify("READY=1");
+        slm_http_run(server.http);
+        slm_line(&log, SLM_LOG_INFO, "stopped");
+    }
+    slm_http_close(server.http);
+    slm_keys_release(&server.keys);
+    slm_log_sink(NULL, NULL, SLM_LOG_ERROR);
+    *exit_code = server.exit_code;
+    return status;
+}

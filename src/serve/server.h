@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * `slm serve` without its command line: the HTTP server, the models, the APIs between them, and a life from start to
+ * drain. Stops at signals of the process: SIGTERM and SIGINT drain, SIGHUP reads keys and models again. */
+#ifndef SLM_SERVE_SERVER_H
+#define SLM_SERVE_SERVER_H
+#include "serve/host.h"
+#include "serve/http_server.h"
+#include "serve/log.h"
+
+struct slm_server_options {
+    struct slm_http_options http;   /* keys and on_done are the server's own */
+    struct slm_host_options models; /* post is the server's own */
+    uint64_t timeout_ms;            /* of each request to a model; 0 = none */
+    const char *host, *unix_path;   /* NULL: 127.0.0.1; no Unix socket */
+    unsigned port;                  /* 0 = any free one */
+    const char *const *keys;        /* [n_keys] "KEY" or "NAME:KEY" */
+    size_t n_keys;
+    const char *key_file;           /* NULL: none */
+    bool is_open;                   /* other machines need no key */
+    unsigned drain_ms;              /* for requests at work, after the first signal */
+    struct slm_serve_log log;
+    /* Once it answers: where. Lines for people, without newline. */
+    void (*say)(void *user, const char *line);
+    void *user;
+};
+/* Runs until a signal ends it. *exit_code: 0 drained, 128 + signal when a second one cut it short. */
+slm_status slm_serve(const struct slm_server_options *options, int *exit_code, struct slm_error *error);
+#endif
