@@ -41,13 +41,13 @@ static const struct slm_option_group optimize_groups[] = {
 /* ---- what is told ---------------------------------------------------------------------------- */
 
 /* In the order of the table and of the JSON. */
-static const struct column { const char *key, *title, *format; double factor; size_t offset; } columns[] = {
+static const struct column { const char *key, *title; int width, digits; double factor; size_t offset; } columns[] = {
 #define AT(field) offsetof(struct slm_optimize_candidate, field)
-    {"size", "MB", "%9.2f", 1e-6, AT(size)},        {"bpw", "bits", "%7.2f", 1, AT(bpw)},
-    {"kl", "KL", "%9.5f", 1, AT(kl)},               {"kl_error", NULL, NULL, 1, AT(kl_error)},
-    {"ppl", "perplexity", "%11.3f", 1, AT(ppl)},    {"top1", "same %", "%8.2f", 100, AT(top1)},
-    {"decode", "tok/s", "%9.1f", 1, AT(decode)},    {"prefill", "prefill", "%9.1f", 1, AT(prefill)},
-    {"memory", "memory MB", "%10.1f", 1e-6, AT(memory)},
+    {"size", "MB", 9, 2, 1e-6, AT(size)},        {"bpw", "bits", 7, 2, 1, AT(bpw)},
+    {"kl", "KL", 9, 5, 1, AT(kl)},               {"kl_error", NULL, 0, 0, 1, AT(kl_error)},
+    {"ppl", "perplexity", 11, 3, 1, AT(ppl)},    {"top1", "same %", 8, 2, 100, AT(top1)},
+    {"decode", "tok/s", 9, 1, 1, AT(decode)},    {"prefill", "prefill", 9, 1, 1, AT(prefill)},
+    {"memory", "memory MB", 10, 1, 1e-6, AT(memory)},
 #undef AT
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
@@ -91,21 +91,17 @@ static void add_text(struct slm_buf *out, const struct slm_optimize_result *r)
 {
     slm_buf_printf(out, "%-12s", "");
     for (int k = 0; k < N_COLUMNS; k++) {
-        char cell[32];
-        if (!columns[k].title) continue;
-        const int width = snprintf(cell, sizeof cell, columns[k].format, 0.0);
-        slm_buf_printf(out, " %*s", width, columns[k].title);
+        if (columns[k].title) slm_buf_printf(out, " %*s", columns[k].width, columns[k].title);
     }
     slm_buf_puts(out, "\n");
     for (size_t i = 0; i < r->n; i++) {
         const struct slm_optimize_candidate *c = &r->candidates[i];
         slm_buf_printf(out, "%-12s", c->name);
         for (int k = 0; k < N_COLUMNS; k++) {
-            char cell[32];
-            const double value = number_at(c, columns[k].offset);
+            const double value = number_at(c, columns[k].offset) * columns[k].factor;
             if (!columns[k].title) continue;
-            const int width = snprintf(cell, sizeof cell, columns[k].format, isnan(value) ? 0 : value * columns[k].factor);
-            slm_buf_printf(out, " %*s", width, isnan(value) ? "-" : cell);
+            if (isnan(value)) slm_buf_printf(out, " %*s", columns[k].width, "-");
+            else slm_buf_printf(out, " %*.*f", columns[k].width, columns[k].digits, value);
         }
         slm_buf_printf(out, "%s%s%s\n", c->pareto ? "  pareto" : "", c->meets ? "  meets" : "",
                        i == r->chosen ? "  chosen" : "");
