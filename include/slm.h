@@ -131,6 +131,14 @@ slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_
 slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
                            const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
                            struct slm_error *error);
+/* The same for messages that have more than role and content (tool_calls, tool_call_id, reasoning_content ...): a JSON
+ * array of objects, which the template sees as they are. Every string in it is a user's text, as above. */
+slm_status slm_chat_render_json(const struct slm_model *model, const char *messages_json,
+                                const struct slm_chat_options *options, char **out, size_t *out_bytes,
+                                struct slm_error *error);
+slm_status slm_chat_encode_json(const struct slm_model *model, const char *messages_json,
+                                const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
+                                struct slm_error *error);
 void slm_free(void *memory);
 
 /* ---- session ----------------------------------------------------------------------------------------------- */
@@ -619,8 +627,8 @@ struct slm_optimize_result {
 
 /* Finds types for a model's tensors that meet a goal ("size<=400M, kl<=0.02") and writes it: converts, calibrates,
  * tries the usual mixtures, searches for better ones by the sensitivity of each tensor, measures all, and chooses.
- * What was computed is kept in `work`, named by the content of all it depends on; a run that was killed goes on there and
- * ends in the same file. Release *out with slm_optimize_release. */
+ * What was computed is kept in `work`, named by the content of all it depends on; a run that was killed goes on
+ * there and ends in the same file. Release *out with slm_optimize_release. */
 slm_status slm_optimize(const struct slm_optimize_options *options, struct slm_optimize_result *out,
                         struct slm_error *error);
 void slm_optimize_release(struct slm_optimize_result *result); /* zeroed is fine */

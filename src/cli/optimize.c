@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm optimize`: a model that meets a goal, by a recipe or by what is usual. The work is the library's (slm_optimize);
- * here are options, the work folder, the table and the JSON. */
+ * `slm optimize`: a model that meets a goal, by a recipe or by what is usual. The work is the library's
+ * (slm_optimize); here are options, the work folder, the table and the JSON. */
 #include <errno.h>
 #include <math.h>
 #include <sys/stat.h>
@@ -41,7 +41,12 @@ static const struct slm_option_group optimize_groups[] = {
 /* ---- what is told ---------------------------------------------------------------------------- */
 
 /* In the order of the table and of the JSON. */
-static const struct column { const char *key, *title; int width, digits; double factor; size_t offset; } columns[] = {
+static const struct column {
+    const char *key, *title; /* no title: in the JSON only */
+    int width, digits;
+    double factor;           /* of the table */
+    size_t offset;
+} columns[] = {
 #define AT(field) offsetof(struct slm_optimize_candidate, field)
     {"size", "MB", 9, 2, 1e-6, AT(size)},        {"bpw", "bits", 7, 2, 1, AT(bpw)},
     {"kl", "KL", 9, 5, 1, AT(kl)},               {"kl_error", NULL, 0, 0, 1, AT(kl_error)},
@@ -52,6 +57,7 @@ static const struct column { const char *key, *title; int width, digits; double 
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
 
+/* By the offset that a column has. */
 static double number_at(const struct slm_optimize_candidate *c, size_t offset)
 {
     double value;
@@ -59,6 +65,7 @@ static double number_at(const struct slm_optimize_candidate *c, size_t offset)
     return value;
 }
 
+/* The keys are stable: those of the columns. What was not measured is null. */
 static void add_json(struct slm_buf *out, const struct slm_optimize_result *r, const char *path)
 {
     slm_buf_puts(out, "{");
@@ -103,6 +110,7 @@ static void add_text(struct slm_buf *out, const struct slm_optimize_result *r)
             if (isnan(value)) slm_buf_printf(out, " %*s", columns[k].width, "-");
             else slm_buf_printf(out, " %*.*f", columns[k].width, columns[k].digits, value);
         }
+        /* Words rather than signs: they are found again in a log. */
         slm_buf_printf(out, "%s%s%s\n", c->pareto ? "  pareto" : "", c->meets ? "  meets" : "",
                        i == r->chosen ? "  chosen" : "");
     }
@@ -111,6 +119,7 @@ static void add_text(struct slm_buf *out, const struct slm_optimize_result *r)
 
 /* ---- paths ----------------------------------------------------------------------------------- */
 
+/* A recipe is told from a model by its name: no model is called .json. */
 static bool ends_in(const char *path, const char *end)
 {
     const size_t n = strlen(path), m = strlen(end);
@@ -137,10 +146,11 @@ static slm_status make_folder(const char *path, struct slm_error *error)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
+/* What is read, and paths that are made up. */
 struct files { struct slm_buf recipe, out, work; };
 
-/* Reads the recipe, and fills what was not given. A recipe may name its output itself; then the work folder stands beside
- * the recipe. */
+/* Reads the recipe, and fills what was not given. A recipe may name its output itself; then the work folder stands
+ * beside the recipe. */
 static slm_status prepare(const struct optimize_options *options, const char *arg, struct files *files,
                           struct slm_optimize_options *what, struct slm_error *error)
 {
@@ -154,6 +164,7 @@ static slm_status prepare(const struct optimize_options *options, const char *ar
         what->model = arg;
         if (!options->out) default_output(arg, &files->out);
     }
+    /* NULL where the recipe is to say it. */
     what->out = options->out ? options->out : files->out.data;
     slm_buf_printf(&files->work, "%s.work", what->out ? what->out : arg);
     what->work = options->work ? options->work : files->work.data;
@@ -161,6 +172,7 @@ static slm_status prepare(const struct optimize_options *options, const char *ar
     return make_folder(what->work, error);
 }
 
+/* A goal that is not met is a failure, after the table: what was tried is worth seeing then, too. */
 static int optimize_main(void *opaque, int n_args, char **args)
 {
     const struct optimize_options *options = opaque;
@@ -169,6 +181,7 @@ static int optimize_main(void *opaque, int n_args, char **args)
     struct files files = {.recipe = {0}};
     struct slm_optimize_result result = {0};
     struct slm_buf out = {0};
+    /* The library asks for the rest: a recipe may have everything. */
     if (n_args != 1) return slm_cli_usage("optimize", "a model or a recipe is needed: slm optimize model.gguf");
     struct slm_optimize_options what = {.text = options->text, .goal = options->goal, .n_threads = options->n_threads,
                                         .progress = slm_cli_work_progress, .note = slm_cli_work_note, .user = &work};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * See cache.h. Numbers are written with 17 digits, so what is read back is what was measured, bit for bit: a run that was
- * killed decides like one that was not. A file that cannot be understood counts as absent; it will be written anew.
- * Keys are 64 bits of a hash that is no cryptographic one: the folder is its owner's. */
+ * See cache.h. Numbers are written with 17 digits, so what is read back is what was measured, bit for bit: a run
+ * that was killed decides like one that was not. A file that cannot be understood counts as absent; it will be
+ * written anew. Keys are 64 bits of a hash that is no cryptographic one: the folder is its owner's. */
 #include "tune/cache.h"
 
 #include <jansson.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A folder of results, each under a name that is a hash of all it depends on: what is there need not be computed again, and
- * whatever changes gives another name. Files appear whole. */
+ * A folder of results, each under a name that is a hash of all it depends on: what is there need not be computed
+ * again, and whatever changes gives another name. Files appear whole. */
 #ifndef SLM_TUNE_CACHE_H
 #define SLM_TUNE_CACHE_H
 #include "base/str.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * See goal.h. The language is as small as it looks: NAME <= NUMBER or NAME >= NUMBER, with commas. Numbers are read here
- * rather than by strtod, whose reading of "1e999", "nan" or hexadecimal nobody asked for.
- * Deliberately not here: how candidates are measured, and which one is taken (optimize.c). */
+ * See goal.h. The language is as small as it looks: NAME <= NUMBER or NAME >= NUMBER, with commas. Numbers are read
+ * here rather than by strtod, whose reading of "1e999", "nan" or hexadecimal nobody asked for. Deliberately not
+ * here: how candidates are measured, and which one is taken (optimize.c). */
 #include "tune/goal.h"
 
 #include <math.h>
@@ -21,8 +21,10 @@ static const struct { char letter; double factor; bool bytes; } units[] = {
     {'K', 1e3, true}, {'M', 1e6, true}, {'G', 1e9, true}, {'%', 0.01, false},
 };
 
+/* The others are plain numbers, and one of them a share. */
 static bool is_bytes(enum slm_metric m) { return m == SLM_METRIC_SIZE || m == SLM_METRIC_MEMORY; }
 
+/* Goals are written in shells and in JSON, where line ends come along. */
 static void skip_spaces(const char **p) { while (**p == ' ' || **p == '\t' || **p == '\n' || **p == '\r') ++*p; }
 
 /* Digits with at most one point; false when there are none, or too many to mean something. */
@@ -44,6 +46,7 @@ static bool read_number(const char **p, double *out)
     return digits > 0;
 }
 
+/* `at` is the rest of the goal from the bound that is wrong: where to look is plain without counting bytes. */
 static slm_status refuse(const char *at, const char *what, struct slm_error *error)
 {
     char rest[48];
@@ -51,6 +54,7 @@ static slm_status refuse(const char *at, const char *what, struct slm_error *err
     return slm_fail(error, SLM_ERR_ARGUMENT, "goal", "'%s': %s", rest, what);
 }
 
+/* Names are lower case, as they are in the JSON of results. */
 static bool read_metric(const char **p, enum slm_metric *out)
 {
     size_t n = 0;
@@ -64,6 +68,7 @@ static bool read_metric(const char **p, enum slm_metric *out)
     return false;
 }
 
+/* A name, a comparison, a number, perhaps a unit; what follows must be a comma or the end. */
 static slm_status read_bound(const char **p, struct slm_bound *out, struct slm_error *error)
 {
     const char *start = *p;
@@ -93,6 +98,7 @@ slm_status slm_goal_parse(const char *text, struct slm_goal *out, struct slm_err
 {
     const char *p = text;
     *out = (struct slm_goal){.n = 0};
+    /* An empty goal is none, and a comma at the end is a bound that was forgotten: both are refused. */
     for (;;) {
         if (out->n == SLM_GOAL_MAX_BOUNDS) return refuse(p, "is one bound more than the 16 allowed", error);
         skip_spaces(&p);
@@ -107,7 +113,7 @@ slm_status slm_goal_parse(const char *text, struct slm_goal *out, struct slm_err
 static double miss_of(const struct slm_bound *b, double value)
 {
     const double over = b->at_least ? b->value - value : value - b->value;
-    if (isnan(value)) return INFINITY;
+    if (isnan(value)) return INFINITY; /* nothing is known, so nothing is promised */
     return over > 0 ? over / (b->value > 0 ? b->value : 1) : 0;
 }
 
@@ -118,8 +124,10 @@ double slm_goal_miss(const struct slm_goal *goal, const double *values)
     return sum;
 }
 
+/* No comparison with 0 by ==: a miss is NaN nowhere, and positive exactly when something is missed. */
 bool slm_goal_met(const struct slm_goal *goal, const double *values) { return !(slm_goal_miss(goal, values) > 0); }
 
+/* Two bounds on one number are allowed; the search heeds the first, the choice both. */
 const struct slm_bound *slm_goal_bound(const struct slm_goal *goal, enum slm_metric metric)
 {
     for (size_t i = 0; i < goal->n; i++)

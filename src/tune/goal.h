@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a model is to be like: "size<=400M, kl<=0.02". A goal is a list of bounds on numbers that are measured of every
- * candidate. */
+ * What a model is to be like: "size<=400M, kl<=0.02". A goal is a list of bounds on numbers that are measured of
+ * every candidate. */
 #ifndef SLM_TUNE_GOAL_H
 #define SLM_TUNE_GOAL_H
 #include "base/error.h"
@@ -23,7 +23,8 @@ struct slm_goal { struct slm_bound bounds[SLM_GOAL_MAX_BOUNDS]; size_t n; };
 slm_status slm_goal_parse(const char *text, struct slm_goal *out, struct slm_error *error);
 /* values: [SLM_METRIC_COUNT]; a number that was not measured (NaN) meets no bound. */
 bool slm_goal_met(const struct slm_goal *goal, const double *values);
-/* By how much the values miss the goal: the sum of what each bound is missed by, as a share of it. 0 when it is met. */
+/* By how much the values miss the goal: the sum of what each bound is missed by, as a share of it. 0 when it is
+ * met. */
 double slm_goal_miss(const struct slm_goal *goal, const double *values);
 const struct slm_bound *slm_goal_bound(const struct slm_goal *goal, enum slm_metric metric); /* the first, or NULL */
 /* Is there a bound on what is lost (kl, ppl, top1)? */

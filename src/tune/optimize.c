@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * slm_optimize: a recipe, run. The passes are the other entry points of this library, one after the other: slm_convert where
- * the model is a folder, slm_calibrate, slm_quantize and slm_evaluate for every candidate, and slm_quantize once more for the
- * one that is chosen.
+ * slm_optimize: a recipe, run. The passes are the other entry points of this library, one after the other:
+ * slm_convert where the model is a folder, slm_calibrate, slm_quantize and slm_evaluate for every candidate, and
+ * slm_quantize once more for the one that is chosen.
  *
- * Every result has a name made of a hash of what it depends on (cache.h): the bytes of the model, the text, the options. So
- * there is no journal, and nothing to be repaired after a kill: a run begins at the beginning, finds what is there, and
- * computes what is not. As every decision follows from such results in a fixed order, it ends in the same bytes.
+ * Every result has a name made of a hash of what it depends on (cache.h): the bytes of the model, the text, the
+ * options. So there is no journal, and nothing to be repaired after a kill: a run begins at the beginning, finds
+ * what is there, and computes what is not. As every decision follows from such results in a fixed order, it ends in
+ * the same bytes.
  *
- * Deliberately not here: measuring (optimize_measure.c), the search for mixtures (optimize_search.c), tables and pages for
- * people (cli). */
+ * Deliberately not here: measuring (optimize_measure.c), the search for mixtures (optimize_search.c), tables and
+ * pages for people (cli). */
 #include "tune/optimize.h"
 
 #include <math.h>
@@ -17,11 +18,13 @@
 
 #include "format/hf_folder.h"
 
+/* Below it the text of most models is hard to tell from the original's. */
 static const char DEFAULT_GOAL[] = "kl<=0.02";
 static const char *const default_types[] = {"Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q4_K_M", "Q4_0", "IQ4_XS", "Q3_K_M",
                                             "Q2_K"},
                   *const default_search[] = {"Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q4_0", "IQ4_XS", "Q3_K", "Q2_K"};
 
+/* Notes are for people; nothing depends on them. */
 void slm_optimize_note(const struct slm_optimizer *o, const char *format, ...)
 {
     char sentence[256];
@@ -35,6 +38,7 @@ void slm_optimize_note(const struct slm_optimizer *o, const char *format, ...)
 
 /* ---- what is asked for ----------------------------------------------------------------------- */
 
+/* The types are literals or the recipe's; either way they outlive the run. */
 static void default_list(struct slm_type_list *list, const char *const *types, size_t n)
 {
     if (list->n > 0) return;
@@ -49,6 +53,7 @@ static slm_status read_recipe(struct slm_optimizer *o, struct slm_error *error)
     struct slm_recipe *r = &o->recipe;
     SLM_TRY(slm_recipe_parse(a->recipe ? a->recipe : "", a->recipe ? a->recipe_bytes : 0,
                              a->recipe_name ? a->recipe_name : "recipe", r, error));
+    /* Whoever types something means it more than a file does. */
     if (a->model) r->input = a->model;
     if (a->out) r->output = a->out;
     if (a->text) r->text = a->text;
@@ -64,6 +69,7 @@ static slm_status read_recipe(struct slm_optimizer *o, struct slm_error *error)
     SLM_TRY(slm_goal_parse(r->goal, &o->goal, error));
     if (slm_goal_has_speed(&o->goal) && !r->passes[SLM_PASS_BENCH])
         return slm_fail(error, SLM_ERR_ARGUMENT, "optimize", "a goal on speed needs the pass bench");
+    /* The usual sizes from twice to half of 4 bits; a text of 16 windows orders them reliably. */
     default_list(&r->types, default_types, sizeof default_types / sizeof *default_types);
     default_list(&r->search_types, default_search, sizeof default_search / sizeof *default_search);
     if (!r->rounds) r->rounds = 5;
@@ -79,6 +85,7 @@ static const char *const small_files[] = {"config.json", "generation_config.json
                                           "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                                           "vocab.json", "merges.txt", "chat_template.jinja", "README.md"};
 
+/* Whether a file is there counts too: an empty one is not an absent one. */
 static slm_status hash_folder(const char *folder, uint64_t *key, struct slm_error *error)
 {
     for (size_t i = 0; i < sizeof small_files / sizeof *small_files; i++) {
@@ -107,6 +114,7 @@ static slm_status hash_model(const struct slm_optimizer *o, const struct slm_mod
         const struct slm_gguf_tensor *t = slm_gguf_tensor_at(gguf, i);
         key = slm_cache_key(slm_cache_key(key, t->name.ptr, t->name.len) ^ (uint64_t)t->dtype, t->dims, sizeof t->dims);
         key = slm_cache_key(key, t->data, (size_t)t->bytes);
+        /* Read once now and once more by every candidate: memory is better spent on those. */
         slm_gguf_drop_bytes(gguf, t->data, (size_t)t->bytes);
         if (o->options->progress && !o->options->progress(o->options->user, i + 1, n))
             return slm_fail(error, SLM_ERR_CANCELLED, "optimize", "was cancelled");
@@ -115,12 +123,14 @@ static slm_status hash_model(const struct slm_optimizer *o, const struct slm_mod
     return SLM_OK;
 }
 
-/* A folder, or a type that was asked for, becomes a GGUF file of the work folder, which all candidates are made from. */
+/* A folder, or a type that was asked for, becomes a GGUF file of the work folder, which all candidates are made
+ * from. */
 static slm_status convert(struct slm_optimizer *o, struct slm_error *error)
 {
     const struct slm_recipe *r = &o->recipe;
     struct slm_buf path = {0};
     bool found = false;
+    /* A GGUF file is read where it is: it may be large, and a copy would say nothing new. */
     const bool needed = slm_hf_is_model(r->input) || r->convert_type;
     o->base_path = r->input;
     if (!needed) return SLM_OK;
@@ -141,6 +151,7 @@ static slm_status convert(struct slm_optimizer *o, struct slm_error *error)
     return status;
 }
 
+/* What the windows are by default depends on the model, and is a part of keys: so it is settled here, before any. */
 static slm_status open_base(struct slm_optimizer *o, struct slm_error *error)
 {
     struct slm_model *input;
@@ -194,7 +205,8 @@ slm_status slm_optimize_try(struct slm_optimizer *o, const char *name, const str
             return SLM_OK;
         }
     if (o->n_trials == SLM_OPTIMIZE_MAX_TRIALS)
-        return slm_fail(error, SLM_ERR_LIMIT, "optimize", "more than %d models would be tried", SLM_OPTIMIZE_MAX_TRIALS);
+        return slm_fail(error, SLM_ERR_LIMIT, "optimize", "more than %d models would be tried",
+                        SLM_OPTIMIZE_MAX_TRIALS);
     struct slm_trial *t = &o->trials[o->n_trials];
     snprintf(t->name, sizeof t->name, "%s", name);
     t->choice = *choice;
@@ -220,6 +232,7 @@ static bool dominates(const struct slm_trial *a, const struct slm_trial *b)
     return better;
 }
 
+/* Of all that were tried, the mixtures people know included: what the search found stands beside them. */
 static void find_pareto(struct slm_optimizer *o)
 {
     for (size_t i = 0; i < o->n_trials; i++) {
@@ -256,8 +269,10 @@ static size_t choose(const struct slm_optimizer *o, bool *met)
 
 /* ---- the result ------------------------------------------------------------------------------ */
 
+/* What a result points to, since it outlives the run. */
 struct owned { struct slm_arena arena; };
 
+/* Patterns are the run's; types are names of the library. */
 static slm_status fill_types(const struct slm_trial *t, struct slm_arena *arena, struct slm_optimize_result *out,
                              struct slm_error *error)
 {
@@ -272,6 +287,7 @@ static slm_status fill_types(const struct slm_trial *t, struct slm_arena *arena,
     return SLM_OK;
 }
 
+/* Why this one, in the words of the goal. */
 static slm_status explain(const struct slm_optimizer *o, struct slm_arena *arena, struct slm_optimize_result *out,
                           struct slm_error *error)
 {
@@ -288,6 +304,7 @@ static slm_status explain(const struct slm_optimizer *o, struct slm_arena *arena
     return out->reason && out->goal ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* Everything a caller may want to show, copied out of the run. */
 static slm_status fill(const struct slm_optimizer *o, struct owned *owned, struct slm_optimize_result *out,
                        struct slm_error *error)
 {
@@ -314,6 +331,7 @@ static slm_status fill(const struct slm_optimizer *o, struct owned *owned, struc
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+/* The passes in the only order they can have; each finds in the work folder what it need not do. */
 static slm_status run(struct slm_optimizer *o, struct owned *owned, struct slm_optimize_result *out,
                       struct slm_error *error)
 {
@@ -329,15 +347,18 @@ static slm_status run(struct slm_optimizer *o, struct owned *owned, struct slm_o
     if (r->passes[SLM_PASS_SEARCH]) SLM_TRY(slm_optimize_search(o, error));
     if (o->n_trials == 0)
         return slm_fail(error, SLM_ERR_ARGUMENT, r->input, "has no tensors whose type could be chosen");
+    /* From here on nothing is measured. */
     find_pareto(o);
     out->chosen = choose(o, &out->met);
     out->met = out->met || !o->asked;
     SLM_TRY(fill(o, owned, out, error));
+    /* Made once more instead of kept: quantizing is quick, and candidates would fill the disk. */
     if (!out->met || !r->passes[SLM_PASS_PACKAGE]) return SLM_OK;
     slm_optimize_note(o, "writing %s", r->output);
     return slm_optimize_quantize(o, &o->trials[out->chosen].choice, r->output, NULL, error);
 }
 
+/* The state is too large for some stacks. */
 slm_status slm_optimize(const struct slm_optimize_options *options, struct slm_optimize_result *out,
                         struct slm_error *error)
 {

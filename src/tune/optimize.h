@@ -46,8 +46,8 @@ struct slm_optimizer {
 
 /* The text: the recipe's, or one that the model writes itself. Fills text and calibration. */
 slm_status slm_optimize_read_text(struct slm_optimizer *o, struct slm_error *error);
-/* Quantizes to a file of the work folder and measures it on the first `windows` windows of the text; with speed when the
- * bench pass runs and `all` is set. Numbers that the cache has are not measured again. */
+/* Quantizes to a file of the work folder and measures it on the first `windows` windows of the text; with speed
+ * when the bench pass runs and `all` is set. Numbers that the cache has are not measured again. */
 slm_status slm_optimize_measure(struct slm_optimizer *o, const struct slm_choice *choice, int64_t windows, bool all,
                                 double numbers[SLM_OPTIMIZE_NUMBERS], struct slm_error *error);
 /* slm_quantize as the choice has it. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Measuring one choice of types: quantize, compare with the base on the text, time a few tokens, remove the file again.
- * One such file exists at a time, so the work folder needs room for one model and not for all that are tried. What was
- * measured stays, under a key of everything it depends on; an evaluation that was killed goes on from its checkpoint.
+ * Measuring one choice of types: quantize, compare with the base on the text, time a few tokens, remove the file
+ * again. One such file exists at a time, so the work folder needs room for one model and not for all that are
+ * tried. What was measured stays, under a key of everything it depends on; an evaluation that was killed goes on
+ * from its checkpoint.
  *
- * Speed is measured by the clock and so is the one number that another run would measure otherwise. It is kept like the
- * others: one work folder, one answer. Deliberately not here: what is tried, and what is chosen. */
+ * Speed is measured by the clock and so is the one number that another run would measure otherwise. It is kept like
+ * the others: one work folder, one answer. Deliberately not here: what is tried, and what is chosen. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -21,6 +22,7 @@ static const char *const number_names[SLM_OPTIMIZE_NUMBERS] = {
     [SLM_OPTIMIZE_BASE_PPL] = "base_ppl",
 };
 
+/* Numbers do not depend on it, times do. 0: all CPUs. */
 static int32_t n_threads(const struct slm_optimizer *o)
 {
     return o->options->n_threads > 0 ? o->options->n_threads : (int32_t)o->recipe.threads;
@@ -28,13 +30,14 @@ static int32_t n_threads(const struct slm_optimizer *o)
 
 /* ---- the text -------------------------------------------------------------------------------- */
 
-/* Stories of the model's own, each from the beginning: what it says at temperature 1 is what it thinks texts are like,
- * which is the next best thing to a text of its users. */
+/* Stories of the model's own, each from the beginning: what it says at temperature 1 is what it thinks texts are
+ * like, which is the next best thing to a text of its users. */
 static slm_status write_text(struct slm_optimizer *o, const char *path, struct slm_error *error)
 {
-    enum { PIECES = 32, PIECE_TOKENS = 256 };
+    enum { PIECES = 16, PIECE_TOKENS = 256 };
     const struct slm_model_info info = slm_model_info(o->base);
     const int32_t first = info.bos_id >= 0 ? info.bos_id : info.eos_id >= 0 ? info.eos_id : 0;
+    /* No prompt: whoever made the model has decided what a text begins with. */
     const int32_t n_ctx = info.n_ctx_train < PIECE_TOKENS ? info.n_ctx_train : PIECE_TOKENS;
     const struct slm_session_options session_options = {.n_ctx = n_ctx, .n_threads = n_threads(o)};
     struct slm_session *session;
@@ -84,7 +87,8 @@ slm_status slm_optimize_read_text(struct slm_optimizer *o, struct slm_error *err
         slm_buf_puts(&path, o->recipe.text);
         status = slm_buf_status(&path, "text", error);
     } else {
-        status = slm_cache_path(o->options->work, "text", slm_cache_key_text(o->base_key, VERSION), "txt", &path, error);
+        const uint64_t key = slm_cache_key_text(o->base_key, VERSION);
+        status = slm_cache_path(o->options->work, "text", key, "txt", &path, error);
         if (status == SLM_OK) status = slm_cache_has(path.data, &found, error);
         if (status == SLM_OK && !found) {
             slm_optimize_note(o, "no text was given: the model writes one itself, to be measured on");
@@ -95,6 +99,7 @@ slm_status slm_optimize_read_text(struct slm_optimizer *o, struct slm_error *err
     slm_buf_release(&path);
     SLM_TRY(status);
     const char *text = o->map.data ? (const char *)o->map.data : "";
+    /* Measured on what it was calibrated with, a model would look better than it is. */
     o->text_key = slm_cache_key(0, text, o->map.bytes);
     o->calibration = text;
     o->calibration_bytes = o->map.bytes > 1 ? middle_of(text, o->map.bytes) : 0;
@@ -105,6 +110,7 @@ slm_status slm_optimize_read_text(struct slm_optimizer *o, struct slm_error *err
 
 /* ---- one model ------------------------------------------------------------------------------- */
 
+/* For qsort; times are no NaN. */
 static int by_value(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -123,6 +129,7 @@ static slm_status time_model(const struct slm_optimizer *o, const struct slm_mod
     double times[2][MAX_REPEAT];
     int32_t ids[MAX_TOKENS];
     struct slm_session *session;
+    /* What the model can take decides before what was asked for. */
     if (n_prompt > MAX_TOKENS) n_prompt = MAX_TOKENS;
     if (n_prompt > info.n_ctx_train / 2) n_prompt = info.n_ctx_train / 2;
     if (n_tokens > info.n_ctx_train - n_prompt) n_tokens = info.n_ctx_train - n_prompt;
@@ -132,12 +139,14 @@ static slm_status time_model(const struct slm_optimizer *o, const struct slm_mod
     for (size_t i = 0; i < MAX_TOKENS; i++) ids[i] = (int32_t)(slm_rng_next(&rng) % (uint64_t)info.n_vocab);
     SLM_TRY(slm_session_open(model, &options, &session, error));
     slm_status status = SLM_OK;
+    /* Random tokens, but always the same: what is measured is the machine, not luck. */
     for (int64_t i = -1; status == SLM_OK && i < repeat; i++) { /* the first is not counted */
         status = slm_session_truncate(session, 0, error);
         const uint64_t start = slm_os()->now_ns();
         if (status == SLM_OK) status = slm_session_eval(session, ids, (size_t)n_prompt, error);
         const uint64_t between = slm_os()->now_ns();
-        for (int64_t k = 0; status == SLM_OK && k < n_tokens; k++) status = slm_session_eval(session, &ids[k], 1, error);
+        for (int64_t k = 0; status == SLM_OK && k < n_tokens; k++)
+            status = slm_session_eval(session, &ids[k], 1, error);
         if (i < 0) continue;
         times[0][i] = (double)(between - start);
         times[1][i] = (double)(slm_os()->now_ns() - between);
@@ -150,6 +159,7 @@ static slm_status time_model(const struct slm_optimizer *o, const struct slm_mod
     return SLM_OK;
 }
 
+/* Both models see the same windows in one pass. */
 static slm_status compare(struct slm_optimizer *o, const struct slm_model *model, int64_t windows,
                           const char *checkpoint, double *numbers, struct slm_error *error)
 {
@@ -167,6 +177,7 @@ static slm_status compare(struct slm_optimizer *o, const struct slm_model *model
     return SLM_OK;
 }
 
+/* Always from the base, never from another candidate: rounding what is rounded would count twice. */
 slm_status slm_optimize_quantize(struct slm_optimizer *o, const struct slm_choice *c, const char *path,
                                  struct slm_convert_result *result, struct slm_error *error)
 {
@@ -199,6 +210,7 @@ static slm_status measure_file(struct slm_optimizer *o, const char *path, int64_
     return status;
 }
 
+/* What another value of would give other numbers. Threads count only where time is measured. */
 static uint64_t key_of(const struct slm_optimizer *o, const struct slm_choice *c, int64_t windows, bool all)
 {
     const struct slm_recipe *r = &o->recipe;
@@ -206,6 +218,7 @@ static uint64_t key_of(const struct slm_optimizer *o, const struct slm_choice *c
     const int64_t numbers[] = {c->pure, (int64_t)c->n_rules, windows, r->window, r->ctx, bench,
                                bench ? r->bench_prompt : 0, bench ? r->bench_tokens : 0, bench ? r->bench_repeat : 0,
                                bench ? n_threads(o) : 0};
+    /* The name of a trial is no part of it: the same types found another way need not be measured again. */
     uint64_t key = slm_cache_key_text(o->base_key, VERSION);
     key = slm_cache_key(key, &o->text_key, sizeof o->text_key);
     key = slm_cache_key(key, &o->imatrix_key, sizeof o->imatrix_key);
@@ -216,6 +229,7 @@ static uint64_t key_of(const struct slm_optimizer *o, const struct slm_choice *c
     return key;
 }
 
+/* The record is written before the file goes: a kill in between costs a look at the folder and nothing else. */
 slm_status slm_optimize_measure(struct slm_optimizer *o, const struct slm_choice *choice, int64_t windows, bool all,
                                 double numbers[SLM_OPTIMIZE_NUMBERS], struct slm_error *error)
 {
@@ -226,6 +240,7 @@ slm_status slm_optimize_measure(struct slm_optimizer *o, const struct slm_choice
     if (status == SLM_OK)
         status = slm_cache_get_numbers(record.data, number_names, numbers, SLM_OPTIMIZE_NUMBERS, &found, error);
     if (status == SLM_OK && !found) {
+        /* A candidate that is there is whole: it was left by a run that was killed while it measured. */
         for (int i = 0; i < SLM_OPTIMIZE_NUMBERS; i++) numbers[i] = NAN;
         status = slm_cache_path(o->options->work, "candidate", key, "gguf", &file, error);
         if (status == SLM_OK) status = slm_cache_path(o->options->work, "candidate", key, "part", &checkpoint, error);

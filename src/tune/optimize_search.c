@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * Mixed precision: which tensor gets which type, by what each costs and what it saves.
  *
- * The loss of a choice is taken to be a sum over tensors: how strongly the model feels errors of a tensor's kind (its
- * group's sensitivity), times the error that a type makes in this tensor. The error is measured on the weights, weighed by
- * the importance matrix. The sensitivity is measured on the model: one group at a time is quantized, the others are not,
- * and the KL divergence says what it did. A group is a kind of tensor (attn_q, ffn_down ...) in one half of the layers.
+ * The loss of a choice is taken to be a sum over tensors: how strongly the model feels errors of a tensor's kind
+ * (its group's sensitivity), times the error that a type makes in this tensor. The error is measured on the
+ * weights, weighed by the importance matrix. The sensitivity is measured on the model: one group at a time is
+ * quantized, the others are not, and the KL divergence says what it did. A group is a kind of tensor (attn_q,
+ * ffn_down ...) in one half of the layers.
  *
- * For every tensor only types on the lower convex hull of (bytes, loss) can be worth their bytes. From the best type of
- * all, steps down those hulls are taken in the order of loss per byte saved: a path from large to small, on which a
- * point is chosen by a bound on size or loss (greedy, and so within one step of the optimum of the sum). Sums lie a
- * little; so chosen points are measured as whole models, the sum is scaled to what was found, and the next point lies
- * between those known to meet the goal and those known not to.
+ * For every tensor only types on the lower convex hull of (bytes, loss) can be worth their bytes. From the best
+ * type of all, steps down those hulls are taken in the order of loss per byte saved: a path from large to small, on
+ * which a point is chosen by a bound on size or loss (greedy, and so within one step of the optimum of the sum).
+ * Sums lie a little; so chosen points are measured as whole models, the sum is scaled to what was found, and the
+ * next point lies between those known to meet the goal and those known not to.
  *
- * All of it is arithmetic in a fixed order on numbers that do not depend on threads or time: the same input ends in the
- * same file. Deliberately not here: rounding (kernel/simd_search.h), and which trial is the best (optimize.c). */
+ * All of it is arithmetic in a fixed order on numbers that do not depend on threads or time: the same input ends in
+ * the same file. Deliberately not here: rounding (kernel/simd_search.h), and which trial is the best (optimize.c). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,7 +181,8 @@ static slm_status form_groups(struct search *s, struct slm_error *error)
         name_group(name, sizeof name, s->tensors[i].t->name, n_layer);
         while (g < s->n_groups && strcmp(s->groups[g].name, name) != 0) g++;
         if (g == MAX_GROUPS)
-            return slm_fail(error, SLM_ERR_LIMIT, "optimize", "the model has more than %d kinds of tensors", MAX_GROUPS);
+            return slm_fail(error, SLM_ERR_LIMIT, "optimize", "the model has more than %d kinds of tensors",
+                            MAX_GROUPS);
         if (g == s->n_groups) memcpy(s->groups[s->n_groups++].name, name, sizeof name);
         s->tensors[i].group = g;
         s->groups[g].n++;
@@ -355,8 +357,8 @@ static size_t point_of_loss(const struct search *s, size_t low, size_t high, dou
     return point;
 }
 
-/* As small as a bound on the KL divergence allows: points known to meet it are behind `good`, points that do not begin
- * at `bad`. */
+/* As small as a bound on the KL divergence allows: points known to meet it are behind `good`, points that do not
+ * begin at `bad`. */
 static slm_status search_loss(struct search *s, double bound, struct slm_error *error)
 {
     size_t good = 0, bad = s->n_moves + 1;
@@ -392,7 +394,8 @@ static slm_status search_size(struct search *s, double bound, struct slm_error *
 static double size_bound(const struct search *s)
 {
     const struct slm_optimizer *o = s->o;
-    const struct slm_bound *size = slm_goal_bound(&o->goal, SLM_METRIC_SIZE), *bpw = slm_goal_bound(&o->goal, SLM_METRIC_BPW);
+    const struct slm_bound *size = slm_goal_bound(&o->goal, SLM_METRIC_SIZE);
+    const struct slm_bound *bpw = slm_goal_bound(&o->goal, SLM_METRIC_BPW);
     double bound = INFINITY;
     if (size && !size->at_least) bound = size->value;
     if (bpw && !bpw->at_least) {

@@ -229,7 +229,8 @@ static slm_status choose(struct slm_conversion *c, struct slm_error *error)
     for (size_t i = 0; i < c->n_tensors; i++)
         if (!c->tensors[i].fixed) c->tensors[i].to = pure ? q->mixture->type : mixed_type(q, &c->tensors[i], position);
     /* Whole names: "output.weight" is also a part of every layer's "attn_output.weight". */
-    const struct slm_convert_rule head = {find_tensor(c, "output.weight") ? "output.weight" : "token_embd.weight", o->head};
+    const char *head_name = find_tensor(c, "output.weight") ? "output.weight" : "token_embd.weight";
+    const struct slm_convert_rule head = {head_name, o->head};
     const struct slm_convert_rule embedding = {"token_embd.weight", o->embedding};
     if (o->head) SLM_TRY(slm_convert_apply_rule(c, &head, error));
     if (o->embedding) SLM_TRY(slm_convert_apply_rule(c, &embedding, error));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * See recipe.h. One table says every field: where it stands, what it may be, where it goes. A field that is not in the
- * table is refused, because a misspelt one would silently change nothing.
- * Deliberately not here: defaults, which depend on the model (optimize.c). */
+ * See recipe.h. One table says every field: where it stands, what it may be, where it goes. A field that is not in
+ * the table is refused, because a misspelt one would silently change nothing. Deliberately not here: defaults,
+ * which depend on the model (optimize.c). */
 #include "tune/recipe.h"
 
 #include <jansson.h>
@@ -35,11 +35,14 @@ static const struct field fields[] = {
 };
 #undef AT
 
+/* In the order of enum slm_pass. */
 static const char *const pass_names[SLM_PASS_COUNT] = {"convert", "calibrate", "quantize", "search", "evaluate",
                                                        "bench", "package"};
 
+/* Where values go, and what messages are about. */
 struct reader { struct slm_recipe *recipe; const char *where; struct slm_error *error; };
 
+/* The field as its path in the recipe. The name may come from the file, so it is shown escaped. */
 static slm_status refuse(const struct reader *r, const char *section, const char *name, const char *what)
 {
     char shown[64];
@@ -47,19 +50,21 @@ static slm_status refuse(const struct reader *r, const char *section, const char
     return slm_fail(r->error, SLM_ERR_FORMAT, r->where, "field '%s%s%s' %s", section, *section ? "." : "", shown, what);
 }
 
-/* A copy that lives as long as the recipe. */
+/* A copy that lives as long as the recipe: jansson's own text goes with the tree. */
 static slm_status copy_text(const struct reader *r, const json_t *value, const char **out)
 {
     *out = slm_arena_copy(&r->recipe->arena, json_string_value(value), json_string_length(value), r->error);
     return *out ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* C strings from here on: a NUL inside would hide the rest of a path. */
 static bool is_text(const json_t *value)
 {
     return json_is_string(value) && json_string_length(value) > 0 &&
            json_string_length(value) == strlen(json_string_value(value));
 }
 
+/* Names only: which types there are, the quantizer knows. */
 static slm_status read_types(const struct reader *r, const struct field *f, const json_t *value,
                              struct slm_type_list *out)
 {
@@ -90,12 +95,14 @@ static slm_status read_field(const struct reader *r, const struct field *f, cons
         return SLM_OK;
     }
     const char *text;
+    /* A goal is judged here, so that it is refused before anything is computed. */
     if (!is_text(value)) return refuse(r, f->section, f->name, "is no text, or empty");
     SLM_TRY(copy_text(r, value, &text));
     memcpy(target, &text, sizeof text);
     return f->kind == KIND_GOAL ? slm_goal_parse(text, &goal, r->error) : SLM_OK;
 }
 
+/* NULL for what is not in the table. */
 static const struct field *find(const char *section, const char *name)
 {
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
@@ -103,11 +110,13 @@ static const struct field *find(const char *section, const char *name)
     return NULL;
 }
 
+/* An object whose fields are rows of the table: the target, or one pass. */
 static slm_status read_section(const struct reader *r, const char *section, json_t *object)
 {
     const char *name;
     json_t *value;
     if (!json_is_object(object)) return refuse(r, "", section, "is no object");
+    /* What is not known is refused: a slip must not quietly mean the default. */
     json_object_foreach(object, name, value) {
         const struct field *f = find(section, name);
         if (!f) return refuse(r, section, name, "is not known (docs/optimize.md lists the fields)");
@@ -127,13 +136,15 @@ static slm_status read_passes(const struct reader *r, json_t *object)
         size_t i = 0;
         while (i < SLM_PASS_COUNT && strcmp(pass_names[i], name) != 0) i++;
         if (i == SLM_PASS_COUNT)
-            return refuse(r, "passes", name, "is none of convert, calibrate, quantize, search, evaluate, bench, package");
+            return refuse(r, "passes", name,
+                          "is none of convert, calibrate, quantize, search, evaluate, bench, package");
         r->recipe->passes[i] = true;
         SLM_TRY(read_section(r, name, value));
     }
     return SLM_OK;
 }
 
+/* Fields in any order; jansson has refused doubled ones. */
 static slm_status read_recipe(const struct reader *r, json_t *root)
 {
     const char *name;
@@ -149,12 +160,14 @@ static slm_status read_recipe(const struct reader *r, json_t *root)
     return SLM_OK;
 }
 
+/* The tree is jansson's and goes at once; what is kept was copied. */
 slm_status slm_recipe_parse(const char *text, size_t bytes, const char *where, struct slm_recipe *out,
                             struct slm_error *error)
 {
     const struct reader r = {out, where, error};
     json_error_t problem;
     *out = (struct slm_recipe){0};
+    /* Without a word about passes all of them run. */
     for (int i = 0; i < SLM_PASS_COUNT; i++) out->passes[i] = true;
     if (bytes == 0) return SLM_OK;
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &problem);
@@ -166,6 +179,7 @@ slm_status slm_recipe_parse(const char *text, size_t bytes, const char *where, s
     return status;
 }
 
+/* Zeroed again: harmless twice. */
 void slm_recipe_release(struct slm_recipe *recipe)
 {
     slm_arena_release(&recipe->arena);

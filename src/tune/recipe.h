@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Recipes of slm_optimize: a JSON object that says what is made of which model, by which passes, measured how, until what
- * goal is met (docs/optimize.md). */
+ * Recipes of slm_optimize: a JSON object that says what is made of which model, by which passes, measured how,
+ * until what goal is met (docs/optimize.md). */
 #ifndef SLM_TUNE_RECIPE_H
 #define SLM_TUNE_RECIPE_H
 #include "base/arena.h"
@@ -27,8 +27,8 @@ struct slm_recipe {
     int64_t split_max_bytes;
     struct slm_arena arena;
 };
-/* An empty text is the recipe of defaults: all passes. where names the file in messages. slm_recipe_release also after a
- * failure. */
+/* An empty text is the recipe of defaults: all passes. where names the file in messages. slm_recipe_release also
+ * after a failure. */
 slm_status slm_recipe_parse(const char *text, size_t bytes, const char *where, struct slm_recipe *out,
                             struct slm_error *error);
 void slm_recipe_release(struct slm_recipe *recipe);
