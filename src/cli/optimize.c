@@ -168,6 +168,7 @@ static slm_status prepare(const struct optimize_options *options, const char *ar
     what->out = options->out ? options->out : files->out.data;
     slm_buf_printf(&files->work, "%s.work", what->out ? what->out : arg);
     what->work = options->work ? options->work : files->work.data;
+    /* Beside the output, so that the same command finds it again. */
     SLM_TRY(slm_buf_status(&files->work, "optimize", error));
     return make_folder(what->work, error);
 }

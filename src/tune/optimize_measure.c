@@ -199,6 +199,7 @@ static slm_status measure_file(struct slm_optimizer *o, const char *path, int64_
     SLM_TRY(slm_model_open(path, NULL, &model, error));
     const struct slm_model_info info = slm_model_info(model);
     const struct slm_work work = slm_work_of(model);
+    /* Bits over the whole file's tensors, norms included: what the disk and the memory see. */
     numbers[SLM_METRIC_SIZE] = (double)info.file_bytes;
     numbers[SLM_METRIC_BPW] = 8 * (double)work.weight_bytes / (double)info.n_params;
     slm_status status = slm_memory_predict(model, &work, &session, &memory, error);
