@@ -67,7 +67,7 @@ struct slm_model_options {
     slm_progress_fn progress; /* NULL: pages are read when first used; else all are read now, and reported */
     void *progress_user;
     bool vocab_only;          /* tokenizer and metadata only: files without tensors open too */
-    uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present */
+    uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present but AMX */
     const struct slm_adapter *adapters; /* [n_adapters] at most 32, all applied, their additions summed; borrowed */
     size_t n_adapters;
 };
