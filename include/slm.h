@@ -595,6 +595,47 @@ struct slm_task_result {
 slm_status slm_evaluate_tasks(const struct slm_model *model, const struct slm_task_options *options,
                               struct slm_task_result *result, struct slm_error *error);
 
+/* ---- optimizing -------------------------------------------------------------------------------------------- */
+
+struct slm_optimize_options {
+    const char *recipe;       /* JSON (docs/optimize.md); NULL: the defaults */
+    size_t recipe_bytes;
+    const char *recipe_name;  /* for messages; NULL = "recipe" */
+    const char *model, *out;  /* these five overrule the recipe's where they are not NULL */
+    const char *text, *goal;
+    const char *work;         /* an existing folder for what was computed; needed. With it a killed run goes on */
+    int32_t n_threads;        /* 0 = the recipe's, or all CPUs this process may use */
+    slm_progress_fn progress; /* may be NULL; of one part of the work after the other */
+    void (*note)(void *user, const char *sentence); /* may be NULL; what is being done */
+    void *user;               /* of both functions */
+};
+
+/* A model that was tried. NaN: not measured. Bytes, tokens a second. */
+struct slm_optimize_candidate {
+    const char *name;         /* a type ("Q4_K_M"), or "mixed-N" from the search */
+    double size, bpw, kl, kl_error, ppl, top1, decode, prefill, memory;
+    bool pareto;              /* no other is better in something and worse in nothing (size, kl, decode) */
+    bool meets;               /* the goal */
+};
+struct slm_optimize_result {
+    struct slm_optimize_candidate *candidates; /* [n] in the order they were tried */
+    size_t n, chosen;
+    bool met;                 /* chosen meets the goal, or none was asked for; else no file was written */
+    const char *goal, *reason; /* the goal as it was used; why this one, a sentence */
+    struct slm_convert_rule *types; /* [n_types] of the chosen one, tensor by tensor; none where its name says it */
+    size_t n_types;
+    double base_size, base_ppl;
+    void *owned;
+};
+
+/* Finds types for a model's tensors that meet a goal ("size<=400M, kl<=0.02") and writes it: converts, calibrates,
+ * tries the usual mixtures, searches for better ones by the sensitivity of each tensor, measures all, and chooses.
+ * What was computed is kept in `work`, named by the content of all it depends on; a run that was killed goes on
+ * there and ends in the same file. Release *out with slm_optimize_release. */
+slm_status slm_optimize(const struct slm_optimize_options *options, struct slm_optimize_result *out,
+                        struct slm_error *error);
+void slm_optimize_release(struct slm_optimize_result *result); /* zeroed is fine */
+
 #ifdef __cplusplus
 }
 #endif
