@@ -7,6 +7,7 @@
  * Deliberately not here: any API (api_*.c), any model (host.c). */
 #include "serve/server.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <uv.h>
@@ -273,6 +274,7 @@ static slm_status start(struct server *server, struct slm_error *error)
     http.user = server;
     SLM_TRY(slm_http_open(&http, &server->http, error));
     SLM_TRY(slm_http_mount(server->http, &table, server, error));
+    if (server->options->mount) SLM_TRY(server->options->mount(server->options->user, server->http, error));
     return listen_everywhere(server, error);
 }
 
@@ -281,6 +283,7 @@ slm_status slm_serve(const struct slm_server_options *options, int *exit_code, s
     struct slm_serve_log log = options->log;
     struct server server = {.options = options, .start_ns = slm_os()->now_ns()};
     raise_limit_of_files();
+    signal(SIGPIPE, SIG_IGN); /* clients go away while they are written to */
     slm_log_sink(on_library_line, &log, log.most);
     const slm_status status = start(&server, error);
     if (status == SLM_OK) {
