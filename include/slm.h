@@ -335,6 +335,45 @@ slm_status slm_sample(struct slm_session *session, const struct slm_sampler_para
 slm_status slm_sample_masked(struct slm_session *session, const struct slm_sampler_params *params,
                              const uint64_t *mask, int32_t *id, struct slm_error *error);
 
+/* ---- grammars: text that has to have a form ----------------------------------------------------------------- */
+
+enum slm_grammar_kind {
+    SLM_GRAMMAR_JSON_SCHEMA, /* text: a JSON Schema (docs/structured-output.md: which keywords) */
+    SLM_GRAMMAR_JSON_OBJECT, /* any JSON object; no text */
+    SLM_GRAMMAR_REGEX,       /* text: a regular expression that the whole answer matches */
+    SLM_GRAMMAR_CHOICE,      /* text: a JSON array of texts, of which the answer is one */
+    SLM_GRAMMAR_GBNF         /* text: a grammar as llama.cpp writes them; the answer is its rule "root" */
+};
+
+/* Immutable for its users; safe to share between threads. What it learns while it runs (masks) is kept inside under a
+ * lock, up to a limit, so that texts of the same form cost next to nothing. */
+struct slm_grammar;
+struct slm_grammar_state; /* one text under a grammar, so far; used by one thread at a time */
+
+/* Borrows text; the model must outlive *out. What cannot be enforced exactly is SLM_ERR_UNSUPPORTED and names its place
+ * (of a schema as a JSON pointer); nothing is ever widened. What no text could satisfy is SLM_ERR_ARGUMENT. Returns
+ * owned *out (slm_grammar_close). */
+slm_status slm_grammar_open(const struct slm_model *model, enum slm_grammar_kind kind, const char *text,
+                            size_t text_bytes, struct slm_grammar **out, struct slm_error *error);
+void slm_grammar_close(struct slm_grammar *grammar); /* NULL is fine; its states must be closed first */
+/* At the beginning of a text, wherever in an answer that is: a grammar for calls of tools starts where the first mark
+ * was seen. Returns owned *out (slm_grammar_state_close). */
+slm_status slm_grammar_state_open(const struct slm_grammar *grammar, struct slm_grammar_state **out,
+                                  struct slm_error *error);
+void slm_grammar_state_close(struct slm_grammar_state *state); /* NULL is fine */
+/* `to` becomes what `from` is; both are of one grammar. Allocates nothing. */
+void slm_grammar_state_copy(struct slm_grammar_state *to, const struct slm_grammar_state *from);
+/* The tokens that may come next, bits [ceil(n_vocab / 64)] as slm_sample_masked takes them. Tokens that end a
+ * generation are among them exactly when the text is complete. Control tokens never are unless the grammar names them.
+ * SLM_ERR_UNSUPPORTED when the vocabulary has no token that goes on. */
+slm_status slm_grammar_mask(struct slm_grammar_state *state, uint64_t *bits, struct slm_error *error);
+/* The text goes on with this token, or these bytes. What is not allowed is SLM_ERR_ARGUMENT and changes nothing. */
+slm_status slm_grammar_accept(struct slm_grammar_state *state, int32_t id, struct slm_error *error);
+slm_status slm_grammar_accept_text(struct slm_grammar_state *state, const char *text, size_t n_bytes,
+                                   struct slm_error *error);
+bool slm_grammar_is_complete(const struct slm_grammar_state *state); /* the text may end here */
+bool slm_grammar_is_final(const struct slm_grammar_state *state);    /* and nothing may follow */
+
 /* ---- generation: tokenise-free convenience over eval + sample + streaming detokenise ------------------------ */
 
 enum slm_stop_reason { SLM_STOP_NONE = 0, SLM_STOP_EOG, SLM_STOP_STRING, SLM_STOP_LENGTH, SLM_STOP_CONTEXT,
@@ -350,6 +389,8 @@ struct slm_generate_params {
     const char *const *stop;        /* stop strings: not printed, never partly; borrowed */
     size_t n_stop;
     bool ignore_eog;
+    struct slm_grammar_state *grammar; /* NULL, or what the answer has to be: goes on with each token; borrowed. The
+                                          answer ends (EOG) where nothing may follow, and only where it is complete */
     const int32_t *show;            /* control tokens whose text is part of the answer all the same; borrowed */
     size_t n_show;
     slm_text_fn on_text;            /* may be NULL */
@@ -507,6 +548,41 @@ struct slm_eval_result {
 slm_status slm_evaluate(const struct slm_model *model, const struct slm_model *base,
                         const struct slm_eval_options *options, struct slm_eval_result *result,
                         struct slm_error *error);
+
+/* ---- multiple choice --------------------------------------------------------------------------------------- */
+
+/* What became of one item; log probabilities are natural. Borrowed until the callback returns. */
+struct slm_task_answer {
+    size_t line;              /* of the file, from 1 */
+    unsigned n_choices, answer; /* the right one, from 0 */
+    unsigned choice, choice_norm; /* the likeliest one; the likeliest one for its length in characters */
+    const float *logprobs;    /* [n_choices] */
+};
+
+struct slm_task_options {
+    const char *text;         /* a JSON object a line (docs/quantization.md); borrowed */
+    size_t text_bytes;
+    const char *where;        /* the file's name, for messages */
+    bool letters;             /* list the choices in the prompt and score their letters */
+    size_t max_items;         /* 0 = all there are */
+    struct slm_session_options session; /* n_ctx: most tokens; longer prompts lose their beginning */
+    const char *checkpoint;   /* as in slm_eval_options */
+    slm_progress_fn progress; /* may be NULL; items, not bytes */
+    void (*on_answer)(void *user, const struct slm_task_answer *answer); /* may be NULL; in order, at the end */
+    void *user;               /* of both functions */
+};
+
+/* Shares of items that were answered right, as lm-evaluation-harness' acc and acc_norm; *_error: the standard error. */
+struct slm_task_result {
+    size_t n_items;
+    double acc, acc_error, acc_norm, acc_norm_error;
+    double chance; /* what guessing gives */
+};
+
+/* Answers multiple-choice questions by the likelihood of the choices. A line that is no item is SLM_ERR_FORMAT; the
+ * message names line and field. */
+slm_status slm_evaluate_tasks(const struct slm_model *model, const struct slm_task_options *options,
+                              struct slm_task_result *result, struct slm_error *error);
 
 #ifdef __cplusplus
 }

@@ -50,6 +50,10 @@ SANITIZER_OPTIONS = {
 }
 
 
+# Parsers of what most often comes from strangers; the others are fuzzed for a shorter time in `make test`.
+FUZZED_LONG = ("gguf", "tokenizer")
+
+
 @dataclass
 class Result:
     name: str
@@ -64,6 +68,7 @@ class Result:
 class Options:
     level: str = "test"  # check, test or soak: how deep tests go (SLM_TEST_LEVEL)
     fuzz_seconds: int = 60
+    brief_seconds: int = 15  # of fuzzers that are not in FUZZED_LONG, unless somebody asked for a time
     only: str = ""
     repeat: int = 1
     models: int = 200  # the live oracle's
@@ -247,7 +252,7 @@ def stage_e2e(options):
 
 def stage_oracle(options):
     """Random models of every family, with adapters and as embedders, against transformers, peft and
-    sentence-transformers; converted and quantized ones against llama.cpp: tests/oracle. Only the last three may be
+    sentence-transformers; converted and quantized ones against llama.cpp: tests/oracle. Only the last four may be
     skipped: who asks for the others wants an answer, and a machine without PyTorch has none."""
     folder, results = build("default")
     if folder is None:
@@ -258,7 +263,8 @@ def stage_oracle(options):
         return results + [Result("oracle", "failed", detail)]
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 1000000)
     for name, models in (("oracle", options.models), ("adapters", options.models * 2 // 5),
-                         ("embeddings", options.models // 4), ("llama_cpp", options.models // 5), ("quantizer", 0), ("perplexity", 0)):
+                         ("embeddings", options.models // 4), ("llama_cpp", options.models // 5), ("quantizer", 0), ("perplexity", 0),
+                         ("tasks", 0)):
         log = LOGS / f"{name}.log"
         command = [python, f"tests/oracle/{name}.py", folder / "slm", "--models", models, "--seed", seed]
         code, output = run_logged([str(part) for part in command], log, 120 + 20 * models)
@@ -279,19 +285,20 @@ def stage_fuzz(options):
         names = [options.only]
 
     def one(name):
+        seconds = options.fuzz_seconds if name in FUZZED_LONG else min(options.fuzz_seconds, options.brief_seconds)
         # New inputs gather in the build tree; one that crashes is saved into the corpus and so becomes a replay test.
         corpus, found = ROOT / "tests" / "fuzz" / "corpus" / name, folder / "found" / name
         corpus.mkdir(parents=True, exist_ok=True)
         found.mkdir(parents=True, exist_ok=True)
         dictionary = ROOT / "tests" / "fuzz" / f"{name}.dict"
-        command = [str(folder / "tests" / f"fuzz_{name}"), f"-max_total_time={options.fuzz_seconds}", "-timeout=10",
+        command = [str(folder / "tests" / f"fuzz_{name}"), f"-max_total_time={seconds}", "-timeout=10",
                    "-rss_limit_mb=2048", "-report_slow_units=60", "-print_final_stats=1",
                    f"-seed={options.seed or 0}", f"-artifact_prefix={corpus}/", str(found), str(corpus)]
         if dictionary.exists():
             command.insert(1, f"-dict={dictionary}")
         env = {**SANITIZER_OPTIONS, "ASAN_SYMBOLIZER_PATH": shutil.which("llvm-symbolizer-19") or ""}
         log = LOGS / "fuzz" / f"{name}.log"
-        code, _ = run_logged(command, log, options.fuzz_seconds + 300, env)
+        code, _ = run_logged(command, log, seconds + 300, env)
         return Result(f"fuzz:{name}", "passed" if code == 0 else "failed", log=log)
 
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
@@ -314,7 +321,8 @@ STAGES = {
 PROFILES = {
     "check": (["tidy", "units", "e2e"], Options(level="check", seed=1)),
     "test": (["tidy", "units", "e2e", "asan", "tsan", "clang", "arm64", "fuzz"], Options(level="test", seed=1)),
-    "soak": (["units", "e2e", "asan", "tsan", "fuzz"], Options(level="soak", fuzz_seconds=600, repeat=20)),
+    "soak": (["units", "e2e", "asan", "tsan", "fuzz"],
+             Options(level="soak", fuzz_seconds=600, brief_seconds=600, repeat=20)),
 }
 
 
@@ -368,7 +376,8 @@ def main():
         stages, options = PROFILES.get(wanted, ([wanted], Options()))
         options.only, options.models = arguments.only, arguments.models
         options.seed = options.seed if arguments.seed is None else arguments.seed
-        options.fuzz_seconds = arguments.seconds or options.fuzz_seconds
+        if arguments.seconds:
+            options.fuzz_seconds = options.brief_seconds = arguments.seconds
         for stage in stages:
             begun = time.monotonic()
             try:

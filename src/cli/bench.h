@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * What `slm bench` has measured, as its three ways of telling it (JSON, a table, an HTML page) read it. */
+ * What `slm bench` measures, and the report that its three ways of telling it (JSON, a table, an HTML page) read. */
 #ifndef SLM_CLI_BENCH_H
 #define SLM_CLI_BENCH_H
 #include "cli/cli.h"
 
-enum { SLM_BENCH_REPEATS = 100, SLM_BENCH_FIRST_PROMPT = 16 };
+enum { SLM_BENCH_REPEATS = 100, SLM_BENCH_FIRST_PROMPT = 16, SLM_BENCH_SEQUENCES = 64 };
+
+/* What is to be measured: every combination. A count of 0 tokens is skipped; the other lists have an item at least. */
+struct slm_bench_plan {
+    struct slm_int_list n_prompt, n_generate, n_batch, n_depth, n_threads;
+    int32_t n_repeat, n_warm_up;
+    const char *label; /* of the bar; NULL = "measuring" */
+};
 
 /* One number of the table, and what it was measured under. */
 struct slm_bench_case {
@@ -17,6 +24,7 @@ struct slm_bench_case {
 };
 
 struct slm_bench_report {
+    struct slm_model *model; /* owned */
     const char *name; /* path, shape or "built-in" */
     const char *cpu, *kernels;
     struct slm_model_info info;
@@ -29,6 +37,11 @@ struct slm_bench_report {
     struct slm_bench_case *cases; /* [n_cases] */
     size_t n_cases;
 };
+
+/* Opens the model n_repeat times and measures it. Texts of the report live until it is released, after failing too. */
+slm_status slm_bench_measure(const struct slm_bench_plan *plan, const struct slm_model_choice *choice,
+                             struct slm_bench_report *report, struct slm_error *error);
+void slm_bench_release(struct slm_bench_report *report);
 
 /* Values in order: the middle, and the ends. n >= 1. */
 struct slm_spread { double median, least, most; };

@@ -19,6 +19,8 @@ int slm_cli_usage(const char *where, const char *format, ...) __attribute__((for
 bool slm_cli_write(const void *data, size_t bytes);
 /* Writes a finished buffer and releases it; returns the exit code. */
 int slm_cli_emit(struct slm_buf *out);
+/* Writes one to a file and releases it. */
+slm_status slm_cli_save(const char *path, struct slm_buf *out, struct slm_error *error);
 /* Flushes stdout; returns the exit code: a closed pipe is a reader who has enough, anything else is reported. */
 int slm_cli_finish(void);
 /* Whether escape sequences may go to this stream (a terminal, and NO_COLOR is not set). */
@@ -33,6 +35,8 @@ void slm_json_text(struct slm_buf *out, const char *key, const char *value); /* 
 void slm_json_i64(struct slm_buf *out, const char *key, int64_t value);
 void slm_json_real(struct slm_buf *out, const char *key, double value);
 void slm_json_bool(struct slm_buf *out, const char *key, bool value);
+struct slm_memory;
+void slm_json_memory(struct slm_buf *out, const struct slm_memory *memory); /* four fields of the object */
 
 /* "1.5 GB", "312 KB": decimal units, three digits. */
 const char *slm_cli_size(char out[16], double bytes);

@@ -9,16 +9,12 @@
 
 #include "base/cpu.h"
 #include "base/os.h"
-#include "base/pool.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "kernel/kernel.h"
+#include "tune/machine.h"
 
-enum {
-    READ_BYTES = 256 << 20, /* well beyond any cache, where memory allows */
-    CHECK_TOKENS = 24,
-};
-static const double measure_s = 0.2; /* of each measurement */
+enum { CHECK_TOKENS = 24 };
 
 /* Filled by the rows below; zero means not given. */
 struct doctor_options {
@@ -48,119 +44,12 @@ struct findings {
     uint64_t features; /* those in use */
     unsigned n_threads;
     uint64_t memory_total, memory_available; /* bytes; 0 = unknown */
-    double read_1, read_all;                 /* bytes per second; 0 = not measured */
-    double flops_1, flops_all;               /* f32 operations per second, a fused multiply-add counting two */
-    double macs_1, macs_all;                 /* int8 multiplications per second, added up in int32 */
+    struct slm_machine one, all;             /* with one thread and with n_threads */
     char huge_pages[32];                     /* "madvise", or "unknown" */
     const char *level;
     const char *check;            /* "ok", "failed" or "skipped" */
     struct slm_error check_error; /* why, unless ok */
 };
-
-/* ---- memory bandwidth ------------------------------------------------------------------------ */
-
-struct read_job {
-    const uint64_t *data;
-    size_t n; /* 8-byte words */
-    uint64_t sums[1024];
-};
-
-/* Adds up this thread's share; the sum is stored so that the reading cannot be optimised away. */
-static void read_share(void *arg, unsigned rank, unsigned n_threads)
-{
-    struct read_job *job = arg;
-    size_t share = job->n / n_threads / 8 * 8;
-    const uint64_t *p = job->data + share * rank;
-    uint64_t sum[8] = {0};
-    for (size_t i = 0; i < share; i += 8)
-        for (size_t j = 0; j < 8; j++) sum[j] += p[i + j];
-    for (size_t j = 1; j < 8; j++) sum[0] += sum[j];
-    job->sums[rank % 1024] = sum[0];
-}
-
-/* Best pass of those that fit the time: the others were disturbed. */
-static double best_rate(struct slm_pool *pool, void (*fn)(void *, unsigned, unsigned), void *arg, double work)
-{
-    double best = 0, begin = slm_cli_seconds(), now = begin;
-    while (now - begin < measure_s) {
-        double start = now;
-        slm_pool_run(pool, fn, arg);
-        now = slm_cli_seconds();
-        if (now > start && work / (now - start) > best) best = work / (now - start);
-    }
-    return best;
-}
-
-/* Skipped (0) when memory is short: a quarter of what is available is the most this takes. */
-static void measure_reading(struct slm_pool *one, struct slm_pool *all, struct findings *f)
-{
-    struct read_job job = {0};
-    size_t bytes = READ_BYTES;
-    if (f->memory_available > 0 && f->memory_available / 4 < bytes) bytes = (size_t)(f->memory_available / 4);
-    bytes &= ~(size_t)0xffffff;
-    void *memory = bytes > 0 ? slm_os()->alloc_pages(bytes) : NULL;
-    if (!memory) return;
-    memset(memory, 1, bytes); /* untouched pages would all be the same zero page */
-    job.data = memory;
-    job.n = bytes / sizeof *job.data;
-    f->read_1 = best_rate(one, read_share, &job, (double)bytes);
-    f->read_all = best_rate(all, read_share, &job, (double)bytes);
-    slm_os()->release_pages(memory, bytes);
-}
-
-/* ---- arithmetic ------------------------------------------------------------------------------ */
-
-enum { ROWS = 64, TOKENS = 8, DEPTH = 512, CALLS = 32 }; /* 128 KB of weights: stays in L2 */
-
-struct multiply_job {
-    const struct slm_kernels *kernels;
-    const float *w, *x;
-    float *out; /* [threads, TOKENS, ROWS] */
-};
-
-static void multiply_share(void *arg, unsigned rank, unsigned n_threads)
-{
-    const struct multiply_job *job = arg;
-    (void)n_threads;
-    struct slm_matmul_args args = {
-        job->w, job->x, job->out + (size_t)rank * TOKENS * ROWS, ROWS, TOKENS, DEPTH, DEPTH, DEPTH, ROWS};
-    for (int i = 0; i < CALLS; i++) job->kernels->matmul(&args);
-}
-
-/* The matrix kernel in use, on data that stays in the cache: what the kernel can do, not what memory lets it
- * do. */
-static slm_status measure_arithmetic(struct slm_pool *one, struct slm_pool *all, const struct slm_kernels *kernels,
-                                     struct findings *f, struct slm_error *error)
-{
-    size_t n_out = (size_t)f->n_threads * TOKENS * ROWS;
-    float *memory = slm_alloc((ROWS + TOKENS) * DEPTH + n_out, sizeof *memory, "doctor", error);
-    if (!memory) return SLM_ERR_MEMORY;
-    for (size_t i = 0; i < (ROWS + TOKENS) * DEPTH; i++) memory[i] = (float)(i % 17) * 0.125f;
-    struct multiply_job job = {kernels, memory, memory + ROWS * DEPTH, memory + (ROWS + TOKENS) * DEPTH};
-    double flops = 2.0 * ROWS * TOKENS * DEPTH * CALLS;
-    f->flops_1 = best_rate(one, multiply_share, &job, flops);
-    f->flops_all = best_rate(all, multiply_share, &job, flops * f->n_threads);
-    slm_release(memory);
-    return SLM_OK;
-}
-
-enum { PEAK_ROUNDS = 1 << 18 };
-
-static void multiply_int8(void *arg, unsigned rank, unsigned n_threads)
-{
-    const struct slm_kernels *kernels = arg;
-    (void)rank;
-    (void)n_threads;
-    kernels->peak_int8(PEAK_ROUNDS);
-}
-
-/* Dot products alone, on registers: the limit of every product of quantized weights. */
-static void measure_int8(struct slm_pool *one, struct slm_pool *all, struct slm_kernels *kernels, struct findings *f)
-{
-    const double macs = (double)kernels->peak_int8(1) * PEAK_ROUNDS;
-    f->macs_1 = best_rate(one, multiply_int8, kernels, macs);
-    f->macs_all = best_rate(all, multiply_int8, kernels, macs * f->n_threads);
-}
 
 /* ---- self-check ------------------------------------------------------------------------------ */
 
@@ -224,7 +113,7 @@ static void read_huge_pages(char out[32])
     snprintf(out, 32, "%.*s", close ? (int)(close - open - 1) : 7, close ? open + 1 : "unknown");
 }
 
-/* Facts first, then what was measured, the verdict last. */
+/* Facts first, then what was measured, the verdict last. Bits are shown as masks, for --cpu-mask. */
 static void add_text(struct slm_buf *out, const struct findings *f)
 {
     char a[16], b[16];
@@ -241,18 +130,19 @@ static void add_text(struct slm_buf *out, const struct findings *f)
     slm_buf_printf(out, "memory        %s, %s available\n", slm_cli_size(a, (double)f->memory_total),
                    slm_cli_size(b, (double)f->memory_available));
     slm_buf_printf(out, "huge pages    %s\n", f->huge_pages);
-    slm_buf_printf(out, "read speed    %.1f GB/s with 1 thread, %.1f GB/s with %u\n", f->read_1 * 1e-9,
-                   f->read_all * 1e-9, f->n_threads);
-    slm_buf_printf(out, "f32 speed     %.1f GFLOP/s with 1 thread, %.1f GFLOP/s with %u\n", f->flops_1 * 1e-9,
-                   f->flops_all * 1e-9, f->n_threads);
-    slm_buf_printf(out, "int8 speed    %.1f GMAC/s with 1 thread, %.1f GMAC/s with %u\n", f->macs_1 * 1e-9,
-                   f->macs_all * 1e-9, f->n_threads);
+    slm_buf_printf(out, "read speed    %.1f GB/s with 1 thread, %.1f GB/s with %u\n", f->one.read_bytes_s * 1e-9,
+                   f->all.read_bytes_s * 1e-9, f->n_threads);
+    slm_buf_printf(out, "f32 speed     %.1f GFLOP/s with 1 thread, %.1f GFLOP/s with %u\n", f->one.flop_s * 1e-9,
+                   f->all.flop_s * 1e-9, f->n_threads);
+    slm_buf_printf(out, "int8 speed    %.1f GMAC/s with 1 thread, %.1f GMAC/s with %u\n", f->one.mac_s * 1e-9,
+                   f->all.mac_s * 1e-9, f->n_threads);
     slm_buf_printf(out, "self-check    %s", f->check);
     if (f->check_error.status != SLM_OK)
         slm_buf_printf(out, ": %s: %s", f->check_error.where, f->check_error.message);
     slm_buf_puts(out, "\n");
 }
 
+/* New fields may be added, none is renamed. */
 static void add_json(struct slm_buf *out, const struct findings *f)
 {
     slm_buf_puts(out, "{");
@@ -278,23 +168,24 @@ static void add_json(struct slm_buf *out, const struct findings *f)
     slm_json_i64(out, "memory_total_bytes", (int64_t)f->memory_total);
     slm_json_i64(out, "memory_available_bytes", (int64_t)f->memory_available);
     slm_json_text(out, "huge_pages", f->huge_pages);
-    slm_json_real(out, "read_bytes_s_1", f->read_1);
-    slm_json_real(out, "read_bytes_s_all", f->read_all);
-    slm_json_real(out, "f32_flop_s_1", f->flops_1);
-    slm_json_real(out, "f32_flop_s_all", f->flops_all);
-    slm_json_real(out, "int8_mac_s_1", f->macs_1);
-    slm_json_real(out, "int8_mac_s_all", f->macs_all);
+    slm_json_real(out, "read_bytes_s_1", f->one.read_bytes_s);
+    slm_json_real(out, "read_bytes_s_all", f->all.read_bytes_s);
+    slm_json_real(out, "f32_flop_s_1", f->one.flop_s);
+    slm_json_real(out, "f32_flop_s_all", f->all.flop_s);
+    slm_json_real(out, "int8_mac_s_1", f->one.mac_s);
+    slm_json_real(out, "int8_mac_s_all", f->all.mac_s);
     slm_json_text(out, "self_check", f->check);
     slm_json_text(out, "self_check_reason", f->check_error.status != SLM_OK ? f->check_error.message : NULL);
     slm_buf_puts(out, "}\n");
 }
 
-/* Facts, measurements, self-check, in this order; only what makes the rest meaningless is an error. */
+/* Facts, measurements, self-check, in this order: the check needs what was found to be in use. Only what makes the
+ * rest meaningless is an error. */
 static slm_status examine(const struct doctor_options *options, struct findings *f, struct slm_error *error)
 {
     struct slm_kernels kernels;
-    struct slm_pool *one = NULL, *all = NULL;
     bool masked = options->seen & SEEN_MASK;
+    /* Everything that is shown is as the kernels will see it. */
     f->features = slm_cpu_features() & (masked ? options->cpu_mask : UINT64_MAX);
     f->n_threads = options->n_threads > 0 ? (unsigned)options->n_threads : slm_os()->n_cpus();
     f->memory_total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -302,19 +193,14 @@ static slm_status examine(const struct doctor_options *options, struct findings 
     read_huge_pages(f->huge_pages);
     slm_kernels_init(&kernels, f->features);
     f->level = kernels.level;
-    slm_status status = slm_pool_open(1, &one, error);
-    if (status == SLM_OK) status = slm_pool_open(f->n_threads, &all, error);
-    if (status == SLM_OK) {
-        measure_reading(one, all, f);
-        status = measure_arithmetic(one, all, &kernels, f, error);
-        measure_int8(one, all, &kernels, f);
-    }
-    if (one) slm_pool_close(one);
-    if (all) slm_pool_close(all);
+    /* One thread first: what is left of a turbo belongs to it. */
+    slm_status status = slm_machine_measure(1, f->features, &f->one, error);
+    if (status == SLM_OK) status = slm_machine_measure(f->n_threads, f->features, &f->all, error);
     if (status == SLM_OK) self_check(masked && !f->features ? UINT64_C(1) << 63 : f->features, f);
     return status;
 }
 
+/* The report is printed also when the self-check failed: it says why. */
 static int doctor_main(void *opaque, int n_args, char **args)
 {
     const struct doctor_options *options = opaque;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * `slm eval`: how well a model predicts a text, and how far it is from the model it was made from. The numbers are the
- * library's (slm_evaluate); here are options and words. */
+ * `slm eval`: how well a model predicts a text, how far it is from the model it was made from, or how many
+ * multiple-choice questions it answers. The numbers are the library's (slm_evaluate, slm_evaluate_tasks); here are
+ * options and words. */
 #include "cli/commands.h"
 #include "cli/work.h"
 
 /* Filled by the rows below; zero means not given. */
 struct eval_options {
     uint64_t seen;
-    const char *text, *base, *checkpoint;
-    int32_t window, max_windows;
-    bool json, quiet;
+    const char *text, *base, *task, *checkpoint;
+    int32_t window, max_windows, max_items;
+    bool letters, json, quiet;
     struct slm_model_choice model;
 };
 
@@ -25,6 +26,12 @@ static const struct slm_option eval_rows[] = {
      .help = "tokens of a window; its second half is predicted (default: 512 or what the model was made for)"},
     {.name = "max-windows", .kind = SLM_OPTION_INT, .offset = AT(max_windows), .arg = "N", .min = 1, .max = 1e9,
      .help = "stop after N windows"},
+    {.name = "task", .kind = SLM_OPTION_TEXT, .offset = AT(task), .arg = "FILE",
+     .help = "instead of a text: multiple-choice questions, a JSON object a line; - is stdin"},
+    {.name = "letters", .kind = SLM_OPTION_FLAG, .offset = AT(letters),
+     .help = "list the choices in the question and score their letters, as MMLU is asked"},
+    {.name = "max-items", .kind = SLM_OPTION_INT, .offset = AT(max_items), .arg = "N", .min = 1, .max = 1e9,
+     .help = "stop after N questions"},
     {.name = "checkpoint", .kind = SLM_OPTION_TEXT, .offset = AT(checkpoint), .arg = "FILE",
      .help = "keep what is done here, and go on from it when it exists"},
     {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json), .help = "print one JSON object"},
@@ -94,6 +101,105 @@ static void add_text(struct slm_buf *out, const struct slm_eval_result *result)
     }
 }
 
+/* ---- multiple choice ------------------------------------------------------------------------- */
+
+/* What on_answer appends to. The bar's callbacks get the same pointer, so the work comes first. */
+struct answers { struct slm_cli_work work; struct slm_buf items; };
+
+/* One object a question, with all that was computed of it. */
+static void add_answer(void *user, const struct slm_task_answer *a)
+{
+    struct slm_buf *out = &((struct answers *)user)->items;
+    slm_buf_puts(out, out->len ? ",{" : "{");
+    slm_json_i64(out, "line", (int64_t)a->line);
+    slm_json_i64(out, "answer", a->answer);
+    slm_json_i64(out, "choice", a->choice);
+    slm_json_i64(out, "choice_norm", a->choice_norm);
+    slm_json_key(out, "logprobs");
+    slm_buf_puts(out, "[");
+    for (unsigned i = 0; i < a->n_choices; i++) {
+        if (i) slm_buf_puts(out, ",");
+        slm_json_float(out, a->logprobs[i]);
+    }
+    slm_buf_puts(out, "]}");
+}
+
+/* The keys are stable; one object an item, in the order of the file. */
+static void add_task_json(struct slm_buf *out, const struct slm_task_result *r, const struct slm_buf *items)
+{
+    slm_buf_puts(out, "{");
+    slm_json_i64(out, "items", (int64_t)r->n_items);
+    slm_json_real(out, "acc", r->acc);
+    slm_json_real(out, "acc_error", r->acc_error);
+    slm_json_real(out, "acc_norm", r->acc_norm);
+    slm_json_real(out, "acc_norm_error", r->acc_norm_error);
+    slm_json_real(out, "chance", r->chance);
+    slm_json_key(out, "answers");
+    slm_buf_printf(out, "[%s]}\n", items->data ? items->data : "");
+}
+
+/* For people: shares with their standard errors. */
+static void add_task_text(struct slm_buf *out, const struct slm_task_result *r)
+{
+    slm_buf_printf(out, "%-28s %zu\n", "questions", r->n_items);
+    slm_buf_printf(out, "%-28s %.4f +- %.4f\n", "accuracy (acc)", r->acc, r->acc_error);
+    slm_buf_printf(out, "%-28s %.4f +- %.4f\n", "by length (acc_norm)", r->acc_norm, r->acc_norm_error);
+    slm_buf_printf(out, "%-28s %.4f\n", "guessing gives", r->chance);
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+/* The context is the library's to choose: texts have their windows. */
+static struct slm_session_options session_of(const struct eval_options *options)
+{
+    return (struct slm_session_options){.n_threads = options->model.n_threads, .n_batch = options->model.n_batch,
+                                        .kv_type = (enum slm_kv_type)options->model.kv_type,
+                                        .activations = (enum slm_activations)options->model.activations};
+}
+
+/* Like eval_main, without a base. The file is read whole: its longest item decides the context. */
+static int task_main(const struct eval_options *options)
+{
+    struct slm_model *model = NULL;
+    struct slm_buf text = {0}, out = {0};
+    struct slm_error error;
+    struct slm_task_result result = {0};
+    struct answers answers = {.items = {0}};
+    slm_cli_work_begin(&answers.work, "eval", "asking", options->quiet);
+    slm_status status = slm_cli_read(options->task, (size_t)1 << 30, &text, &error);
+    if (status == SLM_OK) status = slm_cli_open_model(&options->model, false, &model, &error);
+    if (status == SLM_OK) {
+        struct slm_task_options what = {
+            .text = text.data ? text.data : "", .text_bytes = text.len, .where = options->task,
+            .letters = options->letters, .max_items = (size_t)options->max_items, .session = session_of(options),
+            .checkpoint = options->checkpoint, .progress = slm_cli_work_progress,
+            .on_answer = options->json ? add_answer : NULL, .user = &answers,
+        };
+        /* Longer prompts lose their beginning. */
+        what.session.n_ctx = options->model.n_ctx;
+        answers.work.bar.start = slm_cli_seconds();
+        status = slm_evaluate_tasks(model, &what, &result, &error);
+    }
+    const int exit_code = slm_cli_work_end(&answers.work, status, &error);
+    slm_model_close(model);
+    slm_buf_release(&text);
+    if (status == SLM_OK && options->json) add_task_json(&out, &result, &answers.items);
+    else if (status == SLM_OK) add_task_text(&out, &result);
+    slm_buf_release(&answers.items);
+    return status == SLM_OK ? slm_cli_emit(&out) : exit_code;
+}
+
+/* What goes with a text, and what with questions: an option that would be ignored is refused, since whoever gave it
+ * expects something of it. NULL when all is well. */
+static const char *contradiction(const struct eval_options *o)
+{
+    if (!o->text && !o->task) return "--text or --task is needed: slm eval model.gguf --text FILE";
+    if (o->text && o->task) return "--text and --task were given; they are two evaluations";
+    if (o->task && (o->base || o->window || o->max_windows)) return "--base, --window and --max-windows go with --text";
+    if (o->text && (o->letters || o->max_items)) return "--letters and --max-items go with --task";
+    return NULL;
+}
+
 /* Models are opened here, because options say how; the text is read whole, since it is cut by tokens. The base is
  * computed in the precision that was asked for of the first. */
 static int eval_main(void *opaque, int n_args, char **args)
@@ -105,7 +211,8 @@ static int eval_main(void *opaque, int n_args, char **args)
     struct slm_eval_result result;
     struct slm_cli_work work;
     if (n_args > 0) options->model.path = args[0];
-    if (!options->text) return slm_cli_usage("eval", "--text is needed: slm eval model.gguf --text FILE");
+    if (contradiction(options)) return slm_cli_usage("eval", "%s", contradiction(options));
+    if (options->task) return task_main(options); /* another kind of result, nothing in common but the model */
     struct slm_model_choice other = options->model; /* the same precision; adapters belong to the first */
     other.path = options->base;
     other.lora.n = 0;
@@ -117,9 +224,7 @@ static int eval_main(void *opaque, int n_args, char **args)
         const struct slm_eval_options what = {
             .text = text.data ? text.data : "", .text_bytes = text.len, .n_window = options->window,
             .max_windows = (size_t)options->max_windows, .checkpoint = options->checkpoint,
-            .session = {.n_threads = options->model.n_threads, .n_batch = options->model.n_batch,
-                        .kv_type = (enum slm_kv_type)options->model.kv_type,
-                        .activations = (enum slm_activations)options->model.activations},
+            .session = session_of(options),
             .progress = slm_cli_work_progress, .user = &work,
         };
         /* Opening had a bar of its own. */
@@ -140,15 +245,19 @@ static int eval_main(void *opaque, int n_args, char **args)
 /* Sampling has no part in this: no sampling options. */
 const struct slm_command slm_command_eval = {
     .name = "eval",
-    .args = "[MODEL] --text FILE",
+    .args = "[MODEL] --text FILE | --task FILE.jsonl",
     .summary = "Measures how well a model predicts a text, and what quantizing cost",
     .details = "Perplexity with its standard error, over windows of which the second half is\n"
                "predicted. With --base also how far the model is from that one: KL divergence,\n"
                "how often both think the same token likeliest, and how much the probability of\n"
                "the true token changed. Ctrl-C keeps what is done with --checkpoint.\n"
                "\n"
+               "With --task: multiple-choice questions (ARC, HellaSwag, MMLU), answered by\n"
+               "the likelihood of the choices, as such and by their length.\n"
+               "\n"
                "  slm eval small.gguf --text wiki.txt\n"
-               "  slm eval small-q4.gguf --base small.gguf --text wiki.txt --json\n",
+               "  slm eval small-q4.gguf --base small.gguf --text wiki.txt --json\n"
+               "  slm eval small.gguf --task arc-easy.jsonl\n",
     .groups = eval_groups,
     .n_groups = sizeof eval_groups / sizeof eval_groups[0],
     .options_bytes = sizeof(struct eval_options),

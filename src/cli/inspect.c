@@ -11,9 +11,9 @@
 #include "base/os.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "engine/session.h"
 #include "format/hf_folder.h"
 #include "model/model.h"
+#include "tune/predict.h"
 
 /* Filled by the rows below; zero means not given. */
 struct inspect_options {
@@ -47,10 +47,10 @@ enum { MAX_CONTEXTS = 8, SHOWN_ELEMENTS = 6, SHOWN_BYTES = 60 };
 struct type_sum {
     uint64_t n_tensors, n_elements, bytes;
 };
-/* Bytes beside the weights that a session with this context takes. */
+/* Bytes that a session with this context takes. */
 struct need {
     int32_t n_ctx;
-    uint64_t kv_bytes, scratch_bytes;
+    struct slm_memory memory;
 };
 
 /* Everything that is shown, gathered before anything is printed. */
@@ -140,6 +140,7 @@ static void gather_folder(struct report *r)
 /* Powers of four from 1024 up to what the model was trained for, and the context asked for, if any. */
 static void predict_needs(struct report *r, const struct inspect_options *options)
 {
+    const struct slm_work work = slm_work_of(r->model);
     int32_t n_ctx_train = slm_model_info(r->model).n_ctx_train;
     int32_t contexts[MAX_CONTEXTS]; /* tokens */
     size_t n = 0;
@@ -156,8 +157,7 @@ static void predict_needs(struct report *r, const struct inspect_options *option
                                               .kv_type = (enum slm_kv_type)options->model.kv_type};
         struct need *need = &r->needs[r->n_needs];
         need->n_ctx = contexts[i];
-        if (slm_session_predict(r->model, &session, &need->kv_bytes, &need->scratch_bytes, NULL) == SLM_OK)
-            r->n_needs++;
+        if (slm_memory_predict(r->model, &work, &session, &need->memory, NULL) == SLM_OK) r->n_needs++;
     }
 }
 
@@ -301,10 +301,10 @@ static void add_run_text(struct slm_buf *out, const struct report *r)
                    info.n_head_kv);
     slm_buf_printf(out, "context       %d tokens in training\n", info.n_ctx_train);
     for (size_t i = 0; i < r->n_needs; i++) {
-        const struct need *n = &r->needs[i];
+        const struct slm_memory *m = &r->needs[i].memory;
         slm_buf_printf(out, "memory        %s at %d tokens (KV cache %s, scratch %s)\n",
-                       slm_cli_size(a, (double)(r->total.bytes + n->kv_bytes + n->scratch_bytes)), n->n_ctx,
-                       slm_cli_size(b, (double)n->kv_bytes), slm_cli_size(c, (double)n->scratch_bytes));
+                       slm_cli_size(a, (double)slm_memory_total(m)), r->needs[i].n_ctx,
+                       slm_cli_size(b, (double)m->kv_bytes), slm_cli_size(c, (double)m->scratch_bytes));
     }
 }
 
@@ -405,13 +405,9 @@ static void add_run_json(struct slm_buf *out, const struct report *r)
     slm_json_key(out, "memory");
     slm_buf_puts(out, "[");
     for (size_t i = 0; i < r->n_needs; i++) {
-        const struct need *n = &r->needs[i];
         slm_buf_puts(out, i ? ",{" : "{");
-        slm_json_i64(out, "n_ctx", n->n_ctx);
-        slm_json_i64(out, "weights_bytes", (int64_t)r->total.bytes);
-        slm_json_i64(out, "kv_bytes", (int64_t)n->kv_bytes);
-        slm_json_i64(out, "scratch_bytes", (int64_t)n->scratch_bytes);
-        slm_json_i64(out, "total_bytes", (int64_t)(r->total.bytes + n->kv_bytes + n->scratch_bytes));
+        slm_json_i64(out, "n_ctx", r->needs[i].n_ctx);
+        slm_json_memory(out, &r->needs[i].memory);
         slm_buf_puts(out, "}");
     }
     slm_buf_puts(out, "]");

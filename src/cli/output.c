@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/config.h"
+#include "tune/predict.h"
 
 bool slm_cli_colour(FILE *stream) { return isatty(fileno(stream)) && !slm_env("NO_COLOR"); }
 
@@ -75,6 +76,22 @@ int slm_cli_emit(struct slm_buf *out)
     return exit_code;
 }
 
+/* A disk that is full may say so only when the file is closed. */
+slm_status slm_cli_save(const char *path, struct slm_buf *out, struct slm_error *error)
+{
+    slm_status status = slm_buf_status(out, path, error);
+    FILE *file = status == SLM_OK ? fopen(path, "wb") : NULL;
+    if (status == SLM_OK && !file)
+        status = slm_fail(error, SLM_ERR_IO, path, "cannot be created: %s", strerror(errno));
+    if (file) {
+        const bool wrote = fwrite(out->data, 1, out->len, file) == out->len;
+        if (fclose(file) != 0 || !wrote)
+            status = slm_fail(error, SLM_ERR_IO, path, "cannot be written: %s", strerror(errno));
+    }
+    slm_buf_release(out);
+    return status;
+}
+
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 void slm_json_float(struct slm_buf *out, float value)
@@ -93,6 +110,7 @@ void slm_json_double(struct slm_buf *out, double value)
         slm_buf_puts(out, "null");
 }
 
+/* The last byte tells whether something stands before it in its object. */
 void slm_json_key(struct slm_buf *out, const char *key)
 {
     if (out->len > 0 && out->data[out->len - 1] != '{' && out->data[out->len - 1] != '[') slm_buf_puts(out, ",");
@@ -125,6 +143,15 @@ void slm_json_bool(struct slm_buf *out, const char *key, bool value)
 {
     slm_json_key(out, key);
     slm_buf_puts(out, value ? "true" : "false");
+}
+
+/* The same names wherever memory is predicted. */
+void slm_json_memory(struct slm_buf *out, const struct slm_memory *memory)
+{
+    slm_json_i64(out, "weights_bytes", (int64_t)memory->weight_bytes);
+    slm_json_i64(out, "kv_bytes", (int64_t)memory->kv_bytes);
+    slm_json_i64(out, "scratch_bytes", (int64_t)memory->scratch_bytes);
+    slm_json_i64(out, "total_bytes", (int64_t)slm_memory_total(memory));
 }
 
 /* ---- numbers for people ---------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "engine/model_hf.h"
 #include "engine/model_open.h"
+#include "engine/grammar.h"
 #include "engine/weights.h"
 #include "families/families.h"
 #include "format/hf_folder.h"
@@ -139,6 +140,7 @@ static slm_status open_model(const char *path, const struct slm_model_options *o
 /* Asking for a feature this CPU lacks is not an error: scripts pass one mask to many machines. */
     model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
     slm_status status = slm_prepared_open(&model->prepared, error);
+    if (status == SLM_OK) status = slm_model_vocab_open(&model->vocab, error);
     if (status == SLM_OK) status = fill(model, path, options, error);
     if (status == SLM_OK && options->progress && !options->vocab_only) status = load_pages(model, options, error);
     if (status != SLM_OK) {
@@ -169,6 +171,7 @@ void slm_model_close(struct slm_model *model)
 {
     if (!model) return;
     slm_prepared_close(model->prepared);
+    slm_model_vocab_close(model->vocab);
     slm_model_free(model);
 }
 

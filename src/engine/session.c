@@ -199,6 +199,7 @@ slm_status slm_sample(struct slm_session *session, const struct slm_sampler_para
     return slm_sample_masked(session, params, NULL, id, error);
 }
 
+/* The draw depends on the position alone: guessed tokens are drawn as they would have been without guessing. */
 slm_status slm_sample_masked(struct slm_session *session, const struct slm_sampler_params *params,
                              const uint64_t *mask, int32_t *id, struct slm_error *error)
 {

@@ -31,7 +31,7 @@ struct slm_packed_args {
     const unsigned char *w; /* panels, panel_bytes apart; row r is row r % 16 of panel r / 16 */
     const unsigned char *x; /* [n_tok] A8 rows of k, x_stride bytes apart, 4-byte aligned */
     float *out;             /* [n_tok, n_row] f32, row stride out_stride elements */
-    size_t n_row, n_tok, k; /* k a multiple of the type's block */
+    size_t n_row, n_tok, k; /* k a multiple of 32 */
     size_t panel_bytes, x_stride, out_stride;
     void *scratch;          /* SLM_PACK_SCRATCH bytes, 64-byte aligned */
 };
@@ -81,6 +81,9 @@ struct slm_kernels {
      * s as pack.h says. A block with most < 2^-100 is zeros, one with an infinity or NaN has d = NaN and q = 0.
      * EXACT. */
     void (*encode_a8)(void *row, const float *x, size_t first, size_t n, size_t k);
+    /* The A8 row of k codes, integers -127..127 as quantize makes them, k a multiple of 32: q = codes, d = 1, so that
+     * products with weights of d = 1 are exact integers. A block with a NaN has d = NaN and q = 0. EXACT. */
+    void (*encode_codes)(void *row, const float *codes, size_t k);
     /* NULL for types that are not packed. EXACT. */
     void (*matmul_packed[SLM_DTYPE_COUNT])(const struct slm_packed_args *args);
 

@@ -121,6 +121,13 @@ static void codes_iq4_xs(uint8_t code[32], const void *row, size_t b)
     nibbles(code, ((const struct slm_block_iq4_xs *)row)[b / BLOCKS].qs + b % BLOCKS * 16);
 }
 
+/* Blocks of 128, the first 32 elements in the highest bits. */
+static void codes_i2_s(uint8_t code[32], const void *row, size_t b)
+{
+    const uint8_t *qs = ((const struct slm_block_i2_s *)row)[b / 4].qs;
+    for (int i = 0; i < 32; i++) code[i] = qs[i] >> (6 - b % 4 * 2) & 3;
+}
+
 /* Element e of a TQ1_0 superblock: see slm_quant_decode_TQ1_0. */
 static void codes_tq1_0(uint8_t code[32], const void *row, size_t b)
 {
@@ -138,6 +145,7 @@ static void codes_tq1_0(uint8_t code[32], const void *row, size_t b)
 
 /* Halves are moved as they are. */
 static void put_f16(uint8_t *dst, size_t r, const uint8_t field[2]) { memcpy(dst + 2 * r, field, 2); }
+static const uint8_t one[2] = {0x00, 0x3c}; /* 1.0 */
 
 /* Formats of 32 elements: every block has its f16 d, at the front of the block, and perhaps its f16 m behind it. */
 static void scales_f16(uint8_t *dst, size_t r, const uint8_t *blocks, size_t n_blocks, size_t block_bytes)
@@ -211,6 +219,13 @@ static void scales_tq2_0(uint8_t *dst, size_t r, const void *superblock)
     put_f16(dst, r, ((const struct slm_block_tq2_0 *)superblock)->d);
 }
 
+/* Its scale is the tensor's and not in the blocks: here codes are the weights. */
+static void scales_i2_s(uint8_t *dst, size_t r, const void *superblock)
+{
+    (void)superblock;
+    put_f16(dst, r, one);
+}
+
 /* One row a type: codes of a block, scales of a superblock (NULL: f16 fields at the front of each block of 32). */
 static const struct reader {
     void (*codes)(uint8_t code[32], const void *row, size_t b);
@@ -223,6 +238,7 @@ static const struct reader {
     [SLM_DTYPE_Q4_K] = {codes_q4_k, scales_q4_k},    [SLM_DTYPE_Q5_K] = {codes_q5_k, scales_q5_k},
     [SLM_DTYPE_Q6_K] = {codes_q6_k, scales_q6_k},    [SLM_DTYPE_IQ4_XS] = {codes_iq4_xs, scales_iq4_xs},
     [SLM_DTYPE_TQ1_0] = {codes_tq1_0, scales_tq1_0}, [SLM_DTYPE_TQ2_0] = {codes_tq2_0, scales_tq2_0},
+    [SLM_DTYPE_I2_S] = {codes_i2_s, scales_i2_s},
 };
 
 /* ---- writing ------------------------------------------------------------------------------------------------ */
@@ -313,6 +329,14 @@ void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_by
         }
         panel = codes + n * code_bytes;
     }
+}
+
+void slm_pack_unit_scales(enum slm_dtype type, size_t k, unsigned char *panel)
+{
+    const struct slm_pack_type *t = &slm_pack_types[type];
+    const size_t full_bytes = slm_pack_scale_bytes(t->scales, BLOCKS) + BLOCKS * slm_pack_code_bytes(t->codes);
+    for (size_t at = 0; at < k; at += SLM_GROUP, panel += full_bytes)
+        for (size_t r = 0; r < ROWS; r++) put_f16(panel, r, one);
 }
 
 /* ---- reading back -------------------------------------------------------------------------------------------- */

@@ -43,7 +43,7 @@ struct slm_pack_type {
     X(Q4_0, 4, F16, 8, 0) X(Q4_1, 4, F16_MIN, 0, 0) X(Q5_0, 5, F16, 16, 0) X(Q5_1, 5, F16_MIN, 0, 0) \
     X(Q8_0, 8, F16, 128, 0) X(Q2_K, 2, NIBBLE_HALF, 0, 0) X(Q3_K, 3, I8_HALF, 4, 0) X(Q4_K, 4, U8_MIN, 0, 0) \
     X(Q5_K, 5, U8_MIN, 0, 0) X(Q6_K, 6, I8_HALF, 32, 0) X(IQ4_NL, 4, F16, 128, 1) X(IQ4_XS, 4, I8, 128, 1) \
-    X(TQ1_0, 2, GROUP, 1, 0) X(TQ2_0, 2, GROUP, 1, 0)
+    X(TQ1_0, 2, GROUP, 1, 0) X(TQ2_0, 2, GROUP, 1, 0) X(I2_S, 2, GROUP, 1, 0)
 extern const struct slm_pack_type slm_pack_types[SLM_DTYPE_COUNT];
 static inline bool slm_pack_has(enum slm_dtype type) { return slm_pack_types[type].codes != SLM_CODES_NONE; }
 
@@ -74,11 +74,15 @@ static inline size_t slm_pack_scale_bytes(enum slm_pack_scales scales, size_t n_
     };
     return (bytes[scales].block * n_blocks + bytes[scales].group + 63) & ~(size_t)63;
 }
-/* Bytes of a panel of rows of k elements (a multiple of the type's block), a multiple of 64. */
+/* Bytes of a panel of rows of k elements (a multiple of 32), a multiple of 64. */
 size_t slm_pack_panel_bytes(enum slm_dtype type, size_t k);
 /* Writes the panel of up to 16 rows that lie row_bytes apart from src on; absent rows become zeros. */
 void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_bytes, size_t n_rows, size_t k,
                     unsigned char *panel);
+
+/* All d of a panel of a type with one for a group become 1: its codes are integers then, and so are their products
+ * with coded activations of d = 1. What they stand for is said elsewhere (ternary_scale in plan/op.h). */
+void slm_pack_unit_scales(enum slm_dtype type, size_t k, unsigned char *panel);
 
 /* Code of element k (0..31) of row r in a block of a panel. */
 int slm_pack_code_at(const struct slm_pack_type *type, const uint8_t *block, size_t r, size_t k);

@@ -25,12 +25,9 @@ static uint32_t greatest_magnitude(const float *x)
     return most;
 }
 
-/* Codes of a block, and the sums that products need. */
-static void encode_block(const struct slm_a8 *row, size_t b, const float *x)
+/* Codes of a block that stand for x / d, and the sums that products need. */
+static void put_block(const struct slm_a8 *row, size_t b, const float *x, float scale, float d)
 {
-    const uint32_t most = greatest_magnitude(x);
-    const float scale = most < SLM_A8_LEAST || most >= SLM_F32_INF_BITS ? 0.0f : 127.0f / slm_bits_f32(most);
-    const float d = most >= SLM_F32_INF_BITS ? NAN : scale == 0.0f ? 0.0f : slm_bits_f32(most) / 127.0f;
     int32_t sum[2] = {0, 0};
     for (int i = 0; i < BLOCK; i++) {
         const int8_t q = scale == 0.0f ? 0 : (int8_t)lrintf(x[i] * scale);
@@ -46,11 +43,29 @@ static void encode_block(const struct slm_a8 *row, size_t b, const float *x)
     }
 }
 
+static void encode_block(const struct slm_a8 *row, size_t b, const float *x)
+{
+    const uint32_t most = greatest_magnitude(x);
+    const float scale = most < SLM_A8_LEAST || most >= SLM_F32_INF_BITS ? 0.0f : 127.0f / slm_bits_f32(most);
+    put_block(row, b, x, scale,
+              most >= SLM_F32_INF_BITS ? NAN : scale == 0.0f ? 0.0f : slm_bits_f32(most) / 127.0f);
+}
+
 /* The blocks of x, the first of which is block first / 32 of the row. */
 static void encode_a8(void *row, const float *x, size_t first, size_t n, size_t k)
 {
     const struct slm_a8 a = slm_a8_row(row, k);
     for (size_t b = 0; b < n / BLOCK; b++) encode_block(&a, first / BLOCK + b, x + b * BLOCK);
+}
+
+/* Integers stay what they are. */
+static void encode_codes(void *row, const float *codes, size_t k)
+{
+    const struct slm_a8 a = slm_a8_row(row, k);
+    for (size_t b = 0; b < k / BLOCK; b++) {
+        const bool coded = greatest_magnitude(codes + b * BLOCK) < SLM_F32_INF_BITS;
+        put_block(&a, b, codes + b * BLOCK, coded ? 1.0f : 0.0f, coded ? 1.0f : NAN);
+    }
 }
 
 /* ---- packed weights ------------------------------------------------------------------------------------------ */
@@ -151,6 +166,7 @@ SLM_PACK_TYPES(X)
 void slm_kernels_init_ref_int8(struct slm_kernels *table)
 {
     table->encode_a8 = encode_a8;
+    table->encode_codes = encode_codes;
     table->attn_mix_i8 = attn_mix_i8;
     table->peak_int8 = peak_int8;
 #define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;

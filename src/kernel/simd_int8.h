@@ -43,7 +43,8 @@ enum {
 
 /* --- Activations ---------------------------------------------------------------------------------------------- */
 
-ALWAYS_INLINE void encode_block(const struct slm_a8 *row, size_t b, const float *x)
+/* `codes`: x are codes already. */
+ALWAYS_INLINE void encode_block(const struct slm_a8 *row, size_t b, const float *x, const bool codes)
 {
     enum { N = BLOCK / VEC_LANES };
     vec v[N];
@@ -51,9 +52,10 @@ ALWAYS_INLINE void encode_block(const struct slm_a8 *row, size_t b, const float 
     ivec most = ivec_magnitude(v[0]);
     UNROLL for (int i = 1; i < N; i++) most = ivec_max32(most, ivec_magnitude(v[i]));
     const uint32_t bits = ivec_max_lanes(most);
-    const bool coded = bits >= SLM_A8_LEAST && bits < SLM_F32_INF_BITS;
-    const float scale_by = coded ? 127.0f / slm_bits_f32(bits) : 0.0f;
-    const float d = coded ? slm_bits_f32(bits) / 127.0f : bits < SLM_F32_INF_BITS ? 0.0f : NAN;
+    const bool coded = (codes || bits >= SLM_A8_LEAST) && bits < SLM_F32_INF_BITS;
+    const float scale_by = !coded || codes ? 1.0f : 127.0f / slm_bits_f32(bits);
+    const float unit = codes ? 1.0f : slm_bits_f32(bits) / 127.0f;
+    const float d = coded ? unit : bits < SLM_F32_INF_BITS ? 0.0f : NAN;
     int32_t sum[2] = {0, 0};
     UNROLL for (int i = 0; i < N; i++) {
         ivec q = coded ? ivec_from_vec(vec_mul(v[i], vec_set1(scale_by))) : ivec_set1(0);
@@ -72,7 +74,13 @@ ALWAYS_INLINE void encode_block(const struct slm_a8 *row, size_t b, const float 
 static void encode_a8(void *row, const float *x, size_t first, size_t n, size_t k)
 {
     const struct slm_a8 a = slm_a8_row(row, k);
-    for (size_t b = 0; b < n / BLOCK; b++) encode_block(&a, first / BLOCK + b, x + b * BLOCK);
+    for (size_t b = 0; b < n / BLOCK; b++) encode_block(&a, first / BLOCK + b, x + b * BLOCK, false);
+}
+
+static void encode_codes(void *row, const float *codes, size_t k)
+{
+    const struct slm_a8 a = slm_a8_row(row, k);
+    for (size_t b = 0; b < k / BLOCK; b++) encode_block(&a, b, codes + b * BLOCK, true);
 }
 
 /* --- Opening weights ------------------------------------------------------------------------------------------ */
@@ -547,6 +555,7 @@ SLM_PACK_TYPES(X)
 static void fill_int8(struct slm_kernels *table)
 {
     table->encode_a8 = encode_a8;
+    table->encode_codes = encode_codes;
     table->attn_mix_i8 = attn_mix_i8;
     table->peak_int8 = peak_int8;
 #define X(name, codes, scales, zero, iq4) table->matmul_packed[SLM_DTYPE_##name] = matmul_packed_##name;

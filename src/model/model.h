@@ -60,6 +60,7 @@ struct slm_model {
     struct slm_layer *layers;         /* [n_layer] */
     struct slm_plan *plan;            /* owned; NULL when vocabulary only */
     struct slm_prepared *prepared;   /* owned by the engine: weights as sessions compute with them */
+    struct slm_model_vocab *vocab;   /* owned by the engine: the tokens as grammars need them */
     struct slm_tokenizer *tokenizer;  /* owned; NULL when the file has none */
     const char *name, *architecture;  /* in arena */
     const char *folder;               /* in arena; NULL when the model is a GGUF file */

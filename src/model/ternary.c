@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Weights that were trained to be -s, 0 or s, one s a matrix (BitNet b1.58), come in many forms: floats that are
  * ternary already, floats that have yet to be rounded, two bits in several orders, scales in blocks, behind the codes
- * or in tensors of their own. All of them are read once when the model is opened and become one form: TQ2_0 blocks of
- * scale 1 in the model's arena, rows padded to whole blocks with zeros, and s beside them. So backends know one kind of
- * ternary matrix, its products with int8 activations are integers, and what cannot be ternary is found here. The file's
+ * or in tensors of their own. All of them are read once when the model is opened, which finds s, and what cannot be
+ * ternary. Two-bit and base-3 codes, which most files hold, then stay where they are: backends pack them from there.
+ * The others become one form: TQ2_0 blocks in the model's arena, rows padded to whole blocks with zeros. Their file's
  * pages are let go, so the model takes a quarter byte a weight, whatever the file.
  *
  * Rounding ("online": the file holds the weights training worked on) is that of transformers: s is the mean magnitude,
@@ -18,6 +18,7 @@
 #include "base/checked.h"
 #include "base/fmath.h"
 #include "base/os.h"
+#include "quant/block.h"
 
 enum { BLOCK = 256, BLOCK_BYTES = 66, CODE_BYTES = 64 };
 
@@ -123,6 +124,12 @@ static slm_status side_scale(const struct slm_model *model, const struct slm_wei
     return SLM_OK;
 }
 
+static slm_status not_ternary(const struct slm_model *model, const struct slm_weight *w, struct slm_error *error)
+{
+    return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                    "tensor '%s' must hold one finite magnitude and zeros: these weights are ternary", w->name);
+}
+
 /* Finds the rule, checks that it holds for every row, and packs the rows into data where that is not NULL. */
 static slm_status walk(const struct slm_model *model, const struct slm_gguf_tensor *t, const struct slm_weight *w,
                        unsigned char *data, struct slm_ternary_rule *rule, struct slm_error *error)
@@ -146,8 +153,7 @@ static slm_status walk(const struct slm_model *model, const struct slm_gguf_tens
     slm_release(row);
     SLM_TRY(side_scale(model, w, &rule->scale, error));
     if (!ternary || !isfinite(mean) || !isfinite(rule->scale))
-        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
-                        "tensor '%s' must hold one finite magnitude and zeros: these weights are ternary", w->name);
+        return not_ternary(model, w, error);
     if (rule->scale == 0) rule->scale = 1.0f; /* all weights are zero: any scale does */
     return SLM_OK;
 }
@@ -158,6 +164,53 @@ slm_status slm_ternary_find_rule(const struct slm_model *model, const struct slm
     return walk(model, t, w, NULL, rule, error);
 }
 
+/* Whether two-bit codes are all 0, 1 or 2. */
+static bool has_no_threes(const unsigned char *codes, size_t n)
+{
+    unsigned char threes = 0;
+    for (size_t i = 0; i < n; i++) threes |= (unsigned char)(codes[i] & codes[i] >> 1);
+    return (threes & 0x55) == 0;
+}
+
+/* Superblocks of one positive scale, and codes that TQ1_0 cannot have any others than. */
+static bool find_block_scale(const struct slm_gguf_tensor *t, float *scale)
+{
+    const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
+    const size_t at = info->block_bytes - 2; /* the f16 d is last in both */
+    bool same = true;
+    for (const unsigned char *b = t->data, *end = b + t->n_elements / BLOCK * info->block_bytes; b < end;
+         b += info->block_bytes)
+        same &= memcmp(b + at, t->data + at, 2) == 0 && (t->dtype == SLM_DTYPE_TQ1_0 || has_no_threes(b, CODE_BYTES));
+    *scale = slm_block_f16(t->data + at);
+    return same;
+}
+
+/* Matrices that stand in the file as -s, 0 and s need no other form: most files are like that. */
+static bool find_stored_scale(const struct slm_gguf_tensor *t, float *scale)
+{
+    if (t->scales) return false;
+    if (t->dtype == SLM_DTYPE_I2_S) {
+        *scale = slm_tensor_scale(t);
+        if (!has_no_threes(t->data, (size_t)t->n_elements / 4)) return false;
+    } else if (t->dtype != SLM_DTYPE_TQ1_0 && t->dtype != SLM_DTYPE_TQ2_0) {
+        return false;
+    } else if (!find_block_scale(t, scale)) {
+        return false;
+    }
+    return *scale > 0 && isfinite(*scale);
+}
+
+static slm_status as_in_file(const struct slm_model *model, const struct slm_gguf_tensor *t, struct slm_weight *out,
+                             struct slm_error *error)
+{
+    const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
+    out->data = t->data;
+    out->dtype = t->dtype;
+    out->row_bytes = (size_t)(t->dims[0] / info->block * info->block_bytes);
+    SLM_TRY(side_scale(model, out, &out->ternary_scale, error));
+    return out->ternary_scale != 0 && isfinite(out->ternary_scale) ? SLM_OK : not_ternary(model, out, error);
+}
+
 slm_status slm_ternary_bind(struct slm_model *model, const struct slm_gguf_tensor *t, struct slm_weight *out,
                             struct slm_error *error)
 {
@@ -166,6 +219,8 @@ slm_status slm_ternary_bind(struct slm_model *model, const struct slm_gguf_tenso
     if (model->as_stored) {
         out->data = t->data;
         out->dtype = t->dtype;
+    } else if (find_stored_scale(t, &out->ternary_scale)) {
+        return as_in_file(model, t, out, error);
     } else {
         unsigned char *data = slm_arena_alloc(&model->arena, t->dims[1], n_blocks * BLOCK_BYTES, out->name, error);
         if (!data) return SLM_ERR_MEMORY;

@@ -55,8 +55,8 @@ struct slm_weight {
     const unsigned char *scales, *biases; /* [n_out, n_in / group] of scale_dtype; NULL: the type says everything */
     enum slm_dtype scale_dtype;
     uint32_t group;
-    /* Ternary weights: data holds -1, 0 and 1, all to be multiplied with this; 0 for all others. They multiply
-     * quantized values only: products of integers, so sums are exact in any order. */
+    /* Ternary weights: the signs of what data holds (or its codes less 1), all to be multiplied with this; 0 for all
+     * others. They multiply quantized values only: products of integers, so sums are exact in any order. */
     float ternary_scale;
     const struct slm_low_rank *low_rank; /* what adapters add to it, or NULL */
 };

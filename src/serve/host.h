@@ -16,7 +16,8 @@ struct slm_host_options {
     size_t n_models;
     const char *models_folder;      /* further models by file name, or NULL; looked at again when a name is unknown */
     struct slm_engine_options engine; /* of each model; n_ctx, threads, kv_type, n_kv */
-    uint64_t memory_budget;         /* bytes of all loaded models together, LRU ones leave first; 0 = 80 % of the RAM */
+    uint64_t memory_budget;         /* bytes of all loaded models together, LRU ones leave first; 0 = 80 % of what is
+                                       available at open */
     int64_t keep_alive_s;           /* an idle model leaves after it; < 0 never */
     size_t max_queue;               /* jobs waiting for a model, more are refused with retry_after_s; 0 = 1024 */
     size_t max_running;             /* sequences computed together; 0 = 64 */
@@ -26,15 +27,19 @@ struct slm_host_options {
     void *post_user;
 };
 slm_status slm_host_open(const struct slm_host_options *options, struct slm_host **out, struct slm_error *error);
-/* Ends everything: jobs get their last events first. */
+/* Ends everything: jobs get their last events (FINISHED with CANCELLED, END) before this returns, those who wait for a
+ * model an error; tickets and references to models are gone then. What was posted before must still be run. */
 void slm_host_close(struct slm_host *host);
 /* No further jobs; on_empty when the last one has ended (or at once). */
 void slm_host_drain(struct slm_host *host, void (*on_empty)(void *user), void *user);
 
-/* ---- models ---------------------------------------------------------------------------------------------------------- */
+/* ---- models ----------------------------------------------------------------------------------------------------- */
 
-/* Calls back with the model, loading it when needed, or with an error (SLM_ERR_ARGUMENT: no such name). The callback
- * owns a reference (slm_host_release). name NULL or "": the default model. */
+/* Calls back with the model, loading it when needed, or with an error (SLM_ERR_ARGUMENT: no such name; SLM_ERR_MEMORY:
+ * it is larger than the budget); before this returns when it is loaded or unknown. The callback owns a reference
+ * (slm_host_release). name NULL or "": the default model. Names are those of files without folder and ".gguf", and of
+ * folders; ":latest" at the end is ignored. A file that was replaced since it was loaded is loaded again when the last
+ * job of the old one has ended. */
 void slm_host_get(struct slm_host *host, const char *name,
                   void (*ready)(void *user, struct slm_host_model *model, const struct slm_error *error), void *user);
 void slm_host_release(struct slm_host_model *model);
@@ -55,15 +60,17 @@ struct slm_host_entry {    /* a row of the list of models: strings live until th
 void slm_host_each(struct slm_host *host, void (*each)(void *user, const struct slm_host_entry *entry), void *user);
 void slm_host_unload(struct slm_host *host, const char *name);
 
-/* ---- jobs -------------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ------------------------------------------------------------------------------------------------------- */
 
-/* Takes job. Events arrive through on_event until END or FAILED, after which the ticket is gone. Always returns a
- * ticket; what is wrong with the job comes as FAILED. */
-struct slm_ticket *slm_host_submit(struct slm_host_model *model, struct slm_job *job, slm_event_fn on_event, void *user);
+/* Takes job. Events arrive through on_event, never before this returns, until END or FAILED, after which the ticket is
+ * gone. What is wrong with the job comes as FAILED. NULL only when there is no memory for a ticket: then no event
+ * comes, and the job is gone. */
+struct slm_ticket *slm_host_submit(struct slm_host_model *model, struct slm_job *job, slm_event_fn on_event,
+                                   void *user);
 /* The client has gone: no event arrives after this call, and the ticket is gone with it. */
 void slm_host_cancel(struct slm_ticket *ticket);
 
-/* ---- what is going on ------------------------------------------------------------------------------------------------ */
+/* ---- what is going on ------------------------------------------------------------------------------------------- */
 
 /* Totals since start, for /metrics; histograms are in metrics.h. */
 struct slm_host_counts {

@@ -21,8 +21,8 @@ enum slm_job_split {
 struct slm_job {
     int32_t *prompt;             /* [n_prompt] tokens */
     size_t n_prompt;
-    struct slm_sampler_params sampler; /* choice i draws with seed + i */
-    struct slm_logit_bias *logit_bias;
+    struct slm_sampler_params sampler; /* choice i draws with seed + i; its logit_bias is the one below */
+    struct slm_logit_bias *logit_bias; /* [sampler.n_logit_bias] */
     int32_t n_predict;           /* most tokens of a choice; 0 = until the context is full */
     int32_t n_choices;           /* >= 1; they share the prompt's computation */
     char **stop;                 /* [n_stop] */
@@ -34,7 +34,7 @@ struct slm_job {
     enum slm_job_split split;
     bool tools;                  /* tools were offered */
     struct slm_grammar *grammar; /* what the text must be, or NULL; released by the job */
-    const char *grammar_trigger; /* the grammar holds from where this text has been generated on; NULL: from the start */
+    const char *grammar_trigger; /* the grammar holds behind the first place with this text; NULL: from the start */
     bool no_cache;               /* neither use nor leave prefixes in the cache */
     bool shift;                  /* when the context is full forget the oldest tokens after n_keep and go on */
     int32_t n_keep;
@@ -48,7 +48,8 @@ struct slm_job {
     size_t n_embed;
     int32_t embed_dims;          /* 0 = all */
 };
-struct slm_job *slm_job_new(struct slm_error *error); /* defaults: one choice, no logprobs, slm_sampler's zero values */
+/* One choice, no logprobs, the sampler as in slm.h. Whatever is put into it must be slm_alloc's memory. */
+struct slm_job *slm_job_new(struct slm_error *error);
 void slm_job_free(struct slm_job *job);
 
 enum slm_finish {

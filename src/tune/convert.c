@@ -81,7 +81,7 @@ static slm_status parse_type(const struct slm_conversion *c, const char *name, e
 /* Notes are for people; nothing depends on them. */
 static void note(const struct slm_conversion *c, const char *sentence)
 {
-    if (c->options->note) c->options->note(c->options->user, sentence);
+    if (c->options && c->options->note) c->options->note(c->options->user, sentence);
 }
 
 /* One rule over all tensors. */
@@ -117,7 +117,7 @@ static enum slm_dtype fitting_type(const struct slm_conversion *c, enum slm_dtyp
 }
 
 /* Says for each type that others fell back to which they are. */
-static void fall_back(struct slm_conversion *c)
+void slm_convert_fit_types(struct slm_conversion *c)
 {
     size_t n[SLM_DTYPE_COUNT] = {0}, first[SLM_DTYPE_COUNT] = {0};
     char sentence[256];
@@ -340,7 +340,7 @@ static slm_status run(struct slm_conversion *c, const struct slm_convert_source 
 {
     SLM_TRY(source->list(c, error));
     SLM_TRY(c->choose(c, error));
-    fall_back(c);
+    slm_convert_fit_types(c);
     warn_of_requantizing(c);
     for (size_t i = 0; i < c->n_tensors; i++) c->quantized = c->quantized || slm_dtypes[c->tensors[i].to].block > 1;
     if (c->weigh) SLM_TRY(c->weigh(c, error));

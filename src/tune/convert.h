@@ -16,6 +16,7 @@ struct slm_conversion {
     struct slm_embed_rules rules; /* folders only: how it embeds; pooling 0 when it says nothing */
     struct slm_stream_tensor *tensors; /* [n_tensors], in arena; `to` is first what the source would write unasked */
     size_t n_tensors;
+    int64_t n_head, n_head_kv; /* of the model, as far as choosing types asks; 0 = not known */
     uint32_t file_type;        /* general.file_type to write; SLM_FILE_TYPE_NONE = the source knows better */
     bool quantized;            /* a tensor is of a block format */
     const struct slm_encoders *encoders; /* NULL: values are rounded */
@@ -42,6 +43,10 @@ slm_status slm_convert_run(struct slm_conversion *c, const char *out_path, struc
 /* One rule over all tensors; an error when none has the name or none of them may change. */
 slm_status slm_convert_apply_rule(struct slm_conversion *c, const struct slm_convert_rule *rule,
                                   struct slm_error *error);
+/* Types that were chosen become types whose blocks fit the rows; says so by notes. */
+void slm_convert_fit_types(struct slm_conversion *c);
+/* The types that slm_quantize would give the tensors of this list, and nothing else: nothing is opened or noted. */
+slm_status slm_quantize_choose(struct slm_conversion *listed, const char *type, struct slm_error *error);
 /* general.file_type of a file whose matrices are mostly of this type; SLM_FILE_TYPE_NONE when it has no number. */
 uint32_t slm_file_type(enum slm_dtype dtype);
 /* The general.* keys of a model from a folder. */

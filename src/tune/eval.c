@@ -5,7 +5,7 @@
  * context only, every token of the second half is predicted from all before it: llama.cpp's way, so that numbers can be
  * compared. Both models see a window at the same time, so nothing but a few numbers a token is ever kept.
  *
- * Those numbers (a record) are what a checkpoint holds: a GGUF file of one tensor, replaced as a whole. All results are
+ * Those numbers (a record) are what a checkpoint holds (records.c). All results are
  * computed from the records at the end, so a resumed evaluation says exactly what an uninterrupted one says.
  * Deliberately not here: reading texts, printing. */
 #include <math.h>
@@ -15,7 +15,8 @@
 #include "base/fmath.h"
 #include "base/os.h"
 #include "base/pool.h"
-#include "format/gguf.h"
+#include "tune/records.h"
+#include "tune/softmax.h"
 #include "tune/windows.h"
 
 enum { ROWS = 32, TOP = 5 }; /* tokens whose logits are in memory at once */
@@ -41,20 +42,6 @@ struct eval {
 
 /* ---- one token --------------------------------------------------------------------------------------------------- */
 
-struct softmax { float max; double sum, log_sum; };
-
-/* slm_expf, so that the numbers are the same on every machine. */
-static struct softmax softmax_of(const float *x, size_t n)
-{
-    struct softmax s = {.max = x[0]};
-    for (size_t i = 1; i < n; i++) s.max = x[i] > s.max ? x[i] : s.max;
-    for (size_t i = 0; i < n; i++) s.sum += (double)slm_expf(x[i] - s.max);
-    s.log_sum = slm_ln(s.sum);
-    return s;
-}
-
-static double log_probability(const struct softmax *s, float x) { return (double)(x - s->max) - s->log_sum; }
-
 /* The TOP likeliest tokens, likeliest first; the lower id wins a tie. */
 static void find_top(const float *x, size_t n, size_t *top)
 {
@@ -71,21 +58,21 @@ static void find_top(const float *x, size_t n, size_t *top)
 
 static struct record compare(const float *x, const float *base, size_t n, int32_t next)
 {
-    const struct softmax s = softmax_of(x, n);
-    struct record r = {.nll = (float)-log_probability(&s, x[next])};
+    const struct slm_softmax s = slm_softmax_of(x, n);
+    struct record r = {.nll = (float)-slm_softmax_log(&s, x[next])};
     if (!base) return r;
-    const struct softmax b = softmax_of(base, n);
+    const struct slm_softmax b = slm_softmax_of(base, n);
     double kl = 0;
     for (size_t i = 0; i < n; i++) {
         const double p = (double)slm_expf(base[i] - b.max) / b.sum;
-        if (p > 0) kl += p * (log_probability(&b, base[i]) - log_probability(&s, x[i]));
+        if (p > 0) kl += p * (slm_softmax_log(&b, base[i]) - slm_softmax_log(&s, x[i]));
     }
     size_t mine[TOP] = {0}, theirs[TOP] = {0}, same = 0;
     find_top(x, n, mine);
     find_top(base, n, theirs);
     for (int i = 0; i < TOP; i++)
         for (int k = 0; k < TOP; k++) same += mine[i] == theirs[k];
-    r.base_nll = (float)-log_probability(&b, base[next]);
+    r.base_nll = (float)-slm_softmax_log(&b, base[next]);
     r.kl = (float)(kl > 0 ? kl : 0); /* below it is rounding */
     r.dp = (float)((double)slm_expf(x[next] - s.max) / s.sum - (double)slm_expf(base[next] - b.max) / b.sum);
     r.top1 = mine[0] == theirs[0];
@@ -140,70 +127,46 @@ static slm_status run_window(struct eval *e, size_t w, struct slm_error *error)
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 
-static const char KEY[] = "slm.eval.fingerprint", RECORDS[] = "records";
-
-/* FNV-1a, eight bits at a time. */
-static void mix(uint64_t *hash, const void *data, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) *hash = (*hash ^ ((const unsigned char *)data)[i]) * UINT64_C(0x100000001b3);
-}
-
 /* Tokens, window, precision, and of the models what tells two of them apart: size, shape and a few logits. */
 static slm_status take_fingerprint(struct eval *e, struct slm_error *error)
 {
     const size_t n = e->text.window < ROWS ? e->text.window : ROWS;
     const uint64_t numbers[] = {e->text.window, e->text.n_windows, e->n_vocab, (uint64_t)e->options->session.kv_type,
                                 (uint64_t)e->options->session.activations};
-    e->fingerprint = UINT64_C(0xcbf29ce484222325);
-    mix(&e->fingerprint, numbers, sizeof numbers);
-    mix(&e->fingerprint, e->text.ids, e->text.n_ids * sizeof *e->text.ids);
+    e->fingerprint = SLM_FINGERPRINT;
+    slm_fingerprint_mix(&e->fingerprint, numbers, sizeof numbers);
+    slm_fingerprint_mix(&e->fingerprint, e->text.ids, e->text.n_ids * sizeof *e->text.ids);
     SLM_TRY(feed(e, e->text.ids, n, true, error));
-    mix(&e->fingerprint, e->model.logits, n * e->n_vocab * sizeof(float));
-    if (e->base.session) mix(&e->fingerprint, e->base.logits, n * e->n_vocab * sizeof(float));
+    slm_fingerprint_mix(&e->fingerprint, e->model.logits, n * e->n_vocab * sizeof(float));
+    if (e->base.session) slm_fingerprint_mix(&e->fingerprint, e->base.logits, n * e->n_vocab * sizeof(float));
     e->fingerprint >>= 1; /* keys are signed */
     return SLM_OK;
+}
+
+static struct slm_records checkpoint_of(const struct eval *e)
+{
+    return (struct slm_records){.path = e->options->checkpoint, .key = "slm.eval.fingerprint",
+                                .fingerprint = e->fingerprint, .rows = (float *)e->records, .n_fields = FIELDS,
+                                .n_most = e->text.n_windows * e->per_window};
 }
 
 /* Replaces the checkpoint by the records of n_done windows. */
 static slm_status save(const struct eval *e, size_t n_done, struct slm_error *error)
 {
-    struct slm_gguf_writer *w;
-    const uint64_t dims[2] = {FIELDS, n_done * e->per_window};
-    SLM_TRY(slm_gguf_writer_open(e->options->checkpoint, 0, &w, error));
-    slm_status status = slm_gguf_write_i64(w, KEY, SLM_GGUF_U64, (int64_t)e->fingerprint, error);
-    if (status == SLM_OK) status = slm_gguf_declare_tensor(w, slm_str(RECORDS), SLM_DTYPE_F32, dims, 2, error);
-    if (status == SLM_OK)
-        status = slm_gguf_write_data(w, e->records, (size_t)dims[1] * sizeof *e->records, error);
-    if (status == SLM_OK) return slm_gguf_writer_finish(w, error);
-    slm_gguf_writer_abandon(w);
-    return status;
+    const struct slm_records records = checkpoint_of(e);
+    return slm_records_save(&records, n_done * e->per_window, error);
 }
 
 /* Windows that a checkpoint has; 0 when there is no such file. */
 static slm_status restore(struct eval *e, size_t *n_done, struct slm_error *error)
 {
-    struct slm_path_info info;
-    struct slm_gguf *gguf;
-    int64_t fingerprint = 0;
-    const char *path = e->options->checkpoint;
+    size_t n = 0;
     *n_done = 0;
     SLM_TRY(take_fingerprint(e, error));
-    SLM_TRY(slm_os()->look_at(path, &info, error));
-    if (!info.exists) return SLM_OK;
-    SLM_TRY(slm_gguf_open(path, NULL, &gguf, error));
-    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(gguf, slm_str(RECORDS));
-    slm_status status = slm_gguf_get_i64(gguf, KEY, 0, INT64_MAX, &fingerprint, NULL, error);
-    if (status == SLM_OK && ((uint64_t)fingerprint != e->fingerprint || !t || t->dtype != SLM_DTYPE_F32 ||
-                             t->dims[0] != FIELDS || t->n_elements % (FIELDS * e->per_window) != 0 ||
-                             t->n_elements / FIELDS > e->text.n_windows * e->per_window))
-        status = slm_fail(error, SLM_ERR_ARGUMENT, path,
-                          "is the checkpoint of another evaluation: other text, window or models; remove it first");
-    if (status == SLM_OK) {
-        *n_done = (size_t)(t->n_elements / FIELDS) / e->per_window;
-        memcpy(e->records, t->data, (size_t)t->n_elements * sizeof(float));
-    }
-    slm_gguf_close(gguf);
-    return status;
+    const struct slm_records records = checkpoint_of(e);
+    SLM_TRY(slm_records_restore(&records, e->per_window, &n, error));
+    *n_done = n / e->per_window;
+    return SLM_OK;
 }
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */
@@ -318,11 +281,11 @@ static slm_status run(struct eval *e, const struct slm_model *model, const struc
     if (o->checkpoint) SLM_TRY(restore(e, &done, error));
     for (; done < e->text.n_windows; done++) {
         if (o->progress && !o->progress(o->user, done, e->text.n_windows)) {
-            if (o->checkpoint && done > 0) SLM_TRY(save(e, done, error));
+            SLM_TRY(save(e, done, error));
             return slm_fail(error, SLM_ERR_CANCELLED, "eval", "was cancelled");
         }
         SLM_TRY(run_window(e, done, error));
-        if (o->checkpoint && (done % 8 == 7 || done + 1 == e->text.n_windows)) SLM_TRY(save(e, done + 1, error));
+        if (done % 8 == 7 || done + 1 == e->text.n_windows) SLM_TRY(save(e, done + 1, error));
     }
     return summarize(e, result, error);
 }

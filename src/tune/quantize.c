@@ -171,9 +171,15 @@ static int64_t model_number(const struct slm_gguf *gguf, const char *name)
 
 static bool four_share_a_head(const struct slm_conversion *c)
 {
-    const int64_t q = c->model ? c->model->hparams.n_head : model_number(c->gguf, "attention.head_count");
-    const int64_t kv = c->model ? c->model->hparams.n_head_kv : model_number(c->gguf, "attention.head_count_kv");
-    return kv > 0 && q / kv >= 4;
+    return c->n_head_kv > 0 && c->n_head / c->n_head_kv >= 4;
+}
+
+/* A list of tensors that came from a file or a folder, which know how many heads there are. */
+static void count_heads(struct slm_conversion *c)
+{
+    if (!c->model && !c->gguf) return;
+    c->n_head = c->model ? c->model->hparams.n_head : model_number(c->gguf, "attention.head_count");
+    c->n_head_kv = c->model ? c->model->hparams.n_head_kv : model_number(c->gguf, "attention.head_count_kv");
 }
 
 /* Where the mixture's own blocks do not fit a head's rows, Q8_0; else the head has more bits than the rest. */
@@ -214,6 +220,7 @@ static slm_status choose(struct slm_conversion *c, struct slm_error *error)
 {
     struct quantization *q = (struct quantization *)(void *)c;
     const struct slm_quantize_options *o = q->options;
+    count_heads(c);
     struct position position = {.n = 1, .shared_4 = four_share_a_head(c), .has_imatrix = q->imatrix.gguf != NULL};
     /* Float types have no mixtures: nothing is lost in a head that would need more bits. */
     const bool pure = o->pure || slm_dtypes[q->mixture->type].block == 1;
@@ -258,6 +265,18 @@ static slm_status write_keys(struct slm_conversion *c, struct slm_gguf_writer *w
     SLM_TRY(slm_gguf_write_str(w, "quantize.imatrix.file", slm_str(q->options->imatrix), error));
     return slm_gguf_write_i64(w, "quantize.imatrix.entries_count", SLM_GGUF_U32,
                               (int64_t)slm_imatrix_n_entries(&q->imatrix), error);
+}
+
+slm_status slm_quantize_choose(struct slm_conversion *listed, const char *type, struct slm_error *error)
+{
+    const struct slm_quantize_options options = {.type = type};
+    struct quantization q = {.c = *listed, .options = &options}; /* the list itself is shared */
+    q.c.encoders = &q.encoders;
+    slm_encoders_init(&q.encoders, slm_cpu_features());
+    SLM_TRY(find_mixture(type, &q.mixture, error));
+    SLM_TRY(choose(&q.c, error));
+    slm_convert_fit_types(&q.c);
+    return SLM_OK;
 }
 
 slm_status slm_quantize(const char *in, const char *out_path, const struct slm_quantize_options *options,

@@ -209,11 +209,11 @@ struct shape_file {
 
 /* Released models of these shapes have neither optional vectors nor, when tied, a head; parts of one matrix are one
  * tensor, which the first of them stands for. */
-static bool is_written(const struct shape_file *f, const struct slm_tensor_row *row)
+static bool is_written(const struct slm_shape *shape, const struct slm_tensor_row *row)
 {
     if (row->stored && row->first != SLM_DIM_ZERO) return false;
     if (!(row->flags & SLM_TENSOR_OPTIONAL)) return true;
-    return !(row->flags & SLM_TENSOR_LAYER) && row->field == offsetof(struct slm_globals, output) && f->shape->untied;
+    return !(row->flags & SLM_TENSOR_LAYER) && row->field == offsetof(struct slm_globals, output) && shape->untied;
 }
 
 /* Declares the tensor of a row in a layer, or writes its data. */
@@ -242,7 +242,7 @@ static slm_status put_tensors(struct shape_file *f, bool data, struct slm_error 
     for (size_t i = 0; i < family->n_tensors; i++) {
         const struct slm_tensor_row *row = &family->tensors[i];
         const uint32_t n = row->flags & SLM_TENSOR_LAYER ? f->model.hparams.n_layer : 1;
-        for (uint32_t layer = 0; layer < n && is_written(f, row); layer++)
+        for (uint32_t layer = 0; layer < n && is_written(f->shape, row); layer++)
             SLM_TRY(put_tensor(f, row, layer, data, error));
     }
     return SLM_OK;
@@ -256,6 +256,18 @@ static void fill_fallbacks(struct slm_hparams *hp, const struct slm_hparam_row *
         if (rows[i].type == SLM_HPARAM_U32 && *(uint32_t *)field == 0) *(uint32_t *)field = (uint32_t)rows[i].fallback;
         if (rows[i].type == SLM_HPARAM_F64 && *(double *)field == 0) *(double *)field = rows[i].fallback;
     }
+}
+
+/* Family is set. */
+static slm_status fill_model(struct slm_model *m, const struct slm_shape *shape, struct slm_error *error)
+{
+    const struct slm_family *family = m->family;
+    struct slm_hparams *hp = &m->hparams;
+    m->architecture = family->architecture;
+    *hp = shape->hparams;
+    fill_fallbacks(hp, family->more_hparams, family->n_more_hparams); /* they replace the shared ones */
+    fill_fallbacks(hp, family->hparams, family->n_hparams);
+    return family->derive(hp, shape->name, error);
 }
 
 static slm_status write_keys(struct shape_file *f, struct slm_error *error)
@@ -273,13 +285,7 @@ static slm_status write_keys(struct shape_file *f, struct slm_error *error)
 
 static slm_status write_file(struct shape_file *f, const char *path, struct slm_error *error)
 {
-    const struct slm_family *family = f->model.family;
-    struct slm_hparams *hp = &f->model.hparams;
-    f->model.architecture = family->architecture;
-    *hp = f->shape->hparams;
-    fill_fallbacks(hp, family->more_hparams, family->n_more_hparams); /* they replace the shared ones */
-    fill_fallbacks(hp, family->hparams, family->n_hparams);
-    SLM_TRY(family->derive(hp, f->shape->name, error));
+    SLM_TRY(fill_model(&f->model, f->shape, error));
     SLM_TRY(slm_gguf_writer_open(path, 0, &f->writer, error));
     slm_status status = write_keys(f, error);
     if (status == SLM_OK) status = put_tensors(f, false, error);
@@ -288,6 +294,57 @@ static slm_status write_file(struct shape_file *f, const char *path, struct slm_
     slm_gguf_writer_abandon(f->writer);
     return status;
 }
+
+/* ---- without a file ------------------------------------------------------------------------------------------ */
+
+/* Rows that are parts of one matrix each have their own rows of it, as in a model that was opened. */
+static void outline_row(struct slm_model *m, const struct slm_shape *shape, const struct slm_tensor_row *row)
+{
+    static const unsigned char nowhere[2]; /* two addresses: a head of the embedding's would be tied to it */
+    const bool in_layer = row->flags & SLM_TENSOR_LAYER;
+    const bool head = !in_layer && row->field == offsetof(struct slm_globals, output);
+    struct slm_tensor_row whole = *row; /* whichever part it is */
+    whole.first = SLM_DIM_ZERO;
+    for (uint32_t layer = 0; layer < (in_layer ? m->hparams.n_layer : 1) && is_written(shape, &whole); layer++) {
+        unsigned char *owner = in_layer ? (unsigned char *)&m->layers[layer] : (unsigned char *)&m->globals;
+        struct slm_weight *w = (struct slm_weight *)(void *)(owner + row->field);
+        *w = (struct slm_weight){.name = row->gguf_name, .data = nowhere + head, .dtype = SLM_DTYPE_F16,
+                                 .n_in = (uint32_t)slm_dim_size(&m->hparams, row->n_in),
+                                 .n_out = (uint32_t)slm_dim_size(&m->hparams, row->n_out)};
+        if (row->flags & SLM_TENSOR_TERNARY) w->ternary_scale = 1.0f;
+        if (row->first == SLM_DIM_ZERO)
+            m->n_params += w->n_in * (row->stored ? slm_dim_size(&m->hparams, row->stored) : w->n_out);
+    }
+}
+
+static slm_status outline(struct slm_model *m, const struct slm_shape *shape, struct slm_error *error)
+{
+    m->name = shape->name;
+    SLM_TRY(fill_model(m, shape, error));
+    m->layers = slm_arena_alloc(&m->arena, m->hparams.n_layer, sizeof *m->layers, shape->name, error);
+    if (!m->layers) return SLM_ERR_MEMORY;
+    for (size_t i = 0; i < m->family->n_tensors; i++) outline_row(m, shape, &m->family->tensors[i]);
+    if (!m->globals.output.data) m->globals.output = m->globals.token_embd; /* tied head */
+    SLM_TRY(slm_plan_new(&m->plan, error));
+    return slm_plan_finish(m->plan, m->family->build(m->plan, m), error);
+}
+
+slm_status slm_shape_outline(size_t i, struct slm_model **out, struct slm_error *error)
+{
+    const struct slm_family *family;
+    const struct slm_shape *shape = slm_family_shape_at(i, &family);
+    *out = NULL;
+    if (!shape) return SLM_OK;
+    struct slm_model *m = slm_alloc(1, sizeof *m, shape->name, error);
+    if (!m) return SLM_ERR_MEMORY;
+    m->family = family;
+    const slm_status status = outline(m, shape, error);
+    if (status == SLM_OK) *out = m;
+    else slm_model_close(m);
+    return status;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------------- */
 
 static slm_status fail_unknown(struct slm_str name, struct slm_error *error)
 {

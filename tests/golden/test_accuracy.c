@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "effort.h"
 #include "slm.h"
 
 enum { STORIES = 12, TOKENS = 128 };
@@ -89,8 +90,7 @@ static void compare(const struct slm_model *model, enum slm_activations activati
 
 static void costs_little(const char *what, enum slm_activations activations, enum slm_kv_type kv)
 {
-    const char *slowdown = getenv("SLM_TEST_SLOWDOWN");
-    if (slowdown && strcmp(slowdown, "1") != 0) { /* sanitizers, emulators: minutes for what the ordinary build says */
+    if (test_slowdown() > 1) { /* sanitizers, emulators: minutes for what the ordinary build says */
         print_message("skipped: the same bits everywhere, measured in the ordinary build\n");
         skip();
     }

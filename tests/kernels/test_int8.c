@@ -29,6 +29,7 @@ static uint8_t blocks[MOST_ROWS * MOST_K * 2], packed[3 * 16 * MOST_K * 2];
 enum { MIX_ROWS = 27, MIX_DIM = 128 };
 _Static_assert(MIX_ROWS * MIX_DIM >= MOST_ROWS * MOST_TOKENS, "want is the larger");
 static float want[MIX_ROWS * MIX_DIM], activations[MOST_TOKENS * MOST_K];
+static float weights[MOST_ROWS * MOST_K]; /* decoded */
 static _Alignas(64) unsigned char scratch[SLM_PACK_SCRATCH];
 
 /* The levels that have int8 kernels of their own, rising within an architecture. */
@@ -72,6 +73,14 @@ static size_t pack(enum slm_dtype type, size_t n_row, size_t k, unsigned char *d
     return panel_bytes;
 }
 
+/* The f16 d that ends block b. */
+static uint16_t tail_half(enum slm_dtype type, size_t b)
+{
+    uint16_t half;
+    memcpy(&half, blocks + (b + 1) * slm_dtypes[type].block_bytes - 2, 2);
+    return half;
+}
+
 /* ---- the definitions --------------------------------------------------------------------------------------- */
 
 /* Blocks whose scales are ordinary halves: every type keeps its f16 fields where these bytes are tame. */
@@ -99,7 +108,6 @@ static void ordinary_blocks(struct checkkern *ck, enum slm_dtype type, size_t n_
 static void packed_products_are_those_of_the_file(void **state)
 {
     (void)state;
-    static float weights[MOST_ROWS * MOST_K];
     struct checkkern ck = {.rng = {.seed = seed, .stream = 1}};
     for (int i = 0; i < N_TYPES; i++) {
         const enum slm_dtype type = types[i];
@@ -201,6 +209,42 @@ static void activations_beyond_coding(void **state)
     assert_true(isnan(a.d[2]) && a.z[2] == 0);
 }
 
+/* Codes of a row meet two-bit codes without a scale: integers, and so the same as any other way of adding them. */
+static void codes_give_products_of_integers(void **state)
+{
+    (void)state;
+    static const enum slm_dtype ternary[] = {SLM_DTYPE_TQ1_0, SLM_DTYPE_TQ2_0, SLM_DTYPE_I2_S};
+    enum { K = 768, ROWS = 19 };
+    static unsigned char a8[K * 2] __attribute__((aligned(4)));
+    struct checkkern ck = {.rng = {.seed = seed, .stream = 4}};
+    float codes[K];
+    for (size_t i = 0; i < K; i++) codes[i] = i < 64 ? 127.0f : (float)((int)checkkern_below(&ck, 255) - 127);
+    levels[0].encode_codes(a8, codes, K);
+    for (size_t i = 0; i < sizeof(ternary) / sizeof(ternary[0]); i++) {
+        const enum slm_dtype type = ternary[i];
+        ordinary_blocks(&ck, type, ROWS * K / slm_dtypes[type].block);
+        slm_dtypes[type].decode(blocks, weights, ROWS * K);
+        const size_t panel_bytes = pack(type, ROWS, K, packed);
+        for (size_t p = 0; p < 2; p++) slm_pack_unit_scales(type, K, packed + p * panel_bytes);
+        levels[0].matmul_packed[type](&(struct slm_packed_args){
+            .w = packed, .x = a8, .out = want, .n_row = ROWS, .n_tok = 1, .k = K, .panel_bytes = panel_bytes,
+            .x_stride = slm_a8_row_bytes(K), .out_stride = ROWS, .scratch = scratch});
+        for (size_t r = 0; r < ROWS; r++) {
+            long sum = 0;
+            for (size_t e = 0; e < K; e++) { /* code 3 of two bits is 2 */
+                const size_t block = (r * K + e) / slm_dtypes[type].block;
+                const float d = type == SLM_DTYPE_I2_S ? 1.0f : slm_f16_to_f32(tail_half(type, block));
+                sum += lrintf(weights[r * K + e] / d) * (long)codes[e];
+            }
+            assert_true(want[r] == (float)sum);
+        }
+    }
+    codes[100] = NAN;
+    levels[0].encode_codes(a8, codes, K);
+    const struct slm_a8 a = slm_a8_row(a8, K);
+    assert_true(isnan(a.d[3]) && a.q[100] == 0 && a.z[3] == 0 && a.d[2] == 1.0f && a.z[0] == 32 * 127);
+}
+
 /* ---- variants ---------------------------------------------------------------------------------------------- */
 
 /* The definition of attn_mix_i8 against the formula in double: weights are rounded to half a step, values are exact. */
@@ -236,6 +280,18 @@ struct job {
     char name[48];
 };
 
+static void same_rows(struct checkkern *ck, unsigned char *want_row, unsigned char *got, size_t k)
+{
+    const struct slm_a8 a = slm_a8_row(want_row, k), b = slm_a8_row(got, k);
+    assert_memory_equal(a.q, b.q, k);
+    assert_memory_equal(a.z, b.z, k / 32 * sizeof(int32_t));
+    assert_memory_equal(a.z16, b.z16, k / 16 * sizeof(int32_t));
+    checkkern_same_f32(ck, "d", a.d, b.d, k / 32);
+    checkkern_same_f32(ck, "s", a.s, b.s, k / 32);
+    checkkern_same_f32(ck, "s16", a.s16, b.s16, k / 16);
+    checkkern_margins(ck, 1);
+}
+
 static void check_encode_a8(struct checkkern *ck)
 {
     for (size_t i = 0; i < 40; i++)
@@ -249,14 +305,24 @@ static void check_encode_a8(struct checkkern *ck)
             memset(got, 0x5a, slm_a8_row_bytes(k));
             ck->ref->encode_a8(packed, x, first, n, k);
             ck->test->encode_a8(got, x, first, n, k);
-            const struct slm_a8 a = slm_a8_row(packed, k), b = slm_a8_row(got, k);
-            assert_memory_equal(a.q, b.q, k);
-            assert_memory_equal(a.z, b.z, k / 32 * sizeof(int32_t));
-            assert_memory_equal(a.z16, b.z16, k / 16 * sizeof(int32_t));
-            checkkern_same_f32(ck, "d", a.d, b.d, k / 32);
-            checkkern_same_f32(ck, "s", a.s, b.s, k / 32);
-            checkkern_same_f32(ck, "s16", a.s16, b.s16, k / 16);
-            checkkern_margins(ck, 1);
+            same_rows(ck, packed, got, k);
+        }
+}
+
+static void check_encode_codes(struct checkkern *ck)
+{
+    for (size_t k = 32; k <= 40 * 32; k += 32)
+        for (int kind = 0; kind < 3; kind++) { /* any codes, the greatest alone, a NaN */
+            checkkern_note(ck, "k=%zu kind=%d", k, kind);
+            float *x = checkkern_buffer(ck, 0, k * sizeof(float));
+            for (size_t i = 0; i < k; i++)
+                x[i] = kind == 1 ? (checkkern_below(ck, 2) ? 127.0f : -127.0f)
+                                 : (float)((int)checkkern_below(ck, 255) - 127);
+            if (kind == 2) x[checkkern_below(ck, k)] = NAN;
+            unsigned char *got = checkkern_buffer(ck, 1, slm_a8_row_bytes(k));
+            ck->ref->encode_codes(packed, x, k);
+            ck->test->encode_codes(got, x, k);
+            same_rows(ck, packed, got, k);
         }
 }
 
@@ -431,20 +497,20 @@ static int run_benches(const char *only)
     return 0;
 }
 
-enum { N_PLAIN = 6 };
+static const struct CMUnitTest plain[] = {
+    cmocka_unit_test(packed_products_are_those_of_the_file), cmocka_unit_test(rows_read_back_are_those_of_the_file),
+    cmocka_unit_test(activations_are_coded_to_half_a_step),  cmocka_unit_test(activations_beyond_coding),
+    cmocka_unit_test(codes_give_products_of_integers),       cmocka_unit_test(mixes_are_near_the_product),
+    cmocka_unit_test(every_level_has_every_type),            cmocka_unit_test(every_level_has_a_peak)};
+enum { N_PLAIN = sizeof(plain) / sizeof(plain[0]) };
 
 int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*check)(struct checkkern *ck); } others[] = {
-        {"encode_a8", check_encode_a8}, {"attn_mix_i8", check_attn_mix_i8}};
+        {"encode_a8", check_encode_a8}, {"encode_codes", check_encode_codes}, {"attn_mix_i8", check_attn_mix_i8}};
     enum { N_OTHERS = sizeof(others) / sizeof(others[0]) };
     static struct job jobs[N_MASKS * (N_TYPES + N_OTHERS)];
-    static struct CMUnitTest tests[N_MASKS * (N_TYPES + N_OTHERS) + N_PLAIN] = {
-        cmocka_unit_test(packed_products_are_those_of_the_file),
-        cmocka_unit_test(rows_read_back_are_those_of_the_file),
-        cmocka_unit_test(activations_are_coded_to_half_a_step), cmocka_unit_test(activations_beyond_coding),
-        cmocka_unit_test(mixes_are_near_the_product),
-        cmocka_unit_test(every_level_has_every_type), cmocka_unit_test(every_level_has_a_peak)};
+    static struct CMUnitTest tests[N_MASKS * (N_TYPES + N_OTHERS) + N_PLAIN];
     const char *only = NULL;
     bool bench = false;
     for (int i = 1; i < argc; i++) {
@@ -454,6 +520,7 @@ int main(int argc, char **argv)
         else only = argv[i];
     }
     find_levels();
+    memcpy(tests, plain, sizeof(plain));
     if (bench) return run_benches(only);
     size_t n = N_PLAIN, n_jobs = 0;
     for (int level = 1; level < n_levels; level++)

@@ -419,8 +419,8 @@ static const struct slot slots[] = {
 };
 enum { N_SLOTS = sizeof(slots) / sizeof(slots[0]) };
 /* A new slot of the table must come here too: the table is two words and the slots. Those of int8 (encode_a8,
- * attn_mix_i8, peak_int8, matmul_packed) are test_int8.c's. */
-enum { N_INT8_SLOTS = 3 + SLM_DTYPE_COUNT };
+ * encode_codes, attn_mix_i8, peak_int8, matmul_packed) are test_int8.c's. */
+enum { N_INT8_SLOTS = 4 + SLM_DTYPE_COUNT };
 _Static_assert(sizeof(struct slm_kernels) ==
                    sizeof(char *) + sizeof(uint64_t) + (N_SLOTS + N_INT8_SLOTS) * sizeof(void (*)(void)),
                "every slot is tested");

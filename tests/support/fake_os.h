@@ -92,7 +92,8 @@ size_t fake_os_n_files(void);
 /* The power goes off: every file in memory becomes what it was at its last sync; those never synced are gone. */
 void fake_os_power_loss(void);
 
-/* Runs body with the 1st, 2nd, 3rd ... call of the kinds failing, until a run meets no failure;
+/* Runs body with the 1st, 2nd, 3rd ... call of the kinds failing (effort.h: where that is far too slow, beyond
+ * the 32nd only some of them), until a run meets no failure;
  * that one must return SLM_OK. After a failure body must return an error and have filled it
  * (status, where, message), or recover and return SLM_OK; either way everything must have been
  * given back. Fails the cmocka test otherwise. plan may be NULL; its kinds, fail_at and persistent

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 # A file may include headers of its own folder or of a lower rank; include/slm.h may be included anywhere.
 RANKS = {
-    "base": 0, "format": 1, "quant": 1, "kernel": 2, "tokenizer": 2, "template": 2, "plan": 3, "model": 3,
+    "base": 0, "format": 1, "quant": 1, "kernel": 2, "tokenizer": 2, "template": 2, "grammar": 2, "plan": 3, "model": 3,
     "families": 4, "backend": 4, "engine": 5, "tune": 6, "store": 6, "serve": 7, "cli": 8,
 }
 # (from, to) inside one rank that is allowed nevertheless.

@@ -13,6 +13,7 @@
 
 #include "base/cpu.h"
 #include "base/rng.h"
+#include "effort.h"
 #include "fake_os.h"
 #include "slm.h"
 #include "tiny_model.h"
@@ -171,8 +172,8 @@ static void together_as_alone_at_every_level(void **state)
     struct sequence *want = run_alone(model);
     slm_model_close(model);
     /* `make check` tries a third of the numbers at each level, others at the next; sanitizers and emulators fewer. */
-    const char *test_level = getenv("SLM_TEST_LEVEL"), *slowdown = getenv("SLM_TEST_SLOWDOWN");
-    const size_t stride = slowdown ? 9 : test_level && strcmp(test_level, "check") != 0 ? 1 : 3;
+    const char *test_level = getenv("SLM_TEST_LEVEL");
+    const size_t stride = test_slowdown() > 1 ? 9 : test_level && strcmp(test_level, "check") != 0 ? 1 : 3;
     for (size_t i = 0; i < N_LEVELS; i++) {
         if (!level_is_here(i)) continue;
         model = open_tiny("qwen3", SLM_DTYPE_Q8_0, levels[i]);

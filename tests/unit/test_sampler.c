@@ -132,7 +132,8 @@ static int check_distribution(const float *logits, int n_vocab, const int32_t *h
     assert_int_equal(slm_sampler_scratch_init(&scratch, (size_t)n_vocab, NULL), SLM_OK);
     for (int d = 0; d < n_draws; d++) {
         int32_t id = -1;
-        if (slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, (uint64_t)d, params, NULL, &id,
+        if (slm_sampler_pick(&scratch, logits, (size_t)n_vocab, history, (size_t)n_history, (uint64_t)d,
+                             params, NULL, &id,
                              &error) != SLM_OK)
             fail_msg("%s: %s", error.where, error.message);
         assert_in_range(id, 0, n_vocab - 1);
@@ -398,7 +399,8 @@ static void test_bad_logits(void **state)
             float *logits = random_logits(50, 1, 1.0);
             logits[where] = bad[b];
             assert_int_equal(slm_sampler_scratch_init(&scratch, 50, NULL), SLM_OK);
-            assert_int_equal(slm_sampler_pick(&scratch, logits, 50, NULL, 0, 0, &p, NULL, &id, &error), SLM_ERR_NUMERIC);
+            assert_int_equal(slm_sampler_pick(&scratch, logits, 50, NULL, 0, 0, &p, NULL, &id, &error),
+                                              SLM_ERR_NUMERIC);
             assert_int_equal(id, -7);
             slm_sampler_scratch_release(&scratch);
         }

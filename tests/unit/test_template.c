@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include "effort.h"
 #include "template/template.h"
 
 #include <stdarg.h>
@@ -389,17 +390,10 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* How much slower this build may be: sanitizers and emulators hit some operations harder (tests/run.py sets it). */
-static double slowdown(void)
-{
-    const char *factor = getenv("SLM_TEST_SLOWDOWN");
-    return factor ? strtod(factor, NULL) : 1.0;
-}
-
 /* In an emulator or under ThreadSanitizer a limit on time measures that, and takes minutes to do so. */
 static void skip_when_far_too_slow(void)
 {
-    if (slowdown() < 30) return;
+    if (!test_is_far_too_slow()) return;
     print_message("skipped: time measured here says nothing about the code\n");
     skip();
 }
@@ -445,7 +439,7 @@ static void test_expensive_templates_are_stopped(void **state)
         if (o.status != SLM_ERR_LIMIT || took > 1.5)
             print_error("%s\n  %d in %.2f s: %s\n", sources[i], (int)o.status, took, o.error.message);
         assert_int_equal(o.status, SLM_ERR_LIMIT);
-        assert_true(took < 3.0 * slowdown());
+        assert_true(took < 3.0 * test_slowdown());
         slm_buf_release(&o.out);
     }
 }
@@ -679,9 +673,9 @@ static void test_time_is_linear_in_the_input(void **state)
     skip_when_far_too_slow();
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         double once = time_of(sources[i], "word é ", 20000), twice = time_of(sources[i], "word é ", 40000);
-        if (twice > 2.5 * once * slowdown())
+        if (twice > 2.5 * once * test_slowdown())
             print_message("%s: %.2f ms, then %.2f ms\n", sources[i], once * 1e3, twice * 1e3);
-        assert_true(twice <= 2.5 * once * slowdown() + 0.002);
+        assert_true(twice <= 2.5 * once * test_slowdown() + 0.002);
     }
 }
 

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/cpu.h"
 #include "base/fmath.h"
 #include "base/rng.h"
 #include "format/gguf.h"
@@ -21,11 +22,14 @@
 
 enum { EMBD = 256, HEADS = 4, KV = 2, HEAD = 64, FF = 512, VOCAB = 40, LAYERS = 2, TOKENS = 9, MOST = EMBD * FF };
 
+#define AVX2 (SLM_CPU(AVX) | SLM_CPU(F16C) | SLM_CPU(FMA) | SLM_CPU(AVX2))
+
 struct form {
     const char *architecture, *activation; /* NULL: not said */
     enum slm_dtype dtype;
     bool side_scale; /* the matrix holds -1, 0, 1, and P.scale the factor */
-    float spoil;     /* added to one weight */
+    float spoil;     /* added to one weight; of two-bit codes: a code 3 */
+    bool flipped;    /* codes and scales of the other sign, which is the same */
 };
 
 /* Few bits, so that F16 and BF16 hold it exactly. */
@@ -76,6 +80,12 @@ static void pack_tq1_0(const signed char *codes, size_t n, float scale, unsigned
 /* Codes of a matrix as the file of this form has them. */
 static void pack(const struct form *form, const signed char *codes, size_t n, float scale, unsigned char *out)
 {
+    if (form->flipped) {
+        static signed char negative[MOST];
+        for (size_t i = 0; i < n; i++) negative[i] = (signed char)-codes[i];
+        codes = negative;
+        scale = -scale;
+    }
     if (form->dtype == SLM_DTYPE_I2_S) pack_i2_s(codes, n, scale, out);
     else if (form->dtype == SLM_DTYPE_TQ1_0) pack_tq1_0(codes, n, scale, out);
     else if (form->dtype == SLM_DTYPE_TQ2_0) pack_tq2_0(codes, n, scale, out);
@@ -84,7 +94,9 @@ static void pack(const struct form *form, const signed char *codes, size_t n, fl
         for (size_t i = 0; i < n; i++) values[i] = (float)codes[i] * scale;
         values[5] += form->spoil;
         slm_dtypes[form->dtype].encode(values, out, n);
+        return;
     }
+    if (form->spoil != 0) out[3] |= 3 << 4;
 }
 
 static const struct { const char *name; uint32_t n_in, n_out; } matrices[] = {
@@ -179,12 +191,14 @@ static const char *write_model(const struct form *form)
     return path;
 }
 
+static enum slm_activations activations = SLM_ACTIVATIONS_INT8;
+
 static void compute(const char *path, unsigned n_threads, int32_t n_batch, uint64_t cpu_mask, float *logits)
 {
     static const int32_t ids[TOKENS] = {3, 1, 4, 1, 5, 9, 2, 6, 39};
     const struct slm_model_options how = {.cpu_mask = cpu_mask};
     const struct slm_session_options options = {.kv_type = SLM_KV_F32, .n_ctx = 32, .n_threads = (int32_t)n_threads,
-                                                .n_batch = n_batch};
+                                                .n_batch = n_batch, .activations = activations};
     struct slm_model *model;
     struct slm_session *session;
     must(slm_model_open(path, &how, &model, &error));
@@ -194,18 +208,25 @@ static void compute(const char *path, unsigned n_threads, int32_t n_batch, uint6
     slm_model_close(model);
 }
 
-static const struct form plain = {"bitnet-b1.58", NULL, SLM_DTYPE_F32, false, 0};
+static const struct form plain = {"bitnet-b1.58", NULL, SLM_DTYPE_F32, false, 0, false};
 static float reference[TOKENS * VOCAB], other[TOKENS * VOCAB];
 
 static void every_form_gives_the_same_bits(void **state)
 {
     (void)state;
     static const struct form forms[] = {
-        {"bitnet-b1.58", NULL, SLM_DTYPE_F16, false, 0},   {"bitnet-b1.58", NULL, SLM_DTYPE_BF16, false, 0},
-        {"bitnet-b1.58", NULL, SLM_DTYPE_I2_S, false, 0},  {"bitnet-b1.58", NULL, SLM_DTYPE_TQ1_0, false, 0},
-        {"bitnet-b1.58", NULL, SLM_DTYPE_TQ2_0, false, 0}, {"bitnet-25", NULL, SLM_DTYPE_I2_S, false, 0},
-        {"bitnet", "relu2", SLM_DTYPE_TQ2_0, false, 0},    {"bitnet", "relu2", SLM_DTYPE_TQ1_0, true, 0},
-        {"bitnet", "relu_sqr", SLM_DTYPE_F32, true, 0},    {"bitnet", "relu2", SLM_DTYPE_I2_S, true, 0}};
+        {"bitnet-b1.58", NULL, SLM_DTYPE_F16, false, 0, false},
+        {"bitnet-b1.58", NULL, SLM_DTYPE_BF16, false, 0, false},
+        {"bitnet-b1.58", NULL, SLM_DTYPE_I2_S, false, 0, false},
+        {"bitnet-b1.58", NULL, SLM_DTYPE_TQ1_0, false, 0, false},
+        {"bitnet-b1.58", NULL, SLM_DTYPE_TQ2_0, false, 0, false},
+        {"bitnet-25", NULL, SLM_DTYPE_I2_S, false, 0, false},
+        {"bitnet", "relu2", SLM_DTYPE_TQ2_0, false, 0, false},
+        {"bitnet", "relu2", SLM_DTYPE_TQ1_0, true, 0, false},
+        {"bitnet", "relu_sqr", SLM_DTYPE_F32, true, 0, false},
+        {"bitnet", "relu2", SLM_DTYPE_I2_S, true, 0, false},
+        {"bitnet", "relu2", SLM_DTYPE_TQ2_0, false, 0, true},
+        {"bitnet", "relu2", SLM_DTYPE_I2_S, false, 0, true}};
     compute(write_model(&plain), 1, 64, 0, reference);
     for (int i = 0; i < TOKENS * VOCAB; i++) assert_true(isfinite(reference[i]));
     assert_memory_not_equal(reference, reference + VOCAB, VOCAB * sizeof *reference);
@@ -214,17 +235,21 @@ static void every_form_gives_the_same_bits(void **state)
         if (memcmp(reference, other, sizeof other) != 0)
             fail_msg("%s %s: other logits", forms[i].architecture, slm_dtypes[forms[i].dtype].name);
     }
-    compute(write_model(&(struct form){"bitnet", NULL, SLM_DTYPE_TQ2_0, false, 0}), 1, 64, 0, other); /* SiLU */
+    /* SiLU */
+    compute(write_model(&(struct form){"bitnet", NULL, SLM_DTYPE_TQ2_0, false, 0, false}), 1, 64, 0, other);
     assert_memory_not_equal(reference, other, sizeof other);
 }
 
 static void threads_chunks_and_kernels_change_nothing(void **state)
 {
     (void)state;
-    const char *path = write_model(&(struct form){"bitnet-b1.58", NULL, SLM_DTYPE_I2_S, false, 0});
+    const char *path = write_model(&(struct form){"bitnet-b1.58", NULL, SLM_DTYPE_I2_S, false, 0, false});
+    activations = SLM_ACTIVATIONS_F32; /* unpacked to floats: the same integers */
     compute(path, 1, 64, 0, reference);
+    activations = SLM_ACTIVATIONS_INT8;
     static const struct { unsigned n_threads; int32_t n_batch; uint64_t mask; } ways[] = {
-        {1, 1, 0}, {2, 4, 0}, {3, 64, 0}, {1, 64, UINT64_C(1) << 63}, {2, 2, UINT64_C(1) << 63}};
+        {1, 1, 0}, {2, 4, 0}, {3, 64, 0}, {1, 64, UINT64_C(1) << 63}, {2, 2, UINT64_C(1) << 63},
+        {1, 64, AVX2}, {2, 3, AVX2 | SLM_CPU(AVXVNNI)}, {2, 64, AVX2 | SLM_CPU(AVX512)}, {2, 64, SLM_CPU(NEON)}};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         compute(path, ways[i].n_threads, ways[i].n_batch, ways[i].mask, other);
         assert_memory_equal(reference, other, sizeof other);
@@ -235,10 +260,12 @@ static void what_is_not_ternary_is_refused(void **state)
 {
     (void)state;
     static const struct { struct form form; const char *says; } rows[] = {
-        {{"bitnet-b1.58", NULL, SLM_DTYPE_F32, false, 0.001f}, "ternary"},
-        {{"bitnet-b1.58", NULL, SLM_DTYPE_F32, false, INFINITY}, "ternary"},
-        {{"bitnet-b1.58", NULL, SLM_DTYPE_F32, false, NAN}, "ternary"},
-        {{"bitnet-b1.58", "gelu", SLM_DTYPE_F32, false, 0}, "relu2"},
+        {{"bitnet-b1.58", NULL, SLM_DTYPE_F32, false, 0.001f, false}, "ternary"},
+        {{"bitnet-b1.58", NULL, SLM_DTYPE_F32, false, INFINITY, false}, "ternary"},
+        {{"bitnet-b1.58", NULL, SLM_DTYPE_F32, false, NAN, false}, "ternary"},
+        {{"bitnet-b1.58", NULL, SLM_DTYPE_TQ2_0, false, 1, false}, "ternary"},
+        {{"bitnet-b1.58", NULL, SLM_DTYPE_I2_S, false, 1, false}, "ternary"},
+        {{"bitnet-b1.58", "gelu", SLM_DTYPE_F32, false, 0, false}, "relu2"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct slm_model *model;
@@ -268,7 +295,7 @@ static void converted_files_compute_the_same(void **state)
     snprintf(out, sizeof out, "%s", tiny_path("ternary-converted.gguf"));
     compute(write_model(&plain), 1, 64, 0, reference);
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
-        snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet-b1.58", NULL, forms[f], false, 0}));
+        snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet-b1.58", NULL, forms[f], false, 0, false}));
         for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
             const struct slm_convert_rule rule = {"blk.*", types[i].name};
             must(slm_convert(in, out, &(struct slm_convert_options){.rules = &rule, .n_rules = types[i].name != NULL,
@@ -279,7 +306,7 @@ static void converted_files_compute_the_same(void **state)
                 fail_msg("%s as %s: other logits", slm_dtypes[forms[f]].name, types[i].name ? types[i].name : "is");
         }
     }
-    snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet-b1.58", NULL, SLM_DTYPE_I2_S, false, 0}));
+    snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet-b1.58", NULL, SLM_DTYPE_I2_S, false, 0, false}));
     struct slm_convert_result result;
     must(slm_convert(in, out, &(struct slm_convert_options){.split_max_tensors = 5}, &result, &error));
     snprintf(part, sizeof part, "%.*s-00001-of-%05zu.gguf", (int)strlen(out) - 5, out, result.n_files);
@@ -298,7 +325,7 @@ static void ternary_types_refuse_other_values(void **state)
     static const float spoils[] = {0.001f, INFINITY, NAN};
     char in[256];
     for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
-        snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet", NULL, SLM_DTYPE_F32, false, spoils[i]}));
+        snprintf(in, sizeof in, "%s", write_model(&(struct form){"bitnet", NULL, SLM_DTYPE_F32, false, spoils[i], false}));
         assert_int_equal(slm_convert(in, tiny_path("ternary-converted.gguf"), &options, NULL, &error),
                          SLM_ERR_NUMERIC);
         if (!strstr(error.message, "'blk.0.attn_q.weight': element ") || !strstr(error.message, "TQ2_0"))
@@ -310,7 +337,7 @@ static void ternary_types_refuse_other_values(void **state)
 static void codes_alone_are_no_weights(void **state)
 {
     (void)state;
-    struct form form = {"llama", NULL, SLM_DTYPE_I2_S, false, 0};
+    struct form form = {"llama", NULL, SLM_DTYPE_I2_S, false, 0, false};
     struct slm_model *model;
     assert_int_not_equal(slm_model_open(write_model(&form), NULL, &model, &error), SLM_OK);
 }

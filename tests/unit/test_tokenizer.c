@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "effort.h"
 #include "tokenizer/tokenizer.h"
 
 enum { MAX_TOKENS = 2048, MAX_TEXT = 64, ARENA = 1 << 17 };
@@ -257,7 +258,7 @@ static void test_merge_against_oracle(void **state)
     (void)state;
     struct slm_rng rng = {.seed = 11};
     struct vocab *v = test_malloc(sizeof *v);
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < (int)test_share(60); round++) {
         const bool spm = round % 2;
         memset(v, 0, sizeof *v);
         if (spm) add_spm_start(v);
@@ -304,7 +305,7 @@ static void test_invalid_utf8(void **state)
     assert_round_trip(spm, (struct slm_str){"a\0b\0", 4}, 0);
     ASSERT_IDS(bpe, "\xc3\xa9\x80", 0, 0xc3, 0xa9, 0x80);
     struct slm_rng rng = {.seed = 5};
-    for (int k = 0; k < 2000; k++) {
+    for (int k = 0; k < (int)test_share(2000); k++) {
         char noise[100];
         const size_t n = slm_rng_next(&rng) % sizeof noise;
         for (size_t i = 0; i < n; i++) noise[i] = (char)(slm_rng_next(&rng) >> 7);
@@ -606,8 +607,9 @@ static void test_long_runs(void **state)
                                        "default", NULL /* llama */};
     static const char *const units[] = {"Z", " ", "1", "\n", "\xc3\xa9", "\xe4\xb8\xad", "\xf0\x9f\x98\x80",
                                         "\xcc\x81", "'", "ab", "aB", " \n", "\xff"};
-    enum { SMALL = 1 << 17, LARGE = 1 << 20 };
-    char *text = test_malloc(LARGE);
+    enum { MOST = 1 << 20 };
+    const size_t large_bytes = test_share(MOST), small_bytes = large_bytes / 8;
+    char *text = test_malloc(MOST);
     struct vocab *v = test_malloc(sizeof *v);
     for (size_t p = 0; p < sizeof pres / sizeof *pres; p++) {
         const bool spm = !pres[p];
@@ -623,14 +625,14 @@ static void test_long_runs(void **state)
         struct slm_tokenizer *t = open_source(&source);
         for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
             const size_t len = strlen(units[u]);
-            for (size_t i = 0; i < LARGE; i++) text[i] = units[u][i % len];
-            const double small = encode_seconds(t, (struct slm_str){text, SMALL - SMALL % len}),
-                         large = encode_seconds(t, (struct slm_str){text, LARGE - LARGE % len});
+            for (size_t i = 0; i < large_bytes; i++) text[i] = units[u][i % len];
+            const double small = encode_seconds(t, (struct slm_str){text, small_bytes - small_bytes % len}),
+                         large = encode_seconds(t, (struct slm_str){text, large_bytes - large_bytes % len});
             /* 8 times the text: 8 times the time and a little. Quadratic would be 64 times, and minutes at this size;
              * the floor keeps the noise of a few milliseconds out. */
             if (large > 30 * (small > 0.03 ? small : 0.03))
-                fail_msg("%s, unit %zu: %.3f s for %d bytes, %.3f s for %d", spm ? "llama" : pres[p], u, small, SMALL,
-                         large, LARGE);
+                fail_msg("%s, unit %zu: %.3f s for %zu bytes, %.3f s for %zu", spm ? "llama" : pres[p], u, small, small_bytes,
+                         large, large_bytes);
         }
         slm_tokenizer_free(t);
     }

@@ -21,7 +21,7 @@ float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val)
 unsigned char *slm_cpu_coded_row(const struct slm_backend *cpu, slm_val val, size_t row)
 {
     const struct slm_value *v = &cpu->plan->values[val];
-    return cpu->coded + 2 * (v->offset * cpu->max_tokens + row * v->width);
+    return cpu->coded + 2 * (v->offset * cpu->max_tokens + row * (v->width - v->quantized)); /* its scale stays f32 */
 }
 
 /* Norm weights and biases are f32 (bind.c sees to it). */
@@ -175,8 +175,10 @@ static void show(const struct slm_worker *w, const struct slm_op *op)
 static void code_row(const struct slm_backend *cpu, slm_val val, size_t row)
 {
     if (val == SLM_NO_VAL || cpu->coders[val] != SLM_CODED_BY_MAKER) return;
-    const size_t k = cpu->plan->values[val].width;
-    cpu->kernels.encode_a8(slm_cpu_coded_row(cpu, val, row), slm_cpu_rows(cpu, val) + row * k, 0, k, k);
+    const struct slm_value *v = &cpu->plan->values[val];
+    const float *x = slm_cpu_rows(cpu, val) + row * v->width;
+    if (v->quantized) cpu->kernels.encode_codes(slm_cpu_coded_row(cpu, val, row), x, v->width - 1);
+    else cpu->kernels.encode_a8(slm_cpu_coded_row(cpu, val, row), x, 0, v->width, v->width);
 }
 
 /* What every thread does: the whole plan, its share of each op. Taps see a value as soon as it is made. */

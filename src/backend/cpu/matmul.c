@@ -38,11 +38,18 @@ static void apply_groups(const struct slm_backend *cpu, const struct slm_weight 
     }
 }
 
+/* What ternary weights are in the blocks of a file becomes -1, 0 and 1. */
+static void signs(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = (float)((x[i] > 0) - (x[i] < 0));
+}
+
 void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight *w, size_t first, size_t n,
                          float *dst)
 {
     const size_t stride = slm_weight_stride(w);
     cpu->kernels.unpack[w->dtype](w->data + first * w->row_bytes, dst, n * stride);
+    if (w->ternary_scale != 0) signs(dst, n * stride);
     for (size_t r = 0; r < n && w->scales; r++) apply_groups(cpu, w, first + r, dst + r * stride);
 }
 

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "kernel/pack.h"
+#include "quant/block.h"
 
 /* File bytes a thread claims at a time: the system maps pages in runs around the one that is read, so small pieces
  * given back beside pieces still being read would come right back. */
@@ -42,12 +43,11 @@ static size_t panels_bytes(const struct slm_weight *w)
     return n_panels(w) * slm_pack_panel_bytes(w->dtype, w->n_in);
 }
 
-/* Float weights have no codes; ternary ones meet activations that are integers already; rows padded to a whole block,
- * and groups whose scales lie elsewhere, stay in the file's form. */
+/* Float weights have no codes; groups whose scales lie elsewhere, and rows that do not end with a block, stay in the
+ * file's form. */
 static bool can_pack(const struct slm_op *op)
 {
-    return op->kind == SLM_OP_MATMUL && slm_pack_has(op->w->dtype) && op->w->ternary_scale == 0 && !op->w->scales &&
-           slm_weight_stride(op->w) == op->w->n_in;
+    return op->kind == SLM_OP_MATMUL && slm_pack_has(op->w->dtype) && !op->w->scales && op->w->n_in % SLM_BLOCK == 0;
 }
 
 /* Whether op i is the first to multiply with its matrix. */
@@ -81,8 +81,10 @@ static void pack_run(const struct packing *p, const struct matrix *m, size_t fir
     const size_t panel_bytes = slm_pack_panel_bytes(w->dtype, w->n_in), row = first * SLM_PANEL_ROWS;
     for (size_t at = first; at < last; at++) {
         const size_t r = at * SLM_PANEL_ROWS, left = w->n_out - r;
+        unsigned char *panel = m->panels + at * panel_bytes;
         slm_pack_panel(w->dtype, w->data + r * w->row_bytes, w->row_bytes,
-                       left < SLM_PANEL_ROWS ? left : SLM_PANEL_ROWS, w->n_in, m->panels + at * panel_bytes);
+                       left < SLM_PANEL_ROWS ? left : SLM_PANEL_ROWS, w->n_in, panel);
+        if (w->ternary_scale != 0) slm_pack_unit_scales(w->dtype, w->n_in, panel);
     }
     const size_t end = last * SLM_PANEL_ROWS < w->n_out ? last * SLM_PANEL_ROWS : w->n_out;
     if (p->source->packed) p->source->packed(p->source->user, w->data + row * w->row_bytes, (end - row) * w->row_bytes);

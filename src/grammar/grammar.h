@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ * Constrained text: a grammar is an automaton (nfa.h), what it remembers while it runs (machine.h, mask.h) and a
+ * vocabulary. The public side is slm.h; here is what makes one without a model. */
+#ifndef SLM_GRAMMAR_GRAMMAR_H
+#define SLM_GRAMMAR_GRAMMAR_H
+#include "grammar/nfa.h"
+#include "grammar/vocab.h"
+
+/* The vocabulary is borrowed and must outlive *out. */
+slm_status slm_grammar_new(const struct slm_vocab *vocab, enum slm_grammar_kind kind, struct slm_str text,
+                           struct slm_grammar **out, struct slm_error *error);
+/* The same for an automaton made otherwise; takes the nfa, also on failure. */
+slm_status slm_grammar_of_nfa(const struct slm_vocab *vocab, struct slm_nfa *nfa, uint32_t root,
+                              struct slm_grammar **out, struct slm_error *error);
+/* Compiles text into a rule of the automaton, and finishes that. */
+slm_status slm_grammar_compile(struct slm_nfa *nfa, enum slm_grammar_kind kind, struct slm_str text, uint32_t *root);
+/* Bytes held by what is remembered: for tests of the limit. */
+size_t slm_grammar_bytes(const struct slm_grammar *grammar);
+#endif

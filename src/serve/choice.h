@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ * Private to the runner: one choice of a job as a sequence of tokens, from its prompt to its last word. It may run (it
+ * has a session then) or wait; what it is does not depend on that. Deliberately not here: when it runs (runner.c). */
+#ifndef SLM_SERVE_CHOICE_H
+#define SLM_SERVE_CHOICE_H
+#include "engine/prefix.h"
+#include "engine/session.h"
+#include "engine/stream.h"
+#include "serve/runner.h"
+
+/* What all choices of a model share. */
+struct slm_choice_env {
+    const struct slm_model *model;
+    struct slm_engine *engine;
+    struct slm_prefix *prefix;
+    struct slm_outbox *outbox;
+    size_t n_ctx; /* of a sequence: what session and pool hold */
+    uint64_t *mask; /* [n_vocab / 64] tokens that a grammar allows; NULL until a job has one */
+    float *rows;  /* [SLM_CHOICE_ROWS, n_vocab] for logprobs of prompts; NULL until somebody asks */
+};
+enum { SLM_CHOICE_ROWS = 16 };
+
+struct slm_choice {
+    struct slm_ticket *ticket;
+    struct slm_choice_env *env;
+    size_t at;                   /* its row in the scheduler's table */
+    int32_t index;
+    bool has_begun, has_ended;
+    struct slm_session *session; /* while it runs; owned by the runner */
+    /* The timeline: the job's prompt itself until something is generated. */
+    int32_t *ids;                /* [n_known] */
+    size_t n_known, cap;
+    uint64_t *hashes;            /* [n_known / page] as far as n_hashed */
+    size_t n_hashed, hashes_cap;
+    uint64_t salt;
+    size_t n_left;               /* pages of the session that the tree has */
+    /* Text. */
+    bool is_open;                /* stream and parts */
+    struct slm_stream stream;
+    struct slm_parts *parts;     /* NULL: all is content */
+    enum slm_part_kind kind;     /* of the last text */
+    struct slm_grammar_state *grammar; /* from where it holds on; NULL: it does not */
+    struct slm_buf seen;         /* the last text, while the grammar's trigger is looked for in it */
+    struct slm_buf tokens, tops; /* logprobs that go out with the next text */
+    /* What became of it. */
+    struct slm_sampler_params sampler;
+    size_t n_generated, n_thinking, n_cached, n_asked; /* n_asked: prompt tokens that told the logprobs
+                                                           of those that follow */
+    enum slm_finish finish;
+    uint64_t first_ns;
+    struct slm_speculation_counts counts, before; /* before: the session's when it was taken */
+    struct slm_error error;      /* why the job fails; status SLM_OK: it does not */
+};
+
+/* Fills a zeroed choice. */
+slm_status slm_choice_open(struct slm_choice *choice, struct slm_choice_env *env, struct slm_ticket *ticket,
+                           int32_t index, uint64_t salt, struct slm_error *error);
+void slm_choice_close(struct slm_choice *choice);
+
+/* The line of its first pages that another may have computed for it; all full pages at most. */
+struct slm_prefix_line slm_choice_line(struct slm_choice *choice);
+/* It runs now, on an empty session, and begins with what the tree has of it; or it runs no more. */
+void slm_choice_take(struct slm_choice *choice, struct slm_session *session);
+struct slm_session *slm_choice_give(struct slm_choice *choice);
+/* Goes on with what the tree has of it by now. */
+void slm_choice_catch_up(struct slm_choice *choice);
+/* A step computed n_rows of its tokens; its rows of logits are in env when it asked for those of the prompt. Draws
+ * tokens as far as there are logits. Afterwards it has ended, or has tokens to compute. False: its job fails. */
+bool slm_choice_computed(struct slm_choice *choice, size_t n_rows);
+/* Writes the last text and FINISHED. */
+bool slm_choice_finish(struct slm_choice *choice, enum slm_finish finish);
+/* Does its next step need all rows of logits? */
+bool slm_choice_asks(const struct slm_choice *choice);
+#endif
