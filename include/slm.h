@@ -67,7 +67,7 @@ struct slm_model_options {
     slm_progress_fn progress; /* NULL: pages are read when first used; else all are read now, and reported */
     void *progress_user;
     bool vocab_only;          /* tokenizer and metadata only: files without tensors open too */
-    uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present */
+    uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present but AMX */
     const struct slm_adapter *adapters; /* [n_adapters] at most 32, all applied, their additions summed; borrowed */
     size_t n_adapters;
 };
@@ -131,6 +131,14 @@ slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_
 slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
                            const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
                            struct slm_error *error);
+/* The same for messages that have more than role and content (tool_calls, tool_call_id, reasoning_content ...): a JSON
+ * array of objects, which the template sees as they are. Every string in it is a user's text, as above. */
+slm_status slm_chat_render_json(const struct slm_model *model, const char *messages_json,
+                                const struct slm_chat_options *options, char **out, size_t *out_bytes,
+                                struct slm_error *error);
+slm_status slm_chat_encode_json(const struct slm_model *model, const char *messages_json,
+                                const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
+                                struct slm_error *error);
 void slm_free(void *memory);
 
 /* ---- session ----------------------------------------------------------------------------------------------- */

@@ -107,8 +107,10 @@ static slm_status bench_model(const struct bench_options *o, struct slm_bench_re
     if (fd >= 0) close(fd);
     if (status != SLM_OK || !o->html) return status;
     struct slm_buf page = {0};
-    slm_bench_html(&page, report);
-    return slm_cli_save(o->html, &page, error);
+    status = slm_bench_html(&page, report, error);
+    if (status == SLM_OK) return slm_cli_save(o->html, &page, error);
+    slm_buf_release(&page);
+    return status;
 }
 
 /* Defaults are filled in here, because a list that was given as 0 is not one that was not given. */

@@ -56,5 +56,5 @@ bool slm_bench_is_same(const struct slm_bench_report *report, size_t offset);
 void slm_bench_json(struct slm_buf *out, const struct slm_bench_report *report);
 void slm_bench_text(struct slm_buf *out, const struct slm_bench_report *report);
 /* One page with charts that needs nothing from anywhere. */
-void slm_bench_html(struct slm_buf *out, const struct slm_bench_report *report);
+slm_status slm_bench_html(struct slm_buf *out, const struct slm_bench_report *report, struct slm_error *error);
 #endif

@@ -10,7 +10,8 @@
 
 #include "base/os.h"
 
-#define LATENCY {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560}
+#define LATENCY \
+    {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560}
 #define TOKEN {.001, .0025, .005, .01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80}
 #define REQUEST {.3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680}
 #define COUNT {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000}
@@ -54,7 +55,7 @@ static void record(struct slm_metrics *m, enum slm_histogram_id id, double value
     m->histograms[id].sum += value;
 }
 
-/* ---- counting ----------------------------------------------------------------------------------------------------- */
+/* ---- counting -------------------------------------------------------------------------------------------- */
 
 static double seconds_since(uint64_t then_ns, uint64_t now_ns)
 {
@@ -76,7 +77,8 @@ static void count_end(struct slm_metrics *m, const struct slm_job *job, const st
     if (job->n_predict > 0) record(m, SLM_HIST_MAX_TOKENS, (double)job->n_predict);
     const double after_first = (double)usage->n_generated - (double)job->n_choices;
     if (after_first > 0 && times->first_ns)
-        record(m, SLM_HIST_TPOT, seconds_since(times->first_ns, times->last_ns) * (double)job->n_choices / after_first);
+        record(m, SLM_HIST_TPOT,
+               seconds_since(times->first_ns, times->last_ns) * (double)job->n_choices / after_first);
 }
 
 void slm_metrics_observe(void *metrics, const struct slm_job *job, struct slm_job_times *times,
@@ -100,7 +102,7 @@ void slm_metrics_http(struct slm_metrics *m, const struct slm_http_done *done)
     record(m, SLM_HIST_HTTP, done->seconds);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------------------- */
 
 static void add_head(struct slm_buf *out, const char *name, const char *type, const char *help)
 {

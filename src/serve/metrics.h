@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What /metrics says, in Prometheus' text format: each number under the name that vLLM gives it and, where llama-server
- * has one, under that too, so that dashboards made for either work. Everything is counted and read on the loop's thread,
- * so nothing here needs a lock. */
+ * What /metrics says, in Prometheus' text format: each number under the name that vLLM gives it and, where
+ * llama-server has one, under that too, so that dashboards made for either work. Everything is counted and read on
+ * the loop's thread, so nothing here needs a lock. */
 #ifndef SLM_SERVE_METRICS_H
 #define SLM_SERVE_METRICS_H
 #include "serve/host.h"

@@ -53,6 +53,8 @@ uint32_t slm_file_type(enum slm_dtype dtype);
 slm_status slm_convert_write_general(struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error);
 /* "750M", "1.7B": two digits at least. */
 void slm_size_label(char out[16], uint64_t n_params);
+/* What a model says of its licence, or "": the key of a GGUF file, the card of a folder. */
+void slm_licence_of(const struct slm_model *model, char *out, size_t cap);
 /* The value of a key in the YAML block a model card (README.md) begins with; empty when it is not plain text of one
  * line. A view into card. */
 struct slm_str slm_card_value(struct slm_str card, const char *key);

@@ -7,6 +7,8 @@
  * no YAML parser in the way of whoever writes one into a README. */
 #include <stdio.h>
 
+#include "base/os.h"
+
 #include "format/hf_folder.h"
 #include "model/model.h"
 #include "tune/convert.h"
@@ -145,4 +147,18 @@ slm_status slm_convert_write_general(struct slm_conversion *c, struct slm_gguf_w
         SLM_TRY(slm_gguf_write_i64(w, "general.file_type", SLM_GGUF_U32, c->file_type, error));
     /* The generation of the block formats, which has not changed since 2023. */
     return c->quantized ? slm_gguf_write_i64(w, "general.quantization_version", SLM_GGUF_U32, 2, error) : SLM_OK;
+}
+
+/* As it stands there: what a licence allows is nothing a program should say. */
+void slm_licence_of(const struct slm_model *model, char *out, size_t cap)
+{
+    struct slm_str value = {0};
+    struct slm_map map = {0};
+    bool found = false;
+    (void)slm_gguf_get_str(model->gguf, "general.license", &value, &found, NULL);
+    found = false;
+    if (model->folder && slm_hf_map(model->folder, "README.md", &map, &found, NULL) == SLM_OK && found)
+        value = slm_card_value((struct slm_str){(const char *)map.data, map.bytes}, "license");
+    snprintf(out, cap, "%.*s", (int)(value.len < cap ? value.len : cap - 1), value.ptr ? value.ptr : "");
+    if (found) slm_os()->unmap(&map);
 }

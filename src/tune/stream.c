@@ -313,7 +313,7 @@ slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_str
 {
     struct stream s = {.writer = writer, .chunk_units = most_units(tensors, n), .bad_element = UINT64_MAX,
                        .encoders = options->encoders, .error = error};
-    slm_kernels_init(&s.kernels, slm_cpu_features());
+    slm_kernels_init(&s.kernels, slm_cpu_features() & ~SLM_CPU_ON_REQUEST);
     const size_t chunk_bytes = (size_t)s.chunk_units * UNIT * sizeof(float); /* F32 is the largest type */
     struct slm_pool *pool = NULL;
     slm_status status = slm_pool_open(options->n_threads, &pool, error);
