@@ -647,3 +647,30 @@ def test_command():
     assert process.wait(30) == 0
     request = next(line for line in lines if line["msg"] == "request")
     assert request["status"] == 404 and request["path"] == "/nope" and request["peer"] == "127.0.0.1"
+
+
+def test_metrics():
+    """Counts that a completion of at most eight tokens must leave behind, under both names."""
+    process = subprocess.Popen([str(SLM), "serve", "--port", "0"], stderr=subprocess.PIPE, text=True)
+    port = int(re.search(r":(\d+)$", process.stderr.readline())[1])
+    def ask(request):
+        with socket.create_connection(("127.0.0.1", port), timeout=60 * SLOW) as c:
+            c.sendall(request)
+            return response(read_all(c))
+    body = b'{"prompt":"Once","max_tokens":8}'
+    assert ask(b"POST /v1/completions HTTP/1.1\r\n" + H + b"Connection: close\r\nContent-Type: application/json\r\n"
+               b"Content-Length: %d\r\n\r\n" % len(body) + body)[0] == 200
+    status, headers, text, _ = ask(b"GET /metrics HTTP/1.1\r\n" + H + b"Connection: close\r\n\r\n")
+    process.terminate()
+    process.communicate(timeout=30 * SLOW)
+    assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
+    values = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if not line.startswith("#"))
+    for name in ("vllm:generation_tokens_total", "llamacpp:tokens_predicted_total",
+                 "vllm:request_generation_tokens_sum"):
+        assert 0 < float(values[name]) <= 8, name
+    for name in ("vllm:time_to_first_token_seconds", "vllm:e2e_request_latency_seconds",
+                 "vllm:request_queue_time_seconds", "vllm:request_time_per_output_token_seconds"):
+        assert values[name + "_count"] == values[name + '_bucket{le="+Inf"}'] == "1", name
+    assert values['http_requests_total{status="2xx"}'] == "1"
+    types = re.findall(r"# TYPE (\S+) ", text.decode())
+    assert len(types) == len(set(types)), "each metric is described once"
