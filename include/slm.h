@@ -463,6 +463,8 @@ struct slm_convert_options {
     size_t n_rules;
     uint64_t split_max_bytes;  /* most tensor bytes a file; 0 = no limit. A tensor larger than it has its own file */
     uint32_t split_max_tensors; /* most tensors a file; 0 = no limit */
+    bool pack;                 /* quantized matrices as this library computes with them: the model opens without any
+                                * work, in no other program, and is not converted again */
     int32_t n_threads;         /* 0 = all CPUs this process may use; the bytes written do not depend on it */
     slm_progress_fn progress;  /* may be NULL; bytes of tensor data */
     void (*note)(void *user, const char *sentence); /* may be NULL; what the user should know though it is no error */
@@ -492,7 +494,8 @@ struct slm_quantize_options {
                                              that names a tensor counts */
     size_t n_rules;
     const char *imatrix;       /* importance matrix (GGUF), or NULL: what an error in each column of a matrix counts */
-    uint64_t split_max_bytes;  /* as in slm_convert_options, and all that follows */
+    bool pack;                 /* as in slm_convert_options, and all that follows */
+    uint64_t split_max_bytes;
     int32_t n_threads;
     slm_progress_fn progress;
     void (*note)(void *user, const char *sentence);

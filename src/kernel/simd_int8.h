@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Products of packed weights (pack.h) with int8 activations, written once for every vector ISA. A file such as
+ * Products of packed weights (quant/panel.h) with int8 activations, written once for every vector ISA. A file such as
  * x86/kernels_avx512vnni.c defines a few operations and includes this text; all functions are static, so each ISA
  * gets its own copy, built with its flags.
  *

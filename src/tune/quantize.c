@@ -286,7 +286,7 @@ slm_status slm_quantize(const char *in, const char *out_path, const struct slm_q
         return slm_fail(error, SLM_ERR_ARGUMENT, "quantize", "two paths and a type are needed");
     const struct slm_convert_options base = {.n_threads = options->n_threads, .progress = options->progress,
                                              .note = options->note, .user = options->user,
-                                             .split_max_bytes = options->split_max_bytes};
+                                             .split_max_bytes = options->split_max_bytes, .pack = options->pack};
     struct quantization q = {.c = {.in = in, .options = &base, .file_type = SLM_FILE_TYPE_NONE, .choose = choose,
                                    .weigh = weigh, .write_keys = write_keys},
                              .options = options};
