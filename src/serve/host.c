@@ -551,6 +551,15 @@ static void refuse(struct slm_host *host, struct slm_ticket *t, int retry_after_
     post(host);
 }
 
+/* An event of a job, to whoever counts and to whoever waits for it. */
+static void deliver(void *user, const struct slm_event *event)
+{
+    struct slm_ticket *t = user;
+    const struct slm_host_options *options = &t->model->host->options;
+    if (options->observe) options->observe(options->observe_user, t->job, &t->times, event);
+    if (t->receive) t->receive(t->receive_user, event);
+}
+
 struct slm_ticket *slm_host_submit(struct slm_host_model *m, struct slm_job *job, slm_event_fn on_event, void *user)
 {
     struct slm_host *host = m->host;
@@ -559,8 +568,9 @@ struct slm_ticket *slm_host_submit(struct slm_host_model *m, struct slm_job *job
         slm_job_free(job);
         return NULL;
     }
-    *t = (struct slm_ticket){.job = job, .on_event = on_event, .user = user, .model = m,
-                             .submit_ns = slm_os()->now_ns()};
+    *t = (struct slm_ticket){.job = job, .on_event = deliver, .user = t, .receive = on_event, .receive_user = user,
+                             .model = m, .submit_ns = slm_os()->now_ns()};
+    t->times.submit_ns = t->submit_ns;
     m->n_refs++; /* until it has ended, so that its model stays */
     host->n_jobs++;
     const size_t n_waiting = slm_runner_n_waiting(m->runner);
@@ -578,7 +588,7 @@ struct slm_ticket *slm_host_submit(struct slm_host_model *m, struct slm_job *job
 /* The runner looks at the flag before every step. */
 void slm_host_cancel(struct slm_ticket *t)
 {
-    t->on_event = NULL;
+    t->receive = NULL;
     atomic_store(&t->cancelled, true);
 }
 
@@ -587,7 +597,7 @@ static void ended(void *user, struct slm_ticket *t)
 {
     struct slm_host *host = user;
     struct slm_host_model *m = t->model;
-    if (t->on_event) t->on_event(t->user, &t->end);
+    deliver(t, &t->end);
     slm_ticket_free(t);
     slm_host_release(m);
     if (--host->n_jobs > 0 || !host->on_empty) return;

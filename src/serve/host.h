@@ -11,6 +11,8 @@ struct slm_host;
 struct slm_host_model; /* a loaded model; counted */
 struct slm_ticket;     /* a job that was submitted */
 
+struct slm_job_times { uint64_t submit_ns, first_ns, last_ns; }; /* the last two are the observer's, zero at first */
+
 struct slm_host_options {
     const char *const *models;      /* [n_models] files, folders or names; the first is the default. none: built in */
     size_t n_models;
@@ -25,6 +27,11 @@ struct slm_host_options {
     /* Runs fn(user) on the event loop's thread; called from the host's threads. */
     void (*post)(void *post_user, void (*fn)(void *user), void *user);
     void *post_user;
+    /* Sees each event of each job before its receiver does, and goes on when that has cancelled; on the loop's
+     * thread. NULL: nobody counts. */
+    void (*observe)(void *observe_user, const struct slm_job *job, struct slm_job_times *times,
+                    const struct slm_event *event);
+    void *observe_user;
 };
 slm_status slm_host_open(const struct slm_host_options *options, struct slm_host **out, struct slm_error *error);
 /* Ends everything: jobs get their last events (FINISHED with CANCELLED, END) before this returns, those who wait for a

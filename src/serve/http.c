@@ -330,23 +330,12 @@ static unsigned look_at_socket(struct slm_listener *listener)
                                                : ((const struct sockaddr_in *)&address)->sin_port);
 }
 
-slm_status slm_http_listen(struct slm_http *http, const char *host, unsigned port, unsigned *bound,
-                           struct slm_error *error)
+static slm_status listen_at(struct slm_http *http, const char *where, const struct sockaddr *address,
+                            unsigned *bound, struct slm_error *error)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_ADDRCONFIG};
-    uv_getaddrinfo_t lookup;
-    char where[300];
-    snprintf(where, sizeof where, "%s:%u", host, port);
-    int status = uv_getaddrinfo(&http->loop, &lookup, NULL, host, NULL, &hints);
-    if (status != 0) return fail_uv(error, where, "this host has no address", status);
-    struct sockaddr_storage address = {.ss_family = AF_INET};
-    memcpy(&address, lookup.addrinfo->ai_addr, lookup.addrinfo->ai_addrlen);
-    uv_freeaddrinfo(lookup.addrinfo);
-    if (address.ss_family == AF_INET6) ((struct sockaddr_in6 *)&address)->sin6_port = htons((uint16_t)port);
-    else ((struct sockaddr_in *)&address)->sin_port = htons((uint16_t)port);
     struct slm_listener *listener = new_listener(http, false, error);
     if (!listener) return SLM_ERR_MEMORY;
-    status = uv_tcp_bind(&listener->io.tcp, (const struct sockaddr *)&address, 0);
+    int status = uv_tcp_bind(&listener->io.tcp, address, 0);
     if (status == 0) status = uv_listen(&listener->io.stream, BACKLOG, on_connection);
     if (status == UV_EADDRINUSE)
         return slm_fail(error, SLM_ERR_IO, where,
@@ -357,6 +346,30 @@ slm_status slm_http_listen(struct slm_http *http, const char *host, unsigned por
     if (status != 0) return fail_uv(error, where, "cannot listen there", status);
     *bound = look_at_socket(listener);
     return SLM_OK;
+}
+
+/* All addresses of the name: "localhost" has two. */
+slm_status slm_http_listen(struct slm_http *http, const char *host, unsigned port, unsigned *bound,
+                           struct slm_error *error)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_ADDRCONFIG};
+    uv_getaddrinfo_t lookup;
+    char where[300];
+    snprintf(where, sizeof where, "%s:%u", host, port);
+    int status = uv_getaddrinfo(&http->loop, &lookup, NULL, host, NULL, &hints);
+    if (status != 0) return fail_uv(error, where, "this host has no address", status);
+    slm_status result = SLM_OK;
+    *bound = 0;
+    for (const struct addrinfo *one = lookup.addrinfo; one && result == SLM_OK; one = one->ai_next) {
+        struct sockaddr_storage address = {.ss_family = AF_INET};
+        memcpy(&address, one->ai_addr, one->ai_addrlen);
+        const uint16_t at = htons((uint16_t)(*bound ? *bound : port));
+        if (address.ss_family == AF_INET6) ((struct sockaddr_in6 *)&address)->sin6_port = at;
+        else ((struct sockaddr_in *)&address)->sin_port = at;
+        result = listen_at(http, where, (const struct sockaddr *)&address, bound, error);
+    }
+    uv_freeaddrinfo(lookup.addrinfo);
+    return result;
 }
 
 /* A socket file that nobody listens on is what a server left that was killed. */

@@ -191,7 +191,7 @@ static int check_line(struct slm_http_message *m, struct slm_error *error)
     const char *line = m->head.data, *end = memchr(line, '\r', m->head.len);
     const char *space = memchr(line, ' ', (size_t)(end - line));
     m->method = (struct slm_str){line, (size_t)(space - line)};
-    if (end - space < 11 || memcmp(end - 9, " HTTP/", 6) != 0) {
+    if (end - space < 11 || memcmp(end - 9, " HTTP/", 6) != 0 || memchr(space + 1, ' ', (size_t)(end - 10 - space))) {
         slm_fail(error, SLM_ERR_FORMAT, "request", "the first line must be METHOD URL HTTP/1.1");
         return 400;
     }
@@ -232,7 +232,12 @@ int slm_http_message_feed(struct slm_http_message *m, const char *data, size_t l
     *used = 0;
     if (!m->head_done) {
         /* An empty line before a request is left over from the one before (RFC 9112, 2.2). */
-        while (m->head.len == 0 && *used < len && *used < 2 && data[*used] == "\r\n"[*used]) ++*used;
+        while (m->head.len == 0 && *used < len && m->n_skipped < 2 && data[*used] == "\r\n"[m->n_skipped])
+            m->n_skipped++, ++*used;
+        if (m->n_skipped == 1 && *used < len) {
+            slm_fail(error, SLM_ERR_FORMAT, "request", "a CR without LF");
+            return 400;
+        }
         const size_t before = m->head.len, rest = len - *used;
         const size_t room = m->limits->header_bytes + 1 - before, take = rest < room ? rest : room;
         if (take == 0) return SLM_HTTP_MORE;

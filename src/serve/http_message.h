@@ -39,7 +39,7 @@ struct slm_http_message {
     struct slm_buf head, body;
     struct slm_head_scan scan;
     struct slm_http_header *headers;
-    size_t n_headers, cap_headers, extra_bytes;
+    size_t n_headers, cap_headers, extra_bytes, n_skipped;
     struct slm_str method, target;
     struct slm_str path, query, host;
     struct slm_head_framing framing;

@@ -17,8 +17,11 @@ struct slm_choice; /* one sequence of a job */
 
 struct slm_ticket {
     struct slm_job *job;         /* owned */
-    slm_event_fn on_event;       /* NULL: nobody listens any more. The serving thread's, as are the next two */
+    slm_event_fn on_event;       /* the host's. The serving thread's, as is all to `model` */
     void *user;
+    slm_event_fn receive;        /* the owner's; NULL: nobody listens any more */
+    void *receive_user;
+    struct slm_job_times times;
     struct slm_host_model *model;
     _Atomic bool cancelled;
     /* From here on the runner's, from submit until the ticket has ended. */

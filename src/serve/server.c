@@ -7,6 +7,7 @@
  * Deliberately not here: any API (api_*.c), any model (host.c). */
 #include "serve/server.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <uv.h>
@@ -14,6 +15,7 @@
 #include "base/os.h"
 #include "serve/api.h"
 #include "serve/keys.h"
+#include "serve/metrics.h"
 #include "serve/notify.h"
 
 enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000 };
@@ -22,10 +24,11 @@ struct server {
     const struct slm_server_options *options;
     struct slm_http *http;
     struct slm_api api;
+    struct slm_metrics metrics;
     struct slm_keys keys;
     uv_signal_t signals[N_SIGNALS];
     unsigned port;
-    uint64_t start_ns;
+    int64_t start_unix_ns;
     bool draining;
     int exit_code;
 };
@@ -49,6 +52,21 @@ static void alive(void *app, const struct slm_http_request *request, struct slm_
     slm_reply_send(reply, 200, "text/plain; charset=utf-8", slm_str("ok\n"));
 }
 
+/* For Prometheus. */
+static void metrics(void *app, const struct slm_http_request *request, struct slm_reply *reply)
+{
+    const struct server *server = app;
+    struct slm_host_counts host;
+    struct slm_http_counts http;
+    struct slm_buf out = {0};
+    (void)request;
+    slm_host_counts(server->api.host, &host);
+    slm_http_counts(server->http, &http);
+    slm_metrics_write(&server->metrics, &host, &http, (double)server->start_unix_ns * 1e-9, &out);
+    slm_reply_send(reply, 200, "text/plain; version=0.0.4; charset=utf-8", (struct slm_str){out.data, out.len});
+    slm_buf_release(&out);
+}
+
 static void native_error(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     static const char *const types[] = {[0] = "invalid_request_error", [1] = "server_error"};
@@ -65,6 +83,7 @@ static const struct slm_http_route routes[] = {
     {"GET", "/v1/health", health, SLM_ROUTE_OPEN},
     {"GET", "/readyz", health, SLM_ROUTE_OPEN},
     {"GET", "/livez", alive, SLM_ROUTE_OPEN},
+    {"GET", "/metrics", metrics, 0},
     {NULL, NULL, NULL, 0},
 };
 static const struct slm_http_table table = {"/", routes, native_error};
@@ -74,7 +93,8 @@ static const struct slm_http_table table = {"/", routes, native_error};
 /* A line a request; those of health checks only for the curious. */
 static void on_done(void *user, const struct slm_http_done *done)
 {
-    const struct server *server = user;
+    struct server *server = user;
+    slm_metrics_http(&server->metrics, done);
     const bool quiet = done->status == 200 && strcmp(done->route, "/health") == 0;
     struct slm_log_line line;
     slm_line_begin(&line, &server->options->log,
@@ -275,6 +295,8 @@ static slm_status open_models(struct server *server, struct slm_error *error)
     struct slm_host_options models = server->options->models;
     models.post = post;
     models.post_user = server->http;
+    models.observe = slm_metrics_observe;
+    models.observe_user = &server->metrics;
     SLM_TRY(slm_host_open(&models, &server->api.host, error));
     server->api.http = server->http;
     server->api.timeout_ms = server->options->timeout_ms;
@@ -293,14 +315,16 @@ static slm_status start(struct server *server, struct slm_error *error)
     SLM_TRY(slm_http_open(&http, &server->http, error));
     SLM_TRY(slm_http_mount(server->http, &table, server, error));
     SLM_TRY(open_models(server, error));
+    if (server->options->mount) SLM_TRY(server->options->mount(server->options->user, server->http, error));
     return listen_everywhere(server, error);
 }
 
 slm_status slm_serve(const struct slm_server_options *options, int *exit_code, struct slm_error *error)
 {
     struct slm_serve_log log = options->log;
-    struct server server = {.options = options, .start_ns = slm_os()->now_ns()};
+    struct server server = {.options = options, .start_unix_ns = slm_os()->unix_ns()};
     raise_limit_of_files();
+    signal(SIGPIPE, SIG_IGN); /* clients go away while they are written to */
     slm_log_sink(on_library_line, &log, log.most);
     const slm_status status = start(&server, error);
     if (status == SLM_OK) {

@@ -19,6 +19,8 @@ struct slm_server_options {
     bool is_open;                   /* other machines need no key */
     unsigned drain_ms;              /* for requests at work, after the first signal */
     struct slm_serve_log log;
+    /* Further routes, or NULL: called before anything listens. */
+    slm_status (*mount)(void *user, struct slm_http *http, struct slm_error *error);
     /* Once it answers: where. Lines for people, without newline. */
     void (*say)(void *user, const char *line);
     void *user;

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Two tables, one of histograms and one of plain numbers; a metric is a row. Bounds of buckets and definitions are
+ * vLLM's: time to first token from the arrival of the request, inter-token latency between any two pieces of text that
+ * reach the client, time per output token a mean of each request.
+ *
+ * Deliberately not here: labels for models (the numbers are of all of them together) and anything that would grow with
+ * the number of clients. */
+#include "serve/metrics.h"
+
+#include "base/os.h"
+
+#define LATENCY \
+    {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560}
+#define TOKEN {.001, .0025, .005, .01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80}
+#define REQUEST {.3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680}
+#define COUNT {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000}
+#define HTTP {.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
+
+/* Bounds end where they stop growing. */
+static const struct histogram_row {
+    const char *name, *help;
+    double bounds[SLM_MAX_BOUNDS];
+} histograms[SLM_N_HISTOGRAMS] = {
+    [SLM_HIST_TTFT] = {"vllm:time_to_first_token_seconds", "From the request to its first text.", LATENCY},
+    [SLM_HIST_ITL] = {"vllm:inter_token_latency_seconds", "Between two pieces of text of one request.", TOKEN},
+    [SLM_HIST_TPOT] = {"vllm:request_time_per_output_token_seconds", "Mean of each request after its first token.",
+                       TOKEN},
+    [SLM_HIST_E2E] = {"vllm:e2e_request_latency_seconds", "From the request to the end of its answer.", REQUEST},
+    [SLM_HIST_QUEUE] = {"vllm:request_queue_time_seconds", "Waiting for its turn.", REQUEST},
+    [SLM_HIST_INFERENCE] = {"vllm:request_inference_time_seconds", "Computing, prompt and answer.", REQUEST},
+    [SLM_HIST_PREFILL] = {"vllm:request_prefill_time_seconds", "Computing the prompt.", REQUEST},
+    [SLM_HIST_DECODE] = {"vllm:request_decode_time_seconds", "Computing the answer.", REQUEST},
+    [SLM_HIST_PROMPT_TOKENS] = {"vllm:request_prompt_tokens", "Tokens of each prompt.", COUNT},
+    [SLM_HIST_GENERATION_TOKENS] = {"vllm:request_generation_tokens", "Tokens of each answer.", COUNT},
+    [SLM_HIST_MAX_TOKENS] = {"vllm:request_params_max_tokens", "Most tokens asked for.", COUNT},
+    [SLM_HIST_N] = {"vllm:request_params_n", "Answers asked for.", {1, 2, 5, 10, 20}},
+    [SLM_HIST_HTTP] = {"http_request_duration_seconds", "HTTP requests, from head to the end of the reply.", HTTP},
+};
+
+static size_t n_bounds(const struct histogram_row *row)
+{
+    size_t n = 0;
+    while (n < SLM_MAX_BOUNDS && row->bounds[n] > (n ? row->bounds[n - 1] : 0)) n++;
+    return n;
+}
+
+static void record(struct slm_metrics *m, enum slm_histogram_id id, double value)
+{
+    const struct histogram_row *row = &histograms[id];
+    const size_t n = n_bounds(row);
+    size_t i = 0;
+    while (i < n && value > row->bounds[i]) i++;
+    m->histograms[id].counts[i]++;
+    m->histograms[id].sum += value;
+}
+
+/* ---- counting -------------------------------------------------------------------------------------------- */
+
+static double seconds_since(uint64_t then_ns, uint64_t now_ns)
+{
+    return now_ns > then_ns ? (double)(now_ns - then_ns) * 1e-9 : 0;
+}
+
+static void count_end(struct slm_metrics *m, const struct slm_job *job, const struct slm_job_times *times,
+                      const struct slm_usage *usage, uint64_t now)
+{
+    record(m, SLM_HIST_E2E, seconds_since(times->submit_ns, now));
+    record(m, SLM_HIST_QUEUE, usage->queue_s);
+    record(m, SLM_HIST_PREFILL, usage->prompt_s);
+    record(m, SLM_HIST_INFERENCE, usage->prompt_s + usage->generate_s);
+    record(m, SLM_HIST_PROMPT_TOKENS, (double)usage->n_prompt);
+    if (job->n_embed > 0) return; /* the rest is about answers */
+    record(m, SLM_HIST_DECODE, usage->generate_s);
+    record(m, SLM_HIST_GENERATION_TOKENS, (double)usage->n_generated);
+    record(m, SLM_HIST_N, (double)job->n_choices);
+    if (job->n_predict > 0) record(m, SLM_HIST_MAX_TOKENS, (double)job->n_predict);
+    const double after_first = (double)usage->n_generated - (double)job->n_choices;
+    if (after_first > 0 && times->first_ns)
+        record(m, SLM_HIST_TPOT,
+               seconds_since(times->first_ns, times->last_ns) * (double)job->n_choices / after_first);
+}
+
+void slm_metrics_observe(void *metrics, const struct slm_job *job, struct slm_job_times *times,
+                         const struct slm_event *event)
+{
+    struct slm_metrics *m = metrics;
+    const uint64_t now = slm_os()->now_ns();
+    if (event->kind == SLM_EVENT_PART) {
+        if (times->first_ns) record(m, SLM_HIST_ITL, seconds_since(times->last_ns, now));
+        else record(m, SLM_HIST_TTFT, seconds_since(times->submit_ns, now));
+        if (!times->first_ns) times->first_ns = now;
+        times->last_ns = now;
+    } else if (event->kind == SLM_EVENT_END) {
+        count_end(m, job, times, &event->usage, now);
+    }
+}
+
+void slm_metrics_http(struct slm_metrics *m, const struct slm_http_done *done)
+{
+    m->http_requests[done->status == 499 ? 0 : done->status / 100]++;
+    record(m, SLM_HIST_HTTP, done->seconds);
+}
+
+/* ---- writing --------------------------------------------------------------------------------------------- */
+
+static void add_head(struct slm_buf *out, const char *name, const char *type, const char *help)
+{
+    slm_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void add_histogram(struct slm_buf *out, const struct histogram_row *row, const struct slm_histogram *h)
+{
+    const size_t n = n_bounds(row);
+    uint64_t sum = 0;
+    add_head(out, row->name, "histogram", row->help);
+    for (size_t i = 0; i <= n; i++) {
+        sum += h->counts[i];
+        if (i < n) slm_buf_printf(out, "%s_bucket{le=\"%g\"} %llu\n", row->name, row->bounds[i],
+                                  (unsigned long long)sum);
+        else slm_buf_printf(out, "%s_bucket{le=\"+Inf\"} %llu\n", row->name, (unsigned long long)sum);
+    }
+    slm_buf_printf(out, "%s_sum %.9g\n%s_count %llu\n", row->name, h->sum, row->name, (unsigned long long)sum);
+}
+
+static double ratio(double a, double b)
+{
+    return b > 0 ? a / b : 0;
+}
+
+/* Requests that ended, by vLLM's reasons. */
+static void add_finished(struct slm_buf *out, const struct slm_host_counts *h)
+{
+    static const struct { const char *reason; enum slm_finish from[2]; } rows[] = {
+        {"stop", {SLM_FINISH_EOG, SLM_FINISH_STOP}},
+        {"length", {SLM_FINISH_LENGTH, SLM_FINISH_LENGTH}},
+        {"abort", {SLM_FINISH_CANCELLED, SLM_FINISH_TIMEOUT}},
+        {"error", {7, 7}}, /* what failed has no finish */
+    };
+    add_head(out, "vllm:request_success_total", "counter", "Answers that ended, by reason.");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const enum slm_finish a = rows[i].from[0], b = rows[i].from[1];
+        slm_buf_printf(out, "vllm:request_success_total{finished_reason=\"%s\"} %llu\n", rows[i].reason,
+                       (unsigned long long)(h->n_finished[a] + (a == b ? 0 : h->n_finished[b])));
+    }
+}
+
+static void add_http(struct slm_buf *out, const struct slm_metrics *m)
+{
+    static const char *const names[SLM_HTTP_CLASSES] = {"gone", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    add_head(out, "http_requests_total", "counter", "HTTP requests by class of status.");
+    for (size_t i = 0; i < SLM_HTTP_CLASSES; i++)
+        slm_buf_printf(out, "http_requests_total{status=\"%s\"} %llu\n", names[i],
+                       (unsigned long long)m->http_requests[i]);
+}
+
+void slm_metrics_write(const struct slm_metrics *m, const struct slm_host_counts *h,
+                       const struct slm_http_counts *http, double start_unix_s, struct slm_buf *out)
+{
+    const double kv = ratio((double)(h->kv_pages_used - h->kv_pages_cached), (double)h->kv_pages);
+    const struct { const char *name, *type, *help; double value; } rows[] = {
+        {"vllm:num_requests_running", "gauge", "Requests being computed.", (double)h->n_running},
+        {"vllm:num_requests_waiting", "gauge", "Requests waiting for their turn.", (double)h->n_waiting},
+        {"vllm:kv_cache_usage_perc", "gauge", "Share of the KV pages that requests hold, 0 to 1.", kv},
+        {"vllm:prefix_cache_queries_total", "counter", "Prompt tokens looked for in the cache.",
+         (double)h->prompt_tokens},
+        {"vllm:prefix_cache_hits_total", "counter", "Prompt tokens found there.", (double)h->cached_tokens},
+        {"vllm:num_preemptions_total", "counter", "Requests put back for lack of KV pages.", (double)h->n_preempted},
+        {"vllm:prompt_tokens_total", "counter", "Prompt tokens.", (double)h->prompt_tokens},
+        {"vllm:generation_tokens_total", "counter", "Generated tokens.", (double)h->generated_tokens},
+        {"vllm:spec_decode_num_draft_tokens_total", "counter", "Tokens guessed.", (double)h->speculation.n_guessed},
+        {"vllm:spec_decode_num_accepted_tokens_total", "counter", "Tokens guessed right.",
+         (double)h->speculation.n_accepted},
+        {"llamacpp:prompt_tokens_total", "counter", "Prompt tokens computed.",
+         (double)(h->prompt_tokens - h->cached_tokens)},
+        {"llamacpp:prompt_seconds_total", "counter", "Seconds of computing prompts.", h->prompt_s},
+        {"llamacpp:prompt_tokens_seconds", "gauge", "Prompt tokens a second, since start.",
+         ratio((double)(h->prompt_tokens - h->cached_tokens), h->prompt_s)},
+        {"llamacpp:tokens_predicted_total", "counter", "Generated tokens.", (double)h->generated_tokens},
+        {"llamacpp:tokens_predicted_seconds_total", "counter", "Seconds of generating.", h->generate_s},
+        {"llamacpp:predicted_tokens_seconds", "gauge", "Generated tokens a second of each request, since start.",
+         ratio((double)h->generated_tokens, h->generate_s)},
+        {"llamacpp:requests_processing", "gauge", "Requests being computed.", (double)h->n_running},
+        {"llamacpp:requests_deferred", "gauge", "Requests waiting for their turn.", (double)h->n_waiting},
+        {"llamacpp:n_decode_total", "counter", "Passes over the weights.", (double)h->n_steps},
+        {"llamacpp:n_busy_slots_per_decode", "gauge", "Tokens a pass, since start.",
+         ratio((double)h->n_step_rows, (double)h->n_steps)},
+        {"slm_kv_pages", "gauge", "Pages of all KV pools.", (double)h->kv_pages},
+        {"slm_kv_pages_cached", "gauge", "Of these, kept for prompts to come.", (double)h->kv_pages_cached},
+        {"slm_models_loaded", "gauge", "Models in memory.", (double)h->n_models_loaded},
+        {"slm_http_connections", "gauge", "Open connections.", (double)http->n_connections},
+        {"slm_http_requests_active", "gauge", "HTTP requests whose reply has not ended.", (double)http->n_busy},
+        {"slm_http_body_bytes", "gauge", "Bodies of requests in memory.", (double)http->body_bytes},
+        {"slm_http_connections_total", "counter", "Connections accepted.", (double)http->n_accepted},
+        {"slm_http_connections_refused_total", "counter", "Connections refused: too many.",
+         (double)http->n_refused},
+        {"process_start_time_seconds", "gauge", "Start, in Unix time.", start_unix_s},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        add_head(out, rows[i].name, rows[i].type, rows[i].help);
+        slm_buf_printf(out, "%s %.15g\n", rows[i].name, rows[i].value);
+    }
+    add_finished(out, h);
+    add_http(out, m);
+    for (size_t i = 0; i < SLM_N_HISTOGRAMS; i++) add_histogram(out, &histograms[i], &m->histograms[i]);
+}
