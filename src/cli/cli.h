@@ -106,6 +106,22 @@ int slm_cli_check_speculating(const char *command, const struct slm_speculating 
 slm_status slm_cli_speculate(struct slm_speculating *s, const struct slm_model_choice *choice,
                              struct slm_session *session, struct slm_error *error);
 
+/* What form an answer must have; zero and NULL: any. */
+struct slm_form {
+    uint64_t seen;
+    const char *schema, *gbnf, *regex;
+    bool object;
+    struct slm_text_list choice;
+};
+enum { SLM_FORM_ROWS = 5 };
+extern const struct slm_option slm_form_rows[SLM_FORM_ROWS];
+#define SLM_FORM_GROUP(type, member) {"Form of the answer", slm_form_rows, SLM_FORM_ROWS, offsetof(type, member)}
+/* What contradicts itself; returns the exit code. */
+int slm_cli_check_form(const char *command, const struct slm_form *form);
+/* *grammar and *state stay as they are when no form was asked for; the caller closes both. */
+slm_status slm_cli_open_form(const struct slm_form *form, const struct slm_model *model, struct slm_grammar **grammar,
+                             struct slm_grammar_state **state, struct slm_error *error);
+
 /* One answer on its way to stdout. */
 struct slm_answer {
     struct slm_parts *parts; /* NULL: the text goes out as it is */

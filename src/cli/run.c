@@ -20,6 +20,7 @@ struct run_options {
     bool raw, verbose, json;
     const char *system, *file, *tools;
     struct slm_thinking thinking;
+    struct slm_form form;
     struct slm_speculating speculating;
     struct slm_model_choice model;
     struct slm_sampling sampling;
@@ -42,6 +43,7 @@ static const struct slm_option run_rows[] = {
 };
 static const struct slm_option_group run_groups[] = {
     {"Options", run_rows, sizeof run_rows / sizeof run_rows[0], 0},
+    SLM_FORM_GROUP(struct run_options, form),
     SLM_THINKING_GROUP(struct run_options, thinking),
     SLM_SAMPLING_GROUP(struct run_options, sampling),
     SLM_SPECULATING_GROUP(struct run_options, speculating),
@@ -54,6 +56,8 @@ struct run {
     struct run_options *options;
     struct slm_model *model;
     struct slm_session *session;
+    struct slm_grammar *grammar;
+    struct slm_grammar_state *form;
     struct slm_buf prompt, tools;
     struct slm_answer answer;
     struct slm_parts *parts;                      /* for --json only, as are the rest: */
@@ -84,7 +88,8 @@ static int choose_prompt(struct run_options *options, int n_args, char **args, c
     if (thinking->hide && options->json)
         return slm_cli_usage("run", "--json has the thinking in a field of its own; --hide-thinking is for text");
     if (*prompt && options->file) return slm_cli_usage("run", "give a prompt or --file, not both");
-    return slm_cli_check_speculating("run", &options->speculating);
+    const int form = slm_cli_check_form("run", &options->form);
+    return form != SLM_EXIT_OK ? form : slm_cli_check_speculating("run", &options->speculating);
 }
 
 /* From the argument, else from --file, else from stdin. The newline that ends a text file or the output of echo is
@@ -248,6 +253,8 @@ static int run_prompt(struct run *run, const char *prompt)
         return slm_cli_fail(&error);
     if (slm_cli_speculate(&options->speculating, &options->model, run->session, &error) != SLM_OK)
         return slm_cli_fail(&error);
+    if (slm_cli_open_form(&options->form, run->model, &run->grammar, &run->form, &error) != SLM_OK)
+        return slm_cli_fail(&error);
     run->load_s = slm_cli_seconds() - start;
     if (read_prompt(run, prompt, &error) != SLM_OK) return slm_cli_fail(&error);
     if (encode_prompt(run, &error) != SLM_OK) return slm_cli_fail(&error);
@@ -258,6 +265,7 @@ static int run_prompt(struct run *run, const char *prompt)
         .stop = options->sampling.stop.items,
         .n_stop = options->sampling.stop.n,
         .ignore_eog = options->sampling.ignore_eos,
+        .grammar = run->form,
         .on_text = options->json ? collect_text : print_text,
         .user = run,
     };
@@ -282,12 +290,15 @@ static int run_main(void *opaque, int n_args, char **args)
     if (interactive && !options->raw && !options->json) {
         struct slm_chat_setup setup = {&options->model, &options->sampling, options->system, &options->thinking,
                                        &options->speculating, options->verbose};
+        if (options->form.seen) return slm_cli_usage("run", "the form of an answer is for a single prompt");
         /* Nobody would answer the calls. */
         if (options->tools) return slm_cli_usage("run", "--tools is for a single prompt; the chat runs no tools");
         return slm_cli_chat(&setup);
     }
     if (interactive) return slm_cli_usage("run", "no prompt: give one as an argument, with --file or through a pipe");
     exit_code = run_prompt(&run, prompt);
+    slm_grammar_state_close(run.form);
+    slm_grammar_close(run.grammar);
     slm_session_close(run.session);
     /* The session's draft is closed with it; then the models they borrow. */
     slm_model_close(options->speculating.model);

@@ -10,6 +10,7 @@
 #include "format/json.h"
 #include "grammar/mask.h"
 #include "grammar/parse.h"
+#include "grammar/schema.h"
 
 /* Tables and masks of one grammar. A mask over 150,000 tokens is 19 KB, and a schema has a few hundred at most. */
 enum { FORGET_BYTES = 48 << 20 };
@@ -72,6 +73,8 @@ static struct slm_frag parse_choice(struct slm_nfa *nfa, struct slm_str text)
 slm_status slm_grammar_compile(struct slm_nfa *nfa, enum slm_grammar_kind kind, struct slm_str text, uint32_t *root)
 {
     if (kind == SLM_GRAMMAR_GBNF) return slm_gbnf_parse(nfa, text, root);
+    if (kind == SLM_GRAMMAR_JSON_SCHEMA) return slm_schema_parse(nfa, text, root);
+    if (kind == SLM_GRAMMAR_JSON_OBJECT) return slm_schema_parse(nfa, slm_str("{\"type\":\"object\"}"), root);
     if (kind != SLM_GRAMMAR_REGEX && kind != SLM_GRAMMAR_CHOICE)
         return slm_nfa_fail(nfa, SLM_ERR_ARGUMENT, "%d is no kind of grammar", (int)kind);
     *root = slm_nfa_rule(nfa);

@@ -61,13 +61,13 @@ static uint32_t add(struct slm_nfa *nfa, struct slm_nfa_state state)
 }
 
 /* A state that eats nothing. NONE leads nowhere. */
-static uint32_t add_split(struct slm_nfa *nfa, uint32_t a, uint32_t b)
+uint32_t slm_nfa_fork(struct slm_nfa *nfa, uint32_t a, uint32_t b)
 {
     return add(nfa, (struct slm_nfa_state){.kind = SLM_NFA_SPLIT, .a = a, .b = b});
 }
 
 /* Every fragment ends in a SPLIT that leads nowhere; this gives it its way. */
-static void lead(struct slm_nfa *nfa, uint32_t from, uint32_t to)
+void slm_nfa_lead(struct slm_nfa *nfa, uint32_t from, uint32_t to)
 {
     if (nfa->failed == SLM_OK) nfa->states[from].a = to;
 }
@@ -84,7 +84,7 @@ uint32_t slm_nfa_rule(struct slm_nfa *nfa)
 /* The body's way out becomes the end of the rule. */
 void slm_nfa_define(struct slm_nfa *nfa, uint32_t rule, struct slm_frag body)
 {
-    lead(nfa, body.out, add(nfa, (struct slm_nfa_state){.kind = SLM_NFA_END, .a = SLM_NFA_NONE, .b = SLM_NFA_NONE}));
+    slm_nfa_lead(nfa, body.out, add(nfa, (struct slm_nfa_state){.kind = SLM_NFA_END, .a = SLM_NFA_NONE, .b = SLM_NFA_NONE}));
     if (nfa->failed == SLM_OK) nfa->rules[rule] = body.in;
 }
 
@@ -95,21 +95,21 @@ static uint32_t here(const struct slm_nfa *nfa) { return (uint32_t)nfa->n_states
 /* One state that is way in and way out. */
 struct slm_frag slm_frag_empty(struct slm_nfa *nfa)
 {
-    const uint32_t at = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    const uint32_t at = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
     return (struct slm_frag){at, at, at};
 }
 
 /* Two states that nothing connects. */
 struct slm_frag slm_frag_never(struct slm_nfa *nfa)
 {
-    const uint32_t in = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
-    return (struct slm_frag){in, in, add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE)};
+    const uint32_t in = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    return (struct slm_frag){in, in, slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE)};
 }
 
 /* The way out comes first: the eater names it. */
 struct slm_frag slm_frag_byte(struct slm_nfa *nfa, uint8_t lo, uint8_t hi)
 {
-    const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    const uint32_t out = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
     const struct slm_nfa_state eat = {.kind = SLM_NFA_RANGE, .lo = lo, .hi = hi, .a = out, .b = SLM_NFA_NONE};
     return (struct slm_frag){out, add(nfa, eat), out};
 }
@@ -120,7 +120,7 @@ struct slm_frag slm_frag_bytes(struct slm_nfa *nfa, struct slm_str bytes)
     for (size_t i = 0; i < bytes.len && nfa->failed == SLM_OK; i++) {
         const uint8_t byte = (uint8_t)bytes.ptr[i];
         /* The state behind the last byte becomes the eater of the next: one state for each. */
-        const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+        const uint32_t out = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
         if (nfa->failed != SLM_OK) break;
         nfa->states[f.out] = (struct slm_nfa_state){.kind = SLM_NFA_RANGE, .lo = byte, .hi = byte, .a = out,
                                                     .b = SLM_NFA_NONE};
@@ -133,7 +133,7 @@ struct slm_frag slm_frag_text(struct slm_nfa *nfa, const char *text) { return sl
 
 struct slm_frag slm_frag_call(struct slm_nfa *nfa, uint32_t rule)
 {
-    const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    const uint32_t out = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
     const struct slm_nfa_state call = {.kind = SLM_NFA_CALL, .a = out, .b = rule};
     return (struct slm_frag){out, add(nfa, call), out};
 }
@@ -141,34 +141,34 @@ struct slm_frag slm_frag_call(struct slm_nfa *nfa, uint32_t rule)
 /* The second was made right after the first, so the whole is a run of neighbours again. */
 struct slm_frag slm_frag_cat(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b)
 {
-    lead(nfa, a.out, b.in);
+    slm_nfa_lead(nfa, a.out, b.in);
     return (struct slm_frag){a.begin, a.in, b.out};
 }
 
 /* A fork before both, a meeting point behind. */
 struct slm_frag slm_frag_or(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b)
 {
-    const uint32_t in = add_split(nfa, a.in, b.in);
-    const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
-    lead(nfa, a.out, out);
-    lead(nfa, b.out, out);
+    const uint32_t in = slm_nfa_fork(nfa, a.in, b.in);
+    const uint32_t out = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    slm_nfa_lead(nfa, a.out, out);
+    slm_nfa_lead(nfa, b.out, out);
     return (struct slm_frag){a.begin, in, out};
 }
 
 /* A fork that may go past it. */
 struct slm_frag slm_frag_opt(struct slm_nfa *nfa, struct slm_frag a)
 {
-    const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
-    lead(nfa, a.out, out);
-    return (struct slm_frag){a.begin, add_split(nfa, a.in, out), out};
+    const uint32_t out = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    slm_nfa_lead(nfa, a.out, out);
+    return (struct slm_frag){a.begin, slm_nfa_fork(nfa, a.in, out), out};
 }
 
 /* The fork is the way in and the way back at once. */
 struct slm_frag slm_frag_star(struct slm_nfa *nfa, struct slm_frag a)
 {
-    const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
-    const uint32_t loop = add_split(nfa, a.in, out);
-    lead(nfa, a.out, loop);
+    const uint32_t out = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    const uint32_t loop = slm_nfa_fork(nfa, a.in, out);
+    slm_nfa_lead(nfa, a.out, loop);
     return (struct slm_frag){a.begin, loop, out};
 }
 
@@ -242,14 +242,14 @@ struct slm_frag slm_frag_repeat(struct slm_nfa *nfa, struct slm_frag a, uint32_t
         slm_nfa_fail(nfa, SLM_ERR_LIMIT, "needs more than %u states: shorten its repetitions", SLM_NFA_MAX_STATES);
         return a;
     }
-    const uint32_t gate = add_split(nfa, a.in, SLM_NFA_NONE);
+    const uint32_t gate = slm_nfa_fork(nfa, a.in, SLM_NFA_NONE);
     for (uint32_t i = 1; i < n; i++) copy_states(nfa, a.begin, stride);
-    const uint32_t out = add_split(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    const uint32_t out = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
     if (nfa->failed != SLM_OK) return a;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t shift = i * stride;
         nfa->states[gate + shift].b = i >= min ? out : SLM_NFA_NONE;
-        lead(nfa, a.out + shift, i + 1 < n ? gate + shift + stride : out);
+        slm_nfa_lead(nfa, a.out + shift, i + 1 < n ? gate + shift + stride : out);
     }
     if (max == SLM_NFA_NONE) nfa->states[out].b = gate + (n - 1) * stride;
     if (!nullable && max != SLM_NFA_NONE) {

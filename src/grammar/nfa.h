@@ -56,6 +56,11 @@ slm_status slm_nfa_fail(struct slm_nfa *nfa, slm_status status, const char *form
 uint32_t slm_nfa_rule(struct slm_nfa *nfa); /* a new rule, to be defined later */
 void slm_nfa_define(struct slm_nfa *nfa, uint32_t rule, struct slm_frag body);
 
+/* For shapes that fragments cannot make: a state that goes on at a and at b (NONE: nowhere), and where one that led
+ * nowhere shall lead. */
+uint32_t slm_nfa_fork(struct slm_nfa *nfa, uint32_t a, uint32_t b);
+void slm_nfa_lead(struct slm_nfa *nfa, uint32_t from, uint32_t to);
+
 struct slm_frag slm_frag_empty(struct slm_nfa *nfa);
 struct slm_frag slm_frag_never(struct slm_nfa *nfa); /* matches nothing at all */
 struct slm_frag slm_frag_byte(struct slm_nfa *nfa, uint8_t lo, uint8_t hi);
@@ -78,6 +83,9 @@ struct slm_frag slm_frag_repeat(struct slm_nfa *nfa, struct slm_frag a, uint32_t
 struct slm_frag slm_frag_both(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b);
 /* Does the fragment, without calls, match this? */
 bool slm_frag_matches(struct slm_nfa *nfa, struct slm_frag a, struct slm_str bytes);
+
+/* Does it match any text at all? */
+bool slm_frag_reaches(struct slm_nfa *nfa, struct slm_frag a);
 
 /* Sorts and merges; returns how many are left. */
 size_t slm_ranges_merge(struct slm_range *ranges, size_t n);

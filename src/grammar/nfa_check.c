@@ -145,6 +145,29 @@ out:
     return matches;
 }
 
+bool slm_frag_reaches(struct slm_nfa *nfa, struct slm_frag a)
+{
+    if (nfa->failed != SLM_OK) return false;
+    const size_t n = nfa->n_states;
+    uint32_t *todo = slm_alloc(2 * n + 2, sizeof *todo, "grammar", nfa->error);
+    uint8_t *seen = slm_alloc(n, 1, "grammar", nfa->error);
+    size_t n_todo = 0;
+    bool reached = false;
+    if (!todo || !seen) nfa->failed = SLM_ERR_MEMORY;
+    else todo[n_todo++] = a.in;
+    while (n_todo > 0 && !reached) {
+        const uint32_t at = todo[--n_todo];
+        if (at == SLM_NFA_NONE || seen[at]) continue;
+        seen[at] = 1;
+        reached = at == a.out;
+        todo[n_todo++] = nfa->states[at].a;
+        if (nfa->states[at].kind == SLM_NFA_SPLIT) todo[n_todo++] = nfa->states[at].b;
+    }
+    slm_release(todo);
+    slm_release(seen);
+    return reached;
+}
+
 /* ---- finishing ------------------------------------------------------------------------------------------------- */
 
 /* What every rule calls before it ate a byte. */

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT
+ * Values of one conjunction without disjunctions, type by type: constants, strings, numbers. And the rules of JSON
+ * itself: any value, any string, white space.
+ *
+ * White space between the parts of objects and arrays is nothing, one space, or one line end with up to 40 spaces or
+ * tabs: what models write, and too little to loop in. Strings of which nothing is asked may spell characters in any way
+ * JSON knows; where a pattern, a format or constants are about them each character has one spelling, itself where that
+ * is allowed, so that what is asked can be asked of the text. Objects and arrays: schema_object.c. */
+#include "base/utf8.h"
+#include "grammar/schema.h"
+
+#define NONE SLM_NFA_NONE
+
+static const struct slm_range everything[] = {{0, 0x10FFFF}};
+static const struct slm_range unescaped[] = {{0x20, '"' - 1}, {'"' + 1, '\\' - 1}, {'\\' + 1, 0x10FFFF}};
+
+#define UNTIL_24 "(?:[01]\\d|2[0-3])"
+#define YEAR "(?:\\d{3}[1-9]|\\d\\d[1-9]\\d|\\d[1-9]\\d\\d|[1-9]\\d{3})"
+#define DATE "(?:" YEAR "-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|" \
+    "02-(?:0[1-9]|1\\d|2[0-8]))|(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|" \
+    "(?:0[48]|[2468][048]|[13579][26])00)-02-29)"
+#define TIME UNTIL_24 ":[0-5]\\d:[0-5]\\d(?:\\.\\d{1,9})?(?:Z|[+\\-]" UNTIL_24 ":[0-5]\\d)"
+#define BYTE "(?:\\d|[1-9]\\d|1\\d\\d|2[0-4]\\d|25[0-5])"
+#define V4 "(?:" BYTE "\\.){3}" BYTE
+#define HEX "[0-9A-Fa-f]"
+#define H16 HEX "{1,4}"
+#define LS32 "(?:" H16 ":" H16 "|" V4 ")"
+#define V6 "(?:(?:" H16 ":){6}" LS32 "|::(?:" H16 ":){5}" LS32 "|(?:" H16 ")?::(?:" H16 ":){4}" LS32 \
+    "|(?:(?:" H16 ":){0,1}" H16 ")?::(?:" H16 ":){3}" LS32 "|(?:(?:" H16 ":){0,2}" H16 ")?::(?:" H16 ":){2}" LS32 \
+    "|(?:(?:" H16 ":){0,3}" H16 ")?::" H16 ":" LS32 "|(?:(?:" H16 ":){0,4}" H16 ")?::" LS32 \
+    "|(?:(?:" H16 ":){0,5}" H16 ")?::" H16 "|(?:(?:" H16 ":){0,6}" H16 ")?::)"
+#define LABEL "[A-Za-z0-9](?:[A-Za-z0-9\\-]{0,61}[A-Za-z0-9])?"
+#define HOST LABEL "(?:\\." LABEL "){0,3}" /* so that 253 characters are never passed */
+#define ATOM "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\-]{1,16}"
+#define PCHAR "(?:[A-Za-z0-9\\-._~!$&'()*+,;=:@]|%" HEX HEX ")"
+#define URI_TAIL "(?:\\?(?:" PCHAR "|[/?])*)?(?:#(?:" PCHAR "|[/?])*)?"
+#define AUTHORITY "//(?:(?:[A-Za-z0-9\\-._~!$&'()*+,;=:]|%" HEX HEX ")*@)?" \
+    "(?:\\[" V6 "\\]|(?:[A-Za-z0-9\\-._~!$&'()*+,;=]|%" HEX HEX ")*)(?::\\d*)?"
+
+/* Formats that are enforced; where a standard allows oddities (leap seconds, quoted names of mail) these are left out.
+ * NULL: refused, since the standard asserts more than is known here. Formats that are in neither list say nothing. */
+static const struct { const char *name, *pattern; } formats[] = {
+    {"date", DATE}, {"time", TIME}, {"date-time", DATE "T" TIME},
+    {"duration", "P(?:\\d{1,9}W|(?:\\d{1,9}Y(?:\\d{1,9}M(?:\\d{1,9}D)?)?|\\d{1,9}M(?:\\d{1,9}D)?|\\d{1,9}D)"
+                 "(?:T(?:\\d{1,9}H(?:\\d{1,9}M(?:\\d{1,9}S)?)?|\\d{1,9}M(?:\\d{1,9}S)?|\\d{1,9}S))?|"
+                 "T(?:\\d{1,9}H(?:\\d{1,9}M(?:\\d{1,9}S)?)?|\\d{1,9}M(?:\\d{1,9}S)?|\\d{1,9}S))"},
+    {"uuid", HEX "{8}-" HEX "{4}-" HEX "{4}-" HEX "{4}-" HEX "{12}"},
+    {"email", ATOM "(?:\\." ATOM "){0,2}@" HOST}, {"hostname", HOST},
+    {"ipv4", V4}, {"ipv6", V6},
+    {"uri", "[A-Za-z][A-Za-z0-9+\\-.]*:(?:" AUTHORITY "(?:/" PCHAR "*)*|/(?:" PCHAR "+(?:/" PCHAR "*)*)?|" PCHAR
+            "+(?:/" PCHAR "*)*)?" URI_TAIL},
+    {"json-pointer", "(?:/(?:[^~/]|~[01])*)*"},
+    {"idn-email", NULL}, {"idn-hostname", NULL}, {"iri", NULL}, {"iri-reference", NULL}, {"uri-reference", NULL},
+    {"uri-template", NULL}, {"relative-json-pointer", NULL}, {"regex", NULL},
+};
+
+/* ---- JSON itself ----------------------------------------------------------------------------------------------- */
+
+static struct slm_frag quoted(struct slm_nfa *nfa, struct slm_frag body, struct slm_frag quote)
+{
+    return slm_frag_cat(nfa, slm_frag_cat(nfa, quote, body), slm_frag_text(nfa, "\""));
+}
+
+static struct slm_frag regex(struct slm_nfa *nfa, const char *pattern)
+{
+    return slm_regex_parse(nfa, slm_str(pattern), false, SLM_SPELL_PLAIN);
+}
+
+/* One character of a string, spelled in any way. What follows a backslash is a rule of its own: long repetitions would
+ * copy it often, and it is rare. */
+static struct slm_frag any_char(struct slm_schema *s)
+{
+    struct slm_nfa *nfa = s->nfa;
+    struct slm_frag plain = slm_frag_chars(nfa, unescaped, 3, SLM_SPELL_PLAIN);
+    struct slm_frag escape = slm_frag_text(nfa, "\\");
+    escape = slm_frag_cat(nfa, escape, slm_frag_call(nfa, s->escape));
+    return slm_frag_or(nfa, plain, escape);
+}
+
+/* value, after its members and elements, is what it is made of; the rest is letters. */
+void slm_schema_base(struct slm_schema *s)
+{
+    struct slm_nfa *nfa = s->nfa;
+    const struct slm_conj none = {.n = 0};
+    s->ws = slm_nfa_rule(nfa);
+    s->value = slm_nfa_rule(nfa);
+    s->string = slm_nfa_rule(nfa);
+    s->escape = slm_nfa_rule(nfa);
+    slm_nfa_define(nfa, s->ws, regex(nfa, "(?: |\n[ \t]{0,40})?"));
+    /* Surrogates in pairs only: a half is no character. */
+    slm_nfa_define(nfa, s->escape, regex(nfa, "[\"\\\\/bfnrt]|u(?:[0-9a-cA-CefEF]" HEX "{3}|[dD][0-7]" HEX HEX
+                                              "|[dD][89abAB]" HEX HEX "\\\\u[dD][c-fC-F]" HEX HEX ")"));
+    const struct slm_frag quote = slm_frag_text(nfa, "\"");
+    slm_nfa_define(nfa, s->string, quoted(nfa, slm_frag_star(nfa, any_char(s)), quote));
+    struct slm_frag all = regex(nfa, "null|true|false");
+    all = slm_frag_or(nfa, all, slm_number_free(nfa, false));
+    all = slm_frag_or(nfa, all, slm_frag_call(nfa, s->string));
+    all = slm_frag_or(nfa, all, slm_schema_array(s, &none));
+    all = slm_frag_or(nfa, all, slm_schema_object(s, &none));
+    slm_nfa_define(nfa, s->value, all);
+}
+
+/* ---- counts ---------------------------------------------------------------------------------------------------- */
+
+uint32_t slm_schema_count(struct slm_schema *s, const struct slm_dom *value, uint32_t most)
+{
+    struct slm_decimal d;
+    uint64_t n = 0;
+    const bool ok = value->kind == SLM_DOM_NUMBER && slm_decimal_read(value->text, &d) && !d.negative && d.exponent >= 0;
+    if (!ok) {
+        slm_schema_fail(s, value, SLM_ERR_FORMAT, "it is a whole number that is not negative");
+        return 0;
+    }
+    for (int i = 0; i < d.n && n <= most; i++) n = 10 * n + (uint64_t)(d.digits[i] - '0');
+    for (int i = 0; i < d.exponent && n <= most && n > 0; i++) n *= 10;
+    return n > most ? most : (uint32_t)n;
+}
+
+uint32_t slm_conj_count(struct slm_schema *s, const struct slm_conj *conj, const char *keyword, bool greatest,
+                        uint32_t without)
+{
+    const struct slm_dom *value;
+    uint32_t out = without;
+    for (size_t i = 0; (value = slm_conj_keyword(conj, keyword, i)); i++) {
+        const uint32_t n = slm_schema_count(s, value, NONE - 1);
+        if (i == 0 || (greatest ? n > out : n < out)) out = n;
+    }
+    return out;
+}
+
+/* ---- strings --------------------------------------------------------------------------------------------------- */
+
+static const char *format_pattern(struct slm_schema *s, const struct slm_dom *format)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (format->kind != SLM_DOM_STRING || !slm_str_is(format->text, formats[i].name)) continue;
+        if (!formats[i].pattern)
+            slm_schema_fail(s, format, SLM_ERR_UNSUPPORTED, "the format '%s' cannot be enforced", formats[i].name);
+        return formats[i].pattern;
+    }
+    return NULL;
+}
+
+bool slm_schema_string_is_free(const struct slm_conj *conj)
+{
+    static const char *const keywords[] = {"minLength", "maxLength", "pattern", "format"};
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+        if (slm_conj_keyword(conj, keywords[i], 0)) return false;
+    return true;
+}
+
+/* What all of the patterns and formats match, each character in its one spelling. Returns how many there were. */
+static size_t all_patterns(struct slm_schema *s, const struct slm_conj *conj, struct slm_frag *out)
+{
+    struct slm_nfa *nfa = s->nfa;
+    const struct slm_dom *value;
+    size_t n = 0;
+    for (size_t i = 0; (value = slm_conj_keyword(conj, "pattern", i)) && nfa->failed == SLM_OK; i++) {
+        if (value->kind != SLM_DOM_STRING) slm_schema_fail(s, value, SLM_ERR_FORMAT, "a pattern is a text");
+        slm_schema_at(s, value);
+        const struct slm_frag one = slm_regex_parse(nfa, value->text, true, SLM_SPELL_JSON);
+        *out = n++ ? slm_frag_both(nfa, *out, one) : one;
+    }
+    for (size_t i = 0; (value = slm_conj_keyword(conj, "format", i)) && nfa->failed == SLM_OK; i++) {
+        const char *pattern = format_pattern(s, value);
+        if (!pattern) continue;
+        const struct slm_frag one = slm_regex_parse(nfa, slm_str(pattern), false, SLM_SPELL_JSON);
+        *out = n++ ? slm_frag_both(nfa, *out, one) : one;
+    }
+    return n;
+}
+
+struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_conj *conj)
+{
+    struct slm_nfa *nfa = s->nfa;
+    const uint32_t begin = (uint32_t)nfa->n_states;
+    const uint32_t min = slm_conj_count(s, conj, "minLength", true, 0);
+    const uint32_t max = slm_conj_count(s, conj, "maxLength", false, NONE);
+    struct slm_frag f = slm_frag_empty(nfa);
+    const size_t n = all_patterns(s, conj, &f);
+    if (max < min) return slm_frag_never(nfa);
+    if (n == 0) return slm_frag_repeat(nfa, any_char(s), min, max);
+    if (min > 0 || max != NONE) {
+        const struct slm_frag any = slm_frag_chars(nfa, everything, 1, SLM_SPELL_JSON);
+        f = slm_frag_both(nfa, f, slm_frag_repeat(nfa, any, min, max));
+    }
+    f.begin = begin;
+    return f;
+}
+
+static struct slm_frag string_value(struct slm_schema *s, const struct slm_conj *conj)
+{
+    if (slm_schema_string_is_free(conj)) return slm_frag_call(s->nfa, s->string);
+    const struct slm_frag quote = slm_frag_text(s->nfa, "\"");
+    return quoted(s->nfa, slm_schema_string_body(s, conj), quote);
+}
+
+/* ---- numbers --------------------------------------------------------------------------------------------------- */
+
+/* How a stands to b: negative, 0 or positive. */
+static int compare(const struct slm_decimal *a, const struct slm_decimal *b)
+{
+    const int sign = a->negative ? -1 : 1;
+    if (a->negative != b->negative) return sign;
+    if (a->n == 0 || b->n == 0) return a->n == b->n ? 0 : a->n ? sign : b->negative ? 1 : -1;
+    const int magnitude = a->n + a->exponent - b->n - b->exponent;
+    if (magnitude != 0) return magnitude > 0 ? sign : -sign;
+    return sign * strcmp(a->digits, b->digits); /* without trailing zeros: as fractions */
+}
+
+/* The strictest of the bounds of one keyword. */
+static void tighten(struct slm_schema *s, const struct slm_conj *conj, const char *keyword, bool excluded,
+                    bool *has, bool *is_excluded, struct slm_decimal *bound, int sign)
+{
+    const struct slm_dom *value;
+    for (size_t i = 0; (value = slm_conj_keyword(conj, keyword, i)); i++) {
+        struct slm_decimal d;
+        if (value->kind != SLM_DOM_NUMBER || !slm_decimal_read(value->text, &d)) {
+            slm_schema_fail(s, value, SLM_ERR_FORMAT, "a bound is a number of at most 40 digits");
+            return;
+        }
+        const int order = *has ? sign * compare(&d, bound) : 1;
+        if (order < 0 || (order == 0 && !excluded)) continue;
+        *has = true;
+        *is_excluded = excluded;
+        *bound = d;
+    }
+}
+
+/* multipleOf 1 says that it is whole. Others are refused: what doubles make of them no text can know. */
+static bool is_whole(struct slm_schema *s, const struct slm_conj *conj)
+{
+    const struct slm_dom *value;
+    bool whole = false;
+    for (size_t i = 0; (value = slm_conj_keyword(conj, "multipleOf", i)); i++) {
+        struct slm_decimal d;
+        whole = value->kind == SLM_DOM_NUMBER && slm_decimal_read(value->text, &d) && d.n == 1 && !d.negative &&
+                d.digits[0] == '1' && d.exponent == 0;
+        if (!whole)
+            slm_schema_fail(s, value, SLM_ERR_UNSUPPORTED, "multiples of anything but 1 cannot be enforced exactly");
+    }
+    return whole;
+}
+
+static struct slm_frag number_value(struct slm_schema *s, const struct slm_conj *conj, unsigned types)
+{
+    struct slm_number_bounds b = {.whole = !(types & SLM_TYPE_FRACTION) || is_whole(s, conj)};
+    is_whole(s, conj);
+    tighten(s, conj, "minimum", false, &b.has_min, &b.min_excluded, &b.min, 1);
+    tighten(s, conj, "exclusiveMinimum", true, &b.has_min, &b.min_excluded, &b.min, 1);
+    tighten(s, conj, "maximum", false, &b.has_max, &b.max_excluded, &b.max, -1);
+    tighten(s, conj, "exclusiveMaximum", true, &b.has_max, &b.max_excluded, &b.max, -1);
+    return b.has_min || b.has_max ? slm_number_between(s->nfa, &b) : slm_number_free(s->nfa, b.whole);
+}
+
+/* ---- constants ------------------------------------------------------------------------------------------------- */
+
+/* A value as it is, with the white space JSON allows inside; the tree is walked without recursion. */
+static struct slm_frag literal(struct slm_schema *s, const struct slm_dom *value)
+{
+    struct slm_nfa *nfa = s->nfa;
+    struct slm_frag f = slm_frag_empty(nfa);
+    const struct slm_dom *at = value;
+#define ADD(piece) (f = slm_frag_cat(nfa, f, piece))
+    while (at && nfa->failed == SLM_OK) {
+        const bool object = at->kind == SLM_DOM_OBJECT, inside = object || at->kind == SLM_DOM_ARRAY;
+        static const char *const words[] = {[SLM_DOM_NULL] = "null", [SLM_DOM_FALSE] = "false", [SLM_DOM_TRUE] = "true"};
+        if (at != value && at->parent->kind == SLM_DOM_OBJECT) {
+            ADD(slm_frag_text(nfa, "\""));
+            ADD(slm_frag_spelled(nfa, at->key, SLM_SPELL_JSON));
+            ADD(slm_frag_text(nfa, "\":"));
+            ADD(slm_frag_call(nfa, s->ws));
+        }
+        if (at->kind == SLM_DOM_STRING) {
+            ADD(slm_frag_text(nfa, "\""));
+            ADD(slm_frag_spelled(nfa, at->text, SLM_SPELL_JSON));
+            ADD(slm_frag_text(nfa, "\""));
+        } else {
+            ADD(at->kind == SLM_DOM_NUMBER ? slm_frag_bytes(nfa, at->text)
+                                           : slm_frag_text(nfa, object ? "{" : inside ? "[" : words[at->kind]));
+        }
+        if (inside) ADD(slm_frag_call(nfa, s->ws));
+        if (inside && at->first) {
+            at = at->first;
+            continue;
+        }
+        if (inside) ADD(slm_frag_text(nfa, object ? "}" : "]"));
+        while (at != value && !at->next) { /* the last of its parent, which is over then */
+            at = at->parent;
+            ADD(slm_frag_call(nfa, s->ws));
+            ADD(slm_frag_text(nfa, at->kind == SLM_DOM_OBJECT ? "}" : "]"));
+        }
+        if (at == value) break;
+        at = at->next;
+        ADD(slm_frag_text(nfa, ","));
+        ADD(slm_frag_call(nfa, s->ws));
+    }
+#undef ADD
+    return f;
+}
+
+/* Is the value in every const and enum? */
+static bool in_all_lists(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *value)
+{
+    const struct slm_dom *list;
+    bool unsure = false;
+    for (size_t i = 0; (list = slm_conj_keyword(conj, "const", i)); i++)
+        if (!slm_dom_equal(list, value, &unsure)) return false;
+    for (size_t i = 0; (list = slm_conj_keyword(conj, "enum", i)); i++) {
+        const struct slm_dom *v = list->first;
+        while (v && !slm_dom_equal(v, value, &unsure)) v = v->next;
+        if (!v) return false;
+    }
+    if (unsure) slm_schema_fail(s, value, SLM_ERR_LIMIT, "this value is too large to be compared");
+    return true;
+}
+
+/* Does the value satisfy what else is asked of its type? Strings and numbers are tried on what would be written; of
+ * objects and arrays nothing else may be asked. */
+static bool satisfies(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *value)
+{
+    static const char *const structure[] = {"properties", "required", "additionalProperties", "patternProperties",
+                                            "propertyNames", "minProperties", "maxProperties", "items", "prefixItems",
+                                            "minItems", "maxItems", "unevaluatedProperties"};
+    struct slm_nfa *nfa = s->nfa;
+    static const char *const numeric[] = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"};
+    for (size_t i = 0; value->kind == SLM_DOM_NUMBER && i < sizeof numeric / sizeof *numeric; i++) {
+        if (!slm_conj_keyword(conj, numeric[i], 0)) continue;
+        const struct slm_frag f = number_value(s, conj, slm_conj_types(s, conj) | slm_type_of(value));
+        return slm_frag_matches(nfa, f, value->text);
+    }
+    if (value->kind == SLM_DOM_STRING && !slm_schema_string_is_free(conj)) {
+        const uint32_t min = slm_conj_count(s, conj, "minLength", true, 0);
+        const uint32_t max = slm_conj_count(s, conj, "maxLength", false, NONE);
+        uint32_t n = 0;
+        for (size_t i = 0; i < value->text.len; i++) n += ((unsigned char)value->text.ptr[i] & 0xC0) != 0x80;
+        struct slm_frag f = slm_frag_empty(nfa);
+        bool ok = n >= min && n <= max;
+        if (ok && all_patterns(s, conj, &f)) {
+            struct slm_frag whole = slm_frag_spelled(nfa, value->text, SLM_SPELL_JSON);
+            whole = slm_frag_both(nfa, f, whole);
+            ok = slm_frag_reaches(nfa, whole);
+        }
+        return ok;
+    }
+    for (size_t i = 0; i < sizeof structure / sizeof *structure; i++) {
+        const struct slm_dom *k = slm_conj_keyword(conj, structure[i], 0);
+        if (k && (value->kind == SLM_DOM_OBJECT || value->kind == SLM_DOM_ARRAY))
+            slm_schema_fail(s, k, SLM_ERR_UNSUPPORTED, "beside const or enum with objects or arrays in it");
+    }
+    return true;
+}
+
+static struct slm_frag constants(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *first,
+                                 bool one, unsigned types)
+{
+    struct slm_frag all = slm_frag_never(s->nfa);
+    for (const struct slm_dom *v = first; v && s->nfa->failed == SLM_OK; v = one ? NULL : v->next) {
+        if (!(slm_type_of(v) & types) || !in_all_lists(s, conj, v) || !satisfies(s, conj, v)) continue;
+        all = slm_frag_or(s->nfa, all, literal(s, v));
+    }
+    return all;
+}
+
+/* ---- a value --------------------------------------------------------------------------------------------------- */
+
+struct slm_frag slm_schema_value(struct slm_schema *s, const struct slm_conj *conj)
+{
+    struct slm_nfa *nfa = s->nfa;
+    const unsigned types = slm_conj_types(s, conj);
+    const struct slm_dom *value = slm_conj_keyword(conj, "const", 0);
+    if (value) return constants(s, conj, value, true, types);
+    value = slm_conj_keyword(conj, "enum", 0);
+    if (value && (value->kind != SLM_DOM_ARRAY || !value->first))
+        slm_schema_fail(s, value, SLM_ERR_FORMAT, "an enum is an array of at least one value");
+    if (value) return constants(s, conj, value->first, false, types);
+    struct slm_frag all = slm_frag_never(nfa);
+    if (types & SLM_TYPE_NULL) all = slm_frag_or(nfa, all, slm_frag_text(nfa, "null"));
+    if (types & SLM_TYPE_BOOLEAN) all = slm_frag_or(nfa, all, regex(nfa, "true|false"));
+    if (types & (SLM_TYPE_WHOLE | SLM_TYPE_FRACTION)) all = slm_frag_or(nfa, all, number_value(s, conj, types));
+    if (types & SLM_TYPE_STRING) all = slm_frag_or(nfa, all, string_value(s, conj));
+    if (types & SLM_TYPE_ARRAY) all = slm_frag_or(nfa, all, slm_schema_array(s, conj));
+    if (types & SLM_TYPE_OBJECT) all = slm_frag_or(nfa, all, slm_schema_object(s, conj));
+    return all;
+}
