@@ -131,6 +131,14 @@ slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_
 slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
                            const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
                            struct slm_error *error);
+/* The same for messages that have more than role and content (tool_calls, tool_call_id, reasoning_content ...): a JSON
+ * array of objects, which the template sees as they are. Every string in it is a user's text, as above. */
+slm_status slm_chat_render_json(const struct slm_model *model, const char *messages_json,
+                                const struct slm_chat_options *options, char **out, size_t *out_bytes,
+                                struct slm_error *error);
+slm_status slm_chat_encode_json(const struct slm_model *model, const char *messages_json,
+                                const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
+                                struct slm_error *error);
 void slm_free(void *memory);
 
 /* ---- session ----------------------------------------------------------------------------------------------- */

@@ -1,22 +1,47 @@
 /* SPDX-License-Identifier: MIT
  * From chat messages to a prompt: the model's template, fed as JSON, and the prompt's tokens.
  *
- * What a user types must not become the marks that separate turns. So wherever a message spells a control token, a
- * guard (tokenizer.h) goes behind its first character before the template sees it: templates treat the message as
- * ever, the tokenizer finds no control token there and drops the guard. Tools and variables are the program's own and
- * are passed on as they are. Deliberately not here: which template a model has (model_open.c), and what an answer means
- * (parts.c). */
+ * What a user types must not become the marks that separate turns. So wherever a text that comes from outside spells a
+ * control token, a guard (tokenizer.h) goes behind its first character before the template sees it: templates treat the
+ * text as ever, the tokenizer finds no control token there and drops the guard. That holds for every string and every
+ * key of the messages, the tools and the variables alike: what tools say of themselves may come from anywhere.
+ * Deliberately not here: which template a model has (model_open.c), and what an answer means (parts.c). */
 #include "base/os.h"
+#include "format/json.h"
 #include "model/model.h"
 #include "template/template.h"
 
-/* Marks behind[i] where a guard must follow byte i: after the first character of each control token in the text. */
-static void find_forgeries(const struct slm_tokenizer *tokenizer, struct slm_str text, unsigned char *behind)
+/* ---- no forged turns ------------------------------------------------------------------------------------------- */
+
+/* The texts of a vocabulary's control tokens: looked up once a prompt, for it has many strings. */
+struct controls {
+    struct slm_str *texts; /* [n] */
+    size_t n;
+};
+
+static bool is_control(const struct slm_tokenizer *tokenizer, size_t id)
 {
-    for (size_t id = 0; id < slm_tokenizer_n_vocab(tokenizer); id++) {
-        if (slm_tokenizer_type(tokenizer, (int32_t)id) != SLM_TOKEN_CONTROL) continue;
-        const struct slm_str token = slm_tokenizer_piece(tokenizer, (int32_t)id, true);
-        if (token.len < 2) continue; /* one byte has no inside for a guard, and separates no turns */
+    /* One byte has no inside for a guard, and separates no turns. */
+    return slm_tokenizer_type(tokenizer, (int32_t)id) == SLM_TOKEN_CONTROL &&
+           slm_tokenizer_piece(tokenizer, (int32_t)id, true).len >= 2;
+}
+
+static slm_status list_controls(const struct slm_tokenizer *tokenizer, struct controls *out, struct slm_error *error)
+{
+    size_t n = 0;
+    for (size_t id = 0; id < slm_tokenizer_n_vocab(tokenizer); id++) n += is_control(tokenizer, id);
+    out->texts = slm_alloc(n + 1, sizeof *out->texts, "chat", error);
+    if (!out->texts) return SLM_ERR_MEMORY;
+    for (size_t id = 0; id < slm_tokenizer_n_vocab(tokenizer); id++)
+        if (is_control(tokenizer, id)) out->texts[out->n++] = slm_tokenizer_piece(tokenizer, (int32_t)id, true);
+    return SLM_OK;
+}
+
+/* Marks behind[i] where a guard must follow byte i: after the first character of each control token in the text. */
+static void find_forgeries(const struct controls *controls, struct slm_str text, unsigned char *behind)
+{
+    for (size_t i = 0; i < controls->n; i++) {
+        const struct slm_str token = controls->texts[i];
         size_t first = 1; /* bytes of its first character */
         while (first < token.len && ((unsigned char)token.ptr[first] & 0xC0) == 0x80) first++;
         const char *end = text.ptr + text.len, *hit = text.ptr;
@@ -39,15 +64,15 @@ static void drop_guards(struct slm_str text, struct slm_buf *out)
     slm_buf_add_str(out, text);
 }
 
-/* Appends the message's text with a guard in every control token it spells. */
-static slm_status add_guarded(const struct slm_tokenizer *tokenizer, struct slm_str text, struct slm_buf *out,
+/* Appends the text with a guard in every control token it spells. */
+static slm_status add_guarded(const struct controls *controls, struct slm_str text, struct slm_buf *out,
                               struct slm_error *error)
 {
     struct slm_buf plain = {0};
     drop_guards(text, &plain);
     unsigned char *behind = slm_alloc(plain.len + 1, 1, "chat", error);
     slm_status status = behind ? slm_buf_status(&plain, "chat", error) : SLM_ERR_MEMORY;
-    if (status == SLM_OK && plain.len) find_forgeries(tokenizer, (struct slm_str){plain.data, plain.len}, behind);
+    if (status == SLM_OK && plain.len) find_forgeries(controls, (struct slm_str){plain.data, plain.len}, behind);
     for (size_t i = 0; status == SLM_OK && i < plain.len; i++) {
         slm_buf_add(out, plain.data + i, 1);
         if (behind[i]) slm_buf_puts(out, SLM_TOKENIZER_GUARD);
@@ -56,6 +81,35 @@ static slm_status add_guarded(const struct slm_tokenizer *tokenizer, struct slm_
     slm_buf_release(&plain);
     return status == SLM_OK ? slm_buf_status(out, "chat", error) : status;
 }
+
+/* Appends the JSON text with guards in all its strings; what stands between them is copied. */
+static slm_status guard_json(const struct controls *controls, const char *text, const char *where,
+                             struct slm_buf *out, struct slm_error *error)
+{
+    struct slm_buf plain = {0}, guarded = {0};
+    struct slm_json json;
+    slm_status status = SLM_OK;
+    const char *copied = text;
+    slm_json_init(&json, slm_str(text), where, error);
+    for (enum slm_json_event event; status == SLM_OK && (event = slm_json_next(&json)) != SLM_JSON_END;) {
+        if (event == SLM_JSON_ERROR) status = SLM_ERR_FORMAT;
+        if (event != SLM_JSON_KEY && event != SLM_JSON_STRING) continue;
+        slm_buf_clear(&plain);
+        slm_buf_clear(&guarded);
+        if (!slm_json_read_text(&json, &plain)) status = SLM_ERR_FORMAT;
+        if (status == SLM_OK)
+            status = add_guarded(controls, (struct slm_str){plain.data, plain.len}, &guarded, error);
+        slm_buf_add(out, copied, (size_t)(json.token.ptr - 1 - copied));
+        slm_buf_add_json_string(out, (struct slm_str){guarded.data, guarded.len});
+        copied = json.token.ptr + json.token.len + 1;
+    }
+    if (status == SLM_OK) slm_buf_puts(out, copied);
+    slm_buf_release(&plain);
+    slm_buf_release(&guarded);
+    return status == SLM_OK ? slm_buf_status(out, where, error) : status;
+}
+
+/* ---- messages as JSON ------------------------------------------------------------------------------------------ */
 
 /* Some templates (Phi-4-mini's) look for the tools in the system message, as text. */
 static bool takes_tools_in_messages(const char *template_text)
@@ -66,41 +120,54 @@ static bool takes_tools_in_messages(const char *template_text)
     return false;
 }
 
-static void add_tools(const char *tools, struct slm_buf *json)
+/* Where a system message begins to have fields, behind its brace: when the first message is one, else NULL. */
+static const char *first_system(const char *messages)
 {
-    slm_buf_puts(json, ",\"tools\":");
-    slm_buf_add_json_string(json, slm_str(tools));
+    struct slm_json json;
+    struct slm_error ignored = {0};
+    const char *found = NULL;
+    slm_json_init(&json, slm_str(messages), "messages", &ignored);
+    if (slm_json_next(&json) != SLM_JSON_ARRAY || slm_json_next(&json) != SLM_JSON_OBJECT) return NULL;
+    const char *const fields = messages + json.at;
+    for (enum slm_json_event event; !found && (event = slm_json_next(&json)) == SLM_JSON_KEY;) {
+        const bool is_role = slm_json_is(&json, "role");
+        event = slm_json_next(&json);
+        if (is_role && event == SLM_JSON_STRING && slm_json_is(&json, "system")) found = fields;
+        if (!slm_json_skip(&json, event)) break;
+    }
+    return found;
 }
 
-/* guard: the tokenizer whose control tokens are to be kept out of the messages; NULL leaves them as they are. tools:
- * for the system message, which there is then; or NULL. */
-static slm_status messages_to_json(const struct slm_chat_message *messages, size_t n, const char *tools,
-                                   const struct slm_tokenizer *guard, struct slm_buf *json, struct slm_error *error)
+/* Appends the messages with the tools in their system message, which there is then. */
+static void add_with_tools(const char *messages, const char *tools, struct slm_buf *out)
 {
-    struct slm_buf content = {0};
-    slm_status status = SLM_OK;
-    const bool has_system = n && strcmp(messages[0].role, "system") == 0;
+    const char *at = first_system(messages);
+    const bool has_system = at != NULL;
+    if (!at) at = messages + strspn(messages, " \t\r\n[");
+    slm_buf_add(out, messages, (size_t)(at - messages));
+    if (!has_system) slm_buf_puts(out, "{\"role\":\"system\",\"content\":\"\",");
+    slm_buf_puts(out, "\"tools\":");
+    slm_buf_add_json_string(out, slm_str(tools));
+    slm_buf_puts(out, has_system ? "," : *at == ']' ? "}" : "},");
+    slm_buf_puts(out, at);
+}
+
+static slm_status messages_to_json(const struct slm_chat_message *messages, size_t n, struct slm_buf *json,
+                                   struct slm_error *error)
+{
     slm_buf_puts(json, "[");
-    if (tools && !has_system) {
-        slm_buf_puts(json, "{\"role\":\"system\",\"content\":\"\"");
-        add_tools(tools, json);
-        slm_buf_puts(json, n ? "}," : "}");
-    }
-    for (size_t i = 0; i < n && status == SLM_OK; i++) {
-        slm_buf_clear(&content);
-        if (guard) status = add_guarded(guard, slm_str(messages[i].content), &content, error);
+    for (size_t i = 0; i < n; i++) {
         slm_buf_puts(json, i ? ",{\"role\":" : "{\"role\":");
         slm_buf_add_json_string(json, slm_str(messages[i].role));
         slm_buf_puts(json, ",\"content\":");
-        slm_buf_add_json_string(json,
-                                guard ? (struct slm_str){content.data, content.len} : slm_str(messages[i].content));
-        if (tools && has_system && i == 0) add_tools(tools, json);
+        slm_buf_add_json_string(json, slm_str(messages[i].content));
         slm_buf_puts(json, "}");
     }
     slm_buf_puts(json, "]");
-    slm_buf_release(&content);
-    return status == SLM_OK ? slm_buf_status(json, "chat", error) : status;
+    return slm_buf_status(json, "chat", error);
 }
+
+/* ---- rendering ------------------------------------------------------------------------------------------------- */
 
 /* Text of a special token as a NUL-terminated string in *out; NULL stays NULL for -1. */
 static const char *special_text(const struct slm_tokenizer *tokenizer, int32_t id, struct slm_buf *out)
@@ -109,11 +176,42 @@ static const char *special_text(const struct slm_tokenizer *tokenizer, int32_t i
     return slm_buf_add_str(out, slm_tokenizer_piece(tokenizer, id, true)) ? out->data : NULL;
 }
 
+/* The texts a template is fed with; guarded copies where there is something to guard against. */
+struct inputs { struct slm_buf messages, tools, variables, bos, eos; };
+
+static slm_status read_inputs(const struct slm_model *model, const char *messages,
+                              const struct slm_chat_options *options, bool guard, struct inputs *in,
+                              struct slm_error *error)
+{
+    const char *const tools = options ? options->tools_json : NULL;
+    const char *const variables = options ? options->variables_json : NULL;
+    struct slm_buf whole = {0};
+    struct controls controls = {0};
+    if (tools && takes_tools_in_messages(model->chat_template))
+        add_with_tools(messages, tools, &whole);
+    else
+        slm_buf_puts(&whole, messages);
+    slm_status status = slm_buf_status(&whole, "chat", error);
+    if (status == SLM_OK && guard) status = list_controls(model->tokenizer, &controls, error);
+    const struct { const char *text, *where; struct slm_buf *out; } rows[] = {
+        {whole.data, "messages", &in->messages}, {tools, "tools", &in->tools},
+        {variables, "variables", &in->variables}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && status == SLM_OK; i++) {
+        if (!rows[i].text) continue;
+        if (guard)
+            status = guard_json(&controls, rows[i].text, rows[i].where, rows[i].out, error);
+        else if (!slm_buf_puts(rows[i].out, rows[i].text))
+            status = slm_buf_status(rows[i].out, rows[i].where, error);
+    }
+    slm_release(controls.texts);
+    slm_buf_release(&whole);
+    return status;
+}
+
 /* Appends the prompt to *text. A template is parsed anew each time: it is short beside the prompt it makes, and a model
  * stays immutable. */
-static slm_status render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                         const struct slm_chat_options *options, const struct slm_tokenizer *guard,
-                         struct slm_buf *text, struct slm_error *error)
+static slm_status render(const struct slm_model *model, const char *messages, const struct slm_chat_options *options,
+                         bool guard, struct slm_buf *text, struct slm_error *error)
 {
     if (!model->chat_template)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf), "the model has no chat template");
@@ -121,33 +219,33 @@ static slm_status render(const struct slm_model *model, const struct slm_chat_me
     if (options && options->tools_json && !strstr(model->chat_template, "tools"))
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                         "the model's chat template has no place for tools");
-    struct slm_buf json = {0}, bos = {0}, eos = {0};
+    struct inputs in = {0};
     struct slm_template *tmpl = NULL;
-    const char *tools = options && takes_tools_in_messages(model->chat_template) ? options->tools_json : NULL;
-    slm_status status = messages_to_json(messages, n_messages, tools, guard, &json, error);
+    slm_status status = read_inputs(model, messages, options, guard, &in, error);
     if (status == SLM_OK) status = slm_template_parse(slm_str(model->chat_template), "chat template", &tmpl, error);
     if (status == SLM_OK) {
         const struct slm_template_args args = {
-            .messages_json = json.data, .add_generation_prompt = !options || !options->no_generation_prompt,
-            .tools_json = options ? options->tools_json : NULL,
-            .extra_json = options ? options->variables_json : NULL,
-            .bos_token = special_text(model->tokenizer, slm_tokenizer_bos(model->tokenizer), &bos),
-            .eos_token = special_text(model->tokenizer, slm_tokenizer_eos(model->tokenizer), &eos)};
+            .messages_json = in.messages.data, .add_generation_prompt = !options || !options->no_generation_prompt,
+            .tools_json = in.tools.data, .extra_json = in.variables.data,
+            .bos_token = special_text(model->tokenizer, slm_tokenizer_bos(model->tokenizer), &in.bos),
+            .eos_token = special_text(model->tokenizer, slm_tokenizer_eos(model->tokenizer), &in.eos)};
         status = slm_template_render(tmpl, &args, NULL, text, error);
     }
     slm_template_free(tmpl);
-    slm_buf_release(&json);
-    slm_buf_release(&bos);
-    slm_buf_release(&eos);
+    slm_buf_release(&in.messages);
+    slm_buf_release(&in.tools);
+    slm_buf_release(&in.variables);
+    slm_buf_release(&in.bos);
+    slm_buf_release(&in.eos);
     return status;
 }
 
-slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           const struct slm_chat_options *options, char **out, size_t *out_bytes,
-                           struct slm_error *error)
+slm_status slm_chat_render_json(const struct slm_model *model, const char *messages,
+                                const struct slm_chat_options *options, char **out, size_t *out_bytes,
+                                struct slm_error *error)
 {
     struct slm_buf text = {0};
-    slm_status status = render(model, messages, n_messages, options, NULL, &text, error);
+    slm_status status = render(model, messages, options, false, &text, error);
     if (status == SLM_OK) slm_buf_puts(&text, ""); /* an empty prompt is a string too */
     if (status == SLM_OK) status = slm_buf_status(&text, "chat", error);
     if (status != SLM_OK) {
@@ -157,6 +255,17 @@ slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_
     *out = text.data;
     *out_bytes = text.len;
     return SLM_OK;
+}
+
+slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
+                           const struct slm_chat_options *options, char **out, size_t *out_bytes,
+                           struct slm_error *error)
+{
+    struct slm_buf json = {0};
+    slm_status status = messages_to_json(messages, n_messages, &json, error);
+    if (status == SLM_OK) status = slm_chat_render_json(model, json.data, options, out, out_bytes, error);
+    slm_buf_release(&json);
+    return status;
 }
 
 /* The template decides about BOS as about every mark: transformers adds nothing to a rendered conversation either. */
@@ -176,17 +285,28 @@ static slm_status encode(const struct slm_tokenizer *tokenizer, struct slm_str t
     return status;
 }
 
-slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
-                           const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
-                           struct slm_error *error)
+slm_status slm_chat_encode_json(const struct slm_model *model, const char *messages,
+                                const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
+                                struct slm_error *error)
 {
     if (!model->tokenizer)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf), "the file has no tokenizer");
     struct slm_buf text = {0};
-    slm_status status = render(model, messages, n_messages, options, model->tokenizer, &text, error);
+    slm_status status = render(model, messages, options, true, &text, error);
     if (status == SLM_OK)
         status = encode(model->tokenizer, (struct slm_str){text.len ? text.data : "", text.len}, ids, n_ids, error);
     slm_buf_release(&text);
+    return status;
+}
+
+slm_status slm_chat_encode(const struct slm_model *model, const struct slm_chat_message *messages, size_t n_messages,
+                           const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
+                           struct slm_error *error)
+{
+    struct slm_buf json = {0};
+    slm_status status = messages_to_json(messages, n_messages, &json, error);
+    if (status == SLM_OK) status = slm_chat_encode_json(model, json.data, options, ids, n_ids, error);
+    slm_buf_release(&json);
     return status;
 }
 

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * The APIs as the server mounts them: a table of routes for each, whose handlers get a struct slm_api as `app`. One file
+ * The APIs as the server mounts them: a table of routes for each, whose handlers get a struct slm_api as `app`.
+ * One file
  * an API (api_*.c), each a translation of its JSON to jobs (job.h) and of events back.
  *
- * Deliberately not here: /health and /metrics, API keys, limits of bodies (the server's); what a job does (host.h). */
+ * Deliberately not here: /health and /metrics, API keys, limits of bodies (the server's); what a job does
+ * (host.h). */
 #ifndef SLM_SERVE_API_H
 #define SLM_SERVE_API_H
 #include "serve/host.h"
 #include "serve/http.h"
+
+struct slm_call;
 
 /* What every handler gets as `app`; outlives all replies. */
 struct slm_api {
@@ -15,7 +19,11 @@ struct slm_api {
     uint64_t timeout_ms; /* of each job; 0 = none */
     /* A page for browsers at "/", or empty: then they get what programs get. Borrowed. */
     struct slm_str page;
+    struct slm_call *calls; /* at work; none at first */
 };
+
+/* Ends all calls that are at work with an error that their clients can read: the time to drain is over. */
+void slm_api_end(struct slm_api *api);
 
 /* All tables, ended by NULL. A path belongs to the table with the longest prefix of it, as far as errors go. */
 extern const struct slm_http_table *const slm_api_tables[];

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "base/os.h"
+#include "serve/api.h"
 #include "serve/keys.h"
 #include "serve/notify.h"
 
@@ -20,6 +21,7 @@ enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000 };
 struct server {
     const struct slm_server_options *options;
     struct slm_http *http;
+    struct slm_api api;
     struct slm_keys keys;
     uv_signal_t signals[N_SIGNALS];
     unsigned port;
@@ -157,6 +159,7 @@ static void drain_is_late(void *user)
 {
     struct server *server = user;
     slm_line(&server->options->log, SLM_LOG_WARN, "requests that are still at work are ended");
+    slm_api_end(&server->api);
     if (!slm_http_after(server->http, LAST_WORDS_MS, stop, server)) stop(server);
 }
 
@@ -264,6 +267,22 @@ static void announce(const struct server *server)
     say(server, "  Anthropic clients: %s", url);
 }
 
+static void post(void *user, void (*fn)(void *user), void *fn_user) { slm_http_post(user, fn, fn_user); }
+
+/* The models, and every API in front of them. */
+static slm_status open_models(struct server *server, struct slm_error *error)
+{
+    struct slm_host_options models = server->options->models;
+    models.post = post;
+    models.post_user = server->http;
+    SLM_TRY(slm_host_open(&models, &server->api.host, error));
+    server->api.http = server->http;
+    server->api.timeout_ms = server->options->timeout_ms;
+    for (size_t i = 0; slm_api_tables[i]; i++)
+        SLM_TRY(slm_http_mount(server->http, slm_api_tables[i], &server->api, error));
+    return SLM_OK;
+}
+
 static slm_status start(struct server *server, struct slm_error *error)
 {
     struct slm_http_options http = server->options->http;
@@ -273,6 +292,7 @@ static slm_status start(struct server *server, struct slm_error *error)
     http.user = server;
     SLM_TRY(slm_http_open(&http, &server->http, error));
     SLM_TRY(slm_http_mount(server->http, &table, server, error));
+    SLM_TRY(open_models(server, error));
     return listen_everywhere(server, error);
 }
 
@@ -290,6 +310,7 @@ slm_status slm_serve(const struct slm_server_options *options, int *exit_code, s
         slm_http_run(server.http);
         slm_line(&log, SLM_LOG_INFO, "stopped");
     }
+    slm_host_close(server.api.host); /* what it posts last is run by the next */
     slm_http_close(server.http);
     slm_keys_release(&server.keys);
     slm_log_sink(NULL, NULL, SLM_LOG_ERROR);
