@@ -67,7 +67,7 @@ struct slm_model_options {
     slm_progress_fn progress; /* NULL: pages are read when first used; else all are read now, and reported */
     void *progress_user;
     bool vocab_only;          /* tokenizer and metadata only: files without tensors open too */
-    uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present */
+    uint64_t cpu_mask;        /* CPU features to use, as bits of `slm doctor`; 0 = all that are present but AMX */
     const struct slm_adapter *adapters; /* [n_adapters] at most 32, all applied, their additions summed; borrowed */
     size_t n_adapters;
 };
@@ -463,6 +463,8 @@ struct slm_convert_options {
     size_t n_rules;
     uint64_t split_max_bytes;  /* most tensor bytes a file; 0 = no limit. A tensor larger than it has its own file */
     uint32_t split_max_tensors; /* most tensors a file; 0 = no limit */
+    bool pack;                 /* quantized matrices as this library computes with them: the model opens without any
+                                * work, in no other program, and is not converted again */
     int32_t n_threads;         /* 0 = all CPUs this process may use; the bytes written do not depend on it */
     slm_progress_fn progress;  /* may be NULL; bytes of tensor data */
     void (*note)(void *user, const char *sentence); /* may be NULL; what the user should know though it is no error */
@@ -492,7 +494,8 @@ struct slm_quantize_options {
                                              that names a tensor counts */
     size_t n_rules;
     const char *imatrix;       /* importance matrix (GGUF), or NULL: what an error in each column of a matrix counts */
-    uint64_t split_max_bytes;  /* as in slm_convert_options, and all that follows */
+    bool pack;                 /* as in slm_convert_options, and all that follows */
+    uint64_t split_max_bytes;
     int32_t n_threads;
     slm_progress_fn progress;
     void (*note)(void *user, const char *sentence);
@@ -591,6 +594,47 @@ struct slm_task_result {
  * message names line and field. */
 slm_status slm_evaluate_tasks(const struct slm_model *model, const struct slm_task_options *options,
                               struct slm_task_result *result, struct slm_error *error);
+
+/* ---- optimizing -------------------------------------------------------------------------------------------- */
+
+struct slm_optimize_options {
+    const char *recipe;       /* JSON (docs/optimize.md); NULL: the defaults */
+    size_t recipe_bytes;
+    const char *recipe_name;  /* for messages; NULL = "recipe" */
+    const char *model, *out;  /* these five overrule the recipe's where they are not NULL */
+    const char *text, *goal;
+    const char *work;         /* an existing folder for what was computed; needed. With it a killed run goes on */
+    int32_t n_threads;        /* 0 = the recipe's, or all CPUs this process may use */
+    slm_progress_fn progress; /* may be NULL; of one part of the work after the other */
+    void (*note)(void *user, const char *sentence); /* may be NULL; what is being done */
+    void *user;               /* of both functions */
+};
+
+/* A model that was tried. NaN: not measured. Bytes, tokens a second. */
+struct slm_optimize_candidate {
+    const char *name;         /* a type ("Q4_K_M"), or "mixed-N" from the search */
+    double size, bpw, kl, kl_error, ppl, top1, decode, prefill, memory;
+    bool pareto;              /* no other is better in something and worse in nothing (size, kl, decode) */
+    bool meets;               /* the goal */
+};
+struct slm_optimize_result {
+    struct slm_optimize_candidate *candidates; /* [n] in the order they were tried */
+    size_t n, chosen;
+    bool met;                 /* chosen meets the goal, or none was asked for; else no file was written */
+    const char *goal, *reason; /* the goal as it was used; why this one, a sentence */
+    struct slm_convert_rule *types; /* [n_types] of the chosen one, tensor by tensor; none where its name says it */
+    size_t n_types;
+    double base_size, base_ppl;
+    void *owned;
+};
+
+/* Finds types for a model's tensors that meet a goal ("size<=400M, kl<=0.02") and writes it: converts, calibrates,
+ * tries the usual mixtures, searches for better ones by the sensitivity of each tensor, measures all, and chooses.
+ * What was computed is kept in `work`, named by the content of all it depends on; a run that was killed goes on
+ * there and ends in the same file. Release *out with slm_optimize_release. */
+slm_status slm_optimize(const struct slm_optimize_options *options, struct slm_optimize_result *out,
+                        struct slm_error *error);
+void slm_optimize_release(struct slm_optimize_result *result); /* zeroed is fine */
 
 #ifdef __cplusplus
 }

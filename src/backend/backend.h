@@ -4,7 +4,7 @@
  *
  * A page holds PAGE_TOKENS consecutive positions of one sequence, for all layers: [layer][K, V][kv head], keys as
  * [dim][token], so that one vector holds an element of many keys, values as [token][dim].
- * In int8 (dtype Q8_0) keys are two panels of sixteen tokens (kernel/pack.h), values [token / 4][dim][4] codes and then
+ * In int8 (dtype Q8_0) keys are two panels of sixteen tokens (quant/panel.h), values [token / 4][dim][4] codes and then
  * an f32 scale for each token.
  * Positions p lives in slot p % PAGE_TOKENS of the sequence's page p / PAGE_TOKENS. */
 #ifndef SLM_BACKEND_BACKEND_H

@@ -17,6 +17,9 @@ enum {
 #undef X
 };
 #define SLM_CPU(name) (UINT64_C(1) << SLM_CPU_##name##_BIT)
+/* Used only where a mask names them: their kernels are held to the definitions by emulation, because no machine that
+ * has them was there to try them on. */
+#define SLM_CPU_ON_REQUEST SLM_CPU(AMXINT8)
 uint64_t slm_cpu_features(void);      /* bits of this CPU that the operating system lets us use */
 const char *slm_cpu_feature_name(unsigned bit); /* NULL when the bit has no name */
 const char *slm_cpu_model(void);      /* "AMD EPYC 9..."; "unknown" when not told. Static storage. */

@@ -44,7 +44,7 @@ const struct slm_option slm_model_rows[SLM_MODEL_ROWS] = {
      .help = "LoRA adapter to apply, a PEFT folder or a GGUF file, and how strongly (default: 1; may be repeated)"},
     {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
      .help = "CPU features to use, as the bits that 'slm doctor' lists; 0 = none, the scalar kernels "
-             "(default: all)"},
+             "(default: all but AMX)"},
 };
 #undef AT
 

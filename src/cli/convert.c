@@ -11,7 +11,7 @@ struct convert_options {
     const char *type, *split_size;
     struct slm_text_list tensors;
     int32_t split_tensors, n_threads;
-    bool quiet;
+    bool pack, quiet;
 };
 
 #define AT(field) offsetof(struct convert_options, field)
@@ -24,6 +24,8 @@ static const struct slm_option convert_rows[] = {
      .help = "begin a new file before this many bytes of tensors, as in 2G or 500M"},
     {.name = "split-max-tensors", .kind = SLM_OPTION_INT, .offset = AT(split_tensors), .arg = "N", .min = 1,
      .max = 1048576, .help = "begin a new file after N tensors"},
+    {.name = "pack", .kind = SLM_OPTION_FLAG, .offset = AT(pack),
+     .help = "quantized matrices as slm computes with them: opens at once, in no other program"},
     {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1,
      .max = 1024, .help = "threads (default: all CPUs this process may use)"},
     {.name = "quiet", .letter = 'q', .kind = SLM_OPTION_FLAG, .offset = AT(quiet),
@@ -42,7 +44,8 @@ static int convert_main(void *opaque, int n_args, char **args)
     struct slm_cli_work work;
     struct slm_convert_options what = {.type = options->type, .rules = rules.rules, .n_rules = options->tensors.n,
                                        .split_max_tensors = (uint32_t)options->split_tensors,
-                                       .n_threads = options->n_threads, .progress = slm_cli_work_progress,
+                                       .pack = options->pack, .n_threads = options->n_threads,
+                                       .progress = slm_cli_work_progress,
                                        .note = slm_cli_work_note, .user = &work};
     int exit_code;
     if (n_args != 2)

@@ -32,7 +32,7 @@ static const struct slm_option doctor_rows[] = {
      .max = 1024,
      .help = "threads to measure with (default: all)"},
     {.name = "cpu-mask", .kind = SLM_OPTION_U64, .offset = AT(cpu_mask), .arg = "MASK",
-     .help = "CPU features to use; 0 = none (default: all)"},
+     .help = "CPU features to use; 0 = none (default: all but AMX)"},
 };
 #undef AT
 static const struct slm_option_group doctor_groups[] = {
@@ -186,7 +186,7 @@ static slm_status examine(const struct doctor_options *options, struct findings 
     struct slm_kernels kernels;
     bool masked = options->seen & SEEN_MASK;
     /* Everything that is shown is as the kernels will see it. */
-    f->features = slm_cpu_features() & (masked ? options->cpu_mask : UINT64_MAX);
+    f->features = slm_cpu_features() & (masked ? options->cpu_mask : ~SLM_CPU_ON_REQUEST);
     f->n_threads = options->n_threads > 0 ? (unsigned)options->n_threads : slm_os()->n_cpus();
     f->memory_total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     f->memory_available = slm_os()->memory_available();

@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "format/hf_folder.h"
 #include "model/model.h"
+#include "quant/panel.h"
 #include "tune/predict.h"
 
 /* Filled by the rows below; zero means not given. */
@@ -61,6 +62,7 @@ struct report {
     const struct slm_gguf *gguf;
     struct slm_error why_not;                      /* when model is NULL */
     struct type_sum types[SLM_DTYPE_COUNT], total; /* total: over all types */
+    size_t n_packed;
     struct need needs[MAX_CONTEXTS];
     size_t n_needs;                                                   /* contexts that could be predicted */
     struct slm_str architecture, name, tokenizer, pre, chat_template; /* borrowed from the file */
@@ -107,6 +109,7 @@ static void sum_tensors(struct report *r)
     for (size_t i = 0; i < slm_gguf_n_tensors(r->gguf); i++) {
         const struct slm_gguf_tensor *t = slm_gguf_tensor_at(r->gguf, i);
         struct type_sum *sums[] = {&r->types[t->dtype], &r->total};
+        r->n_packed += t->packed;
         for (size_t s = 0; s < 2; s++) {
             sums[s]->n_tensors++;
             sums[s]->n_elements += t->side ? 0 : t->n_elements;
@@ -284,6 +287,9 @@ static void add_model_text(struct slm_buf *out, const struct report *r)
             slm_buf_printf(out, "  %-11s %4" PRIu64 " tensors, %s weights, %s\n", slm_dtypes[t].name,
                            r->types[t].n_tensors, slm_cli_count(b, (double)r->types[t].n_elements),
                            slm_cli_size(a, (double)r->types[t].bytes));
+    if (r->n_packed)
+        slm_buf_printf(out, "packed        %zu tensors in panels, layout %d: for slm alone, which opens them at once\n",
+                       r->n_packed, SLM_PANEL_LAYOUT);
 }
 
 /* What the model is made of, and what it needs: known only for models that can be run. */
@@ -351,7 +357,7 @@ static void add_report_text(struct slm_buf *out, const struct report *r, const s
         slm_buf_printf(out, "%s%-40.*s %-6s ", i ? "  " : "tensors\n  ", (int)t->name.len, t->name.ptr,
                        slm_dtypes[t->dtype].name);
         add_dims(out, t, " x ");
-        slm_buf_puts(out, "\n");
+        slm_buf_puts(out, t->packed ? " packed\n" : "\n");
     }
 }
 
@@ -472,6 +478,7 @@ static void add_lists_json(struct slm_buf *out, const struct report *r, const st
         add_dims(out, t, ",");
         slm_buf_puts(out, "]");
         slm_json_i64(out, "bytes", (int64_t)t->bytes);
+        slm_json_bool(out, "packed", t->packed);
         slm_json_i64(out, "offset", (int64_t)t->offset);
         slm_json_i64(out, "part", t->part);
         slm_buf_puts(out, "}");

@@ -11,7 +11,7 @@ struct quantize_options {
     const char *imatrix, *head, *embedding, *split_size;
     struct slm_text_list tensors;
     int32_t n_threads;
-    bool pure, quiet;
+    bool pure, pack, quiet;
 };
 
 #define AT(field) offsetof(struct quantize_options, field)
@@ -28,6 +28,8 @@ static const struct slm_option quantize_rows[] = {
      .help = "the same type for all matrices, no mixture"},
     {.name = "split-max-size", .kind = SLM_OPTION_TEXT, .offset = AT(split_size), .arg = "SIZE",
      .help = "begin a new file before this many bytes of tensors, as in 2G or 500M"},
+    {.name = "pack", .kind = SLM_OPTION_FLAG, .offset = AT(pack),
+     .help = "quantized matrices as slm computes with them: opens at once, in no other program"},
     {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1,
      .max = 1024, .help = "threads (default: all CPUs this process may use)"},
     {.name = "quiet", .letter = 'q', .kind = SLM_OPTION_FLAG, .offset = AT(quiet),
@@ -47,7 +49,8 @@ static int quantize_main(void *opaque, int n_args, char **args)
     int exit_code;
     if (n_args != 3)
         return slm_cli_usage("quantize", "two paths and a type are needed: slm quantize MODEL OUT.gguf q4_k_m");
-    struct slm_quantize_options what = {.type = args[2], .pure = options->pure, .head = options->head,
+    struct slm_quantize_options what = {.type = args[2], .pure = options->pure, .pack = options->pack,
+                                        .head = options->head,
                                         .embedding = options->embedding, .rules = rules.rules,
                                         .n_rules = options->tensors.n, .imatrix = options->imatrix,
                                         .n_threads = options->n_threads, .progress = slm_cli_work_progress,

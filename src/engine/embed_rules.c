@@ -108,8 +108,9 @@ static slm_status set_matrix(const struct slm_model *model, struct slm_embed_rul
     if (t->dims[0] != n_in || t->dims[1] > INT32_MAX || t->dims[2] != 1 || t->dims[3] != 1)
         return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(file), "tensor '%.*s' takes %llu numbers, it gets %u",
                         (int)(t->name.len < 60 ? t->name.len : 60), t->name.ptr, (unsigned long long)t->dims[0], n_in);
-    if (t->dtype >= SLM_DTYPE_I2_S)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(file), "tensor '%.*s' has type %s: codes alone",
+    if (t->dtype >= SLM_DTYPE_I2_S || t->packed)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(file),
+                        "tensor '%.*s' has type %s: codes alone, or packed",
                         (int)(t->name.len < 60 ? t->name.len : 60), t->name.ptr, slm_dtypes[t->dtype].name);
     dense->w = (struct slm_weight){.name = "dense", .data = t->data, .dtype = t->dtype, .n_in = n_in,
                                    .n_out = (uint32_t)t->dims[1], .row_bytes = t->bytes / t->dims[1]};

@@ -138,7 +138,7 @@ static slm_status open_model(const char *path, const struct slm_model_options *o
     if (!model) return SLM_ERR_MEMORY;
     model->as_stored = as_stored;
 /* Asking for a feature this CPU lacks is not an error: scripts pass one mask to many machines. */
-    model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : UINT64_MAX);
+    model->cpu_mask = slm_cpu_features() & (options->cpu_mask ? options->cpu_mask : ~SLM_CPU_ON_REQUEST);
     slm_status status = slm_prepared_open(&model->prepared, error);
     if (status == SLM_OK) status = slm_model_vocab_open(&model->vocab, error);
     if (status == SLM_OK) status = fill(model, path, options, error);

@@ -24,6 +24,9 @@ struct slm_gguf_kv {
 };
 
 #define SLM_GGUF_MAX_DIMS 4
+/* Type id of a packed tensor: this, the layout's version in the second byte, the id of its blocks' type in the lowest.
+ * No other program has ids as high, so they refuse such a file. */
+#define SLM_GGUF_PACKED_ID UINT32_C(0x52160000)
 struct slm_gguf_tensor {
     struct slm_str name;
     enum slm_dtype dtype;
@@ -40,6 +43,7 @@ struct slm_gguf_tensor {
     bool scale_divides;                /* the one scale is a divisor */
     bool planes;                       /* U2: stored row s holds rows s, s + m, s + 2m, s + 3m, m = dims[1] / 4 */
     bool side;
+    bool packed;                       /* data is panels (quant/panel.h) of dtype, not rows of blocks */
 };
 
 /* What a file may claim; a value over a limit is SLM_ERR_LIMIT. Zero fields mean the default beside them. */
@@ -79,8 +83,8 @@ const struct slm_gguf_tensor *slm_gguf_tensor_at(const struct slm_gguf *gguf, si
 /* Hash lookups; NULL when absent. */
 const struct slm_gguf_kv *slm_gguf_find(const struct slm_gguf *gguf, const char *key);
 const struct slm_gguf_tensor *slm_gguf_find_tensor(const struct slm_gguf *gguf, struct slm_str name);
-/* Elements [column, column + n) of a row, whole blocks of its type, as f32, every scale applied. The tensor has
- * data. */
+/* Elements [column, column + n) of a row, whole blocks of its type (of a packed one the whole row), as f32, every scale
+ * applied. The tensor has data. */
 void slm_tensor_read(const struct slm_gguf_tensor *tensor, uint64_t row, uint64_t column, uint64_t n, float *dst);
 /* Rows [first, first + n): dst [n, dims[0]]. */
 void slm_tensor_read_rows(const struct slm_gguf_tensor *tensor, uint64_t first, uint64_t n, float *dst);
@@ -139,6 +143,9 @@ slm_status slm_gguf_write_array(struct slm_gguf_writer *w, const char *key, enum
                                 size_t n, struct slm_error *error); /* numeric element types */
 slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str name, enum slm_dtype dtype,
                                    const uint64_t *dims, uint32_t n_dims, struct slm_error *error);
+/* The same of a matrix [n_out, n_in] in panels; the file's alignment is SLM_PANEL_ALIGN or a multiple. */
+slm_status slm_gguf_declare_packed(struct slm_gguf_writer *w, struct slm_str name, enum slm_dtype dtype,
+                                   const uint64_t *dims, struct slm_error *error);
 /* Appends bytes of the tensors in declared order, in chunks of any size; padding is inserted. */
 slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size_t bytes, struct slm_error *error);
 /* What the whole file will have, by what is declared so far. */

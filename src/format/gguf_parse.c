@@ -20,6 +20,7 @@
 #include "base/checked.h"
 #include "base/utf8.h"
 #include "format/gguf_part.h"
+#include "quant/panel.h"
 
 const struct slm_gguf_value_type slm_gguf_value_types[SLM_GGUF_TYPE_COUNT] = {
     [SLM_GGUF_U8] = {"UINT8", 1, SLM_GGUF_UNSIGNED},   [SLM_GGUF_I8] = {"INT8", 1, SLM_GGUF_SIGNED},
@@ -334,6 +335,33 @@ static slm_status parse_dims(struct cursor *c, struct slm_gguf_tensor *t)
     return SLM_OK;
 }
 
+/* A matrix in panels: of a layout and a type that this build reads, where panels may lie. */
+static slm_status parse_packed(struct cursor *c, struct slm_gguf_tensor *t, uint32_t id)
+{
+    const unsigned version = id >> 8 & 0xff; /* the layout first: another one may mean the rest otherwise */
+    if (version != SLM_PANEL_LAYOUT)
+        return fail(c, SLM_ERR_UNSUPPORTED, "is packed in layout %u; layout %d is read: pack the model again with this "
+                    "slm", version, SLM_PANEL_LAYOUT);
+    t->packed = true;
+    t->dtype = slm_dtype_from_gguf(id & 0xff);
+    if (t->dtype == SLM_DTYPE_NONE || !slm_pack_in_files(t->dtype))
+        return fail(c, SLM_ERR_FORMAT, "is packed from type %u, of which there are no panels", id & 0xff);
+    const struct slm_dtype_info *info = &slm_dtypes[t->dtype];
+    if (t->n_dims != 2)
+        return fail(c, SLM_ERR_FORMAT, "is packed and has %u dimensions; only matrices are", t->n_dims);
+    /* Kernels read any address; whole cache lines is what they are fast with, and what the writer gives. */
+    if (c->part->alignment % SLM_PANEL_ALIGN != 0)
+        return fail(c, SLM_ERR_FORMAT, "is packed in a file aligned to %u; panels need a multiple of %d",
+                    c->part->alignment, SLM_PANEL_ALIGN);
+    if (t->dims[0] % info->block != 0)
+        return fail(c, SLM_ERR_FORMAT, "rows of %llu elements do not fit type %s, which comes in blocks of %u",
+                    (unsigned long long)t->dims[0], info->name, info->block);
+    if (!slm_pack_bytes(t->dtype, t->dims[1], t->dims[0], &t->bytes))
+        return fail(c, SLM_ERR_FORMAT, "the size of %llu elements of packed type %s overflows",
+                    (unsigned long long)t->n_elements, info->name);
+    return SLM_OK;
+}
+
 /* The type must be one we can decode, and rows must be whole blocks, or no row could be addressed. */
 static slm_status parse_dtype(struct cursor *c, struct slm_gguf_tensor *t)
 {
@@ -342,6 +370,7 @@ static slm_status parse_dtype(struct cursor *c, struct slm_gguf_tensor *t)
 #undef X
     uint32_t id;
     SLM_TRY(take_u32(c, "tensor type", &id));
+    if ((id & 0xffff0000) == SLM_GGUF_PACKED_ID) return parse_packed(c, t, id);
     t->dtype = slm_dtype_from_gguf(id);
     if (t->dtype == SLM_DTYPE_NONE)
         return fail(c, SLM_ERR_UNSUPPORTED, "tensor type is %d; these are read:%s", (int)id, known);

@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "format/gguf_part.h"
+#include "quant/panel.h"
 
 struct slm_gguf_writer {
     char *path, *temp_path;
@@ -184,8 +185,9 @@ slm_status slm_gguf_write_array(struct slm_gguf_writer *w, const char *key, enum
 
 /* ---- tensors ------------------------------------------------------------------------------------------------- */
 
-slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str name, enum slm_dtype dtype,
-                                   const uint64_t *dims, uint32_t n_dims, struct slm_error *error)
+/* One tensor more, as blocks or as panels. */
+static slm_status declare(struct slm_gguf_writer *w, struct slm_str name, enum slm_dtype dtype, bool packed,
+                          const uint64_t *dims, uint32_t n_dims, struct slm_error *error)
 {
     SLM_ASSERT(dtype >= 0 && dtype < SLM_DTYPE_COUNT);
     char where[SLM_GGUF_WHERE_BYTES];
@@ -201,7 +203,8 @@ slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str nam
     for (uint32_t i = 0; i < n_dims; i++) fits = fits && slm_mul_u64(n, dims[i], &n);
     uint64_t offset = w->data_bytes + padding(w, w->data_bytes);
     if (!fits || dims[0] % slm_dtypes[dtype].block != 0 || !slm_dtype_bytes(dtype, n, &bytes) ||
-        !slm_add_u64(offset, bytes, &end) || end > INT64_MAX)
+        (packed && !slm_pack_bytes(dtype, dims[1], dims[0], &bytes)) || !slm_add_u64(offset, bytes, &end) ||
+        end > INT64_MAX)
         return slm_fail(error, SLM_ERR_ARGUMENT, where, "is too large, or its rows of %llu elements do not fit the "
                         "blocks of %u of type %s", (unsigned long long)dims[0], slm_dtypes[dtype].block,
                         slm_dtypes[dtype].name);
@@ -218,9 +221,23 @@ slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str nam
     add_string(&w->tensors, name);
     add_uint(&w->tensors, n_dims, 4);
     for (uint32_t i = 0; i < n_dims; i++) add_uint(&w->tensors, dims[i], 8);
-    add_uint(&w->tensors, slm_dtypes[dtype].gguf_id, 4);
+    const uint32_t id = slm_dtypes[dtype].gguf_id;
+    add_uint(&w->tensors, packed ? SLM_GGUF_PACKED_ID | (uint32_t)SLM_PANEL_LAYOUT << 8 | id : id, 4);
     add_uint(&w->tensors, offset, 8);
     return slm_buf_status(&w->tensors, w->path, error);
+}
+
+slm_status slm_gguf_declare_tensor(struct slm_gguf_writer *w, struct slm_str name, enum slm_dtype dtype,
+                                   const uint64_t *dims, uint32_t n_dims, struct slm_error *error)
+{
+    return declare(w, name, dtype, false, dims, n_dims, error);
+}
+
+slm_status slm_gguf_declare_packed(struct slm_gguf_writer *w, struct slm_str name, enum slm_dtype dtype,
+                                   const uint64_t *dims, struct slm_error *error)
+{
+    SLM_ASSERT(slm_pack_in_files(dtype) && w->alignment % SLM_PANEL_ALIGN == 0);
+    return declare(w, name, dtype, true, dims, 2, error);
 }
 
 /* Reads the finished header as a reader will. */

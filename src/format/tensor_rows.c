@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What the rows of a tensor are, as numbers: codes decoded, and every scale applied, wherever the file keeps it: in the
- * blocks (quant/), behind the codes (I2_S), or in tensors of their own (folders). Whoever copies weights into another
- * form reads them through here and needs to know none of these. One product and one sum a weight, fused.
+ * blocks (quant/), in panels, behind the codes (I2_S), or in tensors of their own (folders). Whoever copies weights
+ * into another form reads them through here and needs to know none of these. One product and one sum a weight, fused.
  *
  * Not for the token loop: a backend unpacks panels its own way from the same description. Deliberately not here: which
  * tensors belong together (hf_tensors.c). */
@@ -10,6 +10,7 @@
 
 #include "base/os.h"
 #include "format/gguf.h"
+#include "quant/panel.h"
 
 /* Element i of a tensor of floats. */
 static float float_at(const struct slm_gguf_tensor *t, uint64_t i)
@@ -43,6 +44,13 @@ static void read_plane(const struct slm_gguf_tensor *t, uint64_t row, uint64_t c
 void slm_tensor_read(const struct slm_gguf_tensor *tensor, uint64_t row, uint64_t column, uint64_t n, float *dst)
 {
     const struct slm_dtype_info *info = &slm_dtypes[tensor->dtype];
+    if (tensor->packed) {
+        const size_t k = (size_t)tensor->dims[0], panel_bytes = slm_pack_panel_bytes(tensor->dtype, k);
+        SLM_ASSERT(column == 0 && n == k);
+        slm_pack_read_row(tensor->dtype, tensor->data + row / SLM_PANEL_ROWS * panel_bytes, row % SLM_PANEL_ROWS, k,
+                          dst);
+        return;
+    }
     const float scale = slm_tensor_scale(tensor);
     const bool whole = column % info->block == 0 && n % info->block == 0;
     SLM_ASSERT(tensor->data != NULL && (whole || tensor->planes));
@@ -70,6 +78,12 @@ void slm_tensor_drop_rows(const struct slm_gguf *gguf, const struct slm_gguf_ten
     const uint64_t n_in = tensor->dims[0], n_stored = tensor->planes ? tensor->dims[1] / 4 : UINT64_MAX;
     const uint64_t row_bytes = tensor->planes ? n_in : n_in / info->block * info->block_bytes;
     const struct slm_gguf_tensor *const sides[] = {tensor->scales, tensor->biases};
+    if (tensor->packed) {
+        const size_t panel_bytes = slm_pack_panel_bytes(tensor->dtype, (size_t)n_in);
+        const uint64_t panel = first / SLM_PANEL_ROWS, end = (first + n) / SLM_PANEL_ROWS;
+        slm_gguf_drop_bytes(gguf, tensor->data + panel * panel_bytes, (size_t)(end - panel) * panel_bytes);
+        return;
+    }
     for (int i = 0; i < 2 && tensor->group > 0; i++) {
         const uint64_t side_bytes = n_in / tensor->group * slm_dtypes[sides[i]->dtype].block_bytes;
         slm_gguf_drop_bytes(gguf, sides[i]->data + first * side_bytes, (size_t)(n * side_bytes));

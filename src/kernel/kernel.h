@@ -24,9 +24,9 @@ struct slm_matmul_args {
     size_t n_row, n_tok, k, w_stride, x_stride, out_stride; /* in elements */
 };
 
-/* Products of packed weights with A8 rows (kernel/pack.h). For every row r and token t: acc = +0; then for each block
- * of 32 elements in order (each half of it, where the type has scales for 16) acc = fma((float)(sum of code * q -
- * zero * z), d_w * d_a, acc), and where the type has a min acc = fma(m, s, acc). */
+/* Products of packed weights (quant/panel.h) with A8 rows (kernel/pack.h). For every row r and token t: acc = +0; then
+ * for each block of 32 elements in order (each half of it, where the type has scales for 16)
+ * acc = fma((float)(sum of code * q - zero * z), d_w * d_a, acc), and where the type has a min acc = fma(m, s, acc). */
 struct slm_packed_args {
     const unsigned char *w; /* panels, panel_bytes apart; row r is row r % 16 of panel r / 16 */
     const unsigned char *x; /* [n_tok] A8 rows of k, x_stride bytes apart, 4-byte aligned */
@@ -53,7 +53,7 @@ struct slm_mix_args {
     size_t n_row, n, head_dim;
 };
 
-/* int8: keys are panels of Q8_0 (kernel/pack.h), 16 positions each, so that scores are products of packed weights.
+/* int8: keys are panels of Q8_0 (quant/panel.h), 16 positions each, so that scores are products of packed weights.
  * Values are codes with a scale a position. */
 struct slm_mix_i8_args {
     float *acc;          /* [n_row, head_dim] */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Products of packed weights (pack.h) with int8 activations, written once for every vector ISA. A file such as
+ * Products of packed weights (quant/panel.h) with int8 activations, written once for every vector ISA. A file such as
  * x86/kernels_avx512vnni.c defines a few operations and includes this text; all functions are static, so each ISA
  * gets its own copy, built with its flags.
  *
@@ -18,7 +18,7 @@
  *   ivec_and(v, mask), ivec_or, ivec_shr(v, n), ivec_shl(v, n)    bytes; what a shift brings over a byte's border is
  *                                            masked away by the caller
  *   ivec_lookup(table, v)                    table[16] at v < 16, by bytes
- *   ivec_shl32(v, n), ivec_neg32, ivec_add32 int32
+ *   ivec_add32(a, b)                        int32
  *   dot4(acc, w, x, wide)                    acc + the four products of unsigned w with signed x of each lane; codes
  *                                            above 127 only if wide
  *   DOT_SIGNED                               dot4 takes wide codes as w - 128, so that no zero is left to subtract
@@ -28,6 +28,8 @@
  *   ivec_magnitude(v), ivec_max32(a, b), ivec_max_lanes(v), ivec_sum_lanes(v)    bits of |float|; unsigned maximum
  *   store_i8(p, v)                           the low bytes of the lanes
  *   GEMM_TOKENS                              from how many tokens on the second way is faster (docs/kernels.md)
+ *   INT8_STRIP                               a text with another strip than simd_tile.h's, for products of
+ *                                            matrices
  *   TILE_TOKENS, TILE_VECS                   2 * TILE_TOKENS * TILE_VECS + TILE_VECS + 2 registers or fewer */
 #include "kernel/pack.h"
 
@@ -269,7 +271,7 @@ ALWAYS_INLINE void few(const struct type t, const struct slm_packed_args *args)
 
 /* Two panels over a chunk of k, opened up. */
 struct strip {
-    uint8_t *codes;     /* [n_blocks][8][STRIP_ROWS][4] */
+    uint8_t *codes;     /* [n_blocks] of BLOCK * STRIP_ROWS bytes, in the order of store_units() */
     float *d, *m;       /* [n_blocks or twice that][STRIP_ROWS] */
     size_t n_blocks;    /* of this chunk */
     size_t first_block; /* of k */
@@ -277,36 +279,15 @@ struct strip {
     float *out;         /* of the first row */
 };
 
-/* A group of n blocks of panel `side` (0 or 1), from block `at` of the strip on. */
-ALWAYS_INLINE void open_group(const struct type t, const uint8_t *panel, size_t n, const struct strip *strip,
-                              size_t at, size_t side)
-{
-    const size_t code_bytes = slm_pack_code_bytes(t.codes), scales = slm_pack_scales_half(t.scales) ? 2 : 1;
-    const size_t to = at * scales * STRIP_ROWS + side * SLM_PANEL_ROWS;
-    open_scales(t, panel, n, strip->d + to, strip->m + to, STRIP_ROWS);
-    panel += slm_pack_scale_bytes(t.scales, n);
-    for (size_t b = 0; b < n; b++, panel += code_bytes) {
-        uint8_t *dst = strip->codes + ((at + b) * 8 * 2 + side) * 64;
-        for (size_t line = 0; line < code_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
-        UNROLL for (int p = 0; p < PARTS; p++) {
-            ivec unit[8];
-            open_codes(t, panel + p * VEC_BYTES, unit);
-            UNROLL for (int j = 0; j < 8; j++) ivec_store(dst + j * 128 + p * VEC_BYTES, unit[j]);
-        }
-    }
-}
-
 /* How the products of opened codes go, whatever type they were: what is left of struct type. */
 struct form {
     bool half, min, wide;
 };
 
-struct tile {
-    const struct strip *strip;
-    const struct slm_packed_args *args;
-    size_t row, tok; /* first of the tile */
-    int zero;        /* 0: none, else a power of two */
-};
+ALWAYS_INLINE struct form form_of(const struct type t)
+{
+    return (struct form){slm_pack_scales_half(t.scales), slm_pack_scales_have_min(t.scales), is_wide(t)};
+}
 
 ALWAYS_INLINE vec load_rows(const float *p, size_t n)
 {
@@ -318,96 +299,35 @@ ALWAYS_INLINE void store_rows(float *p, vec v, size_t n)
     else if (n) vec_store_n(p, v, n);
 }
 
-/* TILE_VECS registers of rows with `tokens` tokens over the chunk; sums go on from where the last chunk left out. */
-ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, const int tokens)
+struct tile {
+    const struct strip *strip;
+    const struct slm_packed_args *args;
+    size_t row, tok; /* first of the tile */
+    int zero;        /* 0: none, else a power of two */
+};
+
+/* How a strip is laid out and multiplied: store_units() and gemm_strip(). */
+#ifndef INT8_STRIP
+#define INT8_STRIP "kernel/simd_tile.h"
+#endif
+#include INT8_STRIP
+
+/* A group of n blocks of panel `side` (0 or 1), from block `at` of the strip on. */
+ALWAYS_INLINE void open_group(const struct type t, const uint8_t *panel, size_t n, const struct strip *strip,
+                              size_t at, size_t side)
 {
-    const struct strip *strip = tile->strip;
-    const size_t k = tile->args->k, first = strip->first_block;
-    const int n_half = form.half ? 2 : 1, n_unit = form.half ? 4 : 8;
-    const int shift = tile->zero ? __builtin_ctz((unsigned)tile->zero) : 0;
-    struct slm_a8 a[TILE_TOKENS];
-    vec acc[TILE_TOKENS][TILE_VECS];
-    float *out = strip->out + tile->tok * tile->args->out_stride + tile->row;
-    const size_t stride = tile->args->out_stride;
-    size_t rows[TILE_VECS];
-    UNROLL for (int r = 0; r < TILE_VECS; r++) {
-        const size_t lane = tile->row + (size_t)r * VEC_LANES;
-        rows[r] = strip->n_row > lane ? strip->n_row - lane : 0;
-    }
-    UNROLL for (int t = 0; t < tokens; t++) {
-        const unsigned char *x = tile->args->x + (tile->tok + (size_t)t) * tile->args->x_stride;
-        a[t] = slm_a8_row((unsigned char *)(uintptr_t)x, k);
-        UNROLL for (int r = 0; r < TILE_VECS; r++)
-            acc[t][r] = first == 0 ? vec_set1(0.0f) : load_rows(out + (size_t)t * stride + r * VEC_LANES, rows[r]);
-    }
-    const uint8_t *codes = strip->codes + tile->row * 4;
-    const float *d = strip->d + tile->row, *m = strip->m + tile->row;
-    for (size_t b = first; b < first + strip->n_blocks; b++)
-        UNROLL for (int h = 0; h < n_half; h++, d += STRIP_ROWS, m += STRIP_ROWS) {
-            ivec sum[TILE_TOKENS][TILE_VECS];
-            UNROLL for (int t = 0; t < tokens; t++) {
-                ivec z = ivec_set1(0);
-                if (tile->zero)
-                    z = ivec_neg32(
-                        ivec_shl32(ivec_load1(form.half ? &a[t].z16[2 * b + (size_t)h] : &a[t].z[b]), shift));
-                UNROLL for (int r = 0; r < TILE_VECS; r++) sum[t][r] = z;
-            }
-            UNROLL for (int j = 0; j < n_unit; j++, codes += 128) {
-                ivec w[TILE_VECS];
-                UNROLL for (int r = 0; r < TILE_VECS; r++) w[r] = ivec_load(codes + r * VEC_BYTES);
-                UNROLL for (int t = 0; t < tokens; t++) {
-                    const ivec x = ivec_load1(a[t].q + b * BLOCK + 4 * (h * 4 + j));
-                    UNROLL for (int r = 0; r < TILE_VECS; r++) sum[t][r] = dot4(sum[t][r], w[r], x, form.wide);
-                }
-            }
-            UNROLL for (int r = 0; r < TILE_VECS; r++) {
-                const vec dr = vec_load(d + r * VEC_LANES);
-                UNROLL for (int t = 0; t < tokens; t++) {
-                    acc[t][r] = vec_fma(vec_from_i32(sum[t][r]), vec_mul(dr, vec_set1(a[t].d[b])), acc[t][r]);
-                    if (form.min)
-                        acc[t][r] = vec_fma(vec_load(m + r * VEC_LANES),
-                                            vec_set1(form.half ? a[t].s16[2 * b + (size_t)h] : a[t].s[b]), acc[t][r]);
-                }
-            }
+    const size_t code_bytes = slm_pack_code_bytes(t.codes), scales = slm_pack_scales_half(t.scales) ? 2 : 1;
+    const size_t to = at * scales * STRIP_ROWS + side * SLM_PANEL_ROWS;
+    open_scales(t, panel, n, strip->d + to, strip->m + to, STRIP_ROWS);
+    panel += slm_pack_scale_bytes(t.scales, n);
+    for (size_t b = 0; b < n; b++, panel += code_bytes) {
+        uint8_t *dst = strip->codes + (at + b) * BLOCK * STRIP_ROWS;
+        for (size_t line = 0; line < code_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            ivec unit[8];
+            open_codes(t, panel + p * VEC_BYTES, unit);
+            store_units(dst, side * SLM_PANEL_ROWS + (size_t)p * VEC_LANES, unit, t.zero);
         }
-    UNROLL for (int t = 0; t < tokens; t++)
-        UNROLL for (int r = 0; r < TILE_VECS; r++)
-            store_rows(out + (size_t)t * stride + r * VEC_LANES, acc[t][r], rows[r]);
-}
-
-typedef void (*tile_fn)(const struct tile *tile);
-
-/* A function for every form and number of tokens: the codes of a type stay out of it. */
-#define TILE(name, half, min, wide, tokens)                                                                          \
-    static __attribute__((noinline)) void tile_##name##_##tokens(const struct tile *tile)                            \
-    {                                                                                                                \
-        if (tokens <= TILE_TOKENS)                                                                                   \
-            gemm_tile(tile, (struct form){half, min, wide}, tokens <= TILE_TOKENS ? tokens : 1);                     \
-    }
-#define TILES(name, half, min, wide) \
-    TILE(name, half, min, wide, 1) TILE(name, half, min, wide, 2) TILE(name, half, min, wide, 3) \
-    TILE(name, half, min, wide, 4) TILE(name, half, min, wide, 5) TILE(name, half, min, wide, 6) \
-    static const tile_fn tiles_##name[] = {NULL,          tile_##name##_1, tile_##name##_2, tile_##name##_3, \
-                                           tile_##name##_4, tile_##name##_5, tile_##name##_6};
-TILES(plain, false, false, false)
-TILES(wide, false, false, true)
-TILES(min, false, true, false)
-TILES(half, true, false, false)
-TILES(half_min, true, true, false)
-
-ALWAYS_INLINE const tile_fn *tiles_of(const struct type t)
-{
-    const bool half = slm_pack_scales_half(t.scales), min = slm_pack_scales_have_min(t.scales);
-    return half ? min ? tiles_half_min : tiles_half : min ? tiles_min : is_wide(t) ? tiles_wide : tiles_plain;
-}
-
-/* All tokens pass by a strip. */
-static void gemm_strip(const struct strip *strip, const struct slm_packed_args *args, const tile_fn *tiles, int zero)
-{
-    for (size_t tok = 0; tok < args->n_tok; tok += TILE_TOKENS) {
-        const size_t left = args->n_tok - tok, tokens = left < TILE_TOKENS ? left : TILE_TOKENS;
-        for (size_t row = 0; row < strip->n_row; row += TILE_VECS * VEC_LANES)
-            tiles[tokens](&(struct tile){strip, args, row, tok, zero});
     }
 }
 
@@ -431,7 +351,7 @@ ALWAYS_INLINE void gemm(const struct type t, const struct slm_packed_args *args)
                     open_group(t, panel + side * panel_bytes + (first + at) / BLOCKS * full_bytes, n, &strip, at,
                                side);
                 }
-            gemm_strip(&strip, args, tiles_of(t), has_zero(t) ? t.zero : 0);
+            gemm_strip(&strip, args, form_of(t), has_zero(t) ? t.zero : 0);
         }
     }
 }

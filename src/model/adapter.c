@@ -292,7 +292,7 @@ static slm_status check_pair(const struct slm_model *model, const struct target 
         return slm_fail(error, SLM_ERR_LIMIT, where, "tensor '%s' has rank %llu, allowed are 1 to %d", names[0],
                         (unsigned long long)rank, MAX_RANK);
     for (int i = 0; i < 2; i++)
-        if (shapes[i].t->dtype >= SLM_DTYPE_I2_S || shapes[i].t->scales)
+        if (shapes[i].t->dtype >= SLM_DTYPE_I2_S || shapes[i].t->scales || shapes[i].t->packed)
             return slm_fail(error, SLM_ERR_UNSUPPORTED, where, "tensor '%s' is made of codes, floats are needed",
                             names[i]);
     for (int i = 0; i < 2; i++)

@@ -17,6 +17,7 @@
 #include "model/adapter.h"
 #include "model/family.h"
 #include "model/ternary.h"
+#include "quant/panel.h"
 
 /* One row: found and in range, or its fallback; a required one that is missing is an error that names the key. */
 static slm_status read_hparam(struct slm_model *model, const struct slm_hparam_row *row, struct slm_error *error)
@@ -218,6 +219,12 @@ static slm_status bind_matrix(const struct slm_model *model, const struct slm_te
     out->dtype = t->dtype;
     out->row_bytes = t->dims[0] / info->block * info->block_bytes;
     out->data = t->data + first * out->row_bytes;
+    out->packed = t->packed;
+    if (t->packed && first % SLM_PANEL_ROWS != 0)
+        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                        "tensor '%s' is packed, and its part from row %llu on does not begin a panel of %d rows",
+                        out->name, (unsigned long long)first, SLM_PANEL_ROWS);
+    if (t->packed) out->data = t->data + first / SLM_PANEL_ROWS * slm_pack_panel_bytes(t->dtype, (size_t)t->dims[0]);
     if (t->group == 0) return SLM_OK;
 /* Scales and biases have as many rows as the codes. */
     const size_t scale_bytes = t->dims[0] / t->group * slm_dtypes[t->scales->dtype].block_bytes;

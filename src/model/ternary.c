@@ -188,7 +188,7 @@ static bool find_block_scale(const struct slm_gguf_tensor *t, float *scale)
 /* Matrices that stand in the file as -s, 0 and s need no other form: most files are like that. */
 static bool find_stored_scale(const struct slm_gguf_tensor *t, float *scale)
 {
-    if (t->scales) return false;
+    if (t->scales || t->packed) return false;
     if (t->dtype == SLM_DTYPE_I2_S) {
         *scale = slm_tensor_scale(t);
         if (!has_no_threes(t->data, (size_t)t->n_elements / 4)) return false;

@@ -51,6 +51,7 @@ struct slm_weight {
     enum slm_dtype dtype;
     uint32_t n_in, n_out;
     size_t row_bytes;          /* whole blocks: a row may be padded with zeros */
+    bool packed;               /* data is panels (quant/panel.h) of dtype instead, from a packed file */
     /* Affine groups: data holds codes, element i of row r is scales[r][i / group] * code + biases[r][i / group]. */
     const unsigned char *scales, *biases; /* [n_out, n_in / group] of scale_dtype; NULL: the type says everything */
     enum slm_dtype scale_dtype;

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Anthropic's messages: content in blocks, and streams that open, fill and close each block. Deliberately not here:
- * storing files, caching by mark (every prompt is cached), tools that the server runs. */
+ * Anthropic's messages: content in blocks, and streams that open, fill and close each block.
+ *
+ * The order of events is what its clients build messages from: message_start, for each block
+ * content_block_start, deltas, content_block_stop, then message_delta with the reason and the counts,
+ * message_stop. Blocks are text, thinking, or the use of a tool; one is open at a time.
+ *
+ * Deliberately not here: storing files, caching by mark (every prompt is cached), tools that the
+ * server runs. */
 #include <stdio.h>
 #include "base/os.h"
 #include "serve/api_openai.h"
@@ -13,6 +19,8 @@ static const struct { int status; const char *type; } error_types[] = {
     {529, "overloaded_error"},
 };
 
+/* {"type": "error", "error": {"type", "message"}}: the type follows from
+ * the status, and clients make exceptions of the status. */
 static void write_error(struct slm_buf *out, int status, const struct slm_error *error)
 {
     const char *type = status < 500 ? "invalid_request_error" : "api_error";
@@ -30,6 +38,7 @@ static void write_error(struct slm_buf *out, int status, const struct slm_error 
     slm_buf_release(&message);
 }
 
+/* The whole reply, for errors before anything was sent. */
 static void anthropic_error(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     struct slm_buf out = {0};
@@ -38,6 +47,7 @@ static void anthropic_error(struct slm_reply *reply, int status, const struct sl
     slm_buf_release(&out);
 }
 
+/* An error in the middle of a stream is an event of its own name. */
 static void broken(struct slm_call *call, const struct slm_error *error)
 {
     write_error(&call->out, slm_call_status(error), error);
@@ -50,6 +60,7 @@ static void broken(struct slm_call *call, const struct slm_error *error)
 #define ONLY(field, values, text) {.name = (field), .kind = SLM_FIELD_ONLY, .only = (values), .help = (text)}
 #define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
 
+/* What counting tokens and answering have in common. */
 static const struct slm_field chat_rows[] = {
     {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .needed = true, .help = "name of the model"},
     {.name = "messages", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(messages), .needed = true,
@@ -64,6 +75,7 @@ static const struct slm_field chat_rows[] = {
     ONLY("context_management", "", "not supported"), HINT("cache_control", "accepted: every prompt is cached"),
     HINT("betas", "accepted, without effect"),
 };
+/* Of answers alone. */
 static const struct slm_field answer_rows[] = {
     {.name = "max_tokens", .kind = SLM_FIELD_INT, .offset = SLM_ASK(n_predict), .min = 1, .max = 2147483647,
      .needed = true, .help = "most tokens of the answer"},
@@ -80,6 +92,7 @@ static const struct slm_field answer_rows[] = {
 static const struct slm_field_set message_sets[] = {SLM_FIELDS(chat_rows), SLM_FIELDS(answer_rows), {NULL, 0}};
 static const struct slm_field_set count_sets[] = {SLM_FIELDS(chat_rows), {NULL, 0}};
 
+/* Inside of output_config. */
 struct output_config { const json_t *format; const char *effort; };
 static const struct slm_field config_rows[] = {
     {.name = "format", .kind = SLM_FIELD_JSON, .offset = offsetof(struct output_config, format), .help = ""},
@@ -89,11 +102,15 @@ static const struct slm_field_set config_sets[] = {SLM_FIELDS(config_rows), {NUL
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
+/* jansson gives no reasons: when it fails, memory is out. */
 static slm_status no_memory(struct slm_error *error) { return slm_fail_memory(error, "messages", 0); }
 
 /* What the blocks of one message become: results of tools first, each a message of its own, then the rest. */
 struct turn { json_t *messages, *message; struct slm_buf text, thinking, part; const char *role; };
 
+/* A result of a tool becomes a message of the role tool in front of what
+ * else the turn says, as templates want it. is_error has no counterpart
+ * there: what went wrong is in the text. */
 static slm_status add_result(struct turn *turn, const json_t *block, const char *path, struct slm_error *error)
 {
     const char *id = json_string_value(json_object_get(block, "tool_use_id"));
@@ -104,6 +121,7 @@ static slm_status add_result(struct turn *turn, const json_t *block, const char 
     return message && json_object_set_new(message, "tool_call_id", json_string(id)) == 0 ? SLM_OK : no_memory(error);
 }
 
+/* Further text of a turn; several blocks are paragraphs. */
 static slm_status add_text(struct slm_buf *to, const json_t *block, const char *field, const char *path,
                            struct slm_error *error)
 {
@@ -115,6 +133,8 @@ static slm_status add_text(struct slm_buf *to, const json_t *block, const char *
     return slm_buf_status(to, path, error);
 }
 
+/* Each type of block belongs to one side: calls and thinking are the
+ * assistant's, results the user's. */
 static slm_status add_block(struct turn *turn, json_t *calls, const json_t *block, const char *path,
                             struct slm_error *error)
 {
@@ -135,6 +155,8 @@ static slm_status add_block(struct turn *turn, json_t *calls, const json_t *bloc
                              json_object_get(block, "input"), slm_path("%s.input", path).text, error);
 }
 
+/* One message of the request becomes one for the template, or several when
+ * it brings results of tools. */
 static slm_status read_turn(struct turn *turn, const json_t *message, const char *path, struct slm_error *error)
 {
     const json_t *content = json_object_get(message, "content");
@@ -165,6 +187,8 @@ static slm_status read_turn(struct turn *turn, const json_t *message, const char
     return status;
 }
 
+/* The system prompt stands beside the messages in this API, and in front
+ * of them in templates. */
 static slm_status read_messages(struct slm_call *call, json_t *out, struct slm_error *error)
 {
     const json_t *in = call->ask.messages;
@@ -187,6 +211,8 @@ static slm_status read_messages(struct slm_call *call, json_t *out, struct slm_e
     return status;
 }
 
+/* Tools in this API's shape, and which of them may, must or must not be
+ * called. */
 static slm_status read_tools(struct slm_call *call, struct slm_chat_ask *chat, struct slm_error *error)
 {
     const json_t *tools = call->ask.tools;
@@ -215,6 +241,8 @@ static slm_status read_tools(struct slm_call *call, struct slm_chat_ask *chat, s
     return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice.type", "must be auto, any, none, or tool with a name");
 }
 
+/* Whether to think, and how much: the budget in tokens is a hint that no
+ * template has a place for. */
 static slm_status read_thinking(struct slm_call *call, struct slm_chat_ask *chat, struct slm_error *error)
 {
     struct output_config config = {0};
@@ -235,6 +263,8 @@ static slm_status read_thinking(struct slm_call *call, struct slm_chat_ask *chat
     return SLM_OK;
 }
 
+/* Everything but the sampler: what counting tokens and answering have in
+ * common. */
 static slm_status make_chat(struct slm_call *call, enum slm_chat_use use, struct slm_error *error)
 {
     struct slm_chat_ask chat = {.messages = json_array(), .think = SLM_ABSENT_BOOL};
@@ -247,12 +277,15 @@ static slm_status make_chat(struct slm_call *call, enum slm_chat_use use, struct
     return status;
 }
 
+/* The message's id is known before its first event. */
 static slm_status prepare(struct slm_call *call, struct slm_error *error)
 {
     slm_call_new_id(call->id, sizeof call->id, "msg_");
     return make_chat(call, SLM_CHAT_JOB, error);
 }
 
+/* The same prompt, only counted: no context is checked, for a client may
+ * want to know how far it is over. */
 static slm_status prepare_count(struct slm_call *call, struct slm_error *error)
 {
     return make_chat(call, SLM_CHAT_IDS, error);
@@ -262,6 +295,8 @@ static slm_status prepare_count(struct slm_call *call, struct slm_error *error)
 
 enum { NO_BLOCK, TEXT_BLOCK, THINKING_BLOCK };
 
+/* Tokens from the cache are not input tokens here: the three together are
+ * the prompt. */
 static void write_usage(struct slm_buf *out, size_t n_prompt, size_t n_cached, size_t n_generated)
 {
     slm_write_begin(out, "usage", '{');
@@ -272,6 +307,7 @@ static void write_usage(struct slm_buf *out, size_t n_prompt, size_t n_cached, s
     slm_write_end(out, '}');
 }
 
+/* A cut answer is cut even when it called tools before. */
 static const char *stop_reason(const struct slm_choice_state *choice)
 {
     if (choice->finish == SLM_FINISH_STOP) return "stop_sequence";
@@ -279,6 +315,7 @@ static const char *stop_reason(const struct slm_choice_state *choice)
     return choice->n_calls > 0 ? "tool_use" : "end_turn";
 }
 
+/* What the message begins with, in streams and whole. */
 static void write_head(struct slm_call *call)
 {
     slm_write_text(&call->out, "id", call->id);
@@ -287,6 +324,8 @@ static void write_head(struct slm_call *call)
     slm_write_text(&call->out, "model", slm_host_model_name(call->model));
 }
 
+/* message_start has the whole message without content, then a ping, as
+ * clients of streams know it. */
 static void begin(struct slm_call *call)
 {
     struct slm_buf *out = &call->out;
@@ -316,12 +355,14 @@ static void begin_event(struct slm_call *call, const struct slm_choice_state *ch
     slm_write_int(&call->out, "index", (int64_t)choice->n_blocks - 1);
 }
 
+/* Closes the event; its name is its type once more. */
 static void end_event(struct slm_call *call, const char *type)
 {
     slm_write_end(&call->out, '}');
     slm_call_event(call, type);
 }
 
+/* One block is open at a time: kinds of text alternate. */
 static void close_block(struct slm_call *call, struct slm_choice_state *choice)
 {
     if (choice->open == NO_BLOCK) return;
@@ -347,6 +388,7 @@ static void open_block(struct slm_call *call, struct slm_choice_state *choice, i
     end_event(call, "content_block_start");
 }
 
+/* content_block_delta: text of the block that is open. */
 static void write_delta(struct slm_call *call, const struct slm_choice_state *choice, const char *type,
                         const char *field, struct slm_str text)
 {
@@ -358,6 +400,8 @@ static void write_delta(struct slm_call *call, const struct slm_choice_state *ch
     end_event(call, "content_block_delta");
 }
 
+/* A call is complete when it comes: its block opens, gets all its
+ * arguments at once, and closes. */
 static void stream_tool(struct slm_call *call, struct slm_choice_state *choice)
 {
     const struct slm_tool_call *tool = &choice->calls[choice->n_calls - 1];
@@ -376,6 +420,8 @@ static void stream_tool(struct slm_call *call, struct slm_choice_state *choice)
     end_event(call, "content_block_stop");
 }
 
+/* Texts open a block of their kind where none is open; answers that are no
+ * streams are kept by the call. */
 static void part(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     const struct slm_str text = {event->part.text, event->part.text_bytes};
@@ -391,6 +437,8 @@ static void part(struct slm_call *call, struct slm_choice_state *choice, const s
     }
 }
 
+/* What the answer came to, and the end. Counts are those of the whole
+ * message. */
 static void end_stream(struct slm_call *call, struct slm_choice_state *choice)
 {
     struct slm_buf *out = &call->out;
@@ -408,6 +456,8 @@ static void end_stream(struct slm_call *call, struct slm_choice_state *choice)
     end_event(call, "message_stop");
 }
 
+/* A block of text or thinking, left out when empty. Signatures prove
+ * nothing here but clients expect the field. */
 static void write_block(struct slm_buf *out, const char *type, const struct slm_buf *text)
 {
     if (text->len == 0) return;
@@ -418,6 +468,7 @@ static void write_block(struct slm_buf *out, const char *type, const struct slm_
     slm_write_end(out, '}');
 }
 
+/* The whole message: thinking, text, calls, in this order. */
 static void end(struct slm_call *call)
 {
     struct slm_buf *out = &call->out;
@@ -447,6 +498,7 @@ static void end(struct slm_call *call)
     slm_call_send(call, 200);
 }
 
+/* {"input_tokens": n} */
 static void end_count(struct slm_call *call)
 {
     slm_write_begin(&call->out, NULL, '{');
@@ -464,6 +516,7 @@ const struct slm_call_kind slm_anthropic_count = {
     .method = "POST", .path = "/v1/messages/count_tokens", .sets = count_sets, .table = &slm_api_anthropic,
     .prepare = prepare_count, .end = end_count, .broken = broken};
 
+/* The handlers only name their rows. */
 static void post_message(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     slm_call_start(app, request, reply, &slm_anthropic_messages);

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "serve/api_chat.h"
 
+/* What a choice kept, whether it was finished or not. */
 static void free_choice(struct slm_choice_state *choice)
 {
     for (size_t i = 0; i < choice->n_calls; i++) {
@@ -22,6 +23,8 @@ static void free_choice(struct slm_choice_state *choice)
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++) slm_buf_release(bufs[i]);
 }
 
+/* Everything that a call holds. Nobody must call back any more: neither
+ * jobs nor models nor the pool. */
 static void free_call(struct slm_call *call)
 {
     if (call->next) call->next->previous = call->previous;
@@ -47,6 +50,8 @@ static void free_call(struct slm_call *call)
     slm_release(call);
 }
 
+/* Tickets are gone once they are cancelled; events that were under way do
+ * not arrive. */
 static void cancel_jobs(struct slm_call *call)
 {
     for (size_t i = 0; call->runs && i < call->n_jobs; i++) {
@@ -92,6 +97,8 @@ static void fail(struct slm_call *call, int status, const struct slm_error *why)
     if (!call->waiting) free_call(call);
 }
 
+/* The next call is taken before this one is gone; those that wait are
+ * freed when they come back. */
 void slm_api_end(struct slm_api *api)
 {
     struct slm_error error;
@@ -118,6 +125,7 @@ static void add_usage(struct slm_usage *sum, const struct slm_usage *one)
     sum->speculation.n_accepted += one->speculation.n_accepted;
 }
 
+/* All jobs have ended: the last bytes are written and the reply is over. */
 static void complete(struct slm_call *call)
 {
     if (call->reply) slm_reply_tokens(call->reply, call->usage.n_prompt, call->usage.n_generated);
@@ -167,6 +175,8 @@ static bool take_part(struct slm_call *call, struct slm_choice_state *choice, co
 
 struct forced { struct slm_call *call; struct slm_choice_state *choice; int32_t index; };
 
+/* One of the calls that an answer was made to consist of, as if the model
+ * had called in its own way. */
 static slm_status emit_forced(void *user, const char *name, struct slm_str arguments, struct slm_error *error)
 {
     const struct forced *to = user;
@@ -191,6 +201,8 @@ static void finish_forced(struct slm_call *call, struct slm_choice_state *choice
     call->kind->part(call, choice, &event);
 }
 
+/* Headers go out with the first event, so that whatever fails before it
+ * still has a status. */
 static void begin(struct slm_call *call)
 {
     if (call->begun || !call->streaming) return;
@@ -198,6 +210,8 @@ static void begin(struct slm_call *call)
     if (call->kind->begin) call->kind->begin(call);
 }
 
+/* Every event of every job of a call, on the loop. The choice counts
+ * through all jobs of the call. */
 static void on_event(void *user, const struct slm_event *event)
 {
     struct slm_run *run = user;
@@ -244,6 +258,8 @@ static void on_event(void *user, const struct slm_event *event)
 
 /* ---- the way to the jobs --------------------------------------------------------------------------------------- */
 
+/* Back on the loop: the client may have gone meanwhile, or the request may
+ * be wrong. */
 static void prepared(void *user)
 {
     struct slm_call *call = user;
@@ -282,6 +298,8 @@ static slm_status make_room(struct slm_call *call, struct slm_error *error)
     return call->runs && call->choices ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* On a thread of the pool: long prompts take a while to be rendered and
+ * made tokens. */
 static void prepare(void *user)
 {
     struct slm_call *call = user;
@@ -291,6 +309,8 @@ static void prepare(void *user)
     call->error.status = status;
 }
 
+/* The model is there, at once or after it was loaded. A name that is
+ * unknown is the client's mistake. */
 static void have_model(void *user, struct slm_host_model *model, const struct slm_error *error)
 {
     struct slm_call *call = user;
@@ -320,6 +340,8 @@ static bool type_ok(const struct slm_http_request *request)
                        (type.len == 0 || slm_str_is(type, "application/x-www-form-urlencoded")));
 }
 
+/* Body, fields, and what the endpoint checks by itself. A GET without a
+ * body asks for nothing. */
 static slm_status read_request(struct slm_call *call, const struct slm_http_request *request, struct slm_error *error)
 {
     if (request->body.len == 0 && strcmp(call->kind->method, "GET") == 0) {
@@ -352,6 +374,8 @@ static void set_absent(struct slm_ask *ask)
     for (size_t i = 0; i < sizeof bools / sizeof *bools; i++) *bools[i] = SLM_ABSENT_BOOL;
 }
 
+/* A call is freed by whatever ends it: an error here, its jobs' last
+ * event, or its client going. */
 void slm_call_start(struct slm_api *api, const struct slm_http_request *request, struct slm_reply *reply,
                     const struct slm_call_kind *kind)
 {
@@ -403,6 +427,7 @@ static bool writable(struct slm_call *call)
     return false;
 }
 
+/* The first event brings the headers. */
 void slm_call_event(struct slm_call *call, const char *name)
 {
     if (!writable(call)) return;
@@ -411,6 +436,7 @@ void slm_call_event(struct slm_call *call, const char *name)
     slm_buf_clear(&call->out);
 }
 
+/* A line of NDJSON, the newline included. */
 void slm_call_line(struct slm_call *call)
 {
     slm_buf_add(&call->out, "\n", 1);
@@ -420,6 +446,8 @@ void slm_call_line(struct slm_call *call)
     slm_buf_clear(&call->out);
 }
 
+/* A text that was cut short by want of memory must not look like a whole
+ * one. */
 void slm_reply_json(struct slm_reply *reply, int status, const struct slm_buf *json)
 {
     if (json->failed == SLM_OK)
@@ -428,6 +456,8 @@ void slm_reply_json(struct slm_reply *reply, int status, const struct slm_buf *j
         slm_reply_abort(reply);
 }
 
+/* The whole answer at once. The reply is over with it, so the call forgets
+ * it. */
 void slm_call_send(struct slm_call *call, int status)
 {
     call->sent = true;
@@ -436,6 +466,7 @@ void slm_call_send(struct slm_call *call, int status)
     call->reply = NULL;
 }
 
+/* Random enough to be told apart by clients that talk to several servers. */
 void slm_call_new_id(char *out, size_t cap, const char *prefix)
 {
     static uint64_t counter; /* of the loop's thread, like every id */

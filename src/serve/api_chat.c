@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Messages, tools and thinking of chats. Deliberately not here: messages of Anthropic and of OpenAI's responses,
- * which
- * their own files turn into these. */
+ * Messages, tools and thinking of chats: from JSON that clients send to JSON that templates were
+ * written for. Everything that cannot be carried over is an error with its path, for a message that
+ * lost something on the way would be answered as if it had never been said. Deliberately not here:
+ * messages of Anthropic and of OpenAI's responses, which their own files turn into these. */
 #include "serve/api_chat.h"
 
 #include "base/os.h"
 
 enum { MAX_TOOLS = 128, MAX_NAME = 128 };
 
+/* jansson gives no reasons: when it fails, memory is out. */
 static slm_status no_memory(struct slm_error *error) { return slm_fail_memory(error, "chat", 0); }
 
 /* ---- content --------------------------------------------------------------------------------------------------- */
@@ -20,6 +22,8 @@ static const struct part_type { const char *type, *field, *what; } part_types[] 
     {"file", NULL, "files"},          {"input_file", NULL, "files"}, {"document", NULL, "documents"},
 };
 
+/* Appends one part. A type without a field is one that other servers know:
+ * the error says what it would have been. */
 static slm_status add_part(const json_t *part, const char *path, struct slm_buf *out, struct slm_error *error)
 {
     const char *type = json_string_value(json_object_get(part, "type"));
@@ -43,6 +47,8 @@ static slm_status add_part(const json_t *part, const char *path, struct slm_buf 
                     type);
 }
 
+/* Templates of text models take a string; what parts said one after the
+ * other becomes paragraphs of it. */
 slm_status slm_content_text(const json_t *content, const char *path, struct slm_buf *out, struct slm_error *error)
 {
     slm_buf_clear(out);
@@ -62,6 +68,8 @@ slm_status slm_content_text(const json_t *content, const char *path, struct slm_
 
 /* ---- messages -------------------------------------------------------------------------------------------------- */
 
+/* A message with the two fields that all have; more are added by the
+ * caller. */
 json_t *slm_messages_add(json_t *messages, const char *role, const struct slm_buf *text)
 {
     json_t *message = json_object();
@@ -72,6 +80,9 @@ json_t *slm_messages_add(json_t *messages, const char *role, const struct slm_bu
     return content && json_array_append_new(messages, message) == 0 ? message : NULL;
 }
 
+/* OpenAI sends arguments as JSON in a string, the others as an object;
+ * templates want the object, which they write in their own way. So text
+ * that is no object is an error here and not in the model's prompt. */
 slm_status slm_messages_add_call(json_t *message, const char *id, const char *name, const json_t *arguments,
                              const char *path, struct slm_error *error)
 {
@@ -132,6 +143,7 @@ static const struct slm_field message_rows[] = {
 #undef AT
 const struct slm_field_set slm_message_fields[] = {SLM_FIELDS(message_rows), {NULL, 0}};
 
+/* The calls of an assistant's message, each with its name and arguments. */
 static slm_status add_calls(json_t *message, const json_t *calls, const char *path, struct slm_error *error)
 {
     if (!json_is_array(calls))
@@ -158,6 +170,8 @@ static const char *template_role(const char *role)
     return NULL;
 }
 
+/* One message by the rows above. Names and ids go along for templates that
+ * print them. */
 static slm_status add_message(json_t *messages, const json_t *json, const char *path, struct slm_buf *text,
                               struct slm_error *error)
 {
@@ -184,6 +198,8 @@ static slm_status add_message(json_t *messages, const json_t *json, const char *
     return add_calls(message, in.tool_calls, slm_path("%s.tool_calls", path).text, error);
 }
 
+/* All messages; the first error ends it, and its place is the message's
+ * index. */
 slm_status slm_messages_read(const json_t *array, const char *path, json_t **out, struct slm_error *error)
 {
     if (!json_is_array(array) || json_array_size(array) == 0)
@@ -203,12 +219,16 @@ slm_status slm_messages_read(const json_t *array, const char *path, json_t **out
 
 /* ---- tools ----------------------------------------------------------------------------------------------------- */
 
+/* Names appear in prompts, grammars and replies: letters that mean nothing
+ * in any of them. */
 static bool name_ok(const char *name)
 {
     const size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/");
     return n > 0 && n <= MAX_NAME && name[n] == 0;
 }
 
+/* The description may be missing, the schema too: then the tool takes no
+ * arguments. */
 slm_status slm_tools_add(json_t *tools, const json_t *function, const char *schema_name, const char *path,
                              struct slm_error *error)
 {
@@ -236,6 +256,7 @@ slm_status slm_tools_add(json_t *tools, const json_t *function, const char *sche
     return json_array_append_new(tools, tool) == 0 ? SLM_OK : no_memory(error);
 }
 
+/* An empty array is no tools, as some clients always send one. */
 slm_status slm_tools_read(const json_t *array, json_t **out, struct slm_error *error)
 {
     if (!array || (json_is_array(array) && json_array_size(array) == 0)) return SLM_OK;
@@ -259,6 +280,8 @@ slm_status slm_tools_read(const json_t *array, json_t **out, struct slm_error *e
     return status;
 }
 
+/* The tool must be among those that were offered, or there must be some at
+ * all. */
 slm_status slm_call_force(struct slm_call *call, const struct slm_chat_ask *chat, const char *name,
                           struct slm_error *error)
 {
@@ -277,6 +300,8 @@ slm_status slm_call_force(struct slm_call *call, const struct slm_chat_ask *chat
 
 /* ---- the prompt ------------------------------------------------------------------------------------------------ */
 
+/* A template that speaks of thinking has a switch for it; no family is
+ * known by its name. */
 bool slm_model_can_think(const struct slm_model *model)
 {
     static const char *const signs[] = {"enable_thinking", "reasoning_effort", "<think>", "[THINK]"};
@@ -286,6 +311,7 @@ bool slm_model_can_think(const struct slm_model *model)
     return false;
 }
 
+/* The same for tools. */
 bool slm_model_can_call(const struct slm_model *model)
 {
     const char *text = slm_model_chat_template(model);
@@ -313,6 +339,8 @@ static slm_status make_variables(struct slm_call *call, const struct slm_chat_as
     return slm_buf_status(out, "variables", error);
 }
 
+/* Tools that must not be called are not shown: a model that never sees
+ * them cannot call them. */
 static slm_status write_tools(struct slm_call *call, const struct slm_chat_ask *chat, struct slm_error *error)
 {
     struct slm_buf tools = {0};
@@ -358,6 +386,8 @@ static slm_status encode(struct slm_call *call, struct slm_chat_ask *chat, const
     }
 }
 
+/* The prompt as text, with special tokens spelled out, for /apply-
+ * template. */
 static slm_status render(struct slm_call *call, const struct slm_chat_ask *chat,
                          const struct slm_chat_options *options,
                          struct slm_error *error)
@@ -375,6 +405,7 @@ static slm_status render(struct slm_call *call, const struct slm_chat_ask *chat,
     return status;
 }
 
+/* The one way from a chat to a prompt, for all APIs. */
 slm_status slm_call_chat(struct slm_call *call, struct slm_chat_ask *chat, enum slm_chat_use use,
                          struct slm_error *error)
 {

@@ -48,6 +48,8 @@ static slm_status read_format(const json_t *format, struct wish *wish, struct sl
     return SLM_OK;
 }
 
+/* Counts what was asked for: two forms at once cannot both be held to, so
+ * they are an error and not a guess. */
 static slm_status read_wish(const struct slm_ask *ask, struct wish *wish, struct slm_error *error)
 {
     if (ask->structured)
@@ -135,6 +137,8 @@ static slm_status write_forced(const struct slm_call *call, const json_t *tools,
     return status == SLM_OK ? slm_buf_status(out, "tools", error) : status;
 }
 
+/* The text is JSON of the schema that write_forced made, or the beginning
+ * of it when it was cut. */
 slm_status slm_forced_calls(const char *text, size_t n_bytes, slm_status (*each)(void *user, const char *name,
                             struct slm_str arguments, struct slm_error *error), void *user, struct slm_error *error)
 {
@@ -177,6 +181,8 @@ static const char *trigger_of(const struct slm_call *call, const struct slm_job 
     return found;
 }
 
+/* Compiling is the model's business: tokens and special tokens are its
+ * own. Errors name the place in the schema. */
 static slm_status open_grammar(const struct slm_call *call, enum slm_grammar_kind kind, struct slm_str text,
                                struct slm_job *job, struct slm_error *error)
 {
@@ -185,6 +191,8 @@ static slm_status open_grammar(const struct slm_call *call, enum slm_grammar_kin
     return slm_grammar_open(slm_call_model(call), kind, text.ptr, text.len, &job->grammar, error);
 }
 
+/* At most one of: a form the answer was asked to have, calls it must
+ * consist of. */
 slm_status slm_call_add_grammar(struct slm_call *call, struct slm_job *job, struct slm_error *error)
 {
     struct wish wish = {0};

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * From what was asked to jobs: tokens, sampler, stop strings, biases, in one way for all APIs. Runs on threads of the
- * pool, for prompts may be long. Deliberately not here: chats (api_chat.c), and what the fields are called. */
+ * From what was asked to jobs: tokens, sampler, stop strings, biases, in one way for all APIs. Runs on
+ * threads of the pool, for prompts may be long. Limits are here, not in rows, where they hold for
+ * elements of lists: how many stop strings, biases and inputs a request may have, how long a stop
+ * string may be. Deliberately not here: chats (api_chat.c), and what the fields are called. */
 #include "serve/api_call.h"
 
 #include <inttypes.h>
@@ -9,10 +11,15 @@
 #include "model/model.h"
 #include "serve/api_chat.h"
 
+/* Each of these costs time for every token, or memory for every request: they are far above what any
+ * client was seen to use. */
 enum { MAX_STOP = 16, MAX_STOP_BYTES = 4096, MAX_BIAS = 1024, MAX_INPUTS = 2048 };
 
+/* For templates and tokens; lives as long as the call holds its host
+ * model. */
 const struct slm_model *slm_call_model(const struct slm_call *call) { return slm_host_model(call->model); }
 
+/* NUL-terminated, whatever the text was. */
 char *slm_call_copy(struct slm_str text, struct slm_error *error)
 {
     char *copy = slm_alloc(text.len + 1, 1, "request", error);
@@ -22,6 +29,7 @@ char *slm_call_copy(struct slm_str text, struct slm_error *error)
 
 /* ---- tokens ---------------------------------------------------------------------------------------------------- */
 
+/* Measured first, so that the memory is exactly what is needed. */
 slm_status slm_call_tokenize(struct slm_call *call, struct slm_str text, unsigned flags, int32_t **ids, size_t *n,
                              struct slm_error *error)
 {
@@ -38,6 +46,8 @@ slm_status slm_call_tokenize(struct slm_call *call, struct slm_str text, unsigne
     return status;
 }
 
+/* Ids come from outside: each is checked against the vocabulary, and the
+ * first wrong one is named. */
 slm_status slm_call_read_ids(struct slm_call *call, const json_t *array, const char *path, int32_t **ids, size_t *n,
                              struct slm_error *error)
 {
@@ -64,12 +74,16 @@ slm_status slm_call_read_ids(struct slm_call *call, const json_t *array, const c
     return SLM_OK;
 }
 
+/* The piece as it stands in the vocabulary, so that pieces of a text, one
+ * after the other, are the text. */
 void slm_call_token_text(const struct slm_call *call, int32_t id, struct slm_buf *out)
 {
     const struct slm_tokenizer *tokenizer = slm_call_model(call)->tokenizer;
     if (tokenizer) slm_buf_add_str(out, slm_tokenizer_piece(tokenizer, id, true));
 }
 
+/* Both numbers are in the message: clients and people need them to shorten
+ * the right thing. */
 slm_status slm_call_check_context(struct slm_call *call, size_t n_prompt, struct slm_error *error)
 {
     const size_t n_ctx = slm_host_model_n_ctx(call->model);
@@ -81,6 +95,7 @@ slm_status slm_call_check_context(struct slm_call *call, size_t n_prompt, struct
 
 /* ---- the sampler ----------------------------------------------------------------------------------------------- */
 
+/* What was not asked for stays as the model has it. */
 static void set_float(float *to, double value)
 {
     if (!slm_is_absent(value)) *to = (float)value;
@@ -91,7 +106,7 @@ static void set_int(int32_t *to, int64_t value)
     if (value != SLM_ABSENT_INT) *to = (int32_t)value;
 }
 
-/* Without a seed every request draws anew. */
+/* Without a seed every request draws anew, so that asking again is worth something. */
 static uint64_t fresh_seed(void)
 {
     uint32_t random[4];
@@ -99,6 +114,8 @@ static uint64_t fresh_seed(void)
     return (uint64_t)random[0] << 32 | random[1];
 }
 
+/* The model's own defaults, then what was asked for. Ranges were checked
+ * by the rows. */
 struct slm_sampler_params slm_call_sampler(const struct slm_call *call)
 {
     const struct slm_ask *ask = &call->ask;
@@ -161,6 +178,8 @@ static slm_status read_bias(const json_t *id, const json_t *value, int32_t n_voc
     return SLM_OK;
 }
 
+/* Both shapes have the same entries. A ban is a bias that no logit
+ * outweighs. */
 static slm_status add_biases(struct slm_call *call, struct slm_job *job, struct slm_error *error)
 {
     json_t *bias = (json_t *)(uintptr_t)call->ask.logit_bias;
@@ -195,6 +214,8 @@ static slm_status add_biases(struct slm_call *call, struct slm_job *job, struct 
 
 /* ---- jobs ------------------------------------------------------------------------------------------------------ */
 
+/* Jobs and what is said in front of their answers grow side by side. Takes
+ * the job, also when it fails. */
 static slm_status append(struct slm_call *call, struct slm_job *job, struct slm_error *error)
 {
     struct slm_job **jobs = slm_realloc(call->jobs, call->n_jobs + 1, sizeof *jobs, "jobs", error);
@@ -213,6 +234,8 @@ static slm_status append(struct slm_call *call, struct slm_job *job, struct slm_
     return SLM_OK;
 }
 
+/* Takes the prompt, also when it fails. What an API has no word for stays
+ * absent and thus at its default. */
 slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_prompt, enum slm_job_split split,
                             struct slm_error *error)
 {
@@ -246,6 +269,8 @@ slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_pro
     return status;
 }
 
+/* One text or one array of ids. Texts stay texts: the embedder knows what
+ * special tokens they get. */
 static slm_status add_input(struct slm_call *call, const json_t *one, const char *path, struct slm_job *job,
                             struct slm_error *error)
 {
@@ -285,6 +310,7 @@ static slm_status add_input(struct slm_call *call, const json_t *one, const char
     return SLM_OK;
 }
 
+/* All inputs are one job, so that they are computed together. */
 slm_status slm_call_embed(struct slm_call *call, const json_t *input, const char *path, struct slm_error *error)
 {
     /* An array of integers is one input of tokens. */

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * OpenAI's embeddings and list of models. Deliberately not here: loading models (host.h). */
+ * OpenAI's embeddings and list of models. Both are short, and neither is a chat. Deliberately not here:
+ * loading models, and what a vector means (host.h, slm_embed). */
 #include "base/os.h"
 #include "serve/api_openai.h"
 #include "serve/api_write.h"
 
 /* ---- models ---------------------------------------------------------------------------------------------------- */
 
+/* {"id", "object", "created", "owned_by"}, and the context as vLLM says
+ * it, when it is known. */
 static void write_model(struct slm_buf *out, const struct slm_host_entry *entry)
 {
     slm_write_begin(out, NULL, '{');
@@ -19,6 +22,7 @@ static void write_model(struct slm_buf *out, const struct slm_host_entry *entry)
 
 static void add_model(void *user, const struct slm_host_entry *entry) { write_model(user, entry); }
 
+/* Loaded or not: a model is served when it is asked for. */
 void slm_openai_get_models(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     const struct slm_api *api = app;
@@ -36,12 +40,14 @@ void slm_openai_get_models(void *app, const struct slm_http_request *request, st
 
 struct search { struct slm_str name; struct slm_buf out; };
 
+/* Stops looking at the first: names are unique. */
 static void find_model(void *user, const struct slm_host_entry *entry)
 {
     struct search *search = user;
     if (search->out.len == 0 && slm_str_is(search->name, entry->name)) write_model(&search->out, entry);
 }
 
+/* Names may hold slashes, so the route takes the rest of the path. */
 void slm_openai_get_model(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     const struct slm_api *api = app;
@@ -75,6 +81,8 @@ static const struct slm_field embedding_rows[] = {
 };
 static const struct slm_field_set embedding_sets[] = {SLM_FIELDS(embedding_rows), {NULL, 0}};
 
+/* Clients of OpenAI ask for base64 by themselves and decode it again; it
+ * is a quarter of the size. */
 static slm_status check(struct slm_call *call, struct slm_error *error)
 {
     const char *format = call->ask.encoding;
@@ -83,11 +91,14 @@ static slm_status check(struct slm_call *call, struct slm_error *error)
     return SLM_OK;
 }
 
+/* Inputs may be texts or tokens, one or many. */
 static slm_status prepare(struct slm_call *call, struct slm_error *error)
 {
     return slm_call_embed(call, call->ask.input, "input", error);
 }
 
+/* Vectors are little-endian f32 in base64, as numpy.frombuffer reads them
+ * on the machines we know. */
 static void embedded(struct slm_call *call, const struct slm_event *event)
 {
     struct slm_buf *out = &call->out;
@@ -109,6 +120,7 @@ static void embedded(struct slm_call *call, const struct slm_event *event)
     slm_write_end(out, ']');
 }
 
+/* Tokens are those of the inputs; nothing is generated. */
 static void end(struct slm_call *call)
 {
     slm_write_text(&call->out, "model", slm_host_model_name(call->model));

@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * The endpoints of llama.cpp's server that its own clients use: tokens, templates, raw completions, embeddings,
- * what the
- * server is. Deliberately not here: /health and /metrics (server.c). */
+ * The endpoints of llama.cpp's server that its own clients use: tokens, templates, raw completions,
+ * embeddings, what the server is.
+ *
+ * A completion here is text that goes on: no template, nothing told apart, special tokens of the
+ * beginning as the model asks for them. A stream is an event for each piece and one at the end that
+ * has everything else: why it stopped, settings, timings. There is no "[DONE]".
+ *
+ * What that server has and slm has not comes in two kinds. Samplers and slots have rows with the one
+ * value that changes nothing, because clients send all of their settings always; anything else that
+ * is asked for is refused. Endpoints that need a kind of model which no family here has (rank heads,
+ * tokens to fill in) exist and say so.
+ *
+ * Nothing here is cheap to compute but tokens and templates, so those run on threads of the pool like
+ * every prompt does. Deliberately not here: /health and /metrics (server.c). */
 #include <math.h>
 #include <stdio.h>
 #include "base/os.h"
@@ -16,6 +27,7 @@ static const struct { int status; const char *type; } error_types[] = {
     {404, "not_found_error"}, {501, "not_supported_error"}, {503, "unavailable_error"}, {429, "unavailable_error"},
 };
 
+/* {"error": {"code", "message", "type"}}, the code being the status. */
 static void write_error(struct slm_buf *out, int status, const struct slm_error *error)
 {
     const char *type = status >= 500 ? "server_error" : "invalid_request_error";
@@ -34,6 +46,7 @@ static void write_error(struct slm_buf *out, int status, const struct slm_error 
     slm_buf_release(&message);
 }
 
+/* The whole reply, for errors before anything was sent. */
 static void native_error(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     struct slm_buf out = {0};
@@ -42,6 +55,7 @@ static void native_error(struct slm_reply *reply, int status, const struct slm_e
     slm_buf_release(&out);
 }
 
+/* In a stream the same object is an event. */
 static void broken(struct slm_call *call, const struct slm_error *error)
 {
     write_error(&call->out, slm_call_status(error), error);
@@ -62,9 +76,11 @@ static void broken(struct slm_call *call, const struct slm_error *error)
 #define NEED(field, to, text) \
     {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .needed = true, .help = (text)}
 
+/* Of every request: that server has one model, so its clients rarely say which. */
 static const struct slm_field model_rows[] = {
     TEXT("model", model, "name of the model; absent: the one that was served first"),
 };
+/* Samplers that slm does not have are accepted where they are turned off. */
 static const struct slm_field completion_rows[] = {
     NEED("prompt", prompt, "text, token ids, or an array that mixes both"),
     BOOL("stream", stream, "server-sent events as the text grows"),
@@ -101,6 +117,7 @@ static const struct slm_field completion_rows[] = {
     ONLY("n_discard", "0", "not supported"), ONLY("n_cmpl", "1", "use /v1/completions with n"),
     ONLY("image_data", "[]", "images are not supported"),
 };
+/* The small ones. Places in the struct are borrowed from fields of other requests. */
 static const struct slm_field tokenize_rows[] = {
     NEED("content", input, "text"),
     BOOL("add_special", add_special, "BOS and EOS as the model asks; default false"),
@@ -140,6 +157,8 @@ static const struct slm_field_set no_sets[] = {SLM_FIELDS(no_rows), {NULL, 0}};
 
 /* ---- completion ------------------------------------------------------------------------------------------------ */
 
+/* Two names for one number, zero for "none": what this API says in several
+ * ways becomes one. */
 static slm_status check_completion(struct slm_call *call, struct slm_error *error)
 {
     struct slm_ask *ask = &call->ask;
@@ -177,6 +196,8 @@ static slm_status add_ids(struct slm_call *call, const json_t *part, const char 
     return SLM_OK;
 }
 
+/* A prompt may mix texts and ids; only the first text gets the special
+ * tokens of a beginning. */
 static slm_status prepare_completion(struct slm_call *call, struct slm_error *error)
 {
     const json_t *prompt = call->ask.prompt;
@@ -196,6 +217,7 @@ static slm_status prepare_completion(struct slm_call *call, struct slm_error *er
     return status;
 }
 
+/* As newer versions have it: the list that chats have too. */
 static void write_probs(struct slm_call *call, struct slm_buf *out, const char *name, const struct slm_buf *list)
 {
     if (call->ask.logprobs != 1) return;
@@ -204,6 +226,8 @@ static void write_probs(struct slm_call *call, struct slm_buf *out, const char *
     slm_write_end(out, ']');
 }
 
+/* Tokens and probabilities of a stream go out with their piece and are
+ * forgotten. */
 static void part(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     struct slm_buf *out = &call->out;
@@ -225,6 +249,8 @@ static void part(struct slm_call *call, struct slm_choice_state *choice, const s
     slm_call_event(call, NULL);
 }
 
+/* Milliseconds and rates of the two phases. Tokens from the cache are not
+ * counted as computed. */
 static void write_timings(struct slm_buf *out, const struct slm_usage *usage)
 {
     const double n_prompt = (double)(usage->n_prompt - usage->n_cached), n = (double)usage->n_generated;
@@ -242,6 +268,7 @@ static void write_timings(struct slm_buf *out, const struct slm_usage *usage)
     slm_write_end(out, '}');
 }
 
+/* The sampler as it was used, for clients that show it. */
 static void write_settings(struct slm_buf *out, const char *name, const struct slm_sampler_params *params,
                            int64_t n_predict, size_t n_ctx)
 {
@@ -260,6 +287,8 @@ static void write_settings(struct slm_buf *out, const char *name, const struct s
     slm_write_end(out, '}');
 }
 
+/* The last object has everything but the text, which a stream has already
+ * sent. */
 static void end_completion(struct slm_call *call)
 {
     static const char *const types[] = {[SLM_FINISH_EOG] = "eos", [SLM_FINISH_STOP] = "word",
@@ -297,6 +326,8 @@ static void end_completion(struct slm_call *call)
 
 /* ---- tokens and templates -------------------------------------------------------------------------------------- */
 
+/* Special tokens in the text are tokens here by default: it is a tool for
+ * whoever writes prompts. */
 static slm_status prepare_tokenize(struct slm_call *call, struct slm_error *error)
 {
     const json_t *content = call->ask.input;
@@ -308,6 +339,7 @@ static slm_status prepare_tokenize(struct slm_call *call, struct slm_error *erro
                              &call->ids, &call->n_ids, error);
 }
 
+/* A piece may be a part of a character: then it is its bytes. */
 static void write_piece(struct slm_buf *out, struct slm_str piece)
 {
     if (slm_utf8_valid_prefix(piece.ptr, piece.len) == piece.len) {
@@ -319,6 +351,7 @@ static void write_piece(struct slm_buf *out, struct slm_str piece)
     slm_write_end(out, ']');
 }
 
+/* {"tokens": [id ...]} or [{"id", "piece"} ...] */
 static void end_tokenize(struct slm_call *call)
 {
     struct slm_buf *out = &call->out, piece = {0};
@@ -342,6 +375,7 @@ static void end_tokenize(struct slm_call *call)
     slm_call_send(call, 200);
 }
 
+/* Special tokens are spelled out, so that the text can be tokenized again. */
 static slm_status prepare_detokenize(struct slm_call *call, struct slm_error *error)
 {
     if (!json_is_array(call->ask.input))
@@ -359,6 +393,7 @@ static slm_status prepare_detokenize(struct slm_call *call, struct slm_error *er
     return status;
 }
 
+/* The text that was prepared, as the only field. */
 static void send_text(struct slm_call *call, const char *name)
 {
     slm_write_begin(&call->out, NULL, '{');
@@ -369,6 +404,7 @@ static void send_text(struct slm_call *call, const char *name)
 
 static void end_detokenize(struct slm_call *call) { send_text(call, "content"); }
 static void end_template(struct slm_call *call) { send_text(call, "prompt"); }
+/* The prompt a chat would get, without computing anything. */
 static slm_status prepare_template(struct slm_call *call, struct slm_error *error)
 {
     return slm_openai_chat(call, SLM_CHAT_TEXT, error);
@@ -376,6 +412,7 @@ static slm_status prepare_template(struct slm_call *call, struct slm_error *erro
 
 /* ---- embeddings ------------------------------------------------------------------------------------------------ */
 
+/* Both names that versions of this API had. */
 static slm_status prepare_embedding(struct slm_call *call, struct slm_error *error)
 {
     const json_t *input = call->ask.input ? call->ask.input : call->ask.prompt;
@@ -383,6 +420,8 @@ static slm_status prepare_embedding(struct slm_call *call, struct slm_error *err
     return slm_call_embed(call, input, "content", error);
 }
 
+/* One vector an input, in an array of its own: other poolings have
+ * several. */
 static void embedded(struct slm_call *call, const struct slm_event *event)
 {
     slm_write_begin(&call->out, NULL, '[');
@@ -402,6 +441,8 @@ static void end_embedding(struct slm_call *call) { slm_call_send(call, 200); }
 /* ---- what no model here can
    -------------------------------------------------------------------------------------- */
 
+/* Said by name and not by 404: the client has the right server and the
+ * wrong model. */
 static slm_status prepare_rerank(struct slm_call *call, struct slm_error *error)
 {
     return slm_fail(error, SLM_ERR_UNSUPPORTED, "model",
@@ -409,6 +450,7 @@ static slm_status prepare_rerank(struct slm_call *call, struct slm_error *error)
                     slm_host_model_name(call->model));
 }
 
+/* The same. */
 static slm_status prepare_infill(struct slm_call *call, struct slm_error *error)
 {
     return slm_fail(error, SLM_ERR_UNSUPPORTED, "model",
@@ -418,6 +460,8 @@ static slm_status prepare_infill(struct slm_call *call, struct slm_error *error)
 
 /* ---- the server ------------------------------------------------------------------------------------------------ */
 
+/* What a client wants to know before it asks: context, template, defaults
+ * of the sampler. */
 static void end_props(struct slm_call *call)
 {
     struct slm_buf *out = &call->out;
@@ -465,6 +509,7 @@ static void get_slots(void *app, const struct slm_http_request *request, struct 
 
 #define KIND(verb, where, fields, ...) \
     {.method = (verb), .path = (where), .sets = (fields), .table = &slm_api_native, .broken = broken, __VA_ARGS__}
+/* A row an endpoint; handlers and documents find them by these names. */
 enum { COMPLETION, TOKENIZE, DETOKENIZE, TEMPLATE, EMBEDDING, RERANK, INFILL, PROPS, N_KINDS };
 const struct slm_call_kind slm_native_kinds[N_KINDS + 1] = {
     [COMPLETION] = KIND("POST", "/completion", completion_sets, .check = check_completion,
@@ -493,6 +538,7 @@ HANDLER(post_rerank, RERANK)
 HANDLER(post_infill, INFILL)
 HANDLER(get_props, PROPS)
 
+/* Several paths for one thing: that server has had most of its endpoints under more than one name. */
 static const struct slm_http_route routes[] = {
     {"POST", "/completion", post_completion, 0},  {"POST", "/completions", post_completion, 0},
     {"POST", "/tokenize", post_tokenize, 0},      {"POST", "/detokenize", post_detokenize, 0},

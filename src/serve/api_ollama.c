@@ -1,7 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * Ollama's API: generate, chat and embeddings, as lines of JSON that end in counts and durations. Deliberately not
- * here:
- * what is known about models (api_ollama_models.c). */
+ * Ollama's API: generate, chat and embeddings, as lines of JSON that end in counts and durations.
+ *
+ * A stream is the default: one object a line, each with the time it was written and "done": false,
+ * and a last one with "done": true, the reason, and how long it all took in nanoseconds. Without a
+ * stream that last object has the text too. Calls of tools come whole, with arguments as an object.
+ *
+ * A request without a prompt or messages only loads its model, or lets it go with keep_alive 0; how
+ * long a model stays after an answer is said by each request, in seconds or as Go writes durations.
+ *
+ * Options are an object of their own with a sampler's settings. Those of hardware are accepted and
+ * do nothing, for they are the server's to decide; unknown ones are errors here, where Ollama has a
+ * line in a log that nobody reads. Its default is to cut prompts that are too long; here they are
+ * errors unless "truncate": true is said, because an answer to half a question looks like an answer.
+ *
+ * Deliberately not here: what is known about models (api_ollama_models.c). */
 #include "serve/api_ollama.h"
 
 #include <math.h>
@@ -11,6 +23,7 @@
 #include "serve/api_openai.h"
 #include "serve/api_write.h"
 
+/* {"error": "..."}: clients show the sentence and look at the status. */
 void slm_ollama_error(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     struct slm_buf out = {0}, message = {0};
@@ -26,6 +39,7 @@ void slm_ollama_error(struct slm_reply *reply, int status, const struct slm_erro
     slm_buf_release(&out);
 }
 
+/* In a stream the same object is a line. */
 static void broken(struct slm_call *call, const struct slm_error *error)
 {
     slm_write_begin(&call->out, NULL, '{');
@@ -47,12 +61,14 @@ static void broken(struct slm_call *call, const struct slm_error *error)
 #define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
 #define OF_SERVER "accepted: the server decides this for all requests"
 
+/* Of every request. */
 static const struct slm_field base_rows[] = {
     {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .needed = true, .help = "name of the model"},
     JSON("options", options, "see below"),
     JSON("keep_alive", keep_alive,
          "how long the model stays after this: seconds, or as \"5m\"; negative: for ever; 0: leaves"),
 };
+/* Of requests that are answered with text. */
 static const struct slm_field answer_rows[] = {
     BOOL("stream", stream, "lines of JSON as the answer grows; default true"),
     JSON("format", format, "\"json\", or a JSON Schema the answer must match"),
@@ -75,6 +91,7 @@ static const struct slm_field chat_rows[] = {
     JSON("messages", messages, "see below; none: the model is only loaded (or unloaded, with keep_alive 0)"),
     JSON("tools", tools, "functions the model may call, at most 128"),
 };
+/* Inside of options. */
 static const struct slm_field option_rows[] = {
     FLOAT("temperature", temperature, 0, 100, "0 is greedy; default: the model's own"),
     INT("top_k", top_k, -1, 1e9, "0 or -1: off"),
@@ -151,6 +168,8 @@ slm_status slm_ollama_duration(const json_t *value, double *seconds, struct slm_
     return SLM_OK;
 }
 
+/* What generate, chat and embeddings have in common: options, a duration,
+ * a form. */
 static slm_status check(struct slm_call *call, struct slm_error *error)
 {
     struct slm_ask *ask = &call->ask;
@@ -170,6 +189,8 @@ static slm_status check(struct slm_call *call, struct slm_error *error)
     return SLM_OK;
 }
 
+/* Raw prompts stand for themselves: there is no place for a system message
+ * in them. */
 static slm_status check_generate(struct slm_call *call, struct slm_error *error)
 {
     if (call->ask.suffix && *call->ask.suffix)
@@ -179,6 +200,8 @@ static slm_status check_generate(struct slm_call *call, struct slm_error *error)
     return check(call, error);
 }
 
+/* true, false, or how much; the words are handed to the template as they
+ * are. */
 static slm_status read_think(const json_t *think, struct slm_chat_ask *chat, struct slm_error *error)
 {
     static const char *const words[] = {"low", "medium", "high", "max"};
@@ -197,6 +220,8 @@ static slm_status read_think(const json_t *think, struct slm_chat_ask *chat, str
                     "must be true, false, \"low\", \"medium\", \"high\" or \"max\"");
 }
 
+/* The context was fixed when the model was loaded: a larger one cannot be
+ * had, a smaller one is had anyway. */
 static slm_status check_model(struct slm_call *call, struct slm_error *error)
 {
     const size_t n_ctx = slm_host_model_n_ctx(call->model);
@@ -206,6 +231,7 @@ static slm_status check_model(struct slm_call *call, struct slm_error *error)
     return SLM_OK;
 }
 
+/* One turn of a chat, unless it is raw or the model has no template. */
 static slm_status prepare_generate(struct slm_call *call, struct slm_error *error)
 {
     const struct slm_ask *ask = &call->ask;
@@ -233,6 +259,8 @@ static slm_status prepare_generate(struct slm_call *call, struct slm_error *erro
     return slm_call_chat(call, &chat, SLM_CHAT_JOB, error);
 }
 
+/* Without messages there is nothing to answer: the model is loaded, which
+ * was all that was asked. */
 static slm_status prepare_chat(struct slm_call *call, struct slm_error *error)
 {
     const struct slm_ask *ask = &call->ask;
@@ -247,6 +275,8 @@ static slm_status prepare_chat(struct slm_call *call, struct slm_error *error)
     return status;
 }
 
+/* Only texts, unlike in OpenAI's API. An empty array is an answer without
+ * vectors. */
 static slm_status prepare_embed(struct slm_call *call, struct slm_error *error)
 {
     const bool is_list = json_is_array(call->ask.input);
@@ -264,6 +294,7 @@ static slm_status prepare_embed(struct slm_call *call, struct slm_error *error)
 
 static bool is_chat(const struct slm_call *call);
 
+/* Counted from the end of this answer on. */
 static void keep_model(struct slm_call *call)
 {
     double seconds = 0;
@@ -271,6 +302,7 @@ static void keep_model(struct slm_call *call)
     slm_host_keep(call->model, seconds < 0 ? -1 : seconds > 1e15 ? -1 : (int64_t)seconds);
 }
 
+/* The time is that of each line, not of the request. */
 static void write_head(struct slm_call *call)
 {
     slm_write_begin(&call->out, NULL, '{');
@@ -278,6 +310,8 @@ static void write_head(struct slm_call *call)
     slm_write_text(&call->out, "created_at", slm_timestamp(slm_os()->unix_ns()).text);
 }
 
+/* Arguments are an object in this API. Calls before `from` were sent in
+ * earlier lines. */
 static void write_calls(struct slm_buf *out, const struct slm_choice_state *choice, size_t from)
 {
     if (from == choice->n_calls) return;
@@ -312,6 +346,7 @@ static void write_texts(struct slm_call *call, struct slm_str content, struct sl
     if (chat) slm_write_end(out, '}');
 }
 
+/* One line a part; parts without text matter only for their probabilities. */
 static void part(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     const struct slm_part *it = &event->part;
@@ -335,8 +370,11 @@ static void part(struct slm_call *call, struct slm_choice_state *choice, const s
     slm_call_line(call);
 }
 
+/* Nanoseconds, never none: clients divide by them. */
 static int64_t ns(double seconds) { return seconds > 0 ? (int64_t)(seconds * 1e9) + 1 : 1; }
 
+/* Durations of the phases; together they are less than the whole, which
+ * includes waiting. */
 static void write_counts(struct slm_call *call)
 {
     struct slm_buf *out = &call->out;
@@ -348,6 +386,8 @@ static void write_counts(struct slm_call *call)
     slm_write_int(out, "eval_duration", ns(call->usage.generate_s));
 }
 
+/* The last line: why it ended, and the counts. Without a job it says what
+ * became of the model. */
 static void end(struct slm_call *call)
 {
     const struct slm_str none = {NULL, 0};
@@ -385,6 +425,7 @@ static void end(struct slm_call *call)
         slm_call_send(call, 200);
 }
 
+/* The older endpoint has one vector, the newer a list. */
 static void embedded(struct slm_call *call, const struct slm_event *event)
 {
     const bool one = strcmp(call->kind->path, "/api/embeddings") == 0;
@@ -396,6 +437,7 @@ static void embedded(struct slm_call *call, const struct slm_event *event)
     if (!one) slm_write_end(&call->out, ']');
 }
 
+/* The older endpoint has no counts. */
 static void end_embed(struct slm_call *call)
 {
     keep_model(call);
@@ -430,8 +472,10 @@ const struct slm_call_kind slm_ollama_embedding = {
     .method = "POST", .path = "/api/embeddings", .sets = embedding_sets, .table = &slm_api_ollama, .busy_status = 503,
     .check = check, .prepare = prepare_embed, .embedded = embedded, .end = end_embed, .broken = broken};
 
+/* Two endpoints share everything but what the text is called. */
 static bool is_chat(const struct slm_call *call) { return call->kind == &slm_ollama_chat; }
 
+/* The handlers only name their rows. */
 void slm_ollama_post_generate(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     slm_call_start(app, request, reply, &slm_ollama_generate);

@@ -10,6 +10,8 @@
 #include "serve/api_openai.h"
 #include "serve/api_write.h"
 
+/* Sizes as Ollama prints them: "3.5M", "1.2B". What is only known of
+ * loaded models is empty for others. */
 static void write_details(struct slm_buf *out, const struct slm_model_info *info)
 {
     char size[32] = "";
@@ -29,6 +31,8 @@ static void write_details(struct slm_buf *out, const struct slm_model_info *info
     slm_write_end(out, '}');
 }
 
+/* What lists of both kinds have. There is no store, so there are no
+ * digests. */
 static void write_entry(struct slm_buf *out, const struct slm_host_entry *entry)
 {
     slm_write_text(out, "name", entry->name);
@@ -38,6 +42,7 @@ static void write_entry(struct slm_buf *out, const struct slm_host_entry *entry)
     write_details(out, &entry->info);
 }
 
+/* A model that could be asked. */
 static void add_tag(void *user, const struct slm_host_entry *entry)
 {
     struct slm_buf *out = user;
@@ -47,6 +52,7 @@ static void add_tag(void *user, const struct slm_host_entry *entry)
     slm_write_end(out, '}');
 }
 
+/* A model that is in memory, and until when. */
 static void add_loaded(void *user, const struct slm_host_entry *entry)
 {
     static const int64_t never = INT64_C(9000000000); /* seconds: a time that clients can read, far away */
@@ -60,6 +66,7 @@ static void add_loaded(void *user, const struct slm_host_entry *entry)
     slm_write_end(out, '}');
 }
 
+/* {"models": [...]} */
 static void send_list(const struct slm_api *api, struct slm_reply *reply,
                       void (*each)(void *user, const struct slm_host_entry *entry))
 {
@@ -73,18 +80,21 @@ static void send_list(const struct slm_api *api, struct slm_reply *reply,
     slm_buf_release(&out);
 }
 
+/* All models that the server knows of. */
 static void get_tags(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     (void)request;
     send_list(app, reply, add_tag);
 }
 
+/* Those that answer without loading. */
 static void get_loaded(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     (void)request;
     send_list(app, reply, add_loaded);
 }
 
+/* Of slm; clients only print it. */
 static void get_version(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     struct slm_buf out = {0};
@@ -97,6 +107,8 @@ static void get_version(void *app, const struct slm_http_request *request, struc
     slm_buf_release(&out);
 }
 
+/* Clients look for this sentence to see whether a server runs; people get
+ * the page. */
 static void get_root(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     const struct slm_api *api = app;
@@ -108,6 +120,8 @@ static void get_root(void *app, const struct slm_http_request *request, struct s
         slm_reply_send(reply, 200, "text/plain; charset=utf-8", slm_str("Ollama is running"));
 }
 
+/* 501 and a sentence: not a typing error, not a missing model, but
+ * something this server does not do. */
 static void no_store(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     struct slm_error error;
@@ -129,6 +143,8 @@ static const struct slm_field show_rows[] = {
 };
 static const struct slm_field_set show_sets[] = {SLM_FIELDS(show_rows), {NULL, 0}};
 
+/* Keys as they stand in GGUF files, whose names begin with the
+ * architecture. */
 static void write_info(struct slm_buf *out, const struct slm_model_info *info)
 {
     const struct { const char *name; int64_t value; } rows[] = {
@@ -147,6 +163,7 @@ static void write_info(struct slm_buf *out, const struct slm_model_info *info)
     slm_write_end(out, '}');
 }
 
+/* Asking loads the model: what is shown is what is served. */
 static void end_show(struct slm_call *call)
 {
     const struct slm_model *model = slm_call_model(call);
@@ -172,6 +189,7 @@ static void end_show(struct slm_call *call)
 const struct slm_call_kind slm_ollama_show = {.method = "POST", .path = "/api/show", .sets = show_sets,
                                               .table = &slm_api_ollama, .end = end_show};
 
+/* The handler only names its row. */
 static void post_show(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     slm_call_start(app, request, reply, &slm_ollama_show);

@@ -1,7 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * OpenAI's chat completions and completions, with what vLLM adds to them, as their clients read them. Deliberately
- * not
- * here: models and embeddings (api_models.c), responses (api_responses.c). */
+ * OpenAI's chat completions and completions, with what vLLM adds to them, as their clients read them.
+ *
+ * A chat that is streamed is a chunk for each choice that says who speaks, then a chunk for each
+ * piece: text as "content", thinking as "reasoning_content", a call of a tool whole in "tool_calls".
+ * A chunk with an empty delta brings the reason why a choice ended; with include_usage one more, and
+ * without choices, brings the counts; "[DONE]" is the last event. All chunks have the same id.
+ *
+ * Logprobs of chats are a list of objects, those of completions four lists side by side; both come
+ * with the piece of text that their tokens made, which may be empty where a character is not whole.
+ * A completion may have several prompts: each is a job of its own, and choices count through them.
+ *
+ * Several names of one thing (max_tokens and max_completion_tokens) lead to one place; what OpenAI
+ * has and slm has not (stored answers, audio, web search) has rows too, so that it is refused with a
+ * reason instead of as an unknown word. Deliberately not here: models and embeddings (api_models.c),
+ * responses (api_responses.c). */
 #include "serve/api_openai.h"
 
 #include <math.h>
@@ -22,6 +34,8 @@ static const struct error_row { int status; const char *type, *code; } error_row
     {503, "server_error", "unavailable"},
 };
 
+/* The code is what programs look at: it follows from the kind of error
+ * before it follows from the status. */
 void slm_openai_write_error(struct slm_buf *out, int status, const struct slm_error *error)
 {
     static const struct error_row other = {500, "server_error", "server_error"};
@@ -45,6 +59,7 @@ void slm_openai_write_error(struct slm_buf *out, int status, const struct slm_er
     slm_write_end(out, '}');
 }
 
+/* The whole reply, for errors before anything was sent. */
 void slm_openai_error(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     struct slm_buf out = {0};
@@ -53,6 +68,7 @@ void slm_openai_error(struct slm_reply *reply, int status, const struct slm_erro
     slm_buf_release(&out);
 }
 
+/* In a stream the same object is an event; no [DONE] follows. */
 void slm_openai_broken(struct slm_call *call, const struct slm_error *error)
 {
     slm_openai_write_error(&call->out, slm_call_status(error), error);
@@ -72,6 +88,8 @@ void slm_openai_broken(struct slm_call *call, const struct slm_error *error)
 #define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
 #define NOT_HERE "not supported"
 
+/* Of chats and completions alike. Words of other servers for the same are here too (vLLM, llama.cpp):
+ * their clients send them to any address that looks like OpenAI's. */
 const struct slm_field slm_openai_sampler_rows[] = {
     TEXT("model", model, "name of the model; absent: the one that was served first"),
     BOOL("stream", stream, "server-sent events as the answer grows"),
@@ -119,6 +137,7 @@ const struct slm_field slm_openai_sampler_rows[] = {
 const size_t slm_openai_n_sampler_rows = sizeof slm_openai_sampler_rows / sizeof *slm_openai_sampler_rows;
 #define SAMPLER_SET {slm_openai_sampler_rows, sizeof slm_openai_sampler_rows / sizeof *slm_openai_sampler_rows}
 
+/* Of chats alone. max_tokens is the older name; the newer one counts. */
 static const struct slm_field chat_rows[] = {
     {.name = "messages", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(messages), .needed = true, .help = "see below"},
     INT("max_tokens", n_predict, 1, 2147483647, "most tokens of a choice; absent: until the context is full"),
@@ -144,6 +163,7 @@ static const struct slm_field chat_rows[] = {
 };
 static const struct slm_field_set chat_sets[] = {SLM_FIELDS(chat_rows), SAMPLER_SET, {NULL, 0}};
 
+/* Of completions alone. */
 static const struct slm_field completion_rows[] = {
     {.name = "prompt", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(prompt), .needed = true,
      .help = "a string, token ids, or an array of either: at most 64"},
@@ -156,6 +176,7 @@ static const struct slm_field completion_rows[] = {
 };
 static const struct slm_field_set completion_sets[] = {SLM_FIELDS(completion_rows), SAMPLER_SET, {NULL, 0}};
 
+/* Inside of stream_options. */
 static const struct slm_field stream_rows[] = {
     BOOL("include_usage", include_usage, ""),
     HINT("include_obfuscation", ""),
@@ -165,6 +186,8 @@ static const struct slm_field_set stream_sets[] = {SLM_FIELDS(stream_rows), {NUL
 
 /* ---- chats: reading -------------------------------------------------------------------------------------------- */
 
+/* Options of a stream make no sense without one: likely a mistake, so it
+ * is said. */
 static slm_status check_stream(struct slm_call *call, struct slm_error *error)
 {
     if (!call->ask.stream_options) return SLM_OK;
@@ -173,6 +196,8 @@ static slm_status check_stream(struct slm_call *call, struct slm_error *error)
     return slm_read_fields(call->ask.stream_options, "stream_options.", stream_sets, &call->ask, error);
 }
 
+/* What rows cannot say: fields that need each other, and two names for one
+ * number. */
 static slm_status check_chat(struct slm_call *call, struct slm_error *error)
 {
     struct slm_ask *ask = &call->ask;
@@ -209,6 +234,7 @@ static slm_status read_tool_choice(struct slm_call *call, struct slm_chat_ask *c
     return slm_call_force(call, chat, name, error);
 }
 
+/* Words of OpenAI's and others'; none is the one that turns thinking off. */
 static slm_status read_effort(const char *effort, struct slm_chat_ask *chat, struct slm_error *error)
 {
     static const char *const words[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
@@ -223,6 +249,7 @@ static slm_status read_effort(const char *effort, struct slm_chat_ask *chat, str
                     "must be none, minimal, low, medium, high, xhigh or max, not '%.40s'", effort);
 }
 
+/* Tools are known here, so the choice among them can be checked. */
 slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat_ask *chat, enum slm_chat_use use,
                                struct slm_error *error)
 {
@@ -234,6 +261,7 @@ slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat_ask *chat,
     return status;
 }
 
+/* From the two arrays of the request to whatever the chat is used for. */
 slm_status slm_openai_chat(struct slm_call *call, enum slm_chat_use use, struct slm_error *error)
 {
     struct slm_chat_ask chat = {.think = SLM_ABSENT_BOOL, .continues = call->ask.add_prompt == 0};
@@ -244,6 +272,7 @@ slm_status slm_openai_chat(struct slm_call *call, enum slm_chat_use use, struct 
     return status;
 }
 
+/* An answer: one job of the call's choices. */
 static slm_status prepare_chat(struct slm_call *call, struct slm_error *error)
 {
     return slm_openai_chat(call, SLM_CHAT_JOB, error);
@@ -251,12 +280,15 @@ static slm_status prepare_chat(struct slm_call *call, struct slm_error *error)
 
 /* ---- chats: writing -------------------------------------------------------------------------------------------- */
 
+/* An answer that was cut is cut, also when it called tools before. */
 const char *slm_openai_finish(const struct slm_choice_state *choice)
 {
     if (choice->n_calls > 0 && choice->finish != SLM_FINISH_LENGTH) return "tool_calls";
     return choice->finish == SLM_FINISH_LENGTH || choice->finish == SLM_FINISH_TIMEOUT ? "length" : "stop";
 }
 
+/* Counts of all choices together; the prompt counts once, as it is
+ * computed once. */
 void slm_openai_write_usage(struct slm_buf *out, const char *name, const struct slm_usage *usage)
 {
     slm_write_begin(out, name, '{');
@@ -272,6 +304,8 @@ void slm_openai_write_usage(struct slm_buf *out, const char *name, const struct 
     slm_write_end(out, '}');
 }
 
+/* A token may be a part of a character: its bytes are exact, its text has
+ * a replacement then. */
 static void write_token(struct slm_buf *out, struct slm_str piece, double logprob)
 {
     slm_write_str(out, "token", piece);
@@ -281,6 +315,7 @@ static void write_token(struct slm_buf *out, struct slm_str piece, double logpro
     slm_write_end(out, ']');
 }
 
+/* One object a token, with its alternatives likeliest first. */
 void slm_openai_write_logprobs(struct slm_call *call, struct slm_buf *out, const struct slm_event *event)
 {
     for (size_t i = 0; i < event->n_tokens; i++) {
@@ -302,6 +337,8 @@ void slm_openai_write_logprobs(struct slm_call *call, struct slm_buf *out, const
     }
 }
 
+/* What every object of an answer begins with; the id is the same in all
+ * chunks of a stream. */
 static void write_head(struct slm_call *call, const char *object)
 {
     slm_write_begin(&call->out, NULL, '{');
@@ -312,6 +349,7 @@ static void write_head(struct slm_call *call, const char *object)
     slm_write_text(&call->out, "system_fingerprint", "fp_slm");
 }
 
+/* Choices are counted through all prompts of a request. */
 static int64_t index_of(const struct slm_call *call, const struct slm_choice_state *choice)
 {
     return choice - call->choices;
@@ -327,6 +365,8 @@ static void begin_chunk(struct slm_call *call, const struct slm_choice_state *ch
     slm_write_begin(&call->out, "delta", '{');
 }
 
+/* event: with the probabilities of the tokens that this piece came with,
+ * or NULL. */
 static void end_chunk(struct slm_call *call, const struct slm_event *event, const char *finish)
 {
     slm_write_end(&call->out, '}');
@@ -348,6 +388,7 @@ static void end_chunk(struct slm_call *call, const struct slm_event *event, cons
     slm_call_event(call, NULL);
 }
 
+/* The first chunk of each choice says who speaks. */
 static void begin_chat(struct slm_call *call)
 {
     for (size_t i = 0; i < call->n_jobs * call->n_per_job; i++) {
@@ -358,6 +399,8 @@ static void begin_chat(struct slm_call *call)
     }
 }
 
+/* index: in streams, where calls of several chunks belong together; -1
+ * elsewhere. */
 static void write_tool_call(struct slm_buf *out, const struct slm_tool_call *tool, int64_t index)
 {
     slm_write_begin(out, NULL, '{');
@@ -371,6 +414,8 @@ static void write_tool_call(struct slm_buf *out, const struct slm_tool_call *too
     slm_write_end(out, '}');
 }
 
+/* A piece of one kind is a delta of that field. Pieces without text may
+ * still have tokens. */
 static void part_chat(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     const struct slm_part *part = &event->part;
@@ -392,6 +437,7 @@ static void part_chat(struct slm_call *call, struct slm_choice_state *choice, co
     end_chunk(call, event, NULL);
 }
 
+/* An empty delta with the reason, for each choice when it ends. */
 static void finished_chat(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     (void)event;
@@ -415,6 +461,8 @@ static void end_stream(struct slm_call *call, const char *object)
     slm_call_event(call, NULL);
 }
 
+/* content is null beside calls when there is no text, as clients expect
+ * it. */
 static void write_message(struct slm_call *call, struct slm_choice_state *choice)
 {
     struct slm_buf *out = &call->out;
@@ -435,6 +483,7 @@ static void write_message(struct slm_call *call, struct slm_choice_state *choice
     slm_write_end(out, '}');
 }
 
+/* The whole answer: choices in their order, whichever ended first. */
 static void end_chat(struct slm_call *call)
 {
     struct slm_buf *out = &call->out;
@@ -470,8 +519,10 @@ static void end_chat(struct slm_call *call)
 
 /* ---- completions: reading -------------------------------------------------------------------------------------- */
 
+/* Each is a job with choices of its own: what one request may ask for has to end somewhere. */
 enum { MAX_PROMPTS = 64 };
 
+/* Sixteen tokens, as OpenAI has it: who wants more says so. */
 static slm_status check_completion(struct slm_call *call, struct slm_error *error)
 {
     if (call->ask.n_predict == SLM_ABSENT_INT) call->ask.n_predict = 16;
@@ -516,6 +567,8 @@ static slm_status add_prompt(struct slm_call *call, const json_t *prompt, const 
     return status == SLM_OK && call->ask.echo == 1 && !text ? SLM_ERR_MEMORY : status;
 }
 
+/* A string, an array of ids, or an array of either: what the first element
+ * is decides. */
 static slm_status prepare_completion(struct slm_call *call, struct slm_error *error)
 {
     const json_t *prompt = call->ask.prompt;
@@ -560,6 +613,8 @@ static void add_logprobs(struct slm_call *call, struct slm_choice_state *choice,
     }
 }
 
+/* Writes the lists and empties them, so that a stream sends each entry
+ * once. */
 static void write_logprobs(struct slm_call *call, struct slm_choice_state *choice)
 {
     struct slm_buf *out = &call->out;
@@ -580,6 +635,7 @@ static void write_logprobs(struct slm_call *call, struct slm_choice_state *choic
     slm_write_end(out, '}');
 }
 
+/* finish NULL: more follows. */
 static void write_choice(struct slm_call *call, struct slm_choice_state *choice, struct slm_str text,
                          const char *finish)
 {
@@ -592,6 +648,7 @@ static void write_choice(struct slm_call *call, struct slm_choice_state *choice,
     slm_write_end(out, '}');
 }
 
+/* A chunk is shaped like an answer, with a piece for its text. */
 static void completion_chunk(struct slm_call *call, struct slm_choice_state *choice, struct slm_str text,
                              const char *finish)
 {
@@ -604,12 +661,14 @@ static void completion_chunk(struct slm_call *call, struct slm_choice_state *cho
     slm_call_event(call, NULL);
 }
 
+/* An echo is the first piece of a stream. */
 static void begin_completion(struct slm_call *call)
 {
     for (size_t i = 0; call->ask.echo == 1 && i < call->n_jobs * call->n_per_job; i++)
         completion_chunk(call, &call->choices[i], slm_str(call->echoes[i / call->n_per_job]), NULL);
 }
 
+/* All text is content here: nothing is told apart. */
 static void part_completion(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     const struct slm_str text = {event->part.text, event->part.text_bytes};
@@ -619,12 +678,14 @@ static void part_completion(struct slm_call *call, struct slm_choice_state *choi
     if (call->streaming && (text.len > 0 || event->n_tokens > 0)) completion_chunk(call, choice, text, NULL);
 }
 
+/* An empty piece with the reason. */
 static void finished_completion(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     (void)event;
     if (call->streaming) completion_chunk(call, choice, (struct slm_str){NULL, 0}, slm_openai_finish(choice));
 }
 
+/* The whole answer; choices of the first prompt first. */
 static void end_completion(struct slm_call *call)
 {
     if (call->streaming) {
@@ -658,6 +719,7 @@ const struct slm_call_kind slm_openai_completions = {
     .check = check_completion, .prepare = prepare_completion, .begin = begin_completion, .part = part_completion,
     .finished = finished_completion, .end = end_completion, .broken = slm_openai_broken};
 
+/* The handlers only name their rows. */
 static void post_chat(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     slm_call_start(app, request, reply, &slm_openai_chats);
@@ -668,6 +730,7 @@ static void post_completion(void *app, const struct slm_http_request *request, s
     slm_call_start(app, request, reply, &slm_openai_completions);
 }
 
+/* Embeddings and models are answered by api_models.c. */
 static const struct slm_http_route routes[] = {
     {"POST", "/v1/chat/completions", post_chat, 0},
     {"POST", "/chat/completions", post_chat, 0},

@@ -24,7 +24,10 @@ slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat_ask *chat,
 slm_status slm_openai_chat(struct slm_call *call, enum slm_chat_use use, struct slm_error *error);
 extern const struct slm_http_table slm_api_openai, slm_api_responses, slm_api_ollama, slm_api_anthropic,
     slm_api_native;
-extern const struct slm_call_kind slm_openai_embeddings;
+extern const struct slm_call_kind slm_openai_chats, slm_openai_completions, slm_openai_responses, slm_openai_embeddings,
+    slm_anthropic_messages, slm_anthropic_count, slm_native_kinds[];
+/* Every endpoint with fields (api_tables.c), ended by NULL: for documents and fuzzing. */
+extern const struct slm_call_kind *const slm_api_kinds[];
 void slm_openai_get_models(void *app, const struct slm_http_request *request, struct slm_reply *reply);
 void slm_openai_get_model(void *app, const struct slm_http_request *request, struct slm_reply *reply);
 void slm_openai_post_embeddings(void *app, const struct slm_http_request *request, struct slm_reply *reply);

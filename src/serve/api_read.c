@@ -31,6 +31,8 @@ static bool depth_ok(struct slm_str text)
     return true;
 }
 
+/* jansson checks UTF-8, surrogates and numbers; it is asked to refuse keys
+ * that come twice. */
 slm_status slm_read_body(struct slm_str text, json_t **out, struct slm_error *error)
 {
     json_error_t bad;
@@ -51,6 +53,7 @@ slm_status slm_read_body(struct slm_str text, json_t **out, struct slm_error *er
     return SLM_OK;
 }
 
+/* Long paths are cut: they are for people. */
 struct slm_path slm_path(const char *format, ...)
 {
     struct slm_path path;
@@ -61,6 +64,7 @@ struct slm_path slm_path(const char *format, ...)
     return path;
 }
 
+/* For sentences: "must be a string, not an array". */
 const char *slm_json_kind(const json_t *value)
 {
     switch (json_typeof(value)) {
@@ -75,14 +79,19 @@ const char *slm_json_kind(const json_t *value)
     }
 }
 
+/* jansson's way of writing into our memory. */
 static int add_bytes(const char *data, size_t bytes, void *user) { return slm_buf_add(user, data, bytes) ? 0 : -1; }
 
+/* Members keep their order: templates print schemas, and a model was
+ * trained on one order. */
 void slm_json_write(struct slm_buf *out, const json_t *value)
 {
     if (json_dump_callback(value, add_bytes, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0 && out->failed == SLM_OK)
         out->failed = SLM_ERR_MEMORY;
 }
 
+/* Fields that are C strings further on cannot hold a NUL, so it is said
+ * here. */
 const char *slm_read_text(const json_t *value, const char *path, struct slm_error *error)
 {
     if (!json_is_string(value)) {
@@ -97,6 +106,8 @@ const char *slm_read_text(const json_t *value, const char *path, struct slm_erro
 
 /* ---- values by rows -------------------------------------------------------------------------------------------- */
 
+/* Places of fields that are not there, in the way that the kind has for
+ * it. */
 static void set_absent(const struct slm_field *row, char *place)
 {
     switch (row->kind) {
@@ -109,8 +120,11 @@ static void set_absent(const struct slm_field *row, char *place)
     }
 }
 
+/* Both ends 0 would allow only 0: no field wants that. */
 static bool has_range(const struct slm_field *row) { return row->min != 0 || row->max != 0; }
 
+/* Integers stay exact up to 64 bits; a real number is taken where it is
+ * whole, as some languages have no other. */
 static slm_status read_int(const json_t *value, const char *path, const struct slm_field *row, int64_t *out,
                            struct slm_error *error)
 {
@@ -127,6 +141,7 @@ static slm_status read_int(const json_t *value, const char *path, const struct s
     return SLM_OK;
 }
 
+/* Not-a-number cannot come: JSON has none. */
 static slm_status read_float(const json_t *value, const char *path, const struct slm_field *row, double *out,
                              struct slm_error *error)
 {
@@ -160,6 +175,7 @@ static slm_status read_only(const json_t *value, const char *path, const struct 
     return status;
 }
 
+/* The kinds, one by one; a hint is read by nobody. */
 slm_status slm_read_value(const json_t *value, const char *path, const struct slm_field *row, void *out,
                           struct slm_error *error)
 {
@@ -180,6 +196,7 @@ slm_status slm_read_value(const json_t *value, const char *path, const struct sl
     }
 }
 
+/* Requests have few fields and rows are few: no index is worth it. */
 static const struct slm_field *find_row(const struct slm_field_set *sets, const char *name)
 {
     for (; sets->rows; sets++)
@@ -188,6 +205,8 @@ static const struct slm_field *find_row(const struct slm_field_set *sets, const 
     return NULL;
 }
 
+/* First all places are absent, then what is there is read, then what must
+ * be there is looked for. */
 slm_status slm_read_fields(const json_t *object, const char *prefix, const struct slm_field_set *sets, void *out,
                            struct slm_error *error)
 {

@@ -1,6 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * OpenAI's responses: items instead of messages, and streams of events with numbers. Nothing is stored, so a request
- * carries its whole conversation. Deliberately not here: tools that the server runs. */
+ * OpenAI's responses: items instead of messages, and streams of events with numbers. Nothing is
+ * stored, so a request carries its whole conversation.
+ *
+ * An answer is a list of items: reasoning, a message, calls of functions. A stream announces each of
+ * them: output_item.added, then for a message content_part.added; deltas of its text; then the same
+ * in reverse, *.done, content_part.done, output_item.done, each with all of the text once more. The
+ * response itself is the first event (created), the second (in_progress) and the last (completed, or
+ * incomplete when it was cut). Numbers begin at 0 and have no gaps: clients check them.
+ *
+ * The state of a choice is the item that is open and the JSON of those that are complete; an answer
+ * that is not streamed goes the same way and leaves out the events, so that both are the same.
+ *
+ * In templates there are no items: reasoning and calls in a row become one turn of the assistant, and
+ * a function's output a message of the role tool. Deliberately not here: tools that the server runs
+ * (web search, files, code), which are refused by their type. */
 #include <math.h>
 #include <stdio.h>
 #include "base/os.h"
@@ -12,6 +25,7 @@
 #define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
 #define STORES_NOT "nothing is stored: send the whole conversation as input"
 
+/* What is stored at OpenAI is refused here, each time with the way around it. */
 static const struct slm_field rows[] = {
     {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model),
      .help = "name of the model; absent: the first"},
@@ -47,6 +61,7 @@ static const struct slm_field rows[] = {
 };
 static const struct slm_field_set sets[] = {SLM_FIELDS(rows), {NULL, 0}};
 
+/* What stands inside of "text" and "reasoning". */
 struct inner { const json_t *format; const char *effort; };
 static const struct slm_field text_rows[] = {
     {.name = "format", .kind = SLM_FIELD_JSON, .offset = offsetof(struct inner, format), .help = ""},
@@ -61,6 +76,7 @@ static const struct slm_field_set reasoning_sets[] = {SLM_FIELDS(reasoning_rows)
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
+/* jansson gives no reasons: when it fails, memory is out. */
 static slm_status no_memory(struct slm_error *error) { return slm_fail_memory(error, "input", 0); }
 
 /* The message that calls and answers of one turn are put together in, or a new one. */
@@ -74,6 +90,7 @@ static json_t *assistant_turn(json_t *messages)
     return slm_messages_add(messages, "assistant", &none);
 }
 
+/* A message item; parts of it may be input_text or output_text. */
 static slm_status add_message(json_t *messages, const json_t *item, const char *path, struct slm_buf *text,
                               struct slm_error *error)
 {
@@ -94,6 +111,8 @@ static slm_status add_message(json_t *messages, const json_t *item, const char *
     return turn ? SLM_OK : no_memory(error);
 }
 
+/* Thinking that a client sends back, from where it was put: content, or
+ * else the summary. */
 static slm_status add_reasoning(json_t *messages, const json_t *item, struct slm_error *error)
 {
     static const char *const places[] = {"content", "summary"};
@@ -112,6 +131,8 @@ static slm_status add_reasoning(json_t *messages, const json_t *item, struct slm
     return status;
 }
 
+/* Calls and their outputs are items beside messages; in templates calls
+ * are part of the assistant's turn. */
 static slm_status add_item(json_t *messages, const json_t *item, const char *path, struct slm_buf *text,
                            struct slm_error *error)
 {
@@ -139,6 +160,7 @@ static slm_status add_item(json_t *messages, const json_t *item, const char *pat
     return message && json_object_set_new(message, "tool_call_id", json_string(id)) == 0 ? SLM_OK : no_memory(error);
 }
 
+/* Instructions are the system message of this request alone. */
 static slm_status read_items(struct slm_call *call, json_t *messages, struct slm_error *error)
 {
     const json_t *input = call->ask.input;
@@ -160,6 +182,7 @@ static slm_status read_items(struct slm_call *call, json_t *messages, struct slm
     return status;
 }
 
+/* Functions stand flat here: name and parameters beside the type. */
 static slm_status read_tools(struct slm_call *call, struct slm_chat_ask *chat, struct slm_error *error)
 {
     const json_t *tools = call->ask.tools;
@@ -177,6 +200,7 @@ static slm_status read_tools(struct slm_call *call, struct slm_chat_ask *chat, s
     return SLM_OK;
 }
 
+/* Settings inside of objects are moved to where the other APIs have them. */
 static slm_status check(struct slm_call *call, struct slm_error *error)
 {
     struct inner inner = {0};
@@ -193,6 +217,7 @@ static slm_status check(struct slm_call *call, struct slm_error *error)
     return SLM_OK;
 }
 
+/* From here on it is a chat like any other. */
 static slm_status prepare(struct slm_call *call, struct slm_error *error)
 {
     struct slm_chat_ask chat = {.messages = json_array(), .think = SLM_ABSENT_BOOL};
@@ -206,6 +231,7 @@ static slm_status prepare(struct slm_call *call, struct slm_error *error)
 
 /* ---- items ----------------------------------------------------------------------------------------------------- */
 
+/* What may be open. Calls are not among them: they come whole. */
 enum { NO_ITEM, MESSAGE, REASONING };
 static const struct item_kind { const char *type, *prefix, *part, *event; } kinds[] = {
     [MESSAGE] = {"message", "msg_", "output_text", "response.output_text"},
@@ -220,6 +246,8 @@ static void begin_event(struct slm_call *call, const char *type)
     slm_write_int(&call->out, "sequence_number", (int64_t)call->n_events);
 }
 
+/* Numbers count the events that were sent, so they are in order and
+ * without gaps. */
 static void end_event(struct slm_call *call, const char *type)
 {
     slm_write_end(&call->out, '}');
@@ -236,6 +264,8 @@ static void begin_item_event(struct slm_call *call, const struct slm_choice_stat
     if (part) slm_write_int(&call->out, "content_index", 0);
 }
 
+/* The content part of an item of text; what clients expect beside the text
+ * is empty. */
 static void write_part(struct slm_buf *out, const char *name, int kind, struct slm_str text)
 {
     slm_write_begin(out, name, '{');
@@ -262,6 +292,8 @@ static void write_text_item(struct slm_buf *out, const char *name, const struct 
     slm_write_end(out, '}');
 }
 
+/* What is complete is kept for the final response, and in streams
+ * announced part by part. */
 static void close_item(struct slm_call *call, struct slm_choice_state *choice)
 {
     const int kind = choice->open;
@@ -287,6 +319,7 @@ static void close_item(struct slm_call *call, struct slm_choice_state *choice)
     end_event(call, "response.output_item.done");
 }
 
+/* Kinds alternate: a new item begins where the kind changes. */
 static void open_item(struct slm_call *call, struct slm_choice_state *choice, int kind)
 {
     if (choice->open == kind) return;
@@ -305,6 +338,7 @@ static void open_item(struct slm_call *call, struct slm_choice_state *choice, in
     end_event(call, "response.content_part.added");
 }
 
+/* call_id is what the output refers to, id names the item. */
 static void write_call(struct slm_buf *out, const char *name, const struct slm_choice_state *choice,
                        const struct slm_tool_call *tool, bool whole)
 {
@@ -318,6 +352,7 @@ static void write_call(struct slm_buf *out, const char *name, const struct slm_c
     slm_write_end(out, '}');
 }
 
+/* A call is complete when it comes: all its events follow one another. */
 static void add_call(struct slm_call *call, struct slm_choice_state *choice)
 {
     struct slm_buf *out = &call->out;
@@ -344,6 +379,7 @@ static void add_call(struct slm_call *call, struct slm_choice_state *choice)
     end_event(call, "response.output_item.done");
 }
 
+/* Texts go to the item of their kind; calls are items of their own. */
 static void part(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     const struct slm_part *it = &event->part;
@@ -365,11 +401,13 @@ static void part(struct slm_call *call, struct slm_choice_state *choice, const s
 
 /* ---- responses ------------------------------------------------------------------------------------------------- */
 
+/* Echoes what was asked for; not given is null. */
 static void write_number(struct slm_buf *out, const char *name, double number)
 {
     slm_write_float(out, name, number); /* not given: null */
 }
 
+/* Other names for the same counts. */
 static void write_usage(struct slm_buf *out, const struct slm_usage *usage)
 {
     slm_write_begin(out, "usage", '{');
@@ -385,6 +423,7 @@ static void write_usage(struct slm_buf *out, const struct slm_usage *usage)
     slm_write_end(out, '}');
 }
 
+/* JSON of the request comes back as it was, else as it would have been. */
 static void write_given(struct slm_buf *out, const char *name, const json_t *value, const char *otherwise)
 {
     struct slm_buf json = {0};
@@ -430,6 +469,7 @@ static void write_response(struct slm_call *call, const char *name, const char *
     slm_write_end(out, '}');
 }
 
+/* Events of the whole response have it in their one field. */
 static void send_response(struct slm_call *call, const char *type, const char *status)
 {
     begin_event(call, type);
@@ -437,18 +477,21 @@ static void send_response(struct slm_call *call, const char *type, const char *s
     end_event(call, type);
 }
 
+/* Two events that say the same: clients wait for either. */
 static void begin(struct slm_call *call)
 {
     send_response(call, "response.created", NULL);
     send_response(call, "response.in_progress", NULL);
 }
 
+/* The last item has no successor that would close it. */
 static void finished(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
 {
     (void)event;
     close_item(call, choice);
 }
 
+/* An answer that was cut is incomplete, which is not an error. */
 static void end(struct slm_call *call)
 {
     const enum slm_finish finish = call->choices->finish;
@@ -462,6 +505,7 @@ static void end(struct slm_call *call)
     slm_call_send(call, 200);
 }
 
+/* An error in a stream is an event of its own. */
 static void broken(struct slm_call *call, const struct slm_error *error)
 {
     begin_event(call, "error");
@@ -478,10 +522,12 @@ const struct slm_call_kind slm_openai_responses = {
     .check = check, .prepare = prepare, .begin = begin, .part = part, .finished = finished, .end = end,
     .broken = broken};
 
+/* The handlers only name their rows. */
 static void post_response(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     slm_call_start(app, request, reply, &slm_openai_responses);
 }
+/* Nothing is stored, so there is nothing to get or delete. */
 static void no_store(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     struct slm_error error;

@@ -20,20 +20,24 @@ static void add_name(struct slm_buf *out, const char *name)
     slm_buf_add(out, ":", 1);
 }
 
+/* Opens an object or an array. */
 void slm_write_begin(struct slm_buf *out, const char *name, char bracket)
 {
     add_name(out, name);
     slm_buf_add(out, &bracket, 1);
 }
 
+/* And closes it. */
 void slm_write_end(struct slm_buf *out, char bracket) { slm_buf_add(out, &bracket, 1); }
 
+/* Bytes that are no UTF-8 become U+FFFD. */
 void slm_write_str(struct slm_buf *out, const char *name, struct slm_str text)
 {
     add_name(out, name);
     slm_buf_add_json_string(out, text);
 }
 
+/* The same for texts that end with NUL. */
 void slm_write_text(struct slm_buf *out, const char *name, const char *text)
 {
     if (text)
@@ -42,6 +46,7 @@ void slm_write_text(struct slm_buf *out, const char *name, const char *text)
         slm_write_null(out, name);
 }
 
+/* All 64 bits, as they are. */
 void slm_write_int(struct slm_buf *out, const char *name, int64_t number)
 {
     add_name(out, name);
@@ -64,6 +69,7 @@ static void add_number(struct slm_buf *out, double number, int least, int most, 
     slm_buf_puts(out, text);
 }
 
+/* The shortest form: 0.1 and not 0.10000000000000001. */
 void slm_write_float(struct slm_buf *out, const char *name, double number)
 {
     add_name(out, name);
@@ -71,18 +77,21 @@ void slm_write_float(struct slm_buf *out, const char *name, double number)
     add_number(out, number, 6, single ? 9 : 17, single);
 }
 
+/* true or false. */
 void slm_write_bool(struct slm_buf *out, const char *name, bool value)
 {
     add_name(out, name);
     slm_buf_puts(out, value ? "true" : "false");
 }
 
+/* The one value without one. */
 void slm_write_null(struct slm_buf *out, const char *name)
 {
     add_name(out, name);
     slm_buf_puts(out, "null");
 }
 
+/* Strings are copied whole; white space between tokens is left out. */
 void slm_write_json(struct slm_buf *out, const char *name, struct slm_str json)
 {
     add_name(out, name);
@@ -103,6 +112,7 @@ void slm_write_json(struct slm_buf *out, const char *name, struct slm_str json)
     if (copied < json.len) slm_buf_add(out, json.ptr + copied, json.len - copied);
 }
 
+/* Seven to nine digits are enough for an f32. */
 void slm_write_vector(struct slm_buf *out, const char *name, const float *numbers, size_t n)
 {
     slm_write_begin(out, name, '[');
@@ -113,6 +123,7 @@ void slm_write_vector(struct slm_buf *out, const char *name, const float *number
     slm_write_end(out, ']');
 }
 
+/* RFC 4648, with padding. */
 void slm_write_base64(struct slm_buf *out, const char *name, const void *data, size_t bytes)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -128,6 +139,7 @@ void slm_write_base64(struct slm_buf *out, const char *name, const void *data, s
     slm_write_end(out, '"');
 }
 
+/* RFC 3339 in UTC. */
 struct slm_timestamp slm_timestamp(int64_t unix_ns)
 {
     struct slm_timestamp out;

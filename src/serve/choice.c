@@ -45,6 +45,7 @@ void slm_choice_close(struct slm_choice *c)
     slm_buf_release(&c->tokens);
     slm_buf_release(&c->tops);
     slm_release(c->hashes);
+    /* Else they are the job's. */
     if (c->cap) slm_release(c->ids);
     c->ids = NULL;
     c->hashes = NULL;
@@ -75,6 +76,7 @@ static slm_status reserve(struct slm_choice *c)
 /* The choice's first n pages, which are full. */
 static struct slm_prefix_line line_of(struct slm_choice *c, size_t n)
 {
+    /* As far as they are asked for: each covers the one before. */
     for (; c->n_hashed < n; c->n_hashed++)
         c->hashes[c->n_hashed] = slm_prefix_hash(c->n_hashed ? c->hashes[c->n_hashed - 1] : c->salt,
                                                  c->ids + c->n_hashed * PAGE);
@@ -165,7 +167,7 @@ static bool out_of_memory(struct slm_choice *c)
     return false;
 }
 
-/* One event of this choice. */
+/* One event of this choice. Written here, it reaches the client after the step. */
 static bool emit(struct slm_choice *c, struct slm_event *event)
 {
     event->choice = c->index;
@@ -216,14 +218,24 @@ static slm_status open_text(struct slm_choice *c)
     return SLM_OK;
 }
 
-/* log of sum of exp(logit - greatest): what turns a logit into a logprob. */
+/* log of sum of exp(logit - greatest): what turns a logit into a logprob. A vocabulary is long: terms are added in
+ * lanes, in an order of their own, so that no sum waits for the one before, and is the same on every machine. */
 static double log_of_sum(const float *logits, size_t n_vocab, float *greatest)
 {
-    double sum = 0;
-    *greatest = logits[0];
-    for (size_t i = 1; i < n_vocab; i++)
-        if (logits[i] > *greatest) *greatest = logits[i];
-    for (size_t i = 0; i < n_vocab; i++) sum += (double)slm_expf(logits[i] - *greatest);
+    enum { LANES = 16 };
+    double sums[LANES] = {0}, sum = 0;
+    float most[LANES];
+    size_t i = 0;
+    for (size_t k = 0; k < LANES; k++) most[k] = logits[0];
+    for (; i + LANES <= n_vocab; i += LANES)
+        for (size_t k = 0; k < LANES; k++) most[k] = logits[i + k] > most[k] ? logits[i + k] : most[k];
+    for (; i < n_vocab; i++) most[0] = logits[i] > most[0] ? logits[i] : most[0];
+    for (size_t k = 1; k < LANES; k++) most[0] = most[k] > most[0] ? most[k] : most[0];
+    for (i = 0; i + LANES <= n_vocab; i += LANES)
+        for (size_t k = 0; k < LANES; k++) sums[k] += (double)slm_expf(logits[i + k] - most[0]);
+    for (; i < n_vocab; i++) sums[0] += (double)slm_expf(logits[i] - most[0]);
+    for (size_t k = 0; k < LANES; k++) sum += sums[k];
+    *greatest = most[0];
     return log(sum);
 }
 
@@ -391,19 +403,44 @@ static enum slm_finish draw(struct slm_choice *c)
     return take(c, id);
 }
 
+/* The drawn token was guessed and is computed already: it joins the timeline for nothing. */
+static bool was_foreseen(struct slm_choice *c)
+{
+    struct slm_session *s = c->session;
+    if (s->n_ahead == 0 || s->tokens[s->n_past] != c->ids[c->n_known - 1]) return false;
+    struct slm_step_part part = {.session = s, .ids = c->ids + c->n_known - 1, .n = 1};
+    return slm_engine_step(c->env->engine, &part, 1, &c->error) == SLM_OK;
+}
+
+size_t slm_choice_guess(struct slm_choice *c, size_t room, double cost, int32_t ids[1 + SLM_MAX_GUESS])
+{
+    const struct slm_job *job = c->ticket->job;
+    const size_t left = c->env->n_ctx - c->n_known;
+    if (room > left) room = left;
+    if (job->n_predict > 0 && room > (size_t)job->n_predict - c->n_generated)
+        room = (size_t)job->n_predict - c->n_generated;
+    ids[0] = c->ids[c->n_known - 1];
+    c->session->speculator.row_cost = cost;
+    return slm_speculate_guess(c->session, ids[0], room, &c->sampler, ids + 1);
+}
+
 bool slm_choice_computed(struct slm_choice *c, size_t n_rows)
 {
     const struct slm_job *job = c->ticket->job;
     if (slm_choice_asks(c) && !tell_prompt(c, c->session->n_past - n_rows, n_rows)) return false;
-    leave_pages(c);
-    if (c->session->n_past < c->n_known) return true;
-    /* All known tokens are computed: there are logits. */
-    if (!c->is_open && open_text(c) != SLM_OK) return false;
-    if (c->n_known == c->env->n_ctx && job->shift) {
-        shift(c);
-        return true;
-    }
-    const enum slm_finish finish = c->n_known == c->env->n_ctx ? SLM_FINISH_LENGTH : draw(c);
-    if (c->error.status != SLM_OK) return false;
-    return finish == SLM_FINISH_NONE || slm_choice_finish(c, finish);
+    do {
+        leave_pages(c);
+        if (c->session->n_past < c->n_known) return true;
+        /* All known tokens are computed: there are logits. */
+        if (!c->is_open && open_text(c) != SLM_OK) return false;
+        if (c->n_known == c->env->n_ctx && job->shift) {
+            shift(c);
+            return true;
+        }
+        const enum slm_finish finish = c->n_known == c->env->n_ctx ? SLM_FINISH_LENGTH : draw(c);
+        if (c->error.status != SLM_OK) return false;
+        if (finish != SLM_FINISH_NONE) return slm_choice_finish(c, finish);
+        if (c->env->speculates) slm_speculate_drawn(c->session, c->ids[c->n_known - 1]);
+    } while (was_foreseen(c));
+    return c->error.status == SLM_OK;
 }

@@ -15,6 +15,7 @@ struct slm_choice_env {
     struct slm_prefix *prefix;
     struct slm_outbox *outbox;
     size_t n_ctx; /* of a sequence: what session and pool hold */
+    bool speculates;
     uint64_t *mask; /* [n_vocab / 64] tokens that a grammar allows; NULL until a job has one */
     float *rows;  /* [SLM_CHOICE_ROWS, n_vocab] for logprobs of prompts; NULL until somebody asks */
 };
@@ -67,6 +68,9 @@ void slm_choice_catch_up(struct slm_choice *choice);
 /* A step computed n_rows of its tokens; its rows of logits are in env when it asked for those of the prompt. Draws
  * tokens as far as there are logits. Afterwards it has ended, or has tokens to compute. False: its job fails. */
 bool slm_choice_computed(struct slm_choice *choice, size_t n_rows);
+/* Guesses at what follows its last token, behind it in ids; at most room. cost: of a row more, as a share of the
+ * step's. Returns how many. */
+size_t slm_choice_guess(struct slm_choice *choice, size_t room, double cost, int32_t ids[1 + SLM_MAX_GUESS]);
 /* Writes the last text and FINISHED. */
 bool slm_choice_finish(struct slm_choice *choice, enum slm_finish finish);
 /* Does its next step need all rows of logits? */

@@ -660,6 +660,9 @@ static slm_status open_table(struct slm_host *host, const struct slm_host_option
 
 slm_status slm_host_open(const struct slm_host_options *options, struct slm_host **out, struct slm_error *error)
 {
+    if (options->speculate == SLM_SPECULATE_DRAFT)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, "host", "draft models are for single sessions; n-grams are guessed "
+                        "for clients that are alone or few");
     struct slm_host *host = slm_alloc(1, sizeof *host, "host", error);
     if (!host) return SLM_ERR_MEMORY;
     host->options = *options;

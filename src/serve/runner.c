@@ -15,8 +15,14 @@
 #include "serve/choice.h"
 #include "serve/sched.h"
 
-enum { PAGE = SLM_KV_PAGE_TOKENS, RETRY_MS = 10 };
+enum {
+    PAGE = SLM_KV_PAGE_TOKENS,
+    RETRY_MS = 10,
+    MOST_GUESSING = 8, /* sequences that decode together and guess: more use up by themselves what rows cost little */
+    MOST_GUESSES = 32, /* of a step */
+};
 #define TARGET_S 0.1 /* of a step while somebody waits for the next token */
+#define FIRST_COST 0.15 /* of a row more, before anything was measured */
 
 /* Whose jobs they are; its counter is the scheduler's. */
 struct tenant {
@@ -43,6 +49,8 @@ struct slm_runner {
     /* One step: */
     struct slm_step_part *parts;      /* [max_running] */
     struct slm_choice **computed;     /* [max_running] */
+    int32_t (*guesses)[1 + SLM_MAX_GUESS]; /* [MOST_GUESSING] */
+    struct slm_speculator meter;      /* what rows cost here */
     /* Embeddings: */
     struct slm_embedder *embedder;
     int32_t embed_dims;
@@ -88,15 +96,16 @@ static void end_ticket(struct slm_runner *r, struct slm_ticket *t)
 }
 
 /* Its first token is going to be computed. */
-static void begin_ticket(struct slm_runner *r, struct slm_ticket *t)
+static slm_status begin_ticket(struct slm_runner *r, struct slm_ticket *t, struct slm_error *error)
 {
-    if (t->has_begun) return;
+    if (t->has_begun) return SLM_OK;
     t->has_begun = true;
     t->begin_ns = slm_os()->now_ns();
     pthread_mutex_lock(&r->lock);
     r->n_waiting--;
     pthread_mutex_unlock(&r->lock);
-    (void)slm_outbox_add(&r->outbox, t, &(struct slm_event){.kind = SLM_EVENT_STARTED});
+    if (slm_outbox_add(&r->outbox, t, &(struct slm_event){.kind = SLM_EVENT_STARTED})) return SLM_OK;
+    return slm_fail(error, SLM_ERR_MEMORY, "job", "there is no memory for its events");
 }
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
@@ -390,11 +399,14 @@ static bool start_running(struct slm_runner *r, struct slm_choice *c)
         r->sched.max_running = r->n_sessions;
         return false;
     }
+    if (session && begin_ticket(r, c->ticket, &c->error) != SLM_OK) {
+        r->sessions[r->n_idle_sessions++] = session;
+        session = NULL;
+    }
     if (!session) {
         fail_job(r, c->ticket, &c->error);
         return false;
     }
-    begin_ticket(r, c->ticket);
     slm_choice_take(c, session);
     if (!c->has_begun) {
         pthread_mutex_lock(&r->lock);
@@ -472,6 +484,25 @@ static size_t lay_parts(struct slm_runner *r)
     return n;
 }
 
+/* Sequences that decode alone or with a few others compute guesses along. With n of them a guess delays n tokens, so it
+ * has to be so much better founded. */
+static size_t add_guesses(struct slm_runner *r, size_t n, size_t n_pages)
+{
+    const size_t room = MOST_GUESSES / n < SLM_MAX_GUESS ? MOST_GUESSES / n : SLM_MAX_GUESS;
+    size_t sum = 0;
+    if (!r->env.speculates || n > MOST_GUESSING || n_pages + 2 * n > r->sched.n_free) return 0;
+    for (size_t i = 0; i < n; i++)
+        if (row_of(r, r->computed[i])->n_known - row_of(r, r->computed[i])->n_done > 1) return 0;
+    slm_prefix_make_room(r->env.prefix, n_pages + 2 * n); /* guesses may begin a page */
+    const double c = r->meter.row_cost, cost = (double)n * c / (1 + (double)(n - 1) * c);
+    for (size_t i = 0; i < n; i++) {
+        r->parts[i].n_guess = slm_choice_guess(r->computed[i], room, cost, r->guesses[i]);
+        r->parts[i].ids = r->guesses[i];
+        sum += r->parts[i].n_guess;
+    }
+    return sum;
+}
+
 /* Only one sequence a step may use the rows for logprobs of prompts. */
 static void one_asks(struct slm_runner *r)
 {
@@ -530,7 +561,7 @@ static void compute(struct slm_runner *r)
     one_asks(r);
     /* Idle pages count as free, but only now have to be. */
     slm_prefix_make_room(r->env.prefix, n_pages);
-    const size_t n = lay_parts(r);
+    const size_t n = lay_parts(r), n_guesses = add_guesses(r, n, n_pages);
     /* From here to the end of the turn all threads are this model's. */
     take_turn(r->options.turns);
     const uint64_t start = slm_os()->now_ns();
@@ -539,6 +570,7 @@ static void compute(struct slm_runner *r)
     end_turn(r->options.turns);
     slm_sched_charge(&r->sched);
     count_step(r, n_rows, seconds);
+    if (n == n_rows && n <= MOST_GUESSING) slm_speculate_took(&r->meter, n_rows + n_guesses, seconds);
     /* One that failed took the others of its job along. */
     for (size_t i = 0; i < n; i++)
         if (r->computed[i]->session == r->parts[i].session) settle(r, r->computed[i], &r->parts[i]);
@@ -600,8 +632,7 @@ static void embed(struct slm_runner *r)
     if (!t) return;
     /* The client may have left since the last go. */
     const bool is_gone = atomic_load_explicit(&t->cancelled, memory_order_relaxed);
-    begin_ticket(r, t);
-    if (!is_gone && embed_some(r, t, &error) != SLM_OK) {
+    if (!is_gone && (begin_ticket(r, t, &error) != SLM_OK || embed_some(r, t, &error) != SLM_OK)) {
         slm_ticket_fail(t, &error, 0);
         end_ticket(r, t);
     } else if (is_gone || t->n_embedded == t->job->n_embed) {
@@ -684,7 +715,10 @@ static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
     r->sessions = slm_alloc(n, sizeof *r->sessions, "runner", error);
     r->parts = slm_alloc(n, sizeof *r->parts, "runner", error);
     r->computed = slm_alloc(n, sizeof *r->computed, "runner", error);
-    if (!r->sessions || !r->parts || !r->computed) return SLM_ERR_MEMORY;
+    r->guesses = slm_alloc(MOST_GUESSING, sizeof *r->guesses, "runner", error);
+    if (!r->sessions || !r->parts || !r->computed || !r->guesses) return SLM_ERR_MEMORY;
+    r->env.speculates = r->options.speculate != SLM_SPECULATE_OFF;
+    r->meter.row_cost = FIRST_COST;
     const struct slm_engine_info info = slm_engine_info(r->env.engine);
     r->sched.page_tokens = info.page_tokens;
     r->sched.n_pages = info.n_pages;
@@ -741,6 +775,7 @@ void slm_runner_close(struct slm_runner *r)
     slm_release(r->sessions);
     slm_release(r->parts);
     slm_release(r->computed);
+    slm_release(r->guesses);
     slm_release(r->env.rows);
     slm_release(r->env.mask);
     slm_release(r->sched.seqs);

@@ -15,6 +15,7 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "format/hf_folder.h"
+#include "quant/panel.h"
 
 enum { MAX_PARTS = 1000, SUFFIX_BYTES = 32 }; /* as many as a reader accepts; "-00001-of-00003.gguf" */
 
@@ -182,6 +183,20 @@ static slm_status choose_types(struct slm_conversion *c, struct slm_error *error
     return SLM_OK;
 }
 
+/* Matrices that every family multiplies with as a whole, an embedding only where it is the head as well: of others few
+ * rows are read. */
+static void choose_packed(struct slm_conversion *c)
+{
+    bool has_head = false;
+    for (size_t i = 0; i < c->n_tensors; i++) has_head = has_head || slm_str_is(c->tensors[i].name, "output.weight");
+    for (size_t i = 0; i < c->n_tensors; i++) {
+        struct slm_stream_tensor *t = &c->tensors[i];
+        const bool known = slm_str_starts_with(t->name, slm_str("blk.")) || slm_str_is(t->name, "output.weight") ||
+                           (slm_str_is(t->name, "token_embd.weight") && !has_head);
+        t->packed = known && !t->fixed && t->n_dims == 2 && slm_pack_in_files(t->to);
+    }
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
 /* The suffix of a split file goes in front of ".gguf". */
@@ -262,7 +277,8 @@ static slm_status open_part(struct slm_conversion *c, const struct slm_convert_s
     struct part *part = &out->parts[i];
     struct slm_buf path = {0};
     slm_status status = part_path(out, i, &path, error);
-    const uint32_t alignment = c->model ? 0 : slm_gguf_alignment(c->gguf);
+    uint32_t alignment = c->model ? 0 : slm_gguf_alignment(c->gguf);
+    if (c->options->pack && alignment < SLM_PANEL_ALIGN) alignment = SLM_PANEL_ALIGN;
     if (status == SLM_OK) status = slm_gguf_writer_open(path.data, alignment, &part->writer, error);
     slm_buf_release(&path);
     SLM_TRY(status);
@@ -276,7 +292,8 @@ static slm_status open_part(struct slm_conversion *c, const struct slm_convert_s
     }
     for (size_t k = 0; k < part->n; k++) {
         const struct slm_stream_tensor *t = &c->tensors[part->first + k];
-        SLM_TRY(slm_gguf_declare_tensor(w, t->name, t->to, t->dims, t->n_dims, error));
+        SLM_TRY(t->packed ? slm_gguf_declare_packed(w, t->name, t->to, t->dims, error)
+                          : slm_gguf_declare_tensor(w, t->name, t->to, t->dims, t->n_dims, error));
     }
     return SLM_OK;
 }
@@ -344,6 +361,7 @@ static slm_status run(struct slm_conversion *c, const struct slm_convert_source 
     warn_of_requantizing(c);
     for (size_t i = 0; i < c->n_tensors; i++) c->quantized = c->quantized || slm_dtypes[c->tensors[i].to].block > 1;
     if (c->weigh) SLM_TRY(c->weigh(c, error));
+    if (c->options->pack) choose_packed(c);
     SLM_TRY(split(c, out, error));
     SLM_TRY(check_target(c, out, error));
     return write_parts(c, source, out, error);

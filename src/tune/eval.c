@@ -76,7 +76,7 @@ static struct record compare(const float *x, const float *base, size_t n, int32_
     r.kl = (float)(kl > 0 ? kl : 0); /* below it is rounding */
     r.dp = (float)((double)slm_expf(x[next] - s.max) / s.sum - (double)slm_expf(base[next] - b.max) / b.sum);
     r.top1 = mine[0] == theirs[0];
-    r.top5 = (float)same / TOP;
+    r.top5 = (float)same / (float)TOP;
     return r;
 }
 

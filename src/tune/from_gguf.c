@@ -40,6 +40,10 @@ static slm_status list(struct slm_conversion *c, struct slm_error *error)
     for (size_t i = 0; i < c->n_tensors; i++) {
         const struct slm_gguf_tensor *t = slm_gguf_tensor_at(c->gguf, i);
         struct slm_stream_tensor *out = &c->tensors[i];
+        if (t->packed)
+            return slm_fail(error, SLM_ERR_UNSUPPORTED, c->in,
+                            "tensor '%.*s' is packed; convert the file that this one was made from",
+                            (int)(t->name.len < 80 ? t->name.len : 80), t->name.ptr);
         const struct slm_stream_part all = {.data = t->data, .n_rows = t->n_elements / t->dims[0], .tensor = t};
         *out = (struct slm_stream_tensor){.name = t->name, .n_dims = t->n_dims, .from = t->dtype, .to = t->dtype,
                                           .fixed = is_fixed(t), .n_parts = 1, .gain = 1.0f, .parts = {all}};

@@ -228,9 +228,12 @@ static slm_status choose(struct slm_conversion *c, struct slm_error *error)
         if (layer_of(c->tensors[i].name) >= position.n) position.n = layer_of(c->tensors[i].name) + 1;
     for (size_t i = 0; i < c->n_tensors; i++)
         if (!c->tensors[i].fixed) c->tensors[i].to = pure ? q->mixture->type : mixed_type(q, &c->tensors[i], position);
-    if (o->head)
-        SLM_TRY(apply_rule(q, find_tensor(c, "output.weight") ? "output.weight" : "token_embd.weight", o->head, error));
-    if (o->embedding) SLM_TRY(apply_rule(q, "token_embd.weight", o->embedding, error));
+    /* Whole names: "output.weight" is also a part of every layer's "attn_output.weight". */
+    const char *head_name = find_tensor(c, "output.weight") ? "output.weight" : "token_embd.weight";
+    const struct slm_convert_rule head = {head_name, o->head};
+    const struct slm_convert_rule embedding = {"token_embd.weight", o->embedding};
+    if (o->head) SLM_TRY(slm_convert_apply_rule(c, &head, error));
+    if (o->embedding) SLM_TRY(slm_convert_apply_rule(c, &embedding, error));
     for (size_t i = 0; i < o->n_rules; i++) SLM_TRY(apply_rule(q, o->rules[i].pattern, o->rules[i].type, error));
     c->file_type = q->mixture->file_type;
     return SLM_OK;
@@ -240,21 +243,32 @@ static slm_status choose(struct slm_conversion *c, struct slm_error *error)
 static slm_status weigh(struct slm_conversion *c, struct slm_error *error)
 {
     struct quantization *q = (struct quantization *)(void *)c;
-    size_t n = 0, n_searched = 0;
+    size_t n = 0, n_searched = 0, n_known = 0;
     char sentence[160];
     if (!q->imatrix.gguf) return SLM_OK;
     for (size_t i = 0; i < c->n_tensors; i++) {
         struct slm_stream_tensor *t = &c->tensors[i];
-        if (t->fixed || !q->encoders.encode[t->to]) continue;
-        SLM_TRY(slm_imatrix_find(&q->imatrix, t->name, t->dims[0], &t->importance, error));
-        n += t->importance != NULL;
+        const float *importance;
+        if (t->fixed) continue;
+        SLM_TRY(slm_imatrix_find(&q->imatrix, t->name, t->dims[0], &importance, error));
+        n_known += importance != NULL;
+        if (!q->encoders.encode[t->to]) continue; /* rounded: nothing to weigh */
+        t->importance = importance;
+        n += importance != NULL;
         n_searched++;
     }
-    if (n == 0)
+    if (n_known == 0)
         return slm_fail(error, SLM_ERR_ARGUMENT, q->options->imatrix, "has no entry for any tensor of %s", c->in);
     snprintf(sentence, sizeof sentence, "the importance matrix weighs %zu of %zu matrices", n, n_searched);
     if (c->options->note) c->options->note(c->options->user, sentence);
     return SLM_OK;
+}
+
+/* A path's last part: where a file lay on this machine is nobody's business, and no part of what the model is. */
+static struct slm_str base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slm_str(slash ? slash + 1 : path);
 }
 
 /* Keys by which llama.cpp's programs show that an importance matrix was used. */
@@ -262,7 +276,7 @@ static slm_status write_keys(struct slm_conversion *c, struct slm_gguf_writer *w
 {
     const struct quantization *q = (const struct quantization *)(const void *)c;
     if (!q->imatrix.gguf) return SLM_OK;
-    SLM_TRY(slm_gguf_write_str(w, "quantize.imatrix.file", slm_str(q->options->imatrix), error));
+    SLM_TRY(slm_gguf_write_str(w, "quantize.imatrix.file", base_name(q->options->imatrix), error));
     return slm_gguf_write_i64(w, "quantize.imatrix.entries_count", SLM_GGUF_U32,
                               (int64_t)slm_imatrix_n_entries(&q->imatrix), error);
 }
@@ -286,7 +300,7 @@ slm_status slm_quantize(const char *in, const char *out_path, const struct slm_q
         return slm_fail(error, SLM_ERR_ARGUMENT, "quantize", "two paths and a type are needed");
     const struct slm_convert_options base = {.n_threads = options->n_threads, .progress = options->progress,
                                              .note = options->note, .user = options->user,
-                                             .split_max_bytes = options->split_max_bytes};
+                                             .split_max_bytes = options->split_max_bytes, .pack = options->pack};
     struct quantization q = {.c = {.in = in, .options = &base, .file_type = SLM_FILE_TYPE_NONE, .choose = choose,
                                    .weigh = weigh, .write_keys = write_keys},
                              .options = options};

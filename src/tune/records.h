@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Checkpoints of evaluations: the few numbers that were measured so far, and what they were measured of, in a file that is
- * replaced as a whole. */
+ * Checkpoints of evaluations: the few numbers that were measured so far, and what they were measured of, in a file
+ * that is replaced as a whole. */
 #ifndef SLM_TUNE_RECORDS_H
 #define SLM_TUNE_RECORDS_H
 #include "base/error.h"
@@ -21,7 +21,7 @@ static inline void slm_fingerprint_mix(uint64_t *hash, const void *data, size_t 
 
 /* Replaces the file by the first n rows. Nothing without a path. */
 slm_status slm_records_save(const struct slm_records *records, size_t n, struct slm_error *error);
-/* Fills the first *n rows from the file; 0 when there is no such file. A file of another fingerprint, or whose rows are
- * no multiple of `step`, is SLM_ERR_ARGUMENT. */
+/* Fills the first *n rows from the file; 0 when there is no such file. A file of another fingerprint, or whose rows
+ * are no multiple of `step`, is SLM_ERR_ARGUMENT. */
 slm_status slm_records_restore(const struct slm_records *records, size_t step, size_t *n, struct slm_error *error);
 #endif

@@ -5,6 +5,7 @@
  *
  * Units are counted in elements, not in rows: blocks never cross a row, so any multiple of the largest block is a place
  * to cut, and a matrix of one enormous row is cut like any other. Which thread encodes a unit changes nothing in it.
+ * Of packed tensors a unit is a panel: its rows become blocks as ever, and then lie as kernels read them.
  *
  * Source pages are dropped behind the chunk that was read: a mapped file counts as memory of this process otherwise.
  * Deliberately not here: which tensors there are, which types they get, files. */
@@ -19,6 +20,7 @@
 #include "base/pool.h"
 #include "kernel/kernel.h"
 #include "quant/block.h"
+#include "quant/panel.h"
 
 enum { UNIT = 1 << 16, CHUNK_UNITS = 64 }; /* elements; a unit is a multiple of every block */
 
@@ -27,13 +29,16 @@ struct stream {
     const struct slm_stream_tensor *tensor;
     uint64_t n_elements, row;          /* of the tensor; of one of its rows */
     bool copy;                         /* bytes, because nothing about it changes */
+    uint64_t unit, unit_bytes;         /* elements claimed at a time, UNIT or a panel, and what becomes of them */
     uint64_t chunk_begin, n_units;     /* first element, units of the chunk being encoded */
-    uint64_t chunk_units;              /* most units a chunk: fewer than CHUNK_UNITS when all tensors are small */
-    unsigned char *chunks[2];          /* [chunk_units * UNIT] elements of the largest type */
+    uint64_t chunk_bytes;              /* less when all tensors are small */
+    unsigned char *chunks[2];          /* [chunk_bytes] */
     unsigned current;                  /* the one being encoded; the other is being written */
     const unsigned char *pending;      /* what is to be written, NULL = nothing */
     uint64_t pending_bytes;
     float *floats;                     /* [n_threads, 2, UNIT] values, importance */
+    unsigned char *rows;               /* [n_threads, rows_bytes] blocks that will be a panel */
+    size_t rows_bytes;
     const struct slm_encoders *encoders; /* NULL: plain rounding */
     struct slm_kernels kernels;        /* for unpacking */
     _Atomic uint32_t ternary_bits;     /* I2_S: the magnitude of all that is not zero, as bits; 0 = not met yet */
@@ -48,7 +53,8 @@ bool slm_stream_bytes(const struct slm_stream_tensor *t, uint64_t *bytes)
     uint64_t n = 1;
     for (uint32_t i = 0; i < t->n_dims; i++)
         if (!slm_mul_u64(n, t->dims[i], &n)) return false;
-    return t->dims[0] % slm_dtypes[t->to].block == 0 && slm_dtype_bytes(t->to, n, bytes);
+    if (t->dims[0] % slm_dtypes[t->to].block != 0) return false;
+    return t->packed ? slm_pack_bytes(t->to, n / t->dims[0], t->dims[0], bytes) : slm_dtype_bytes(t->to, n, bytes);
 }
 
 /* n elements of a type; n is a multiple of its block. */
@@ -167,11 +173,10 @@ static void encode_ternary(struct stream *s, const float *x, uint64_t begin, uin
     }
 }
 
-/* One unit: elements [begin, begin + n) of the tensor. */
-static void encode_unit(struct stream *s, uint64_t begin, uint64_t n, float *floats)
+/* Elements [begin, begin + n) of the tensor, UNIT or fewer, as blocks. */
+static void encode_blocks(struct stream *s, uint64_t begin, uint64_t n, float *floats, unsigned char *out)
 {
     const struct slm_stream_tensor *t = s->tensor;
-    unsigned char *out = s->chunks[s->current] + bytes_of(t->to, begin - s->chunk_begin);
     struct place p;
     for (uint64_t i = 0; i < n; i += p.n) {
         p = locate(s, begin + i, n - i);
@@ -186,6 +191,22 @@ static void encode_unit(struct stream *s, uint64_t begin, uint64_t n, float *flo
     else slm_dtypes[t->to].encode(floats, out, (size_t)n);
 }
 
+/* One unit: elements [begin, begin + n) of the tensor. */
+static void encode_unit(struct stream *s, uint64_t begin, uint64_t n, unsigned rank)
+{
+    const struct slm_stream_tensor *t = s->tensor;
+    unsigned char *out = s->chunks[s->current] + (begin - s->chunk_begin) / s->unit * s->unit_bytes;
+    unsigned char *rows = s->rows + rank * s->rows_bytes;
+    float *floats = s->floats + (size_t)rank * 2 * UNIT;
+    if (!t->packed) {
+        encode_blocks(s, begin, n, floats, out);
+        return;
+    }
+    for (uint64_t at = 0; at < n; at += UNIT)
+        encode_blocks(s, begin + at, n - at < UNIT ? n - at : UNIT, floats, rows + bytes_of(t->to, at));
+    slm_pack_panel(t->to, rows, (size_t)bytes_of(t->to, s->row), (size_t)(n / s->row), (size_t)s->row, out);
+}
+
 /* What every thread does with a chunk; the calling one writes first. */
 static void work(void *arg, unsigned rank, unsigned n_threads)
 {
@@ -196,8 +217,8 @@ static void work(void *arg, unsigned rank, unsigned n_threads)
     for (;;) {
         const uint64_t unit = atomic_fetch_add(&s->next_unit, 1);
         if (unit >= s->n_units) return;
-        const uint64_t begin = s->chunk_begin + unit * UNIT, left = s->n_elements - begin;
-        encode_unit(s, begin, left < UNIT ? left : UNIT, s->floats + (size_t)rank * 2 * UNIT);
+        const uint64_t begin = s->chunk_begin + unit * s->unit, left = s->n_elements - begin;
+        encode_unit(s, begin, left < s->unit ? left : s->unit, rank);
     }
 }
 
@@ -221,9 +242,9 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
                         "tensor '%.*s': element %llu is infinite, not a number, or %s %s", (int)s->tensor->name.len,
                         s->tensor->name.ptr, (unsigned long long)bad, complaint(s), slm_dtypes[s->tensor->to].name);
     uint64_t left = s->n_elements - s->chunk_begin;
-    if (left > s->n_units * UNIT) left = s->n_units * UNIT;
+    if (left > s->n_units * s->unit) left = s->n_units * s->unit;
     s->pending = s->n_units ? s->chunks[s->current] : NULL;
-    s->pending_bytes = s->n_units ? bytes_of(s->tensor->to, left) : 0;
+    s->pending_bytes = s->tensor->packed ? s->n_units * s->unit_bytes : s->n_units ? bytes_of(s->tensor->to, left) : 0;
     s->current = !s->current;
     return SLM_OK;
 }
@@ -233,7 +254,7 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
 static void drop(const struct stream *s, const struct slm_gguf *source, uint64_t begin, uint64_t end)
 {
     const struct slm_stream_tensor *t = s->tensor;
-    const uint64_t step = t->pair_rows ? t->pair_rows * s->row : 1, chunk = s->chunk_units * UNIT;
+    const uint64_t step = t->pair_rows ? t->pair_rows * s->row : 1, chunk = s->chunk_bytes / s->unit_bytes * s->unit;
     begin = begin > chunk ? begin - chunk : 0;
     begin -= begin % step;
     end -= end % step;
@@ -282,11 +303,14 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     for (unsigned i = 0; i < t->n_parts; i++) n_rows += t->parts[i].n_rows;
     s->row = s->n_elements / n_rows;
     s->copy = can_copy(t);
-    for (s->chunk_begin = 0; s->chunk_begin < s->n_elements; s->chunk_begin += s->chunk_units * UNIT) {
-        const uint64_t left = s->n_elements - s->chunk_begin, units = (left + UNIT - 1) / UNIT;
-        s->n_units = units < s->chunk_units ? units : s->chunk_units;
+    s->unit = t->packed ? SLM_PANEL_ROWS * s->row : UNIT;
+    s->unit_bytes = t->packed ? slm_pack_panel_bytes(t->to, (size_t)s->row) : bytes_of(t->to, UNIT);
+    const uint64_t most = s->chunk_bytes / s->unit_bytes;
+    for (s->chunk_begin = 0; s->chunk_begin < s->n_elements; s->chunk_begin += most * s->unit) {
+        const uint64_t left = s->n_elements - s->chunk_begin, units = (left + s->unit - 1) / s->unit;
+        s->n_units = units < most ? units : most;
         SLM_TRY(turn(s, pool));
-        drop(s, source, s->chunk_begin, s->chunk_begin + (left < s->n_units * UNIT ? left : s->n_units * UNIT));
+        drop(s, source, s->chunk_begin, s->chunk_begin + (left < s->n_units * s->unit ? left : s->n_units * s->unit));
         options->done += s->pending_bytes;
         if (options->progress && !options->progress(options->user, options->done, options->total))
             return slm_fail(s->error, SLM_ERR_CANCELLED, "convert", "was cancelled");
@@ -294,8 +318,8 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     return write_tail(s, pool);
 }
 
-/* Units of the largest chunk there will be. */
-static uint64_t most_units(const struct slm_stream_tensor *tensors, size_t n)
+/* A chunk has room for any type, F32 being the largest, and for one panel at least. */
+static void size_buffers(struct stream *s, const struct slm_stream_tensor *tensors, size_t n)
 {
     uint64_t most = 1;
     for (size_t i = 0; i < n; i++) {
@@ -304,24 +328,31 @@ static uint64_t most_units(const struct slm_stream_tensor *tensors, size_t n)
         if (elements > most) most = elements;
     }
     most = (most + UNIT - 1) / UNIT;
-    return most < CHUNK_UNITS ? most : CHUNK_UNITS;
+    s->chunk_bytes = (most < CHUNK_UNITS ? most : CHUNK_UNITS) * UNIT * sizeof(float);
+    for (size_t i = 0; i < n; i++) {
+        if (!tensors[i].packed) continue;
+        const uint64_t panel = slm_pack_panel_bytes(tensors[i].to, (size_t)tensors[i].dims[0]);
+        const uint64_t rows = SLM_PANEL_ROWS * bytes_of(tensors[i].to, tensors[i].dims[0]);
+        if (panel > s->chunk_bytes) s->chunk_bytes = panel;
+        if (rows > s->rows_bytes) s->rows_bytes = (size_t)rows;
+    }
 }
 
 slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_stream_tensor *tensors, size_t n,
                             const struct slm_gguf *source, struct slm_stream_options *options,
                             struct slm_error *error)
 {
-    struct stream s = {.writer = writer, .chunk_units = most_units(tensors, n), .bad_element = UINT64_MAX,
-                       .encoders = options->encoders, .error = error};
-    slm_kernels_init(&s.kernels, slm_cpu_features());
-    const size_t chunk_bytes = (size_t)s.chunk_units * UNIT * sizeof(float); /* F32 is the largest type */
+    struct stream s = {.writer = writer, .bad_element = UINT64_MAX, .encoders = options->encoders, .error = error};
+    size_buffers(&s, tensors, n);
+    slm_kernels_init(&s.kernels, slm_cpu_features() & ~SLM_CPU_ON_REQUEST);
     struct slm_pool *pool = NULL;
     slm_status status = slm_pool_open(options->n_threads, &pool, error);
     if (status == SLM_OK) {
-        s.chunks[0] = slm_alloc(1, chunk_bytes, "convert", error);
-        s.chunks[1] = s.chunks[0] ? slm_alloc(1, chunk_bytes, "convert", error) : NULL;
+        s.chunks[0] = slm_alloc(1, (size_t)s.chunk_bytes, "convert", error);
+        s.chunks[1] = s.chunks[0] ? slm_alloc(1, (size_t)s.chunk_bytes, "convert", error) : NULL;
         s.floats = s.chunks[1] ? slm_alloc(options->n_threads, 2 * UNIT * sizeof *s.floats, "convert", error) : NULL;
-        if (!s.floats) status = SLM_ERR_MEMORY;
+        if (s.floats && s.rows_bytes) s.rows = slm_alloc(options->n_threads, s.rows_bytes, "convert", error);
+        if (!s.floats || (s.rows_bytes && !s.rows)) status = SLM_ERR_MEMORY;
     }
     for (size_t i = 0; status == SLM_OK && i < n; i++) {
         s.tensor = &tensors[i];
@@ -333,5 +364,6 @@ slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_str
     slm_release(s.chunks[0]);
     slm_release(s.chunks[1]);
     slm_release(s.floats);
+    slm_release(s.rows);
     return status;
 }

@@ -26,6 +26,7 @@ struct slm_stream_tensor {
     uint32_t n_dims;
     enum slm_dtype from, to;          /* from == to and no gain: bytes are copied */
     bool fixed;                       /* its type is not the user's to choose: norms, biases, tables */
+    bool packed;                      /* written as panels (quant/panel.h) of type `to` */
     bool ternary;                     /* may have three values only: TQ1_0 and TQ2_0 are types for it */
     struct slm_stream_part parts[SLM_STREAM_MAX_PARTS]; /* the rows, in this order */
     unsigned n_parts;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Files of multiple-choice questions, a JSON object a line, in the spellings that the well-known ones (ARC, HellaSwag,
- * MMLU) have. Reading only; tasks_eval.c scores them. */
+ * Files of multiple-choice questions, a JSON object a line, in the spellings that the well-known ones (ARC,
+ * HellaSwag, MMLU) have. Reading only; tasks_eval.c scores them. */
 #ifndef SLM_TUNE_TASKS_H
 #define SLM_TUNE_TASKS_H
 #include "base/arena.h"

@@ -117,3 +117,20 @@ def test_memory_is_bounded(tmp_path):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 80 * 1024  # KiB; two chunks of 16 MiB as F32, and some units
+
+
+def test_packed(tmp_path):
+    """Says the same, is named as packed, and is the end of the road."""
+    need(TINYSTORIES / "model.safetensors")
+    plain, packed = tmp_path / "plain.gguf", tmp_path / "packed.gguf"
+    quantized(TINYSTORIES, plain, "q5_0")
+    quantized(TINYSTORIES, packed, "q5_0", "--pack")
+    ask = ("--raw", "Once upon a time", "--temp", "0.8", "--seed", "3", "-n", "40")
+    assert slm("run", packed, *ask).stdout == slm("run", plain, *ask).stdout != ""
+    assert "tensors in panels, layout 1" in slm("inspect", packed).stdout
+    assert "in panels" not in slm("inspect", plain).stdout
+    again = slm("convert", packed, tmp_path / "again.gguf")
+    assert again.returncode == 1 and "is packed" in again.stderr and ERROR_LINE.fullmatch(again.stderr)
+    packed.write_bytes(packed.read_bytes()[:-1])
+    cut = slm("run", packed, *ask)
+    assert cut.returncode == 1 and "it is cut short" in cut.stderr

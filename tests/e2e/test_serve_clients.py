@@ -2,7 +2,12 @@
 """The APIs of `slm serve`, used by the packages that people use: openai, ollama, anthropic, langchain-openai."""
 
 import base64
+import concurrent.futures
+import json
+import random
+import socket
 import struct
+import time
 
 import anthropic
 import httpx
@@ -272,3 +277,40 @@ def test_anthropic_messages(server, greedy):
     word = greedy.split()[4]
     stopped = client.messages.create(**ask, stop_sequences=[word])
     assert stopped.stop_reason == "stop_sequence" and stopped.stop_sequence == word
+
+
+# ---- clients that leave ----------------------------------------------------------------------------------------
+
+
+def leave(server, path, body, after):
+    """Sends a request, reads so many bytes of the answer at most, and goes."""
+    data = json.dumps(body).encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                           b"Content-Length: %d\r\n\r\n" % (path.encode(), len(data)) + data)
+        while after > 0 and (got := connection.recv(after)):
+            after -= len(got)
+
+
+def test_clients_that_leave_do_not_change_what_others_get(server, greedy):
+    ask = [{"role": "user", "content": PROMPT}]
+    long = {"model": "builtin", "messages": ask, "stream": True, "max_tokens": 400}
+    paths = {"/v1/chat/completions": long, "/v1/messages": long, "/api/chat": {"model": "builtin", "messages": ask},
+             "/v1/responses": {"input": PROMPT, "stream": True}, "/completion": {"prompt": PROMPT, "stream": True},
+             "/v1/embeddings": {"input": ["x"] * 50}}
+    draw = random.Random(1)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        stay = [pool.submit(server.post, "/v1/chat/completions", messages=ask, temperature=0, max_tokens=30)
+                for _ in range(4)]
+        gone = [pool.submit(leave, server, path, body, draw.choice([0, 0, 1, 200, 900, 3000]))
+                for _ in range(10) for path, body in paths.items()]
+        stay += [pool.submit(server.post, "/v1/chat/completions", messages=ask, temperature=0, max_tokens=30)
+                 for _ in range(4)]
+        for each in gone:
+            each.result()
+        for each in stay:
+            assert each.result()[2]["choices"][0]["message"]["content"] == greedy
+    deadline = time.monotonic() + 20
+    while server.ask("GET", "/slots")[2] and time.monotonic() < deadline:  # what was left is not computed further
+        time.sleep(0.05)
+    assert server.ask("GET", "/slots")[2] == []

@@ -28,7 +28,8 @@ static slm_status convert(void *user, struct slm_error *error)
 {
     const struct scenario *s = user;
     const struct slm_convert_options options = {.type = "q8_0", .n_threads = 3, .split_max_tensors = s->split};
-    const struct slm_quantize_options shrink = {.type = s->quantize, .n_threads = 3, .imatrix = s->imatrix};
+    const struct slm_quantize_options shrink = {.type = s->quantize, .n_threads = 3, .imatrix = s->imatrix,
+                                                .pack = true};
     const slm_status status = s->quantize ? slm_quantize(s->in, s->out, &shrink, NULL, error)
                                           : slm_convert(s->in, s->out, &options, NULL, error);
     size_t bytes;

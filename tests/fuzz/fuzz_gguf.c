@@ -61,13 +61,19 @@ static void ask(const struct slm_gguf *gguf, const struct slm_gguf_kv *kv)
     require(error.message[0] != 0);
 }
 
-/* The first block of each row of blocks is decoded: its bytes are as hostile as the rest. */
+/* The first block of each row of blocks, and of panels some rows, are decoded: its bytes are as hostile as the rest. */
 static void read_tensor(const struct slm_gguf *gguf, const struct slm_gguf_tensor *t)
 {
     require(slm_gguf_find_tensor(gguf, t->name) == t);
     require(t->n_dims >= 1 && t->n_dims <= SLM_GGUF_MAX_DIMS && t->part == 0);
     read_bytes(t->data, t->bytes);
-    float values[256];
+    float values[256], *row = t->packed ? malloc(t->dims[0] * sizeof *row) : NULL;
+    for (uint64_t r = 0; row && r < t->dims[1]; r += t->dims[1] / 3 + 1) {
+        slm_tensor_read_rows(t, r, 1, row);
+        slm_tensor_drop_rows(gguf, t, r, 1);
+    }
+    free(row);
+    if (t->packed) return;
     slm_dtypes[t->dtype].decode(t->data, values, slm_dtypes[t->dtype].block);
     slm_gguf_drop_bytes(gguf, t->data, (size_t)t->bytes);
 }

@@ -43,12 +43,15 @@ static const struct mask {
     {"avxvnni", AVX2_MASK | SLM_CPU(AVXVNNI)},
     {"avx512", AVX2_MASK | SLM_CPU(AVX512)},
     {"avx512vnni", AVX2_MASK | SLM_CPU(AVX512) | SLM_CPU(AVX512VNNI)},
+    {"amx", AVX2_MASK | SLM_CPU(AVX512) | SLM_CPU(AVX512VNNI) | SLM_CPU(AMXINT8)},
     {"neon", SLM_CPU(NEON)},
     {"dotprod", SLM_CPU(NEON) | SLM_CPU(DOTPROD)},
+    {"i8mm", SLM_CPU(NEON) | SLM_CPU(DOTPROD) | SLM_CPU(I8MM)},
 };
 enum { N_MASKS = sizeof(masks) / sizeof(masks[0]) };
-static struct slm_kernels levels[N_MASKS];
-static const char *names[N_MASKS];
+enum { MOST_LEVELS = N_MASKS + 1 }; /* and AMX in plain C */
+static struct slm_kernels levels[MOST_LEVELS];
+static const char *names[MOST_LEVELS];
 static int n_levels;
 static uint64_t seed = 1;
 
@@ -59,6 +62,13 @@ static void find_levels(void)
         names[n_levels] = masks[i].name;
         slm_kernels_init(&levels[n_levels++], masks[i].features);
     }
+#if defined(__x86_64__)
+    const uint64_t vnni = AVX2_MASK | SLM_CPU(AVX512) | SLM_CPU(AVX512VNNI);
+    if ((slm_cpu_features() & vnni) != vnni) return;
+    names[n_levels] = "amx emulated";
+    slm_kernels_init(&levels[n_levels], vnni);
+    slm_test_fill_amx_emulated(&levels[n_levels++]);
+#endif
 }
 
 /* Packs n_row rows of blocks[] as backends do. */
@@ -509,8 +519,8 @@ int main(int argc, char **argv)
     static const struct { const char *name; void (*check)(struct checkkern *ck); } others[] = {
         {"encode_a8", check_encode_a8}, {"encode_codes", check_encode_codes}, {"attn_mix_i8", check_attn_mix_i8}};
     enum { N_OTHERS = sizeof(others) / sizeof(others[0]) };
-    static struct job jobs[N_MASKS * (N_TYPES + N_OTHERS)];
-    static struct CMUnitTest tests[N_MASKS * (N_TYPES + N_OTHERS) + N_PLAIN];
+    static struct job jobs[MOST_LEVELS * (N_TYPES + N_OTHERS)];
+    static struct CMUnitTest tests[MOST_LEVELS * (N_TYPES + N_OTHERS) + N_PLAIN];
     const char *only = NULL;
     bool bench = false;
     for (int i = 1; i < argc; i++) {

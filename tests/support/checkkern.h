@@ -45,6 +45,9 @@ bool checkkern_equal_f32(float a, float b);
 void checkkern_same_f32(struct checkkern *ck, const char *what, const float *want, const float *got, size_t n);
 void checkkern_same_f16(struct checkkern *ck, const char *what, const uint16_t *want, const uint16_t *got, size_t n);
 
+/* Kernels for AMX whose instructions are plain C, on top of those for AVX-512 VNNI. x86-64 alone has them. */
+void slm_test_fill_amx_emulated(struct slm_kernels *table);
+
 /* Nanoseconds of one call, the best of several rounds. */
 double checkkern_time_ns(void (*call)(void *arg), void *arg);
 #endif

@@ -434,6 +434,53 @@ static void test_g14_types(void **state)
     }
 }
 
+/* One tensor of panels; of Q4_0, 18 rows of 64 are two panels of 16 x 2 blocks of 18 bytes. Rows of 32 have 16 scales
+ * of 2 bytes, which take 64, and 256 bytes of codes a panel. */
+static void packed_tensor(struct slm_buf *file, uint32_t alignment, uint32_t id, uint32_t n_dims, const uint64_t *dims,
+                          size_t data_bytes)
+{
+    gb_header(file, 1, 1);
+    gb_key_u32(file, "general.alignment", alignment);
+    gb_tensor(file, "t", n_dims, dims, id, 0);
+    gb_align(file, 64);
+    gb_zeros(file, data_bytes);
+}
+
+static void test_packed(void **state)
+{
+    (void)state;
+    enum { Q4_0 = 0x52160102, PANEL = 16 * 2 * 18 };
+    struct slm_buf file = {0};
+    static const struct {
+        uint32_t alignment, id, n_dims;
+        uint64_t dims[4];
+        size_t bytes;
+        slm_status status;
+        const char *message;
+    } rows[] = {
+        {64, 0x52160202, 2, {64, 18}, 2 * PANEL, SLM_ERR_UNSUPPORTED, "packed in layout 2; layout 1 is read"},
+        {64, 0x52160002, 2, {64, 18}, 2 * PANEL, SLM_ERR_UNSUPPORTED, "packed in layout 0; layout 1 is read"},
+        {64, 0x52160101, 2, {64, 18}, 2 * PANEL, SLM_ERR_FORMAT, "packed from type 1, of which there are no panels"},
+        {64, 0x52160123, 2, {256, 18}, 4096, SLM_ERR_FORMAT, "packed from type 35, of which there are no panels"},
+        {64, 0x521601ff, 2, {64, 18}, 2 * PANEL, SLM_ERR_FORMAT, "packed from type 255"},
+        {64, 0x52170102, 2, {64, 18}, 2 * PANEL, SLM_ERR_UNSUPPORTED, "tensor type is 1377239298; these are read"},
+        {64, Q4_0, 1, {64}, 2 * PANEL, SLM_ERR_FORMAT, "is packed and has 1 dimensions; only matrices are"},
+        {64, Q4_0, 3, {64, 18, 1}, 2 * PANEL, SLM_ERR_FORMAT, "is packed and has 3 dimensions"},
+        {32, Q4_0, 2, {64, 18}, 2 * PANEL, SLM_ERR_FORMAT, "packed in a file aligned to 32; panels need a multiple"},
+        {64, Q4_0, 2, {48, 18}, 2 * PANEL, SLM_ERR_FORMAT, "rows of 48 elements do not fit type Q4_0"},
+        {64, Q4_0, 2, {64, 18}, 2 * PANEL - 1, SLM_ERR_FORMAT, "needs 1152 bytes at byte 128 but the file has 1279"},
+        {64, Q4_0, 2, {64, 33}, 2 * PANEL, SLM_ERR_FORMAT, "needs 1728 bytes at byte 128"},
+        {64, Q4_0, 2, {UINT64_C(1) << 62, 1}, 64, SLM_ERR_FORMAT, "elements of packed type Q4_0 overflows"},
+        {64, Q4_0, 2, {32, UINT64_C(1) << 57}, 64, SLM_ERR_FORMAT, "needs 2882303761517117440 bytes at byte 128"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        packed_tensor(&file, rows[i].alignment, rows[i].id, rows[i].n_dims, rows[i].dims, rows[i].bytes);
+        reject(&file, rows[i].status, "tensor 't'", rows[i].message);
+    }
+    packed_tensor(&file, 128, Q4_0, 2, (uint64_t[]){64, 18}, 2 * PANEL);
+    accept(&file);
+}
+
 static void test_g15_names(void **state)
 {
     (void)state;
@@ -722,6 +769,7 @@ int main(void)
         cmocka_unit_test(test_g10_g13_dimensions),
         cmocka_unit_test(test_g13_sum_of_sizes),
         cmocka_unit_test(test_g14_types),
+        cmocka_unit_test(test_packed),
         cmocka_unit_test(test_g15_names),
         cmocka_unit_test(test_g16_offsets),
         cmocka_unit_test(test_g17_cut_data),

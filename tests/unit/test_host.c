@@ -15,6 +15,7 @@
 
 #include "base/os.h"
 #include "base/rng.h"
+#include "effort.h"
 #include "fake_os.h"
 #include "serve/host.h"
 #include "tiny_model.h"
@@ -99,7 +100,7 @@ static struct slm_host_model *get(struct server *s, const char *name)
 
 static struct slm_host_options plain(void)
 {
-    return (struct slm_host_options){.engine = {.session = {.n_ctx = 256, .n_threads = 2, .n_batch = 64}},
+    return (struct slm_host_options){.engine = {.session = {.n_ctx = 256, .n_threads = 1, .n_batch = 64}},
                                      .keep_alive_s = -1};
 }
 
@@ -312,18 +313,19 @@ static struct slm_host_counts run_many(size_t n_kv, int priorities)
     static struct answer answers[MANY];
     struct slm_host_options o = plain();
     struct slm_host_counts counts;
+    const size_t n = test_share(MANY);
     o.engine.n_kv = n_kv;
     struct server *s = open_server(&o);
     assert_non_null(get(s, NULL));
     struct request *requests = make_requests(slm_host_model(s->model));
-    for (size_t i = 0; i < MANY; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct slm_job *job = job_for(&requests[i]);
         job->priority = (int32_t)(i % (size_t)priorities);
         snprintf(job->tenant, sizeof job->tenant, "tenant %zu", i % 3);
         ask(s, job, &answers[i]);
     }
-    wait_for(s, answers, MANY);
-    for (size_t i = 0; i < MANY; i++) check(&answers[i], &requests[i], i);
+    wait_for(s, answers, n);
+    for (size_t i = 0; i < n; i++) check(&answers[i], &requests[i], i);
     slm_host_counts(s->host, &counts);
     assert_idle(s);
     slm_host_release(s->model);
@@ -336,8 +338,8 @@ static void many_streams_say_what_each_says_alone(void **state)
     (void)state;
     const struct slm_host_counts counts = run_many(MANY * 256, 1);
     assert_int_equal(counts.n_preempted, 0);
-    assert_true(counts.n_step_rows > 4 * counts.n_steps); /* they did share steps */
-    assert_true(counts.cached_tokens > 0);
+    assert_true(counts.n_step_rows > 2 * counts.n_steps); /* they did share steps */
+    assert_true(counts.cached_tokens > 0 || test_is_far_too_slow());
 }
 
 static void too_few_pages_change_no_text(void **state)
@@ -345,14 +347,16 @@ static void too_few_pages_change_no_text(void **state)
     (void)state;
     /* Demand: what all would hold at their ends. */
     size_t demand = 0;
+    const size_t n = test_share(MANY);
     struct server *s = open_server(&(struct slm_host_options){.engine = plain().engine, .keep_alive_s = -1});
     assert_non_null(get(s, NULL));
     const struct request *requests = make_requests(slm_host_model(s->model));
-    for (size_t i = 0; i < MANY; i++) demand += (requests[i].n + requests[i].n_generated + 31) / 32 * 32;
+    for (size_t i = 0; i < n; i++) demand += (requests[i].n + requests[i].n_generated + 31) / 32 * 32;
     slm_host_release(s->model);
     close_server(s);
-    run_many(demand / 4, 1);
-    assert_true(run_many(256, 3).n_preempted > 0); /* one context's worth */
+    run_many(demand / 4 > 256 ? demand / 4 : 256, 1); /* a pool holds one context at least */
+    const size_t n_preempted = run_many(256, 3).n_preempted; /* one context's worth */
+    assert_true(n_preempted > 0 || test_is_far_too_slow());
 }
 
 /* ---- details of one job ----------------------------------------------------------------------------------------- */
@@ -476,6 +480,26 @@ static void a_grammar_holds_from_the_start_or_behind_a_trigger(void **state)
     close_plain(s);
 }
 
+static void guesses_come_true_and_change_no_text(void **state)
+{
+    (void)state;
+    static const char text[] = "The cat sat. The cat sat. The cat sat. The cat sat. The cat";
+    struct server *s = open_plain();
+    const struct slm_model *model = slm_host_model(s->model);
+    static struct request r;
+    static struct answer answers[3];
+    r = (struct request){.n_predict = 120, .ignore_eog = true, .sampler = slm_sampler_defaults(model)};
+    r.sampler.temperature = 0;
+    assert_int_equal(slm_tokenize(model, text, sizeof text - 1, 0, r.ids, MOST_PROMPT, &r.n, NULL), SLM_OK);
+    generate(model, &r);
+    for (size_t i = 0; i < 3; i++) ask(s, job_for(&r), &answers[i]);
+    wait_for(s, answers, 3);
+    for (size_t i = 0; i < 3; i++) check(&answers[i], &r, i);
+    assert_true(answers[0].usage.speculation.n_accepted > 0);
+    assert_true(answers[0].usage.speculation.n_steps < 120);
+    close_plain(s);
+}
+
 static void bad_jobs_fail_alone(void **state)
 {
     (void)state;
@@ -542,7 +566,7 @@ static void clients_leave_at_any_time(void **state)
 {
     (void)state;
     const char *level = getenv("SLM_TEST_LEVEL");
-    const size_t n = level && strcmp(level, "soak") == 0 ? 10000 : 600;
+    const size_t n = level && strcmp(level, "soak") == 0 ? 10000 : test_share(240);
     enum { SLOTS = 24 };
     static struct answer answers[SLOTS];
     struct slm_host_options o = plain();
@@ -590,6 +614,51 @@ static void closing_ends_all_jobs(void **state)
         assert_true(answers[i].ended && !answers[i].failed);
         assert_int_equal(answers[i].finish, SLM_FINISH_CANCELLED);
     }
+}
+
+/* Everything from opening to closing, with one allocation that fails. False: none did. */
+static bool try_without(uint64_t fail_at, const char *path)
+{
+    static struct answer a;
+    struct server s = {.answered = false};
+    struct slm_host_options o = plain();
+    o.models = &path;
+    o.n_models = 1;
+    o.post = loop_post;
+    o.post_user = &s.loop;
+    pthread_mutex_init(&s.loop.lock, NULL);
+    pthread_cond_init(&s.loop.changed, NULL);
+    fake_os_start(&(struct fake_os_plan){.kinds = FAKE_MEMORY, .fail_at = fail_at});
+    if (slm_host_open(&o, &s.host, &s.error) == SLM_OK) {
+        struct slm_job *job = get(&s, NULL) ? slm_job_new(NULL) : NULL;
+        if (job) job->prompt = slm_alloc(40, sizeof *job->prompt, "test", NULL);
+        if (job && job->prompt) {
+            job->n_prompt = 40;
+            job->n_predict = 8;
+            a = (struct answer){.ended = false};
+            if (slm_host_submit(s.model, job, on_event, &a)) loop_until(&s.loop, &a.ended);
+        } else {
+            slm_job_free(job);
+        }
+        if (s.model) slm_host_release(s.model);
+        slm_host_close(s.host);
+        while (loop_one(&s.loop, 0)) continue;
+    }
+    const bool fired = fake_os_fired();
+    fake_os_assert_clean();
+    fake_os_stop();
+    return fired;
+}
+
+static void memory_runs_out_cleanly(void **state)
+{
+    (void)state;
+    const struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F32);
+    const char *path = tiny_path("small.gguf");
+    uint64_t fail_at = 1;
+    tiny_model_write(path, &spec);
+    while (try_without(fail_at, path)) fail_at += test_stride();
+    assert_true(fail_at > 20);
 }
 
 static void set_flag(void *user) { *(bool *)user = true; }
@@ -732,11 +801,13 @@ int main(void)
         cmocka_unit_test(prompt_logprobs_are_those_of_the_model),
         cmocka_unit_test(a_second_request_finds_its_beginning),
         cmocka_unit_test(a_grammar_holds_from_the_start_or_behind_a_trigger),
+        cmocka_unit_test(guesses_come_true_and_change_no_text),
         cmocka_unit_test(bad_jobs_fail_alone),
         cmocka_unit_test(a_full_context_ends_or_shifts),
         cmocka_unit_test(time_runs_out),
         cmocka_unit_test(clients_leave_at_any_time),
         cmocka_unit_test(closing_ends_all_jobs),
+        cmocka_unit_test(memory_runs_out_cleanly),
         cmocka_unit_test(a_full_queue_and_a_drain_refuse),
         cmocka_unit_test(models_take_turns_in_a_small_budget),
         cmocka_unit_test(idle_models_leave),

@@ -108,7 +108,7 @@ static void rules(void **state)
     quantized(wide, (struct slm_quantize_options){.type = "q4_k_s", .rules = list, .n_rules = 2, .head = "q8_0",
                                                   .embedding = "q5_1"});
     TYPES("blk.0.ffn_down.weight", "Q6_K", "blk.1.ffn_down.weight", "Q8_0", "output.weight", "Q8_0",
-          "token_embd.weight", "Q5_1", "blk.0.ffn_up.weight", "Q4_K");
+          "token_embd.weight", "Q5_1", "blk.0.ffn_up.weight", "Q4_K", "blk.0.attn_output.weight", "Q4_K");
     quantized(in, (struct slm_quantize_options){.type = "q4_0", .head = "f16"}); /* the embedding is the head */
     TYPES("token_embd.weight", "F16");
 }

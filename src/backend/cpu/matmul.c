@@ -47,7 +47,11 @@ static void signs(float *x, size_t n)
 void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight *w, size_t first, size_t n,
                          float *dst)
 {
-    const size_t stride = slm_weight_stride(w);
+    const size_t stride = slm_weight_stride(w), panel_bytes = w->packed ? slm_pack_panel_bytes(w->dtype, w->n_in) : 0;
+    for (size_t r = 0; r < n && w->packed; r++)
+        slm_pack_read_row(w->dtype, w->data + (first + r) / SLM_PANEL_ROWS * panel_bytes, (first + r) % SLM_PANEL_ROWS,
+                          w->n_in, dst + r * stride);
+    if (w->packed) return;
     cpu->kernels.unpack[w->dtype](w->data + first * w->row_bytes, dst, n * stride);
     if (w->ternary_scale != 0) signs(dst, n * stride);
     for (size_t r = 0; r < n && w->scales; r++) apply_groups(cpu, w, first + r, dst + r * stride);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Weights as int8 kernels want them: every quantized matrix a plan multiplies with, in panels (kernel/pack.h). Made
+ * Weights as int8 kernels want them: every quantized matrix a plan multiplies with, in panels (quant/panel.h). Made
  * once for a model, by all threads, and shared by its sessions. Rows that have been packed are given back to the file
- * behind them while the next are read, so that the matrices are in memory once.
+ * behind them while the next are read, so that the matrices are in memory once. Matrices that are panels in the file
+ * are read there.
  *
  * Deliberately not packed: float matrices, which are multiplied as they are; an embedding that is not the head as
  * well, of which a step reads a few rows where they stand in the file. */
@@ -18,7 +19,7 @@ enum { CLAIM_BYTES = 4 << 20 };
 
 struct matrix {
     const struct slm_weight *weight;
-    unsigned char *panels;
+    const unsigned char *panels;
     atomic_size_t next; /* while packing: the first panel nobody has claimed */
 };
 
@@ -63,7 +64,7 @@ uint64_t slm_cpu_weights_bytes(const struct slm_plan *plan)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < plan->n_ops; i++)
-        if (is_first_use(plan, i)) bytes += panels_bytes(plan->ops[i].w);
+        if (is_first_use(plan, i) && !plan->ops[i].w->packed) bytes += panels_bytes(plan->ops[i].w);
     return bytes;
 }
 
@@ -81,7 +82,7 @@ static void pack_run(const struct packing *p, const struct matrix *m, size_t fir
     const size_t panel_bytes = slm_pack_panel_bytes(w->dtype, w->n_in), row = first * SLM_PANEL_ROWS;
     for (size_t at = first; at < last; at++) {
         const size_t r = at * SLM_PANEL_ROWS, left = w->n_out - r;
-        unsigned char *panel = m->panels + at * panel_bytes;
+        unsigned char *panel = (unsigned char *)(uintptr_t)m->panels + at * panel_bytes; /* not the file's */
         slm_pack_panel(w->dtype, w->data + r * w->row_bytes, w->row_bytes,
                        left < SLM_PANEL_ROWS ? left : SLM_PANEL_ROWS, w->n_in, panel);
         if (w->ternary_scale != 0) slm_pack_unit_scales(w->dtype, w->n_in, panel);
@@ -97,6 +98,7 @@ static void pack(void *arg, unsigned rank, unsigned n)
     (void)rank, (void)n;
     for (size_t i = 0; i < p->weights->n; i++) {
         struct matrix *m = &p->weights->matrices[i];
+        if (m->weight->packed) continue;
         const size_t end = n_panels(m->weight), claim = CLAIM_BYTES / (m->weight->row_bytes * SLM_PANEL_ROWS) + 1;
         for (;;) {
             const size_t first = atomic_fetch_add_explicit(&m->next, claim, memory_order_relaxed);
@@ -114,8 +116,8 @@ static void place(struct slm_cpu_weights *weights, const struct slm_plan *plan)
         if (!is_first_use(plan, i)) continue;
         struct matrix *m = &weights->matrices[weights->n++];
         m->weight = plan->ops[i].w;
-        m->panels = next;
-        next += panels_bytes(m->weight);
+        m->panels = m->weight->packed ? m->weight->data : next;
+        if (!m->weight->packed) next += panels_bytes(m->weight);
     }
 }
 
@@ -128,7 +130,7 @@ static slm_status pack_all(const struct packing *p, unsigned n_threads, struct s
     slm_pool_close(pool);
     for (size_t i = 0; p->source->packed && i < p->weights->n; i++) {
         const struct slm_weight *w = p->weights->matrices[i].weight;
-        p->source->packed(p->source->user, w->data, w->n_out * w->row_bytes);
+        if (!w->packed) p->source->packed(p->source->user, w->data, w->n_out * w->row_bytes);
     }
     return SLM_OK;
 }
@@ -147,11 +149,9 @@ slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cp
         weights->memory = bytes <= SIZE_MAX ? slm_os()->alloc_pages((size_t)bytes) : NULL;
         if (!weights->memory) slm_fail_memory(error, "weights", (size_t)bytes);
     }
-    if (weights->memory) {
+    if (weights->matrices && (weights->memory || bytes == 0)) {
         place(weights, plan);
-        status = pack_all(&(struct packing){weights, source}, n_threads, error);
-    } else if (weights->matrices && bytes == 0) {
-        status = SLM_OK; /* nothing is quantized */
+        status = bytes == 0 ? SLM_OK : pack_all(&(struct packing){weights, source}, n_threads, error);
     }
     if (status != SLM_OK) slm_cpu_weights_close(weights);
     else *out = weights;

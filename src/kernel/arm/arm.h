@@ -8,4 +8,5 @@ void slm_kernels_fill_neon(struct slm_kernels *table); /* Advanced SIMD: every a
 /* Only the slots of int8. */
 void slm_kernels_fill_int8_neon(struct slm_kernels *table);
 void slm_kernels_fill_dotprod(struct slm_kernels *table); /* FEAT_DotProd */
+void slm_kernels_fill_i8mm(struct slm_kernels *table);    /* FEAT_I8MM and the above */
 #endif

@@ -9,5 +9,7 @@ void slm_kernels_init_arm(struct slm_kernels *table, uint64_t features)
     if (!(features & SLM_CPU(NEON))) return;
     slm_kernels_fill_neon(table);
     slm_kernels_fill_int8_neon(table);
-    if (features & SLM_CPU(DOTPROD)) slm_kernels_fill_dotprod(table);
+    if (!(features & SLM_CPU(DOTPROD))) return;
+    slm_kernels_fill_dotprod(table);
+    if (features & SLM_CPU(I8MM)) slm_kernels_fill_i8mm(table);
 }

@@ -19,11 +19,6 @@ ALWAYS_INLINE ivec ivec_or(ivec a, ivec b) { return vorrq_u8(a, b); }
 ALWAYS_INLINE ivec ivec_shr(ivec v, int n) { return v >> (uint8_t)n; }
 ALWAYS_INLINE ivec ivec_shl(ivec v, int n) { return v << (uint8_t)n; }
 ALWAYS_INLINE ivec ivec_lookup(const uint8_t table[16], ivec v) { return vqtbl1q_u8(vld1q_u8(table), v); }
-ALWAYS_INLINE ivec ivec_shl32(ivec v, int n)
-{
-    return vreinterpretq_u8_s32(vshlq_s32(vreinterpretq_s32_u8(v), vdupq_n_s32(n)));
-}
-ALWAYS_INLINE ivec ivec_neg32(ivec v) { return vreinterpretq_u8_s32(vnegq_s32(vreinterpretq_s32_u8(v))); }
 ALWAYS_INLINE ivec ivec_add32(ivec a, ivec b)
 {
     return vreinterpretq_u8_s32(vaddq_s32(vreinterpretq_s32_u8(a), vreinterpretq_s32_u8(b)));

@@ -79,4 +79,4 @@ ALWAYS_INLINE void vec_load_pairs(const float *p, vec *even, vec *odd)
     *even = pairs.val[0];
     *odd = pairs.val[1];
 }
-ALWAYS_INLINE void vec_store_pairs(float *p, vec even, vec odd) { vst2q_f32(p, (float32x4x2_t){{even, odd}}); }
+ALWAYS_INLINE void vec_store_pairs(float *p, vec even, vec odd) { vst2q_f32(p, ((float32x4x2_t){{even, odd}})); }

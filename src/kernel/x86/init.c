@@ -14,5 +14,7 @@ void slm_kernels_init_x86(struct slm_kernels *table, uint64_t features)
     if (!(features & SLM_CPU(AVX512))) return;
     slm_kernels_fill_avx512(table);
     slm_kernels_fill_int8_avx512(table);
-    if (features & SLM_CPU(AVX512VNNI)) slm_kernels_fill_avx512vnni(table);
+    if (!(features & SLM_CPU(AVX512VNNI))) return;
+    slm_kernels_fill_avx512vnni(table);
+    if (features & SLM_CPU(AMXINT8)) slm_kernels_fill_amx(table);
 }

@@ -23,8 +23,6 @@ ALWAYS_INLINE ivec ivec_lookup(const uint8_t table[16], ivec v)
 {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)table)), v);
 }
-ALWAYS_INLINE ivec ivec_shl32(ivec v, int n) { return _mm256_sll_epi32(v, _mm_cvtsi32_si128(n)); }
-ALWAYS_INLINE ivec ivec_neg32(ivec v) { return _mm256_sub_epi32(_mm256_setzero_si256(), v); }
 ALWAYS_INLINE ivec ivec_add32(ivec a, ivec b) { return _mm256_add_epi32(a, b); }
 ALWAYS_INLINE ivec ivec_magnitude(vec v)
 {

@@ -24,8 +24,6 @@ ALWAYS_INLINE ivec ivec_lookup(const uint8_t table[16], ivec v)
 {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table)), v);
 }
-ALWAYS_INLINE ivec ivec_shl32(ivec v, int n) { return _mm512_sll_epi32(v, _mm_cvtsi32_si128(n)); }
-ALWAYS_INLINE ivec ivec_neg32(ivec v) { return _mm512_sub_epi32(_mm512_setzero_si512(), v); }
 ALWAYS_INLINE ivec ivec_add32(ivec a, ivec b) { return _mm512_add_epi32(a, b); }
 ALWAYS_INLINE ivec ivec_magnitude(vec v)
 {

@@ -11,4 +11,5 @@ void slm_kernels_fill_int8_avx2(struct slm_kernels *table);
 void slm_kernels_fill_int8_avx512(struct slm_kernels *table);
 void slm_kernels_fill_avxvnni(struct slm_kernels *table);
 void slm_kernels_fill_avx512vnni(struct slm_kernels *table);
+void slm_kernels_fill_amx(struct slm_kernels *table); /* AMX-INT8 and AVX-512 VNNI */
 #endif

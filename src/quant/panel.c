@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * From the file's blocks to panels (pack.h): per type, where the codes of 32 elements and their scales are read; and
+ * From the file's blocks to panels (panel.h): per type, where the codes of 32 elements and their scales are read; and
  * one place that puts them where kernels look for them. Runs once when a model is opened, on all threads, so it is
  * plain C that compilers vectorise well enough to be limited by memory. And back: the scalar kernels and the
  * embedding read single codes and rows. Deliberately not here: products. */
-#include "kernel/pack.h"
+#include "quant/panel.h"
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "quant/block.h"
 
 const struct slm_pack_type slm_pack_types[SLM_DTYPE_COUNT] = {
@@ -257,7 +258,7 @@ static void put_word(uint8_t *vectors, size_t v, size_t r, uint32_t word)
     memcpy(vectors + v * 64 + r * 4, &word, sizeof word);
 }
 
-/* The three ways codes share vectors, as pack.h draws them; `from` is the lowest bit of the code that goes in. */
+/* The three ways codes share vectors, as panel.h draws them; `from` is the lowest bit of the code that goes in. */
 static void put_bytes(uint8_t *vectors, size_t r, const uint8_t code[32])
 {
     for (unsigned j = 0; j < 8; j++) put_word(vectors, j, r, unit_bits(code, j, 0, 0xffffffff));
@@ -305,6 +306,13 @@ size_t slm_pack_panel_bytes(enum slm_dtype type, size_t k)
     return bytes;
 }
 
+bool slm_pack_bytes(enum slm_dtype type, uint64_t n_rows, uint64_t k, uint64_t *bytes)
+{
+    /* A panel takes less than 8 bytes an element and row, so this bound keeps its own size from overflowing. */
+    if (k > SIZE_MAX / 256 || n_rows > UINT64_MAX - ROWS) return false;
+    return slm_mul_u64((n_rows + ROWS - 1) / ROWS, slm_pack_panel_bytes(type, (size_t)k), bytes);
+}
+
 /* Group by group, so that the panel is written from its beginning to its end; rows inside, each read in order. */
 void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_bytes, size_t n_rows, size_t k,
                     unsigned char *panel)
@@ -341,7 +349,7 @@ void slm_pack_unit_scales(enum slm_dtype type, size_t k, unsigned char *panel)
 
 /* ---- reading back -------------------------------------------------------------------------------------------- */
 
-/* How codes share bytes, for element k of row r; pack.h draws the layout. */
+/* How codes share bytes, for element k of row r; panel.h draws the layout. */
 static int bit_at(const uint8_t *plane, size_t r, size_t k) { return plane[r * 4 + k % 4] >> (k / 4) & 1; }
 static int pair_at(const uint8_t *plane, size_t r, size_t k)
 {

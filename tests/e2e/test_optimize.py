@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""slm optimize as a user sees it: goals are met by what `slm eval` measures, a killed run ends in the same bytes, recipes
+that are wrong are refused by name."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support import ERROR_LINE, ROOT, SHARED, SLM, need, slm
+
+BUILTIN = ROOT / "models/builtin.gguf"
+TINYSTORIES = SHARED / "data/models/tinystories-656k"
+TALE = ("Once upon a time there was a small fox. The fox had a red ball and played with it all day.\nOne day the ball "
+        "rolled into the river, and the fox was sad. A duck saw it and said: I will help you.\n") * 30
+PASSES = {"calibrate": {"window": 64, "max_windows": 4}, "quantize": {"types": ["Q6_K", "Q4_0"]},
+          "search": {"types": ["Q8_0", "Q6_K", "Q5_K", "Q4_0", "Q3_K"], "rounds": 2},
+          "evaluate": {"window": 64, "max_windows": 4}, "package": {}, "convert": {}}
+KILLS = 50 if os.environ.get("SLM_TEST_LEVEL") == "soak" else 3
+
+
+@pytest.fixture(name="recipe")
+def _recipe(tmp_path):
+    """Writes a recipe with these changes; returns its path."""
+    text = tmp_path / "text"
+    text.write_text(TALE)
+
+    def write(name="recipe.json", **changes):
+        path = tmp_path / name
+        path.write_text(json.dumps({"input": str(BUILTIN), "text": str(text), "passes": PASSES, **changes}))
+        return path
+
+    return write
+
+
+def optimized(*args):
+    done = slm("optimize", *args, "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def second_half(path):
+    """Where the evaluation's half of the text begins: the first line behind the middle."""
+    text = path.read_text()
+    path.with_suffix(".half").write_text(text[text.index("\n", len(text) // 2 - 1) + 1:])
+    return path.with_suffix(".half")
+
+
+def test_a_loss_is_met_and_measured(recipe, tmp_path):
+    out = tmp_path / "out.gguf"
+    found = optimized(recipe(goal="kl<=0.06"), "-o", out)
+    by_name = {c["name"]: c for c in found["candidates"]}
+    chosen = by_name[found["chosen"]]
+    assert found["met"] and chosen["meets"] and chosen["kl"] <= 0.06 and chosen["size"] == out.stat().st_size
+    assert all(c["size"] >= chosen["size"] for c in found["candidates"] if c["meets"])
+    assert any(name.startswith("mixed-") for name in by_name)
+    evaluated = json.loads(slm("eval", out, "--base", BUILTIN, "--text", second_half(tmp_path / "text"), "--window", 64,
+                               "--max-windows", 4, "--json", "-q").stdout)
+    assert evaluated["kl_mean"] == pytest.approx(chosen["kl"], rel=1e-6)
+    assert evaluated["ppl"] == pytest.approx(chosen["ppl"], rel=1e-6)
+    for c in found["candidates"]:  # nobody is better in both
+        beaten = [d for d in found["candidates"] if d["size"] <= c["size"] and d["kl"] <= c["kl"]
+                  and (d["size"] < c["size"] or d["kl"] < c["kl"])]
+        assert c["pareto"] == (not beaten)
+    # The same question again is answered from the work folder.
+    start = time.monotonic()
+    assert optimized(recipe(goal="kl<=0.06"), "-o", out) == found
+    assert time.monotonic() - start < 30
+
+
+def test_a_size_is_met_by_what_loses_least(recipe, tmp_path):
+    out = tmp_path / "out.gguf"
+    found = optimized(recipe(goal="size<=2.4M"), "-o", out)
+    chosen = next(c for c in found["candidates"] if c["name"] == found["chosen"])
+    assert out.stat().st_size == chosen["size"] <= 2.4e6
+    assert chosen["kl"] == min(c["kl"] for c in found["candidates"] if c["size"] <= 2.4e6)
+    q4 = next(c for c in found["candidates"] if c["name"] == "Q4_0")
+    assert q4["size"] <= 2.4e6 and chosen["kl"] < q4["kl"]  # the search found better than what fits anyway
+    shown = json.loads(slm("inspect", out, "--json", "--tensors").stdout)
+    types = {t["name"]: t["type"] for t in shown["tensors"]}
+    assert found["types"] and all(types[name] == kind for name, kind in found["types"].items())
+
+
+def test_a_goal_beyond_reach_writes_nothing(recipe, tmp_path):
+    out = tmp_path / "out.gguf"
+    done = slm("optimize", recipe(goal="size<=1K, kl<=0.01", passes={**PASSES, "search": {"rounds": 1, "types": ["Q4_0"]}}),
+               "-o", out, "-q", "--json")
+    assert done.returncode == 1 and "no file was written" in done.stderr and not out.exists()
+    assert json.loads(done.stdout)["met"] is False
+
+
+def test_folders_and_a_text_of_its_own(tmp_path):
+    need(TINYSTORIES)
+    path, out = tmp_path / "recipe.json", tmp_path / "out.gguf"
+    passes = {**PASSES, "quantize": {"types": ["Q8_0", "Q4_0"]}}
+    del passes["search"]
+    path.write_text(json.dumps({"input": str(TINYSTORIES), "output": str(out), "goal": "kl<=0.01", "passes": passes}))
+    found = optimized(path, "-w", tmp_path / "work")
+    assert found["chosen"] == "Q8_0" and out.exists()
+    assert len(list((tmp_path / "work").glob("base-*.gguf"))) == len(list((tmp_path / "work").glob("text-*.txt"))) == 1
+
+
+def test_killed_anywhere_it_ends_in_the_same_bytes(recipe, tmp_path):
+    rng = random.Random(5)
+    whole, out = tmp_path / "whole.gguf", tmp_path / "out.gguf"
+    path = recipe(goal="kl<=0.06")
+    start = time.monotonic()
+    expected = optimized(path, "-o", whole, "-w", tmp_path / "a")
+    seconds = time.monotonic() - start
+    command = [SLM, "optimize", path, "-o", out, "-q", "--json"]
+    kills = 0
+    for attempt in range(KILLS):
+        job = subprocess.Popen([*map(str, command), "-w", str(tmp_path / f"b{attempt // 5}")], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+        time.sleep(rng.random() * seconds * 0.5)
+        job.send_signal(signal.SIGKILL)
+        job.communicate()
+        kills += job.returncode == -signal.SIGKILL
+        if attempt % 5 == 4 or attempt == KILLS - 1:
+            out.unlink(missing_ok=True)
+            found = optimized(path, "-o", out, "-w", tmp_path / f"b{attempt // 5}")
+            assert out.read_bytes() == whole.read_bytes()
+            assert {**found, "output": None} == {**expected, "output": None}
+    assert kills > 0
+
+
+BAD = [
+    ({"goal": "kl<0.1"}, "goal"), ({"goal": "speed>=4"}, "begins with none of"), ({"goal": "kl<=0.1M"}, "goal"),
+    ({"passes": {"bake": {}}}, "'passes.bake'"), ({"passes": {"search": {"round": 1}}}, "'search.round'"),
+    ({"passes": {"evaluate": {"window": 2}}}, "'evaluate.window'"), ({"target": {"ctx": "x"}}, "'target.ctx'"),
+    ({"colour": 1}, "'colour'"), ({"input": 5}, "'input'"), ({"passes": {"quantize": {"types": []}}}, "'quantize.types'"),
+    ({"goal": "decode>=4"}, "pass bench"), ({"passes": {"quantize": {}}}, "evaluate"),
+    ({"passes": {**PASSES, "quantize": {"types": ["q9"]}}}, "'q9' is no type"),
+]
+
+
+@pytest.mark.parametrize(("changes", "complaint"), BAD)
+def test_bad_recipes_are_refused_by_name(recipe, tmp_path, changes, complaint):
+    done = slm("optimize", recipe(**changes), "-o", tmp_path / "out.gguf", "-q")
+    assert done.returncode == 1 and complaint in done.stderr and ERROR_LINE.match(done.stderr), done.stderr
+
+
+def test_the_examples_are_recipes(tmp_path):
+    for path in sorted((ROOT / "examples").glob("*.json")):
+        done = slm("optimize", path, "-q", "-w", tmp_path / "work", "--goal", "kl<0")
+        assert "goal" in done.stderr and "field" not in done.stderr, done.stderr
