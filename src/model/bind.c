@@ -394,7 +394,8 @@ const char *slm_model_size_class(uint64_t n_params)
 
 enum slm_rope_style slm_model_rope_style(const struct slm_model *model)
 {
-    return slm_gguf_is_hf(model->gguf) ? SLM_ROPE_NEOX : SLM_ROPE_NORM;
+    /* Without a file it is a shape, whose files are GGUF. */
+    return model->gguf && slm_gguf_is_hf(model->gguf) ? SLM_ROPE_NEOX : SLM_ROPE_NORM;
 }
 
 const struct slm_weight *slm_weight_or_null(const struct slm_weight *w) { return w->data ? w : NULL; }

@@ -311,6 +311,8 @@ static void outline_row(struct slm_model *m, const struct slm_shape *shape, cons
         *w = (struct slm_weight){.name = row->gguf_name, .data = nowhere + head, .dtype = SLM_DTYPE_F16,
                                  .n_in = (uint32_t)slm_dim_size(&m->hparams, row->n_in),
                                  .n_out = (uint32_t)slm_dim_size(&m->hparams, row->n_out)};
+        if (row->flags & SLM_TENSOR_VECTOR) w->dtype = SLM_DTYPE_F32;
+        w->row_bytes = (size_t)w->n_in * slm_dtypes[w->dtype].block_bytes;
         if (row->flags & SLM_TENSOR_TERNARY) w->ternary_scale = 1.0f;
         if (row->first == SLM_DIM_ZERO)
             m->n_params += w->n_in * (row->stored ? slm_dim_size(&m->hparams, row->stored) : w->n_out);
