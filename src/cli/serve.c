@@ -29,7 +29,7 @@ static const struct slm_option serve_rows[] = {
     {.name = "open", .kind = SLM_OPTION_FLAG, .offset = AT(open),
      .help = "let other machines in without a key"},
     {.name = "cors-origin", .kind = SLM_OPTION_LIST, .offset = AT(origins), .arg = "ORIGIN",
-     .help = "pages from there may call too, such as https://example.com; '*': all (default: pages of this machine; "
+     .help = "pages from there may call too ('*': all), such as https://example.com (default: pages of this machine; "
              "may be repeated)"},
     {.name = "allow-host", .kind = SLM_OPTION_LIST, .offset = AT(hosts), .arg = "NAME",
      .help = "a further name under which this server is called on a loopback address, behind a proxy for example "

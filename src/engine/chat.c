@@ -26,6 +26,8 @@ static bool is_control(const struct slm_tokenizer *tokenizer, size_t id)
            slm_tokenizer_piece(tokenizer, (int32_t)id, true).len >= 2;
 }
 
+/* Two passes over the vocabulary, to count and to fill, so that the list is one allocation of the right size. The
+ * texts are views into the tokenizer; only the list itself is the caller's to release. */
 static slm_status list_controls(const struct slm_tokenizer *tokenizer, struct controls *out, struct slm_error *error)
 {
     size_t n = 0;
@@ -64,7 +66,8 @@ static void drop_guards(struct slm_str text, struct slm_buf *out)
     slm_buf_add_str(out, text);
 }
 
-/* Appends the text with a guard in every control token it spells. */
+/* Appends the text with a guard in every control token it spells. The marks are found in the whole text first: were
+ * guards put in while searching, a token that overlaps another one's would be missed. */
 static slm_status add_guarded(const struct controls *controls, struct slm_str text, struct slm_buf *out,
                               struct slm_error *error)
 {
@@ -82,7 +85,9 @@ static slm_status add_guarded(const struct controls *controls, struct slm_str te
     return status == SLM_OK ? slm_buf_status(out, "chat", error) : status;
 }
 
-/* Appends the JSON text with guards in all its strings; what stands between them is copied. */
+/* Appends the JSON text with guards in all its strings; what stands between them is copied. Strings are unescaped
+ * before the search, because "\u003c|im_end|>" is a control token for the template as much as its plain spelling.
+ * Numbers and the order of keys stay as they came: templates print tools as text, and models were trained on that. */
 static slm_status guard_json(const struct controls *controls, const char *text, const char *where,
                              struct slm_buf *out, struct slm_error *error)
 {
@@ -152,6 +157,8 @@ static void add_with_tools(const char *messages, const char *tools, struct slm_b
     slm_buf_puts(out, at);
 }
 
+/* What the C API gets as structs takes the same way as what servers get as JSON, so there is one way only that has to
+ * be safe. */
 static slm_status messages_to_json(const struct slm_chat_message *messages, size_t n, struct slm_buf *json,
                                    struct slm_error *error)
 {
@@ -179,6 +186,8 @@ static const char *special_text(const struct slm_tokenizer *tokenizer, int32_t i
 /* The texts a template is fed with; guarded copies where there is something to guard against. */
 struct inputs { struct slm_buf messages, tools, variables, bos, eos; };
 
+/* The caller releases *in, also after an error. The tools go into the messages before these are guarded, so that they
+ * are text of a string there and pass the guards like any other. */
 static slm_status read_inputs(const struct slm_model *model, const char *messages,
                               const struct slm_chat_options *options, bool guard, struct inputs *in,
                               struct slm_error *error)
@@ -208,8 +217,8 @@ static slm_status read_inputs(const struct slm_model *model, const char *message
     return status;
 }
 
-/* Appends the prompt to *text. A template is parsed anew each time: it is short beside the prompt it makes, and a model
- * stays immutable. */
+/* Appends the prompt to *text. A template is parsed anew each time: it is short beside the prompt it makes, and a
+ * model stays immutable. */
 static slm_status render(const struct slm_model *model, const char *messages, const struct slm_chat_options *options,
                          bool guard, struct slm_buf *text, struct slm_error *error)
 {
@@ -240,6 +249,9 @@ static slm_status render(const struct slm_model *model, const char *messages, co
     return status;
 }
 
+/* For people and tests who want to see the prompt: without guards, which are nothing that anybody should read.
+ * Whoever tokenizes this text himself loses the protection; slm_chat_encode_json() has it. *out is freed by
+ * slm_free(). */
 slm_status slm_chat_render_json(const struct slm_model *model, const char *messages,
                                 const struct slm_chat_options *options, char **out, size_t *out_bytes,
                                 struct slm_error *error)

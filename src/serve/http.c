@@ -35,19 +35,21 @@ static void default_ms(unsigned *value, unsigned fallback)
     if (*value == 0) *value = fallback;
 }
 
+/* 0 means "the usual". Each stands against a client that takes more than its share, by malice or by a bug; the usual
+ * values are far above what clients of these APIs send (a long chat is 1 MiB, an image in base64 a few). */
 static void fill_limits(struct slm_http_limits *l)
 {
     default_size(&l->header_bytes, 32 << 10);
     default_size(&l->n_headers, 100);
-    default_size(&l->url_bytes, 8 << 10);
+    default_size(&l->url_bytes, 8 << 10); /* RFC 9112, 3: at least 8000 */
     default_size(&l->body_bytes, 32 << 20);
-    default_size(&l->all_body_bytes, 256 << 20);
+    default_size(&l->all_body_bytes, 256 << 20); /* of all connections together */
     default_size(&l->pipelined_bytes, 64 << 10);
     default_size(&l->unsent_bytes, 64 << 20);
-    default_size(&l->n_connections, 4096);
+    default_size(&l->n_connections, 4096); /* an idle one is a few KiB */
     default_size(&l->n_requests, 100000);
-    default_size(&l->body_rate, 1 << 10);
-    default_ms(&l->header_ms, 10000);
+    default_size(&l->body_rate, 1 << 10); /* bytes a second, once body_ms have passed */
+    default_ms(&l->header_ms, 10000); /* whole, from its first byte: one byte a second gains nothing */
     default_ms(&l->body_ms, 30000);
     default_ms(&l->idle_ms, 60000);
     default_ms(&l->write_ms, 30000);
@@ -56,7 +58,8 @@ static void fill_limits(struct slm_http_limits *l)
 
 /* ---- posting --------------------------------------------------------------------------------------------- */
 
-/* Everything that was posted until now, in order. */
+/* Everything that was posted until now, in order: several calls of uv_async_send may come as one wake. The list is
+ * taken off whole, so that no thread waits for the lock while a handler runs and fn may post again. */
 static void run_posted(struct slm_http *http)
 {
     uv_mutex_lock(&http->post_lock);
@@ -94,12 +97,14 @@ void slm_http_post(struct slm_http *http, void (*fn)(void *user), void *user)
 
 struct job { uv_work_t request; void (*work)(void *user), (*done)(void *user); void *user; };
 
+/* On a thread of libuv's pool. */
 static void on_work(uv_work_t *request)
 {
     struct job *job = request->data;
     job->work(job->user);
 }
 
+/* On the loop. status could only tell of a cancelled request, and nobody cancels any. */
 static void on_work_done(uv_work_t *request, int status)
 {
     struct job *job = request->data;
@@ -134,6 +139,7 @@ static void on_tick(uv_timer_t *timer)
     ticker->fn(ticker->user);
 }
 
+/* Tickers live until the server stops, those that fire once too: there are a handful in the life of a process. */
 static struct slm_ticker *start_ticker(struct slm_http *http, unsigned ms, bool again, void (*fn)(void *user),
                                        void *user, struct slm_error *error)
 {
@@ -202,9 +208,12 @@ slm_status slm_http_open(const struct slm_http_options *options, struct slm_http
         return fail_uv(error, "http", "the event loop cannot start", status);
     }
     uv_mutex_init(&http->post_lock);
+    /* "Prepare" is the last that runs before the loop waits for the sockets again: what this tick wrote leaves there.
+     * */
     uv_prepare_init(&http->loop, &http->flush);
     uv_prepare_start(&http->flush, on_flush);
     http->flush.data = http->wake.data = http;
+    /* Ids of requests: a random half for this process, then a counter. Unique over restarts, but no secret. */
     if (uv_random(NULL, NULL, &http->next_id[0], sizeof http->next_id[0], 0, NULL) != 0)
         http->next_id[0] = uv_hrtime();
     *out = http;
@@ -220,6 +229,7 @@ slm_status slm_http_mount(struct slm_http *http, const struct slm_http_table *ta
     return SLM_OK;
 }
 
+/* The file of a Unix socket outlives the socket; one left behind would make the next start look for its owner. */
 static void on_listener_closed(uv_handle_t *handle)
 {
     struct slm_listener *listener = handle->data;
@@ -236,6 +246,9 @@ static void close_listeners(struct slm_http *http)
     }
 }
 
+/* Cuts whatever is still open, without an answer; a graceful end has drained before. Nothing is freed here: handles
+ * are closed by the loop, which returns from uv_run when the last one is. May be called twice, as a second signal
+ * does. */
 void slm_http_stop(struct slm_http *http)
 {
     if (http->stopping) return;
@@ -260,6 +273,8 @@ void slm_http_run(struct slm_http *http)
     uv_run(&http->loop, UV_RUN_DEFAULT);
 }
 
+/* After slm_http_run has returned, or in its place when the start failed half-way. Other threads must have ended:
+ * from the close of the wake handle on nobody may post. */
 void slm_http_close(struct slm_http *http)
 {
     if (!http) return;
@@ -276,6 +291,8 @@ void slm_http_close(struct slm_http *http)
     slm_release(http);
 }
 
+/* No new connections, and none that waits for a request; a reply at work ends its connection. done runs when the last
+ * one has gone, from http_conn.c, or right here when there is none. Deadlines are the caller's. */
 void slm_http_drain(struct slm_http *http, void (*done)(void *user), void *user)
 {
     http->draining = true;
@@ -298,6 +315,7 @@ static void on_connection(uv_stream_t *stream, int status)
     if (status == 0) slm_conn_accept(stream->data);
 }
 
+/* It is in the list at once, bound or not: whoever fails after this just returns, and slm_http_close finds it. */
 static struct slm_listener *new_listener(struct slm_http *http, bool is_local, struct slm_error *error)
 {
     struct slm_listener *listener = slm_alloc(1, sizeof *listener, "http", error);
@@ -312,6 +330,7 @@ static struct slm_listener *new_listener(struct slm_http *http, bool is_local, s
     return listener;
 }
 
+/* All of 127.0.0.0/8, and ::1. An IPv4 address mapped to IPv6 counts as public: that asks for a key, no more. */
 static bool is_loopback(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET)
@@ -319,7 +338,8 @@ static bool is_loopback(const struct sockaddr *address)
     return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
-/* What a bound socket is reached by. */
+/* What a bound socket is reached by: its port, and whether only this machine can. The socket is asked, not the
+ * options, since a name may mean any address and sockets of systemd come bound already. */
 static unsigned look_at_socket(struct slm_listener *listener)
 {
     struct sockaddr_storage address;
@@ -337,6 +357,7 @@ static slm_status listen_at(struct slm_http *http, const char *where, const stru
     if (!listener) return SLM_ERR_MEMORY;
     int status = uv_tcp_bind(&listener->io.tcp, address, 0);
     if (status == 0) status = uv_listen(&listener->io.stream, BACKLOG, on_connection);
+    /* libuv keeps this error of bind for listen. It is the one that people meet, so it says what to do. */
     if (status == UV_EADDRINUSE)
         return slm_fail(error, SLM_ERR_IO, where,
                         "another program listens there already; --port N takes another port, --port 0 any free one");
@@ -348,7 +369,8 @@ static slm_status listen_at(struct slm_http *http, const char *where, const stru
     return SLM_OK;
 }
 
-/* All addresses of the name: "localhost" has two. */
+/* All addresses of the name: "localhost" has two, and browsers try ::1 first. With port 0 the first address gets any
+ * port and the others the same one. The lookup blocks, which harms nobody before the loop runs. */
 slm_status slm_http_listen(struct slm_http *http, const char *host, unsigned port, unsigned *bound,
                            struct slm_error *error)
 {
@@ -372,7 +394,8 @@ slm_status slm_http_listen(struct slm_http *http, const char *host, unsigned por
     return result;
 }
 
-/* A socket file that nobody listens on is what a server left that was killed. */
+/* A socket file that nobody listens on is what a server left that was killed. Only a refused connection proves that;
+ * whatever else goes wrong (no permission, a full backlog), the file stays. */
 static slm_status remove_stale(const char *path, const struct sockaddr_un *address, struct slm_error *error)
 {
     struct stat info;
@@ -399,11 +422,13 @@ slm_status slm_http_listen_unix(struct slm_http *http, const char *path, struct 
     struct slm_listener *listener = new_listener(http, true, error);
     if (!listener) return SLM_ERR_MEMORY;
     int status = uv_pipe_bind(&listener->io.pipe, path);
+    /* From here on it is ours to remove; before, it could be the file of whoever won the race for this path. */
     if (status == 0) memcpy(listener->path, path, strlen(path) + 1);
     if (status == 0) status = uv_listen(&listener->io.stream, BACKLOG, on_connection);
     return status == 0 ? SLM_OK : fail_uv(error, path, "cannot listen there", status);
 }
 
+/* A socket that systemd has bound, TCP or Unix; its file, if there is one, stays when we go. */
 slm_status slm_http_listen_fd(struct slm_http *http, int fd, struct slm_error *error)
 {
     char where[32];
@@ -421,6 +446,7 @@ slm_status slm_http_listen_fd(struct slm_http *http, int fd, struct slm_error *e
     return SLM_OK;
 }
 
+/* A Unix socket is as private as the folder it is in, which is for its owner to decide. */
 bool slm_http_is_public(const struct slm_http *http)
 {
     for (const struct slm_listener *l = http->listeners; l; l = l->next)

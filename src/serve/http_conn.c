@@ -14,7 +14,8 @@
 
 static void on_timer(uv_timer_t *timer);
 
-/* From the beginning of the phase; 0 = none. */
+/* Milliseconds from the beginning of the phase; 0 = none. A body has body_ms and, for each body_rate bytes that have
+ * come, another second: long bodies over slow lines arrive, but who trickles ("slow loris") is soon out of time. */
 static uint64_t allowed_ms(const struct slm_conn *conn)
 {
     const struct slm_http_limits *limits = &conn->http->options.limits;
@@ -31,6 +32,7 @@ static uint64_t allowed_ms(const struct slm_conn *conn)
     return 0;
 }
 
+/* The only place that changes the phase, so a deadline of the phase before can never fire in this one. */
 static void set_phase(struct slm_conn *conn, enum slm_conn_phase phase)
 {
     conn->phase = phase;
@@ -40,6 +42,7 @@ static void set_phase(struct slm_conn *conn, enum slm_conn_phase phase)
     else uv_timer_stop(&conn->timer);
 }
 
+/* 408 (RFC 9110, 15.5.9) ends the connection, for half a request is still to come on it. */
 static void answer_late(struct slm_conn *conn, const char *what)
 {
     struct slm_error error;
@@ -47,6 +50,9 @@ static void answer_late(struct slm_conn *conn, const char *what)
     slm_route_refuse(conn, 408, &error);
 }
 
+/* Before the first byte of a request there is nothing to answer, so FIRST and IDLE end in silence: browsers open
+ * spare connections that they never use, and a 408 there could be taken for the answer to a request that crosses it.
+ * A client that reads slowly may go on for as long as it takes at least a byte in write_ms. */
 static void on_timer(uv_timer_t *timer)
 {
     struct slm_conn *conn = timer->data;
@@ -71,6 +77,7 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
 
+/* When both handles are closed and nothing of this tick points here. The last one to go ends a drain. */
 static void release(struct slm_conn *conn)
 {
     struct slm_http *http = conn->http;
@@ -96,6 +103,9 @@ static void on_closed(uv_handle_t *handle)
     if (--conn->n_handles == 0 && !conn->is_dirty) release(conn); /* else settle does it */
 }
 
+/* CLOSED comes first: what on_close does to the dead reply (write, abort) then falls through. The reply is counted
+ * and logged, with nginx's status 499 for a client that left, before its handler lets go of the memory it reads from.
+ * */
 void slm_conn_gone(struct slm_conn *conn)
 {
     if (conn->phase == SLM_CONN_CLOSED) return;
@@ -116,7 +126,8 @@ static void on_shutdown(uv_shutdown_t *request, int status)
 }
 
 /* Everything was sent: no more from us. The client closes first, so that nothing it still sends makes the system
- * throw away what it has not read yet. */
+ * throw away what it has not read yet (RFC 9112, 9.6: the reset would overtake, say, our 413). What it sends until
+ * then is read and dropped, for linger_ms at most. */
 static void linger(struct slm_conn *conn)
 {
     if (conn->eof || uv_shutdown(&conn->shutdown, &conn->io.stream, on_shutdown) != 0) slm_conn_gone(conn);
@@ -144,6 +155,8 @@ void slm_conn_touch(struct slm_conn *conn)
     conn->http->dirty = conn;
 }
 
+/* The data are copied. A client that asks much and reads nothing would fill the memory: past unsent_bytes the
+ * connection ends. */
 void slm_conn_send(struct slm_conn *conn, const void *data, size_t bytes)
 {
     if (conn->phase == SLM_CONN_CLOSED || conn->overflowed) return;
@@ -162,6 +175,7 @@ static void on_written(uv_write_t *write, int status)
         slm_conn_gone(conn);
         return;
     }
+    /* Nothing waits for the client any more; how long the model takes for the rest is not its fault. */
     if (conn->phase == SLM_CONN_REPLY) uv_timer_stop(&conn->timer);
     slm_conn_touch(conn);
 }
@@ -196,6 +210,7 @@ static void flush(struct slm_conn *conn)
 
 /* ---- in -------------------------------------------------------------------------------------------------- */
 
+/* While a reply is at work the next request waits, unparsed (RFC 9112, 9.3.2: answers in the order of requests). */
 static bool takes_requests(const struct slm_conn *conn)
 {
     return conn->phase <= SLM_CONN_BODY && !conn->ends;
@@ -277,6 +292,8 @@ void slm_conn_settle(struct slm_conn *conn)
     }
 }
 
+/* One buffer for all connections: libuv calls on_read with it before it reads from the next one, and what has to stay
+ * is copied there. So an idle connection has no buffer at all. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 {
     const struct slm_conn *conn = handle->data;
@@ -284,6 +301,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     *out = uv_buf_init(conn->http->read_buffer, SLM_HTTP_READ_BYTES);
 }
 
+/* An end of file while a reply is at work counts as "gone", though the client may have closed only its own side: the
+ * two look the same from here, and computing tokens for nobody is what costs. */
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 {
     struct slm_conn *conn = stream->data;
@@ -303,6 +322,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 
 /* ---- the beginning --------------------------------------------------------------------------------------- */
 
+/* For the log. No port: it says nothing that the id of a request does not. */
 static void name_peer(struct slm_conn *conn)
 {
     struct sockaddr_storage address;
@@ -328,6 +348,8 @@ static bool open_handles(struct slm_conn *conn)
     return true;
 }
 
+/* Past the limit clients hear 503 and may try again; an eighth past that they are closed without a word, since even a
+ * refusal takes memory and a descriptor for as long as its client likes to read. */
 void slm_conn_accept(struct slm_listener *listener)
 {
     struct slm_http *http = listener->http;
@@ -354,6 +376,7 @@ void slm_conn_accept(struct slm_listener *listener)
         slm_conn_gone(conn);
         return;
     }
+    /* A token is a small packet: with Nagle's algorithm it would wait for the receipt of the one before. */
     if (!conn->is_local) uv_tcp_nodelay(&conn->io.tcp, 1);
     name_peer(conn);
     if (http->counts.n_connections <= most) return;

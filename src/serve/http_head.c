@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 #include "serve/http_message.h"
 
-/* RFC 9110: token. */
+/* RFC 9110, 5.6.2: token, of which methods and names of headers are made. */
 static bool is_token_char(char c)
 {
     if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
@@ -22,7 +22,10 @@ static int refuse(struct slm_error *error, int status, const char *why)
     return status;
 }
 
-/* What a line may be at all: the bytes before `at` are fine. 0 or an error. */
+/* What a line may be at all: the bytes before `at` are fine. 0 or an error. Folding (RFC 9112, 5.2) lets one server
+ * see a header where another sees the value of the one above. Values may have bytes from 0x80 on, which are old
+ * encodings of names and nothing to us. A TLS hello sent to this port by mistake ends at its first byte, not at a
+ * deadline. */
 static int look_at_byte(const struct slm_head_scan *scan, const char *data, const struct slm_http_limits *limits,
                         struct slm_error *error)
 {
@@ -40,6 +43,9 @@ static int look_at_byte(const struct slm_head_scan *scan, const char *data, cons
     return 0;
 }
 
+/* A lone LF or CR is the end of a line for some servers and not for others (RFC 9112, 2.2), which is how a request is
+ * smuggled past a proxy (11.2). The scan goes on where it stopped, so a head that comes byte by byte costs no more.
+ * */
 int slm_head_scan(struct slm_head_scan *scan, const char *data, size_t len, const struct slm_http_limits *limits,
                   size_t *head_bytes, struct slm_error *error)
 {
@@ -81,7 +87,8 @@ static int hex(char c)
     return -1;
 }
 
-/* %XX in place; the new length, or SIZE_MAX. */
+/* %XX in place; the new length, or SIZE_MAX. Once only: "%252e" is the text "%2e", not a dot. What it decodes to is
+ * checked afterwards, so %00, %2e%2e and the like are refused however they were spelled. */
 static size_t decode(char *text, size_t len)
 {
     size_t out = 0;
@@ -178,7 +185,9 @@ static bool is_host(struct slm_str host)
     return true;
 }
 
-/* One header that says how the message goes on. */
+/* One header that says how the message goes on. Doubled lengths and codings are refused even where they agree: that
+ * is allowed (RFC 9112, 6.3), but only attacks on proxies send them. Compressed bodies are refused before they come,
+ * since a few KiB can unpack to gigabytes; 100-continue of an HTTP/1.0 client is to be ignored (RFC 9110, 10.1.1). */
 static int take_header(const struct slm_http_header *h, bool is_http10, int counts[3], struct slm_head_framing *out,
                        struct slm_error *error)
 {

@@ -13,6 +13,8 @@
 
 enum { MAX_EXTENSION_BYTES = 4096 }; /* of all chunks of a message */
 
+/* From within a callback: llhttp only knows that somebody objected, so the status and the reason wait in the message
+ * until objection() hands them on. */
 static int refuse(struct slm_http_message *m, int status, slm_status kind, const char *why)
 {
     m->refused = status;
@@ -20,6 +22,7 @@ static int refuse(struct slm_http_message *m, int status, slm_status kind, const
     return HPE_USER;
 }
 
+/* llhttp may report one text in several pieces; in a head that is one buffer they are neighbours. */
 static void extend(struct slm_str *view, const char *at, size_t len)
 {
     if (view->len > 0 && view->ptr + view->len == at) view->len += len;
@@ -33,6 +36,7 @@ static int on_url(llhttp_t *parser, const char *at, size_t len)
     return 0;
 }
 
+/* A name after the body is a trailer (RFC 9112, 7.1.2): merged into the headers it could forge what was checked. */
 static int on_field(llhttp_t *parser, const char *at, size_t len)
 {
     struct slm_http_message *m = parser->data;
@@ -70,6 +74,9 @@ static struct slm_str trim(struct slm_str s)
     return s;
 }
 
+/* llhttp's own idea of the framing is not relied upon: the headers are read a second time, by rules that leave no
+ * choice, and llhttp goes on only where both can agree. Nothing is upgraded: a client that asks for HTTP/2 or a
+ * WebSocket gets an ordinary answer, which is how a server says no (RFC 9110, 7.8). */
 static int on_headers_complete(llhttp_t *parser)
 {
     struct slm_http_message *m = parser->data;
@@ -84,6 +91,9 @@ static int on_headers_complete(llhttp_t *parser)
     return -1;
 }
 
+/* Extensions (RFC 9112, 7.1.1) mean nothing to us and are no part of the body's length, so without a limit of their
+ * own a body of 1-byte chunks could keep us reading for ever; bare control characters there have smuggled requests.
+ * */
 static int on_extension(llhttp_t *parser, const char *at, size_t len)
 {
     struct slm_http_message *m = parser->data;
@@ -96,7 +106,7 @@ static int on_extension(llhttp_t *parser, const char *at, size_t len)
     return 0;
 }
 
-/* The length of a chunk is known before it comes. */
+/* The length of a chunk is known before it comes, so a chunk that is too long is refused before it is read. */
 static int on_chunk_header(llhttp_t *parser)
 {
     struct slm_http_message *m = parser->data;
@@ -105,6 +115,8 @@ static int on_chunk_header(llhttp_t *parser)
     return 0;
 }
 
+/* 413 is the fault of this request, 503 that of all of them together: the same one may succeed a second later. Bodies
+ * are counted as they arrive, not as they are announced; an announcement costs the client nothing. */
 static int on_body(llhttp_t *parser, const char *at, size_t len)
 {
     struct slm_http_message *m = parser->data;
@@ -117,6 +129,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
     return 0;
 }
 
+/* Stops llhttp right behind the message: bytes of the next request stay with the connection. */
 static int on_message_complete(llhttp_t *parser)
 {
     struct slm_http_message *m = parser->data;
@@ -124,6 +137,7 @@ static int on_message_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
+/* Of all connections; not const only because llhttp takes it so. */
 static llhttp_settings_t settings = {
     .on_url = on_url,
     .on_header_field = on_field,
@@ -136,6 +150,8 @@ static llhttp_settings_t settings = {
     .on_message_complete = on_message_complete,
 };
 
+/* *all_body_bytes belongs to the server and lives longer than any message. The parser is kept from request to
+ * request. */
 slm_status slm_http_message_init(struct slm_http_message *message, const struct slm_http_limits *limits,
                                  size_t *all_body_bytes, struct slm_error *error)
 {
@@ -166,7 +182,8 @@ void slm_http_message_reset(struct slm_http_message *m)
     llhttp_init(m->parser, HTTP_REQUEST, &settings);
 }
 
-/* What llhttp objects to, as a status. */
+/* What llhttp objects to, as a status. The connection ends after each of them: where the next request begins is no
+ * longer known. */
 static int objection(struct slm_http_message *m, llhttp_errno_t what, struct slm_error *error)
 {
     if (m->refused) {
@@ -185,7 +202,8 @@ static int objection(struct slm_http_message *m, llhttp_errno_t what, struct slm
     return 400;
 }
 
-/* The request line as it stands, because llhttp knows more versions than we speak. */
+/* The request line as it stands, because llhttp knows more versions than we speak. The scan has made sure of a CR and
+ * of a space behind the method. */
 static int check_line(struct slm_http_message *m, struct slm_error *error)
 {
     const char *line = m->head.data, *end = memchr(line, '\r', m->head.len);
@@ -206,7 +224,8 @@ static int check_line(struct slm_http_message *m, struct slm_error *error)
     return 0;
 }
 
-/* The head is whole: llhttp reads it. */
+/* The head is whole: llhttp reads it. An announced body that is too long is refused here, before a byte of it comes
+ * and before the client was told to continue. */
 static int parse_head(struct slm_http_message *m, struct slm_error *error)
 {
     int status = check_line(m, error);

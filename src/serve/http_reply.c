@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "serve/http_part.h"
 
+/* For people who read traces; clients go by the number (RFC 9112, 4). 529 is Anthropic's. */
 const char *slm_http_reason(int status)
 {
     static const struct { int status; const char *reason; } rows[] = {
@@ -27,6 +28,7 @@ const char *slm_http_reason(int status)
     return "Unknown";
 }
 
+/* The first of that name: those that must not come twice were refused with the head. */
 struct slm_str slm_http_header(const struct slm_http_request *request, const char *name)
 {
     for (size_t i = 0; i < request->n_headers; i++) {
@@ -36,7 +38,8 @@ struct slm_str slm_http_header(const struct slm_http_request *request, const cha
     return (struct slm_str){NULL, 0};
 }
 
-/* The client's own id when it can stand in a header and a log as it is. */
+/* The client's own id when it can stand in a header and a log as it is, so that lines of several programs can be put
+ * together. Else a new one: an id with quotes or escapes in it would let clients write into our log. */
 static void take_id(struct slm_conn *conn, struct slm_http_request *request)
 {
     const struct slm_str given = slm_http_header(request, "X-Request-Id");
@@ -56,6 +59,8 @@ static void take_id(struct slm_conn *conn, struct slm_http_request *request)
              (unsigned long long)next[1]);
 }
 
+/* Everything of the reply before is forgotten here, its `last` too. The request's texts are views of the message,
+ * which stays until slm_conn_next(). */
 void slm_reply_start(struct slm_conn *conn)
 {
     struct slm_http_message *m = &conn->message;
@@ -71,6 +76,8 @@ void slm_reply_start(struct slm_conn *conn)
     conn->http->counts.n_busy++;
 }
 
+/* The one place where a request is counted and logged, whether it was answered, refused or left by its client; so
+ * every one is, once. request is NULL where no head was understood: there is no path to write down. */
 void slm_reply_over(struct slm_reply *reply, int status)
 {
     struct slm_conn *conn = reply->conn;
@@ -92,7 +99,8 @@ void slm_reply_over(struct slm_reply *reply, int status)
     slm_buf_release(&reply->headers);
 }
 
-/* Body bytes as they are, or as a chunk. */
+/* Body bytes as they are, or as a chunk. An empty chunk would be the end of the body (RFC 9112, 7.1), so nothing is
+ * sent for no bytes. The answer to HEAD runs through its handler like one to GET and loses its body here. */
 static void send_body(struct slm_reply *reply, const void *data, size_t bytes)
 {
     if (bytes == 0 || reply->no_body) return;
@@ -116,7 +124,10 @@ void slm_reply_header(struct slm_reply *reply, const char *name, const char *val
     slm_buf_puts(&reply->headers, "\r\n");
 }
 
-/* length SIZE_MAX: not known yet. */
+/* length SIZE_MAX: not known yet. An HTTP/1.0 client knows no chunks: there the end of the connection is the end of
+ * the body (RFC 9112, 6.3). "Connection: close" is sent whenever we mean to close, for a client that is not told may
+ * have sent its next request already and cannot know whether it was done. 204 and 304 have neither body nor length.
+ * */
 static void send_head(struct slm_reply *reply, int status, const char *content_type, size_t length)
 {
     SLM_ASSERT(!reply->begun);
@@ -173,6 +184,8 @@ void slm_reply_event(struct slm_reply *reply, const char *name, struct slm_str d
     slm_buf_release(&event);
 }
 
+/* The order matters: over logs while the request's texts are there, next forgets the message and may begin another
+ * request in this very struct. */
 void slm_reply_end(struct slm_reply *reply)
 {
     SLM_ASSERT(reply->begun && reply->active);
@@ -194,6 +207,8 @@ void slm_reply_send(struct slm_reply *reply, int status, const char *content_typ
     slm_reply_end(reply);
 }
 
+/* A body that ends without its last chunk is how a client learns that it is not whole (RFC 9112, 8). The handler that
+ * calls this knows; its on_close is not called. */
 void slm_reply_abort(struct slm_reply *reply)
 {
     reply->on_close = NULL;

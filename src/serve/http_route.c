@@ -25,6 +25,8 @@ static void plain_error(struct slm_reply *reply, int status, const struct slm_er
     slm_buf_release(&body);
 }
 
+/* In the shape of the API that the path belongs to, because clients parse errors too. 503 passes, here or by another
+ * server in our place, and the SDKs wait as long as Retry-After says (RFC 9110, 10.2.3: in seconds). */
 static void answer_error(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     if (status == 503) slm_reply_header(reply, "Retry-After", "1");
@@ -38,6 +40,8 @@ static bool body_follows(const struct slm_conn *conn)
     return !m->done && (m->framing.is_chunked || m->framing.length > 0);
 }
 
+/* An error before the body was read. If one follows, the connection ends: reading it only to drop it would be the
+ * client's choice of how long, and without reading it the next request cannot be found. */
 static bool answer(struct slm_conn *conn, int status, slm_status kind, const char *what)
 {
     struct slm_error error;
@@ -47,6 +51,8 @@ static bool answer(struct slm_conn *conn, int status, slm_status kind, const cha
     return false;
 }
 
+/* Also where there was no request yet (a broken head, a deadline, too many connections), so that it too has a line in
+ * the log. */
 void slm_route_refuse(struct slm_conn *conn, int status, const struct slm_error *error)
 {
     if (!conn->reply.active) slm_reply_start(conn);
@@ -127,6 +133,7 @@ static struct slm_str host_name(struct slm_str host)
     return colon ? (struct slm_str){host.ptr, (size_t)(colon - host.ptr)} : host;
 }
 
+/* IPv4 or IPv6, as an URL writes them. */
 static bool is_address(struct slm_str name)
 {
     char text[64];
@@ -138,7 +145,8 @@ static bool is_address(struct slm_str name)
     return inet_pton(AF_INET, text, out) == 1 || inet_pton(AF_INET6, text, out) == 1;
 }
 
-/* Nobody can point an address or "localhost" elsewhere; other names must be told to us. */
+/* Nobody can point an address or "localhost" (RFC 6761, 6.3) elsewhere; other names must be told to us. Only loopback
+ * sockets are checked: others are meant to be reached by names we cannot know, and there the key protects. */
 static bool host_is_ours(const struct slm_conn *conn)
 {
     const struct slm_http_options *options = &conn->http->options;
@@ -164,6 +172,8 @@ static bool origin_is_local(struct slm_str origin)
     return is_text(name, "localhost") || is_text(name, "127.0.0.1") || is_text(name, "[::1]");
 }
 
+/* "Origin: null" (sandboxed frames, redirects) is nobody's in particular and passes with '*' only. Programs that are
+ * no browsers send no Origin; whoever can forge one could leave it out as well. */
 static bool origin_may_call(const struct slm_conn *conn, struct slm_str origin)
 {
     const struct slm_http_options *options = &conn->http->options;
@@ -193,7 +203,8 @@ static void allow_origin(struct slm_reply *reply, struct slm_str origin)
     slm_reply_header(reply, "Vary", "Origin");
 }
 
-/* OPTIONS: what a browser asks before it calls, or anyone who wants to know. */
+/* OPTIONS: what a browser asks before it calls, or anyone who wants to know (RFC 9110, 9.3.7). No key is asked for,
+ * because browsers send none with this question. All headers are allowed: it is the origin that was checked. */
 static bool answer_options(struct slm_conn *conn, struct found *found)
 {
     struct slm_reply *reply = &conn->reply;
@@ -235,6 +246,9 @@ static bool method_is_known(struct slm_str method)
     return false;
 }
 
+/* The order: a page that may not call gets no Access-Control-Allow-Origin and so cannot read even the error; a page
+ * that may gets it before anything else can fail, else its script would see "network error" in place of a 401 or 404.
+ * */
 static bool check_caller(struct slm_conn *conn)
 {
     struct slm_reply *reply = &conn->reply;
@@ -251,6 +265,8 @@ static bool check_caller(struct slm_conn *conn)
     return true;
 }
 
+/* That a path exists is no secret, so 404 and 405 come before the key is asked for, and a typo in a base URL is not
+ * reported as a wrong key. 405 must list what is allowed (RFC 9110, 15.5.6). */
 static bool check_route(struct slm_conn *conn, struct found *found)
 {
     struct slm_reply *reply = &conn->reply;

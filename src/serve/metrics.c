@@ -10,6 +10,8 @@
 
 #include "base/os.h"
 
+/* Upper bounds of buckets in seconds, of COUNT in tokens. They are vLLM's to the digit: quantiles of dashboards and
+ * of comparisons between servers are made from buckets, and others would shift them. */
 #define LATENCY \
     {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560}
 #define TOKEN {.001, .0025, .005, .01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80}
@@ -17,7 +19,7 @@
 #define COUNT {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000}
 #define HTTP {.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
 
-/* Bounds end where they stop growing. */
+/* Bounds end where they stop growing: what a row leaves out is 0. Beyond the last there is one more bucket, +Inf. */
 static const struct histogram_row {
     const char *name, *help;
     double bounds[SLM_MAX_BOUNDS];
@@ -45,6 +47,7 @@ static size_t n_bounds(const struct histogram_row *row)
     return n;
 }
 
+/* Each value is counted in one bucket only; add_histogram() sums them up, since Prometheus wants them cumulative. */
 static void record(struct slm_metrics *m, enum slm_histogram_id id, double value)
 {
     const struct histogram_row *row = &histograms[id];
@@ -57,11 +60,14 @@ static void record(struct slm_metrics *m, enum slm_histogram_id id, double value
 
 /* ---- counting -------------------------------------------------------------------------------------------- */
 
+/* Not below 0 where two threads have read the clock in another order than they stored it. */
 static double seconds_since(uint64_t then_ns, uint64_t now_ns)
 {
     return now_ns > then_ns ? (double)(now_ns - then_ns) * 1e-9 : 0;
 }
 
+/* TPOT leaves out the first token of each choice, whose time is TTFT's. Choices decode side by side, so the time that
+ * passed counts once for each of them. Jobs of embeddings have no answer: zeros would spoil the histograms. */
 static void count_end(struct slm_metrics *m, const struct slm_job *job, const struct slm_job_times *times,
                       const struct slm_usage *usage, uint64_t now)
 {
@@ -81,6 +87,7 @@ static void count_end(struct slm_metrics *m, const struct slm_job *job, const st
                seconds_since(times->first_ns, times->last_ns) * (double)job->n_choices / after_first);
 }
 
+/* For every event of every job. times belongs to the job and is kept up here; now_ns is a clock that nobody sets. */
 void slm_metrics_observe(void *metrics, const struct slm_job *job, struct slm_job_times *times,
                          const struct slm_event *event)
 {
@@ -96,6 +103,7 @@ void slm_metrics_observe(void *metrics, const struct slm_job *job, struct slm_jo
     }
 }
 
+/* 499 is no status that was sent: the client had gone. As a 4xx it would look like an error of ours or theirs. */
 void slm_metrics_http(struct slm_metrics *m, const struct slm_http_done *done)
 {
     m->http_requests[done->status == 499 ? 0 : done->status / 100]++;
@@ -104,6 +112,7 @@ void slm_metrics_http(struct slm_metrics *m, const struct slm_http_done *done)
 
 /* ---- writing --------------------------------------------------------------------------------------------- */
 
+/* Prometheus's text format 0.0.4: each name once, its HELP and TYPE before its samples. */
 static void add_head(struct slm_buf *out, const char *name, const char *type, const char *help)
 {
     slm_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -123,6 +132,7 @@ static void add_histogram(struct slm_buf *out, const struct histogram_row *row, 
     slm_buf_printf(out, "%s_sum %.9g\n%s_count %llu\n", row->name, h->sum, row->name, (unsigned long long)sum);
 }
 
+/* 0 in place of 0/0 at the start: NaN is legal in the format, but makes every sum over it NaN. */
 static double ratio(double a, double b)
 {
     return b > 0 ? a / b : 0;
@@ -154,6 +164,9 @@ static void add_http(struct slm_buf *out, const struct slm_metrics *m)
                        (unsigned long long)m->http_requests[i]);
 }
 
+/* The rows under llama.cpp's names say the same once more for dashboards made for its server. The "since start"
+ * gauges are among them; rates over counters say more. KV pages kept for later prompts count as free: they give way
+ * at once. */
 void slm_metrics_write(const struct slm_metrics *m, const struct slm_host_counts *h,
                        const struct slm_http_counts *http, double start_unix_s, struct slm_buf *out)
 {

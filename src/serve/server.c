@@ -18,7 +18,7 @@
 #include "serve/metrics.h"
 #include "serve/notify.h"
 
-enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000 };
+enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000 }; /* the latter: for errors to reach clients after the drain's deadline */
 
 struct server {
     const struct slm_server_options *options;
@@ -35,7 +35,7 @@ struct server {
 
 /* ---- routes ---------------------------------------------------------------------------------------------- */
 
-/* For load balancers and people who wonder. */
+/* For load balancers and people who wonder. 503 while draining, so that the next request goes elsewhere. */
 static void health(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     const struct server *server = app;
@@ -45,14 +45,15 @@ static void health(void *app, const struct slm_http_request *request, struct slm
                    slm_str(server->draining ? "{\"status\":\"draining\"}\n" : "{\"status\":\"ok\"}\n"));
 }
 
-/* The process runs; nothing more. */
+/* The process runs; nothing more. "ok" even while draining: who watches this kills what does not answer, and that
+ * would cut the requests that a drain waits for. */
 static void alive(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     (void)app, (void)request;
     slm_reply_send(reply, 200, "text/plain; charset=utf-8", slm_str("ok\n"));
 }
 
-/* For Prometheus. */
+/* For Prometheus. Needs a key where there are keys, for numbers tell of others' use. */
 static void metrics(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     const struct server *server = app;
@@ -67,6 +68,7 @@ static void metrics(void *app, const struct slm_http_request *request, struct sl
     slm_buf_release(&out);
 }
 
+/* OpenAI's shape without its nulls; the tables of the APIs have their own. */
 static void native_error(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     static const char *const types[] = {[0] = "invalid_request_error", [1] = "server_error"};
@@ -125,7 +127,7 @@ static void on_library_line(void *user, enum slm_log_level level, const char *te
 
 /* ---- keys ------------------------------------------------------------------------------------------------ */
 
-enum { MAX_KEY_FILE = 1 << 20 };
+enum { MAX_KEY_FILE = 1 << 20 }; /* bytes; a longer one is a mistaken path */
 
 static slm_status read_key_file(const char *path, struct slm_keys *keys, struct slm_error *error)
 {
@@ -147,7 +149,8 @@ static slm_status read_key_file(const char *path, struct slm_keys *keys, struct 
     return status == SLM_OK ? closed : status;
 }
 
-/* All of them anew. On error *out is empty. */
+/* All of them anew, into a set of its own: a file that cannot be read leaves the keys at work as they were, and a key
+ * that was taken out of it is gone. On error *out is empty. */
 static slm_status read_keys(const struct slm_server_options *options, struct slm_keys *out, struct slm_error *error)
 {
     slm_status status = SLM_OK;
@@ -161,6 +164,8 @@ static slm_status read_keys(const struct slm_server_options *options, struct slm
 
 /* ---- signals --------------------------------------------------------------------------------------------- */
 
+/* Their handles keep the loop running, so they close with the server. A further signal then acts as it does by
+ * default. */
 static void close_signals(struct server *server)
 {
     for (size_t i = 0; i < N_SIGNALS; i++)
@@ -183,6 +188,8 @@ static void drain_is_late(void *user)
     if (!slm_http_after(server->http, LAST_WORDS_MS, stop, server)) stop(server);
 }
 
+/* The deadline is set before the drain: where no connection is open that calls stop at once, and a timer that begins
+ * after it would keep the loop from ending. Without memory for a timer nobody waits without limit: it stops now. */
 static void drain(struct server *server)
 {
     struct slm_http_counts counts;
@@ -194,6 +201,8 @@ static void drain(struct server *server)
     else slm_http_drain(server->http, stop, server);
 }
 
+/* On the loop, between two requests, so no lock. Replies have copied the name of their key. READY=1 follows in either
+ * case: systemd waits for it before it calls the reload done. */
 static void reload(struct server *server)
 {
     struct slm_keys keys;
@@ -210,6 +219,8 @@ static void reload(struct server *server)
     slm_notify("READY=1");
 }
 
+/* On the loop, like any other event: libuv's handler has only written to a pipe. 128 + number is what a shell
+ * reports for a process that a signal ended; a drain that was left to end is a success, 0. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *server = handle->data;
@@ -244,6 +255,8 @@ static void raise_limit_of_files(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Sockets of systemd take the place of --host. Whether others can reach us is known only once they are bound; until
+ * the loop runs nobody is answered, so refusing to start at that point is early enough. */
 static slm_status listen_everywhere(struct server *server, struct slm_error *error)
 {
     const struct slm_server_options *options = server->options;
@@ -287,6 +300,7 @@ static void announce(const struct server *server)
     say(server, "  Anthropic clients: %s", url);
 }
 
+/* Model threads hand their events over through this; everything of the server then runs on one thread. */
 static void post(void *user, void (*fn)(void *user), void *fn_user) { slm_http_post(user, fn, fn_user); }
 
 /* The models, and every API in front of them. */
@@ -305,6 +319,8 @@ static slm_status open_models(struct server *server, struct slm_error *error)
     return SLM_OK;
 }
 
+/* Listening comes last: who can connect finds models and routes complete. On error slm_serve() closes what is open.
+ * */
 static slm_status start(struct server *server, struct slm_error *error)
 {
     struct slm_http_options http = server->options->http;
@@ -319,6 +335,8 @@ static slm_status start(struct server *server, struct slm_error *error)
     return listen_everywhere(server, error);
 }
 
+/* Returns when the server has stopped. The host closes first, which joins the model threads, then the loop that they
+ * post to, then the keys that its options point to. */
 slm_status slm_serve(const struct slm_server_options *options, int *exit_code, struct slm_error *error)
 {
     struct slm_serve_log log = options->log;

@@ -35,7 +35,7 @@ class Server:
                                         stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.port = None
         for line in self.process.stdout:
-            if found := re.search(r"listening on http://.*:(\d+)", line):
+            if found := re.search(r"listening on http:.*:(\d+)", line):
                 self.port = int(found[1])
             if "Anthropic" in line or "unix:" in line:
                 break

@@ -89,7 +89,7 @@ RECURSION = {r"src/template/.*": "every level of an expression or block counts a
 HOSTS = re.compile(r"(.*\.)?(github\.com|githubusercontent\.com|huggingface\.co|arxiv\.org|debian\.org|python\.org|"
                    r"kernel\.org|unicode\.org|rfc-editor\.org|pcre\.org|llvm\.org|gnu\.org|opensource\.org|spdx\.org|"
                    r"cmake\.org|prometheus\.io|w3\.org|json\.org|example\.(com|org)|ietf\.org|doi\.org)|"
-                   r"localhost|127\.0\.0\.1|\[::1\]")
+                   r"(.*\.)?localhost|127\.0\.0\.1|\[::1\]")
 MACHINE_PATHS = re.compile(r"(?<![\w.}*)\]-])/(?:home|root|work|Users|mnt|scratch)/[\w.]")
 
 # ---- reading files -----------------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ def check_places(tree):
     for name, number, line in tree.lines(TEXT):
         for match in MACHINE_PATHS.finditer(line):
             yield Finding(name, number, f"'{match[0]}...' is a path of one machine: make it relative or an option")
-        for match in re.finditer(r"https?://([^\s/\"'<>)`:]+)", line):
+        for match in re.finditer(r"https?://(\[[\da-f:.]+\]|[^\s/\"'<>)`:\\]+)", line):
             if not HOSTS.fullmatch(match[1]) and "%" not in match[1] and "$" not in match[1]:
                 yield Finding(name, number, f"address of '{match[1]}': link public sources only (HOSTS in tidy.py)")
 
@@ -461,7 +461,7 @@ CLEAN = {
     "src/families/gemma.c": LICENCE + 'const char *x = "gemma"; /* qwen */\n',
     "src/model/a.c": LICENCE + '/* Qwen has it */\nconst char *x = "llama.cpp/* */"; // phi3\n',
     "src/engine/a.c": LICENCE + '#include "base/a.h"\nvoid sprint(void) { s->free(p); slm_printf("malloc(1)"); }\n',
-    "README.md": "# One two\n[a](#one-two) [b](src/base/a.c) https://github.com/x\n",
+    "README.md": "# One two\n[a](#one-two) [b](src/base/a.c) https://github.com/x http://[::1]:1 'http://a.localhost\\r'\n",
 }
 
 
