@@ -195,18 +195,28 @@ static bool same_number(const struct slm_dom *a, const struct slm_dom *b, bool *
            memcmp(x.digits, y.digits, (size_t)x.n) == 0;
 }
 
-/* Pairs that must be equal wait in a list. */
+/* All but their children. */
+static bool alike(const struct slm_dom *a, const struct slm_dom *b, bool *unsure)
+{
+    if (!a || !b || a->kind != b->kind || a->n != b->n) return false;
+    if (a->kind == SLM_DOM_STRING) return slm_str_equal(a->text, b->text);
+    return a->kind != SLM_DOM_NUMBER || same_number(a, b, unsure);
+}
+
+/* Pairs that must be equal wait in a list; most values have no children and need none. */
 bool slm_dom_equal(const struct slm_dom *a, const struct slm_dom *b, bool *unsure)
 {
+    if (!alike(a, b, unsure)) return false;
+    if (!a->first) return true;
     enum { MAX_PAIRS = 1024 };
-    const struct slm_dom *todo[MAX_PAIRS][2] = {{a, b}};
+    const struct slm_dom *todo[MAX_PAIRS][2];
     size_t n = 1;
+    todo[0][0] = a;
+    todo[0][1] = b;
     while (n > 0) {
         a = todo[--n][0];
         b = todo[n][1];
-        if (!a || !b || a->kind != b->kind || a->n != b->n) return false;
-        if (a->kind == SLM_DOM_STRING && !slm_str_equal(a->text, b->text)) return false;
-        if (a->kind == SLM_DOM_NUMBER && !same_number(a, b, unsure)) return false;
+        if (!alike(a, b, unsure)) return false;
         /* Members by their keys, elements by their places. */
         const struct slm_dom *y = b->first;
         for (const struct slm_dom *x = a->first; x; x = x->next, y = y ? y->next : NULL) {

@@ -301,18 +301,14 @@ static struct slm_frag any_text(struct slm_nfa *nfa, enum slm_spelling spelling,
 }
 
 /* A letter for an end of the text. */
-static struct slm_frag mark(struct slm_nfa *nfa, uint8_t byte, bool optional)
-{
-    const struct slm_frag f = slm_frag_byte(nfa, byte, byte);
-    return optional ? slm_frag_opt(nfa, f) : f;
-}
+static struct slm_frag mark(struct slm_nfa *nfa, uint8_t byte) { return slm_frag_byte(nfa, byte, byte); }
 
-/* Texts with ^ first, $ last and nowhere else; then neither. */
+/* Texts with ^ first, $ last and nowhere else; then neither. A match may pass several of each, as in ^(?:a|^b). */
 static struct slm_frag apply_anchors(struct slm_nfa *nfa, struct slm_frag f, enum slm_spelling spelling)
 {
-    struct slm_frag framed = mark(nfa, BEGIN_MARK, false);
+    struct slm_frag framed = slm_frag_star(nfa, mark(nfa, BEGIN_MARK));
     framed = slm_frag_cat(nfa, framed, any_text(nfa, spelling, false));
-    framed = slm_frag_cat(nfa, framed, mark(nfa, END_MARK, false));
+    framed = slm_frag_cat(nfa, framed, slm_frag_star(nfa, mark(nfa, END_MARK)));
     const size_t first = nfa->n_states;
     f = slm_frag_both(nfa, f, framed);
     /* The letters have done their work. */
@@ -353,7 +349,7 @@ static bool plain_anchors(struct slm_str *text, bool *open_begin, bool *open_end
     return true;
 }
 
-/* Around the match: any text where it is searched for, else at most the marks that ^ and $ may have left out. */
+/* Around the match: any text where it is searched for, else nothing. */
 struct slm_frag slm_regex_parse(struct slm_nfa *nfa, struct slm_str text, bool search, enum slm_spelling spelling)
 {
     struct regex r = {.nfa = nfa, .text = text, .spelling = spelling};
@@ -364,7 +360,6 @@ struct slm_frag slm_regex_parse(struct slm_nfa *nfa, struct slm_str text, bool s
     const uint32_t begin = (uint32_t)nfa->n_states;
     struct slm_frag before = slm_frag_empty(nfa);
     if (search && open_begin) before = slm_frag_cat(nfa, before, any_text(nfa, spelling, !plain));
-    if (!search && !plain) before = slm_frag_cat(nfa, before, mark(nfa, BEGIN_MARK, true));
     slm_pile_begin(&pile, nfa);
     /* The expression itself. */
     while (more(&r)) item(&r, &pile);
@@ -373,7 +368,6 @@ struct slm_frag slm_regex_parse(struct slm_nfa *nfa, struct slm_str text, bool s
     if (nfa->failed != SLM_OK) return before;
     struct slm_frag f = slm_frag_cat(nfa, before, slm_pile_close(&pile));
     if (search && open_end) f = slm_frag_cat(nfa, f, any_text(nfa, spelling, !plain));
-    if (!search && !plain) f = slm_frag_cat(nfa, f, mark(nfa, END_MARK, true));
     if (!plain) f = apply_anchors(nfa, f, spelling);
     f.begin = begin;
     return f;

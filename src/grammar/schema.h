@@ -39,6 +39,7 @@ struct slm_schema {
     size_t n_rules, cap_rules, n_done;
     uint32_t heads[1024];
     uint32_t ws, value, string, escape; /* rules of JSON itself */
+    uint64_t n_compared; /* pairs of constants so far */
 };
 
 /* Messages from here on are about this node. */

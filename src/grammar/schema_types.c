@@ -11,6 +11,8 @@
 
 #define NONE SLM_NFA_NONE
 
+enum { MAX_COMPARED = 1 << 24 }; /* pairs of constants: a tenth of a second */
+
 static const struct slm_range everything[] = {{0, 0x10FFFF}};
 static const struct slm_range unescaped[] = {{0x20, '"' - 1}, {'"' + 1, '\\' - 1}, {'\\' + 1, 0x10FFFF}};
 
@@ -313,7 +315,8 @@ static struct slm_frag literal(struct slm_schema *s, const struct slm_dom *value
     return f;
 }
 
-/* Is the value in every const and enum? */
+/* Is the value in every const and enum? It comes from one of them, which need not be searched; a schema whose others are
+ * so long that searching them for every value would take seconds is beyond the limit. */
 static bool in_all_lists(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *value)
 {
     const struct slm_dom *list;
@@ -321,8 +324,10 @@ static bool in_all_lists(struct slm_schema *s, const struct slm_conj *conj, cons
     for (size_t i = 0; (list = slm_conj_keyword(conj, "const", i)); i++)
         if (!slm_dom_equal(list, value, &unsure)) return false;
     for (size_t i = 0; (list = slm_conj_keyword(conj, "enum", i)); i++) {
+        if (value->parent == list) continue;
         const struct slm_dom *v = list->first;
-        while (v && !slm_dom_equal(v, value, &unsure)) v = v->next;
+        while (v && !slm_dom_equal(v, value, &unsure)) v = v->next, s->n_compared++;
+        if (s->n_compared > MAX_COMPARED) slm_schema_fail(s, list, SLM_ERR_LIMIT, "too many values to compare");
         if (!v) return false;
     }
     if (unsure) slm_schema_fail(s, value, SLM_ERR_LIMIT, "this value is too large to be compared");
