@@ -116,7 +116,7 @@ const struct slm_command slm_command_serve = {
     .details = "\nModels are GGUF files or folders; the first answers requests that name none. Without\n"
                "a model the built-in one is served. Prints where it listens once it is ready. SIGTERM\n"
                "and Ctrl-C let requests at work end, a second one does not; SIGHUP reads the key file\n"
-               "and the models folder again.",
+               "again.",
     .groups = serve_groups,
     .n_groups = sizeof serve_groups / sizeof *serve_groups,
     .options_bytes = sizeof(struct slm_serve_options),

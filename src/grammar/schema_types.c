@@ -315,8 +315,8 @@ static struct slm_frag literal(struct slm_schema *s, const struct slm_dom *value
     return f;
 }
 
-/* Is the value in every const and enum? It comes from one of them, which need not be searched; a schema whose others are
- * so long that searching them for every value would take seconds is beyond the limit. */
+/* Is the value in every const and enum? It comes from one of them, which need not be searched; a schema whose others
+ * are so long that searching them for every value would take seconds is beyond the limit. */
 static bool in_all_lists(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *value)
 {
     const struct slm_dom *list;

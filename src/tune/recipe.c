@@ -31,7 +31,6 @@ static const struct field fields[] = {
     {"bench", "prompt", KIND_INT, AT(bench_prompt), 1, 1 << 16},
     {"bench", "tokens", KIND_INT, AT(bench_tokens), 1, 1 << 16},
     {"bench", "repeat", KIND_INT, AT(bench_repeat), 1, 99},
-    {"package", "split_max_bytes", KIND_INT, AT(split_max_bytes), 1 << 16, INT64_MAX},
 };
 #undef AT
 

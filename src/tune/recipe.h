@@ -24,7 +24,6 @@ struct slm_recipe {
     int64_t rounds;                           /* of the search: candidates it may measure */
     int64_t window, max_windows;              /* of the evaluation */
     int64_t bench_prompt, bench_tokens, bench_repeat;
-    int64_t split_max_bytes;
     struct slm_arena arena;
 };
 /* An empty text is the recipe of defaults: all passes. where names the file in messages. slm_recipe_release also
