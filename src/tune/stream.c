@@ -32,6 +32,7 @@ struct stream {
     uint64_t unit, unit_bytes;         /* elements claimed at a time, UNIT or a panel, and what becomes of them */
     uint64_t chunk_begin, n_units;     /* first element, units of the chunk being encoded */
     uint64_t chunk_bytes;              /* less when all tensors are small */
+    uint64_t most;                     /* units of a chunk of this tensor */
     unsigned char *chunks[2];          /* [chunk_bytes] */
     unsigned current;                  /* the one being encoded; the other is being written */
     const unsigned char *pending;      /* what is to be written, NULL = nothing */
@@ -254,7 +255,7 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
 static void drop(const struct stream *s, const struct slm_gguf *source, uint64_t begin, uint64_t end)
 {
     const struct slm_stream_tensor *t = s->tensor;
-    const uint64_t step = t->pair_rows ? t->pair_rows * s->row : 1, chunk = s->chunk_bytes / s->unit_bytes * s->unit;
+    const uint64_t step = t->pair_rows ? t->pair_rows * s->row : 1, chunk = s->most * s->unit;
     begin = begin > chunk ? begin - chunk : 0;
     begin -= begin % step;
     end -= end % step;
@@ -305,10 +306,13 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     s->copy = can_copy(t);
     s->unit = t->packed ? SLM_PANEL_ROWS * s->row : UNIT;
     s->unit_bytes = t->packed ? slm_pack_panel_bytes(t->to, (size_t)s->row) : bytes_of(t->to, UNIT);
-    const uint64_t most = s->chunk_bytes / s->unit_bytes;
-    for (s->chunk_begin = 0; s->chunk_begin < s->n_elements; s->chunk_begin += most * s->unit) {
+    /* What is read for a chunk counts as much as what is written: F32 that becomes 4 bits is eight times as large. */
+    s->most = (uint64_t)CHUNK_UNITS * UNIT / s->unit;
+    if (s->most > s->chunk_bytes / s->unit_bytes) s->most = s->chunk_bytes / s->unit_bytes;
+    if (s->most == 0) s->most = 1;
+    for (s->chunk_begin = 0; s->chunk_begin < s->n_elements; s->chunk_begin += s->most * s->unit) {
         const uint64_t left = s->n_elements - s->chunk_begin, units = (left + s->unit - 1) / s->unit;
-        s->n_units = units < most ? units : most;
+        s->n_units = units < s->most ? units : s->most;
         SLM_TRY(turn(s, pool));
         drop(s, source, s->chunk_begin, s->chunk_begin + (left < s->n_units * s->unit ? left : s->n_units * s->unit));
         options->done += s->pending_bytes;

@@ -283,11 +283,11 @@ def test_anthropic_messages(server, greedy):
 
 
 def leave(server, path, body, after):
-    """Sends a request, reads so many bytes of the answer at most, and goes."""
+    """Sends a request, reads so many bytes of the answer at most, or all there are, and goes."""
     data = json.dumps(body).encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                           b"Content-Length: %d\r\n\r\n" % (path.encode(), len(data)) + data)
+                           b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(data)) + data)
         while after > 0 and (got := connection.recv(after)):
             after -= len(got)
 
