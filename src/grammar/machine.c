@@ -263,7 +263,7 @@ static uint32_t name_found(struct slm_machine *m, bool complete)
 {
     size_t n_groups = 0;
     sort(m->found, m->n_found);
-    if (!ROOM(m, groups, m->n_groups + m->n_found, cap_groups)) return SLM_CONFIG_DEAD;
+    if (!ROOM(m, groups, m->n_groups + m->n_found + 1, cap_groups)) return SLM_CONFIG_DEAD; /* there, though of none */
     if (!ROOM(m, todo, m->n_found, cap_todo)) return SLM_CONFIG_DEAD;
     for (size_t i = 0; i < m->n_found;) {
         const uint32_t stack = m->found[i].stack;

@@ -221,7 +221,7 @@ slm_status slm_read_fields(const json_t *object, const char *prefix, const struc
         const json_t *value = json_object_iter_value(i);
         const struct slm_path path = slm_path("%s%s", prefix, name);
         const struct slm_field *row = find_row(sets, name);
-        if (!row) return slm_fail(error, SLM_ERR_UNSUPPORTED, path.text,
+        if (!row) return slm_fail(error, SLM_ERR_UNSUPPORTED, *path.text ? path.text : "\"\"", /* a key may be empty */
                                   "is no field of this request; docs/api.md lists them");
         if (json_is_null(value)) continue;
         SLM_TRY(slm_read_value(value, path.text, row, (char *)out + row->offset, error));
