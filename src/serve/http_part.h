@@ -102,7 +102,8 @@ struct slm_http {
 
 /* ---- connections (http_conn.c) --------------------------------------------------------------------------- */
 
-void slm_conn_accept(struct slm_listener *listener);
+/* fd: an accepted socket, which it takes, or -1 for the one that libuv has waiting. */
+void slm_conn_accept(struct slm_listener *listener, int fd);
 /* Something to write or to read on: at the end of this tick. */
 void slm_conn_touch(struct slm_conn *conn);
 /* What is due at the end of a tick. */

@@ -2,7 +2,7 @@
  *
  * Everything of `slm serve` put together, and its life: listen, answer, and at the first SIGTERM or SIGINT take
  * nothing new, let what is at work end, then go. What has not ended by the deadline ends with an error that its
- * client can read; only a second signal cuts connections.
+ * client can read; at a second signal at once.
  *
  * Deliberately not here: any API (api_*.c), any model (host.c). */
 #include "serve/server.h"
@@ -195,6 +195,7 @@ static void drain(struct server *server)
     struct slm_http_counts counts;
     slm_http_counts(server->http, &counts);
     server->draining = true;
+    slm_host_drain(server->api.host);
     slm_notify("STOPPING=1");
     slm_line(&server->options->log, SLM_LOG_INFO, "stopping: %zu requests at work", counts.n_busy);
     if (!slm_http_after(server->http, server->options->drain_ms, drain_is_late, server)) stop(server);
@@ -228,6 +229,7 @@ static void on_signal(uv_signal_t *handle, int number)
         reload(server);
     } else if (server->draining) {
         server->exit_code = 128 + number;
+        slm_api_end(&server->api);
         stop(server);
     } else {
         drain(server);
