@@ -8,6 +8,7 @@
 #include "serve/api_chat.h"
 #include "serve/api_ollama.h"
 #include "serve/api_openai.h"
+#include "serve/api_rows.h"
 #include "serve/api_write.h"
 
 /* Sizes as Ollama prints them: "3.5M", "1.2B". What is only known of
@@ -135,7 +136,7 @@ static void no_store(void *app, const struct slm_http_request *request, struct s
 /* ---- show ------------------------------------------------------------------------------------------------------ */
 
 static const struct slm_field show_rows[] = {
-    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .needed = true, .help = "name of the model"},
+    NEEDED_TEXT("model", model, "name of the model"),
     {.name = "verbose", .kind = SLM_FIELD_ONLY, .only = "false", .help = "tokens and tensors are not listed"},
     {.name = "system", .kind = SLM_FIELD_ONLY, .only = "\"\"", .help = "not supported"},
     {.name = "template", .kind = SLM_FIELD_ONLY, .only = "\"\"", .help = "not supported"},

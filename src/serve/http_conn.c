@@ -243,7 +243,6 @@ static void keep(struct slm_conn *conn, const char *data, size_t len)
 /* Requests, one after the other, until one of them is being answered. */
 static void process(struct slm_conn *conn, const char *data, size_t len)
 {
-    conn->is_processing = true;
     while (takes_requests(conn)) {
         struct slm_error error;
         size_t used = 0;
@@ -254,7 +253,6 @@ static void process(struct slm_conn *conn, const char *data, size_t len)
         if (status == SLM_HTTP_MORE) break;
         if (status == SLM_HTTP_HEAD) {
             conn->n_requests++;
-            if (conn->n_requests >= conn->http->options.limits.n_requests) conn->reply.last = true;
             slm_reply_start(conn);
             if (conn->n_requests >= conn->http->options.limits.n_requests) conn->reply.last = true;
             if (slm_route_head(conn)) set_phase(conn, SLM_CONN_BODY);
@@ -265,7 +263,6 @@ static void process(struct slm_conn *conn, const char *data, size_t len)
             slm_route_refuse(conn, status, &error);
         }
     }
-    conn->is_processing = false;
     keep(conn, data, len);
 }
 

@@ -742,6 +742,7 @@ static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
     r->guesses = slm_alloc(MOST_GUESSING, sizeof *r->guesses, "runner", error);
     if (!r->sessions || !r->parts || !r->computed || !r->guesses) return SLM_ERR_MEMORY;
     r->env.speculates = r->options.speculate != SLM_SPECULATE_OFF;
+    r->env.guesses_always = r->options.guess_always;
     r->meter.row_cost = FIRST_COST;
     const struct slm_engine_info info = slm_engine_info(r->env.engine);
     r->sched.page_tokens = info.page_tokens;

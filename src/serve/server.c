@@ -69,17 +69,6 @@ static void metrics(void *app, const struct slm_http_request *request, struct sl
 }
 
 /* OpenAI's shape without its nulls; the tables of the APIs have their own. */
-static void native_error(struct slm_reply *reply, int status, const struct slm_error *error)
-{
-    static const char *const types[] = {[0] = "invalid_request_error", [1] = "server_error"};
-    struct slm_buf body = {0};
-    slm_buf_puts(&body, "{\"error\":{\"message\":");
-    slm_buf_add_json_string(&body, slm_str(error->message));
-    slm_buf_printf(&body, ",\"type\":\"%s\",\"code\":%d}}\n", types[status >= 500], status);
-    slm_reply_send(reply, status, "application/json", (struct slm_str){body.data, body.len});
-    slm_buf_release(&body);
-}
-
 static const struct slm_http_route routes[] = {
     {"GET", "/health", health, SLM_ROUTE_OPEN},
     {"GET", "/v1/health", health, SLM_ROUTE_OPEN},
@@ -88,7 +77,7 @@ static const struct slm_http_route routes[] = {
     {"GET", "/metrics", metrics, 0},
     {NULL, NULL, NULL, 0},
 };
-static const struct slm_http_table table = {"/", routes, native_error};
+static const struct slm_http_table table = {"/", routes, NULL};
 
 /* ---- log ------------------------------------------------------------------------------------------------- */
 
