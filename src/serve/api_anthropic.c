@@ -61,7 +61,8 @@ static void broken(struct slm_call *call, const struct slm_error *error)
 /* What counting tokens and answering have in common. */
 static const struct slm_field chat_rows[] = {
     NEEDED_TEXT("model", model, "name of the model"),
-    NEEDED_JSON("messages", messages, "roles user and assistant; content: text, or blocks text, tool_use, tool_result, thinking"),
+    NEEDED_JSON("messages", messages,
+                "roles user and assistant; content: text, or blocks text, tool_use, tool_result, thinking"),
     JSON("system", prompt, "text, or blocks of it"),
     JSON("tools", tools, "name, description, input_schema; at most 128"),
     JSON("tool_choice", tool_choice, "type auto, any, none or tool with name; disable_parallel_tool_use"),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Ollama's questions about models and the server. Deliberately not here: a store of models, so what would change
- * one is
- * refused in words; answers (api_ollama.c). */
+ * Ollama's questions about models and the server, in the shapes that its own clients parse. A model is what the host
+ * can open: there is no store, so nothing has a digest, and what would change a store is refused in words.
+ *
+ * Deliberately not here: answers (api_ollama.c); which models there are (host.h). */
 #include <stdio.h>
 #include <string.h>
 #include "base/os.h"
