@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The APIs as the server mounts them: a table of routes for each, whose handlers get a struct slm_api as `app`.
- * One file
- * an API (api_*.c), each a translation of its JSON to jobs (job.h) and of events back.
+ * The APIs as the server mounts them: a table of routes for each, whose handlers get a struct slm_api as `app`. One
+ * file an API (api_*.c), each a translation of its JSON to jobs (job.h) and of events back.
  *
  * Deliberately not here: /health and /metrics, API keys, limits of bodies (the server's); what a job does
  * (host.h). */

@@ -24,6 +24,7 @@ struct slm_host_options {
     size_t max_queue;               /* jobs waiting for a model, more are refused with retry_after_s; 0 = 1024 */
     size_t max_running;             /* sequences computed together; 0 = 64 */
     enum slm_speculate speculate;
+    bool guess_always; /* also where it does not pay; for measurements */
     /* Runs fn(user) on the event loop's thread; called from the host's threads. */
     void (*post)(void *post_user, void (*fn)(void *user), void *user);
     void *post_user;
@@ -37,8 +38,9 @@ slm_status slm_host_open(const struct slm_host_options *options, struct slm_host
 /* Ends everything: jobs get their last events (FINISHED with CANCELLED, END) before this returns, those who wait for a
  * model an error; tickets and references to models are gone then. What was posted before must still be run. */
 void slm_host_close(struct slm_host *host);
-/* No further jobs; on_empty when the last one has ended (or at once). */
-void slm_host_drain(struct slm_host *host, void (*on_empty)(void *user), void *user);
+/* Jobs that have begun go on; whoever waits, for a model or for a turn, and whoever comes is refused and told when to
+ * try again (SLM_ERR_CANCELLED): another server may have room. */
+void slm_host_drain(struct slm_host *host);
 
 /* ---- models ----------------------------------------------------------------------------------------------------- */
 
