@@ -245,7 +245,7 @@ static slm_status measure(struct bench *bench, struct slm_error *error)
     if (report->peak_rss_bytes < report->rss_bytes) report->peak_rss_bytes = report->rss_bytes; /* that one lags */
     const struct slm_work work = slm_work_of(bench->model);
     report->weight_bytes = work.token_bytes;
-    report->n_macs = work.int8_macs + work.float_macs + work.ternary_macs;
+    report->n_macs = work.int8_macs + work.float_macs;
     return SLM_OK;
 }
 

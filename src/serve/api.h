@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The APIs as the server mounts them: a table of routes for each, whose handlers get a struct slm_api as `app`.
- * One file
- * an API (api_*.c), each a translation of its JSON to jobs (job.h) and of events back.
+ * The APIs as the server mounts them: a table of routes for each, whose handlers get a struct slm_api as `app`. One
+ * file an API (api_*.c), each a translation of its JSON to jobs (job.h) and of events back.
  *
  * Deliberately not here: /health and /metrics, API keys, limits of bodies (the server's); what a job does
  * (host.h). */
@@ -17,8 +16,7 @@ struct slm_api {
     struct slm_http *http;
     struct slm_host *host;
     uint64_t timeout_ms; /* of each job; 0 = none */
-    /* A page for browsers at "/", or empty: then they get what programs get. Borrowed. */
-    struct slm_str page;
+    bool has_page; /* browsers get the page at "/", else what programs get */
     struct slm_call *calls; /* at work; none at first */
 };
 

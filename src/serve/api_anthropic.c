@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include "base/os.h"
 #include "serve/api_openai.h"
+#include "serve/api_rows.h"
 #include "serve/api_write.h"
 
 static const struct { int status; const char *type; } error_types[] = {
@@ -56,15 +57,12 @@ static void broken(struct slm_call *call, const struct slm_error *error)
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
 
-#define HINT(field, text) {.name = (field), .kind = SLM_FIELD_HINT, .help = (text)}
-#define ONLY(field, values, text) {.name = (field), .kind = SLM_FIELD_ONLY, .only = (values), .help = (text)}
-#define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
 
 /* What counting tokens and answering have in common. */
 static const struct slm_field chat_rows[] = {
-    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .needed = true, .help = "name of the model"},
-    {.name = "messages", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(messages), .needed = true,
-     .help = "roles user and assistant; content: text, or blocks text, tool_use, tool_result, thinking"},
+    NEEDED_TEXT("model", model, "name of the model"),
+    NEEDED_JSON("messages", messages,
+                "roles user and assistant; content: text, or blocks text, tool_use, tool_result, thinking"),
     JSON("system", prompt, "text, or blocks of it"),
     JSON("tools", tools, "name, description, input_schema; at most 128"),
     JSON("tool_choice", tool_choice, "type auto, any, none or tool with name; disable_parallel_tool_use"),
@@ -79,11 +77,10 @@ static const struct slm_field chat_rows[] = {
 static const struct slm_field answer_rows[] = {
     {.name = "max_tokens", .kind = SLM_FIELD_INT, .offset = SLM_ASK(n_predict), .min = 1, .max = 2147483647,
      .needed = true, .help = "most tokens of the answer"},
-    {.name = "stream", .kind = SLM_FIELD_BOOL, .offset = SLM_ASK(stream), .help = "server-sent events"},
-    {.name = "temperature", .kind = SLM_FIELD_FLOAT, .offset = SLM_ASK(temperature), .min = 0, .max = 2,
-     .help = "0 is greedy; default: the model's own"},
-    {.name = "top_p", .kind = SLM_FIELD_FLOAT, .offset = SLM_ASK(top_p), .min = 0, .max = 1, .help = ""},
-    {.name = "top_k", .kind = SLM_FIELD_INT, .offset = SLM_ASK(top_k), .min = 0, .max = 1e9, .help = "0: off"},
+    BOOL("stream", stream, "server-sent events"),
+    FLOAT("temperature", temperature, 0, 2, "0 is greedy; default: the model's own"),
+    FLOAT("top_p", top_p, 0, 1, ""),
+    INT("top_k", top_k, 0, 1e9, "0: off"),
     JSON("stop_sequences", stop, "up to 16 texts that end the answer"),
     HINT("metadata", "accepted, without effect"),
     ONLY("service_tier", "\"auto\"|\"standard_only\"", "there is one tier"),

@@ -86,6 +86,11 @@ static void fail(struct slm_call *call, int status, const struct slm_error *why)
 {
     const struct slm_error copy = *why, *error = &copy; /* it may be the call's own */
     cancel_jobs(call);
+    if (call->reply && !call->begun && (status == 503 || status == 429 || status == call->kind->busy_status)) {
+        char seconds[16]; /* all of these pass */
+        (void)snprintf(seconds, sizeof seconds, "%d", call->retry_after_s > 0 ? call->retry_after_s : 1);
+        slm_reply_header(call->reply, "Retry-After", seconds);
+    }
     if (call->reply && call->begun) {
         slm_buf_clear(&call->out);
         call->kind->broken(call, error);
@@ -226,6 +231,11 @@ static void on_event(void *user, const struct slm_event *event)
         if (!take_part(call, choice, event)) fail(call, 503, &call->error);
         break;
     case SLM_EVENT_FINISHED:
+        if (event->finish == SLM_FINISH_CANCELLED) { /* not by its client, who would not hear of it: it was cut */
+            slm_fail(&call->error, SLM_ERR_CANCELLED, "server", "it is shutting down");
+            fail(call, 503, &call->error);
+            break;
+        }
         begin(call);
         choice->finish = event->finish;
         choice->usage = event->usage;
@@ -244,13 +254,9 @@ static void on_event(void *user, const struct slm_event *event)
     case SLM_EVENT_FAILED: {
         run->ticket = NULL;
         call->retry_after_s = event->retry_after_s;
-        if (event->retry_after_s > 0 && !call->begun) {
-            char seconds[16];
-            (void)snprintf(seconds, sizeof seconds, "%d", event->retry_after_s);
-            slm_reply_header(call->reply, "Retry-After", seconds);
-        }
         const int busy = call->kind->busy_status ? call->kind->busy_status : 429;
-        fail(call, event->retry_after_s > 0 ? busy : slm_call_status(&event->error), &event->error);
+        const bool is_busy = event->retry_after_s > 0 && event->error.status == SLM_ERR_LIMIT;
+        fail(call, is_busy ? busy : slm_call_status(&event->error), &event->error);
         break;
     }
     }

@@ -8,8 +8,8 @@
 #include "serve/api.h"
 #include "serve/api_read.h"
 
-/* What a request may ask for, whatever its API calls it. Filled by rows; what no row of an endpoint names is
-   absent. */
+/* What a request may ask for, whatever its API calls it. Filled by rows; what no row of an endpoint names
+ * is absent. */
 struct slm_ask {
     const char *model, *stop_token, *suffix, *system, *effort, *grammar, *regex, *encoding, *query;
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;

@@ -3,6 +3,7 @@
  * loading models, and what a vector means (host.h, slm_embed). */
 #include "base/os.h"
 #include "serve/api_openai.h"
+#include "serve/api_rows.h"
 #include "serve/api_write.h"
 
 /* ---- models ---------------------------------------------------------------------------------------------------- */
@@ -67,14 +68,10 @@ void slm_openai_get_model(void *app, const struct slm_http_request *request, str
 /* ---- embeddings ------------------------------------------------------------------------------------------------ */
 
 static const struct slm_field embedding_rows[] = {
-    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model),
-     .help = "name of the model; absent: the first"},
-    {.name = "input", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(input), .needed = true,
-     .help = "a string, token ids, or an array of either: at most 2048"},
-    {.name = "encoding_format", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(encoding),
-     .help = "float, or base64 of little-endian f32"},
-    {.name = "dimensions", .kind = SLM_FIELD_INT, .offset = SLM_ASK(dims), .min = 1, .max = 65536,
-     .help = "keep the first so many numbers, then normalise"},
+    TEXT("model", model, "name of the model; absent: the first"),
+    NEEDED_JSON("input", input, "a string, token ids, or an array of either: at most 2048"),
+    TEXT("encoding_format", encoding, "float, or base64 of little-endian f32"),
+    INT("dimensions", dims, 1, 65536, "keep the first so many numbers, then normalise"),
     {.name = "user", .kind = SLM_FIELD_HINT, .help = "accepted, without effect"},
     {.name = "truncate_prompt_tokens", .kind = SLM_FIELD_ONLY, .only = "",
      .help = "an input that is too long is an error"},

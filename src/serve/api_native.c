@@ -19,6 +19,7 @@
 #include "base/utf8.h"
 #include "serve/api_chat.h"
 #include "serve/api_openai.h"
+#include "serve/api_rows.h"
 #include "serve/api_write.h"
 
 /* Types of errors by status. */
@@ -64,17 +65,6 @@ static void broken(struct slm_call *call, const struct slm_error *error)
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
 
-#define HINT(field, text) {.name = (field), .kind = SLM_FIELD_HINT, .help = (text)}
-#define ONLY(field, values, text) {.name = (field), .kind = SLM_FIELD_ONLY, .only = (values), .help = (text)}
-#define FLOAT(field, to, low, high, text) \
-    {.name = (field), .kind = SLM_FIELD_FLOAT, .offset = SLM_ASK(to), .min = (low), .max = (high), .help = (text)}
-#define INT(field, to, low, high, text) \
-    {.name = (field), .kind = SLM_FIELD_INT, .offset = SLM_ASK(to), .min = (low), .max = (high), .help = (text)}
-#define BOOL(field, to, text) {.name = (field), .kind = SLM_FIELD_BOOL, .offset = SLM_ASK(to), .help = (text)}
-#define TEXT(field, to, text) {.name = (field), .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(to), .help = (text)}
-#define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
-#define NEED(field, to, text) \
-    {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .needed = true, .help = (text)}
 
 /* Of every request: that server has one model, so its clients rarely say which. */
 static const struct slm_field model_rows[] = {
@@ -82,7 +72,7 @@ static const struct slm_field model_rows[] = {
 };
 /* Samplers that slm does not have are accepted where they are turned off. */
 static const struct slm_field completion_rows[] = {
-    NEED("prompt", prompt, "text, token ids, or an array that mixes both"),
+    NEEDED_JSON("prompt", prompt, "text, token ids, or an array that mixes both"),
     BOOL("stream", stream, "server-sent events as the text grows"),
     INT("n_predict", n_predict, -1, 2147483647, "most tokens; 0 or -1: until the context is full"),
     INT("max_tokens", n_predict_new, -1, 2147483647, "the same"),
@@ -119,14 +109,14 @@ static const struct slm_field completion_rows[] = {
 };
 /* The small ones. Places in the struct are borrowed from fields of other requests. */
 static const struct slm_field tokenize_rows[] = {
-    NEED("content", input, "text"),
+    NEEDED_JSON("content", input, "text"),
     BOOL("add_special", add_special, "BOS and EOS as the model asks; default false"),
     BOOL("parse_special", parse_special, "texts of special tokens become these; default true"),
     BOOL("with_pieces", with_pieces, "the text of each token, as bytes where it is no UTF-8"),
 };
-static const struct slm_field detokenize_rows[] = {NEED("tokens", input, "token ids")};
+static const struct slm_field detokenize_rows[] = {NEEDED_JSON("tokens", input, "token ids")};
 static const struct slm_field template_rows[] = {
-    NEED("messages", messages, "as in /v1/chat/completions"),
+    NEEDED_JSON("messages", messages, "as in /v1/chat/completions"),
     JSON("tools", tools, "as in /v1/chat/completions"),
     JSON("chat_template_kwargs", variables, "variables of the chat template"),
     BOOL("add_generation_prompt", add_prompt, "false: without the beginning of the answer"),
@@ -137,11 +127,11 @@ static const struct slm_field embedding_rows[] = {
     INT("embd_normalize", n_keep, 2, 2, "only 2, the Euclidean norm, which is the default"),
 };
 static const struct slm_field rerank_rows[] = {
-    NEED("query", prompt, "text"), NEED("documents", documents, "array of texts"),
+    NEEDED_JSON("query", prompt, "text"), NEEDED_JSON("documents", documents, "array of texts"),
     INT("top_n", n_top, 1, 1e6, "the best so many"),
 };
 static const struct slm_field infill_rows[] = {
-    NEED("input_prefix", input, "text before"), NEED("input_suffix", documents, "text behind"),
+    NEEDED_JSON("input_prefix", input, "text before"), NEEDED_JSON("input_suffix", documents, "text behind"),
 };
 static const struct slm_field no_rows[] = {HINT("", "")};
 static const struct slm_field_set completion_sets[] = {SLM_FIELDS(completion_rows), SLM_FIELDS(model_rows), {NULL,

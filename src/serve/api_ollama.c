@@ -21,6 +21,7 @@
 #include "base/os.h"
 #include "serve/api_chat.h"
 #include "serve/api_openai.h"
+#include "serve/api_rows.h"
 #include "serve/api_write.h"
 
 /* {"error": "..."}: clients show the sentence and look at the status. */
@@ -50,20 +51,11 @@ static void broken(struct slm_call *call, const struct slm_error *error)
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
 
-#define HINT(field, text) {.name = (field), .kind = SLM_FIELD_HINT, .help = (text)}
-#define ONLY(field, values, text) {.name = (field), .kind = SLM_FIELD_ONLY, .only = (values), .help = (text)}
-#define FLOAT(field, to, low, high, text) \
-    {.name = (field), .kind = SLM_FIELD_FLOAT, .offset = SLM_ASK(to), .min = (low), .max = (high), .help = (text)}
-#define INT(field, to, low, high, text) \
-    {.name = (field), .kind = SLM_FIELD_INT, .offset = SLM_ASK(to), .min = (low), .max = (high), .help = (text)}
-#define BOOL(field, to, text) {.name = (field), .kind = SLM_FIELD_BOOL, .offset = SLM_ASK(to), .help = (text)}
-#define TEXT(field, to, text) {.name = (field), .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(to), .help = (text)}
-#define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
 #define OF_SERVER "accepted: the server decides this for all requests"
 
 /* Of every request. */
 static const struct slm_field base_rows[] = {
-    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .needed = true, .help = "name of the model"},
+    NEEDED_TEXT("model", model, "name of the model"),
     JSON("options", options, "see below"),
     JSON("keep_alive", keep_alive,
          "how long the model stays after this: seconds, or as \"5m\"; negative: for ever; 0: leaves"),
@@ -115,13 +107,12 @@ static const struct slm_field option_rows[] = {
                                                             "the server speculates by itself"),
 };
 static const struct slm_field embed_rows[] = {
-    {.name = "input", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(input), .needed = true,
-     .help = "a string or an array of them"},
+    NEEDED_JSON("input", input, "a string or an array of them"),
     BOOL("truncate", truncate, "true: an input that is too long is cut; default: an error"),
     INT("dimensions", dims, 1, 65536, "keep the first so many numbers, then normalise"),
 };
 static const struct slm_field embedding_rows[] = {
-    {.name = "prompt", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(input), .needed = true, .help = "a string"},
+    NEEDED_JSON("prompt", input, "a string"),
 };
 static const struct slm_field_set generate_sets[] =
     {SLM_FIELDS(generate_rows), SLM_FIELDS(answer_rows), SLM_FIELDS(base_rows), {NULL, 0}};

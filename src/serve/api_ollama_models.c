@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * Ollama's questions about models and the server. Deliberately not here: a store of models, so what would change
- * one is
- * refused in words; answers (api_ollama.c). */
+ * Ollama's questions about models and the server, in the shapes that its own clients parse. A model is what the host
+ * can open: there is no store, so nothing has a digest, and what would change a store is refused in words.
+ *
+ * Deliberately not here: answers (api_ollama.c); which models there are (host.h). */
 #include <stdio.h>
 #include <string.h>
 #include "base/os.h"
 #include "serve/api_chat.h"
 #include "serve/api_ollama.h"
 #include "serve/api_openai.h"
+#include "serve/api_rows.h"
 #include "serve/api_write.h"
+#include "serve/page.h"
 
 /* Sizes as Ollama prints them: "3.5M", "1.2B". What is only known of
  * loaded models is empty for others. */
@@ -114,8 +117,9 @@ static void get_root(void *app, const struct slm_http_request *request, struct s
     const struct slm_api *api = app;
     const struct slm_str accept = slm_http_header(request, "Accept");
     const bool browser = accept.len && memmem(accept.ptr, accept.len, "text/html", 9);
-    if (browser && api->page.len)
-        slm_reply_send(reply, 200, "text/html; charset=utf-8", api->page);
+    slm_reply_header(reply, "Vary", "Accept");
+    if (browser && api->has_page)
+        slm_page_send_index(request, reply);
     else
         slm_reply_send(reply, 200, "text/plain; charset=utf-8", slm_str("Ollama is running"));
 }
@@ -135,7 +139,7 @@ static void no_store(void *app, const struct slm_http_request *request, struct s
 /* ---- show ------------------------------------------------------------------------------------------------------ */
 
 static const struct slm_field show_rows[] = {
-    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model), .needed = true, .help = "name of the model"},
+    NEEDED_TEXT("model", model, "name of the model"),
     {.name = "verbose", .kind = SLM_FIELD_ONLY, .only = "false", .help = "tokens and tensors are not listed"},
     {.name = "system", .kind = SLM_FIELD_ONLY, .only = "\"\"", .help = "not supported"},
     {.name = "template", .kind = SLM_FIELD_ONLY, .only = "\"\"", .help = "not supported"},

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include "base/os.h"
 #include "serve/api_chat.h"
+#include "serve/api_rows.h"
 #include "serve/api_write.h"
 
 /* ---- errors ---------------------------------------------------------------------------------------------------- */
@@ -77,15 +78,6 @@ void slm_openai_broken(struct slm_call *call, const struct slm_error *error)
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
 
-#define HINT(field, text) {.name = (field), .kind = SLM_FIELD_HINT, .help = (text)}
-#define ONLY(field, values, text) {.name = (field), .kind = SLM_FIELD_ONLY, .only = (values), .help = (text)}
-#define FLOAT(field, to, low, high, text) \
-    {.name = (field), .kind = SLM_FIELD_FLOAT, .offset = SLM_ASK(to), .min = (low), .max = (high), .help = (text)}
-#define INT(field, to, low, high, text) \
-    {.name = (field), .kind = SLM_FIELD_INT, .offset = SLM_ASK(to), .min = (low), .max = (high), .help = (text)}
-#define BOOL(field, to, text) {.name = (field), .kind = SLM_FIELD_BOOL, .offset = SLM_ASK(to), .help = (text)}
-#define TEXT(field, to, text) {.name = (field), .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(to), .help = (text)}
-#define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
 #define NOT_HERE "not supported"
 
 /* Of chats and completions alike. Words of other servers for the same are here too (vLLM, llama.cpp):
@@ -139,7 +131,7 @@ const size_t slm_openai_n_sampler_rows = sizeof slm_openai_sampler_rows / sizeof
 
 /* Of chats alone. max_tokens is the older name; the newer one counts. */
 static const struct slm_field chat_rows[] = {
-    {.name = "messages", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(messages), .needed = true, .help = "see below"},
+    NEEDED_JSON("messages", messages, "see below"),
     INT("max_tokens", n_predict, 1, 2147483647, "most tokens of a choice; absent: until the context is full"),
     INT("max_completion_tokens", n_predict_new, 1, 2147483647, "the same; the one that counts when both are given"),
     BOOL("logprobs", logprobs, "the log-probability of each token"),
@@ -165,8 +157,7 @@ static const struct slm_field_set chat_sets[] = {SLM_FIELDS(chat_rows), SAMPLER_
 
 /* Of completions alone. */
 static const struct slm_field completion_rows[] = {
-    {.name = "prompt", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(prompt), .needed = true,
-     .help = "a string, token ids, or an array of either: at most 64"},
+    NEEDED_JSON("prompt", prompt, "a string, token ids, or an array of either: at most 64"),
     INT("max_tokens", n_predict, 1, 2147483647, "most tokens of a choice; default 16"),
     BOOL("echo", echo, "the prompt comes first, with its logprobs when those are asked for"),
     INT("logprobs", n_top, 0, 20, "log-probabilities, and that many of the likeliest"),

@@ -12,7 +12,6 @@ void slm_openai_write_error(struct slm_buf *out, int status, const struct slm_er
 /* Fields that many requests share. */
 extern const struct slm_field slm_openai_sampler_rows[];
 extern const size_t slm_openai_n_sampler_rows;
-#define SLM_ASK(field) offsetof(struct slm_ask, field)
 /* [{"token", "logprob", "bytes", "top_logprobs"}] appended to what is in out, an array that is open. */
 void slm_openai_write_logprobs(struct slm_call *call, struct slm_buf *out, const struct slm_event *event);
 void slm_openai_write_usage(struct slm_buf *out, const char *name, const struct slm_usage *usage);

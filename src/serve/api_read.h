@@ -38,9 +38,8 @@ struct slm_field_set { const struct slm_field *rows; size_t n; };
 #define SLM_ABSENT_BOOL (-1)
 static inline bool slm_is_absent(double value) { return value != value; }
 
-/* Fills the places of all rows of all sets (ended by a set without rows) in *out, absent ones too. prefix is what
-   comes
- * in front of names in messages: "options.". Errors: where is the path of the field. */
+/* Fills the places of all rows of all sets (ended by a set without rows) in *out, absent ones too. prefix is
+ * what comes in front of names in messages: "options.". Errors: where is the path of the field. */
 slm_status slm_read_fields(const json_t *object, const char *prefix, const struct slm_field_set *sets, void *out,
                            struct slm_error *error);
 /* One value, as a row of that kind reads it; path is its name in messages. */

@@ -18,32 +18,24 @@
 #include <stdio.h>
 #include "base/os.h"
 #include "serve/api_openai.h"
+#include "serve/api_rows.h"
 #include "serve/api_write.h"
 
-#define HINT(field, text) {.name = (field), .kind = SLM_FIELD_HINT, .help = (text)}
-#define ONLY(field, values, text) {.name = (field), .kind = SLM_FIELD_ONLY, .only = (values), .help = (text)}
-#define JSON(field, to, text) {.name = (field), .kind = SLM_FIELD_JSON, .offset = SLM_ASK(to), .help = (text)}
 #define STORES_NOT "nothing is stored: send the whole conversation as input"
 
 /* What is stored at OpenAI is refused here, each time with the way around it. */
 static const struct slm_field rows[] = {
-    {.name = "model", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(model),
-     .help = "name of the model; absent: the first"},
-    {.name = "input", .kind = SLM_FIELD_JSON, .offset = SLM_ASK(input), .needed = true,
-     .help = "text, or items: messages, function_call, function_call_output, reasoning"},
-    {.name = "instructions", .kind = SLM_FIELD_TEXT, .offset = SLM_ASK(system), .help = "a system message in front"},
-    {.name = "stream", .kind = SLM_FIELD_BOOL, .offset = SLM_ASK(stream), .help = "server-sent events"},
-    {.name = "max_output_tokens", .kind = SLM_FIELD_INT, .offset = SLM_ASK(n_predict), .min = 1, .max = 2147483647,
-     .help = "absent: until the context is full"},
-    {.name = "temperature", .kind = SLM_FIELD_FLOAT, .offset = SLM_ASK(temperature), .min = 0, .max = 100,
-     .help = "0 is greedy; default: the model's own"},
-    {.name = "top_p", .kind = SLM_FIELD_FLOAT, .offset = SLM_ASK(top_p), .min = 0, .max = 1, .help = ""},
-    {.name = "seed", .kind = SLM_FIELD_INT, .offset = SLM_ASK(seed), .min = -1, .max = 9007199254740992.0,
-     .help = "same request, same answer (not of OpenAI)"},
+    TEXT("model", model, "name of the model; absent: the first"),
+    NEEDED_JSON("input", input, "text, or items: messages, function_call, function_call_output, reasoning"),
+    TEXT("instructions", system, "a system message in front"),
+    BOOL("stream", stream, "server-sent events"),
+    INT("max_output_tokens", n_predict, 1, 2147483647, "absent: until the context is full"),
+    FLOAT("temperature", temperature, 0, 100, "0 is greedy; default: the model's own"),
+    FLOAT("top_p", top_p, 0, 1, ""),
+    INT("seed", seed, -1, 9007199254740992.0, "same request, same answer (not of OpenAI)"),
     JSON("tools", tools, "type function, name, description, parameters; at most 128"),
     JSON("tool_choice", tool_choice, "auto, none, required, or {\"type\": \"function\", \"name\": ...}"),
-    {.name = "parallel_tool_calls", .kind = SLM_FIELD_BOOL, .offset = SLM_ASK(parallel),
-     .help = "false: at most one call"},
+    BOOL("parallel_tool_calls", parallel, "false: at most one call"),
     JSON("text", structured, "{\"format\": ...}: type text, json_object, or json_schema with schema"),
     JSON("reasoning", think, "{\"effort\": ...}: for models that think"),
     ONLY("truncation", "\"disabled\"", "a prompt that is too long is an error"),

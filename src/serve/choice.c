@@ -421,6 +421,7 @@ size_t slm_choice_guess(struct slm_choice *c, size_t room, double cost, int32_t 
         room = (size_t)job->n_predict - c->n_generated;
     ids[0] = c->ids[c->n_known - 1];
     c->session->speculator.row_cost = cost;
+    c->session->speculator.always = c->env->guesses_always;
     return slm_speculate_guess(c->session, ids[0], room, &c->sampler, ids + 1);
 }
 

@@ -15,7 +15,7 @@ struct slm_choice_env {
     struct slm_prefix *prefix;
     struct slm_outbox *outbox;
     size_t n_ctx; /* of a sequence: what session and pool hold */
-    bool speculates;
+    bool speculates, guesses_always;
     uint64_t *mask; /* [n_vocab / 64] tokens that a grammar allows; NULL until a job has one */
     float *rows;  /* [SLM_CHOICE_ROWS, n_vocab] for logprobs of prompts; NULL until somebody asks */
 };

@@ -46,7 +46,7 @@ struct slm_host_model { /* an entry: never leaves the list while the host lives 
     char *name, *path;            /* path "": built in */
     enum state state;
     bool leaves;                  /* when nobody uses it any more */
-    size_t n_refs, n_jobs;
+    size_t n_refs;
     int64_t keep_alive_s;
     uint64_t used_ns;             /* when it was last asked for or let go */
     uint64_t turn;                /* order of loading */
@@ -69,10 +69,7 @@ struct slm_host {
     struct slm_turns turns;
     struct slm_host_counts gone;   /* totals of models that have left */
     uint64_t n_turns;
-    size_t n_jobs;
     bool drains, is_closed;
-    void (*on_empty)(void *user);
-    void *on_empty_user;
     struct slm_ticket_list refused;
     _Atomic size_t n_posted;       /* functions that are still to run: the last one frees a closed host */
     /* The loader, and what it shares with the serving thread: */
@@ -258,6 +255,7 @@ static void work_on(struct slm_host_model *m)
         const struct slm_runner_options options = {.engine = m->engine,
                                                    .max_running = host->options.max_running,
                                                    .speculate = host->options.speculate,
+                                                   .guess_always = host->options.guess_always,
                                                    .turns = &m->host->turns,
                                                    .post = post,
                                                    .user = m->host};
@@ -338,6 +336,7 @@ static void try_leave(struct slm_host_model *m)
     slm_runner_count(m->runner, &m->host->gone);
     m->host->gone.kv_pages = m->host->gone.kv_pages_used = m->host->gone.kv_pages_cached = 0;
     m->host->gone.n_running = m->host->gone.n_waiting = 0;
+    m->keep_alive_s = m->host->options.keep_alive_s; /* what a request wished held for this stay */
     give_task(m, LEAVING);
 }
 
@@ -452,6 +451,12 @@ static void expire(struct slm_host *host)
     pthread_mutex_unlock(&host->lock);
 }
 
+/* To everybody who is refused for it. */
+static void say_shutdown(struct slm_error *error)
+{
+    (void)slm_fail(error, SLM_ERR_CANCELLED, "server", "it is shutting down: try again soon");
+}
+
 /* Its file is another one than when it was loaded. */
 static bool was_replaced(struct slm_host_model *m)
 {
@@ -467,8 +472,9 @@ void slm_host_get(struct slm_host *host, const char *name,
         scan_folder(host);
         m = find(host, name);
     }
-    if (!m) {
-        (void)slm_fail(&error, SLM_ERR_ARGUMENT, "model", "there is no model '%.100s'", name);
+    if (host->drains) say_shutdown(&error);
+    else if (!m) (void)slm_fail(&error, SLM_ERR_ARGUMENT, "model", "there is no model '%.100s'", name);
+    if (host->drains || !m) {
         ready(user, NULL, &error);
         return;
     }
@@ -542,11 +548,9 @@ void slm_host_each(struct slm_host *host, void (*each)(void *user, const struct 
 /* ---- jobs ------------------------------------------------------------------------------------------------------- */
 
 /* Through the loop like any other event: the caller does not have its ticket yet. */
-static void refuse(struct slm_host *host, struct slm_ticket *t, int retry_after_s, const char *why)
+static void refuse(struct slm_host *host, struct slm_ticket *t, int retry_after_s, const struct slm_error *why)
 {
-    struct slm_error error;
-    (void)slm_fail(&error, SLM_ERR_LIMIT, "server", "%s", why);
-    slm_ticket_fail(t, &error, retry_after_s);
+    slm_ticket_fail(t, why, retry_after_s);
     slm_ticket_list_add(&host->refused, t);
     post(host);
 }
@@ -572,16 +576,20 @@ struct slm_ticket *slm_host_submit(struct slm_host_model *m, struct slm_job *job
                              .model = m, .submit_ns = slm_os()->now_ns()};
     t->times.submit_ns = t->submit_ns;
     m->n_refs++; /* until it has ended, so that its model stays */
-    host->n_jobs++;
+    struct slm_error error;
     const size_t n_waiting = slm_runner_n_waiting(m->runner);
     /* As many seconds as it has to wait rounds: nobody knows how long answers will be. */
     const size_t rounds = 1 + n_waiting / host->options.max_running;
-    if (host->drains)
-        refuse(host, t, 1, "it is shutting down: no further requests are taken");
-    else if (n_waiting >= host->options.max_queue)
-        refuse(host, t, rounds < MOST_RETRY_S ? (int)rounds : MOST_RETRY_S, "its queue is full: try again later");
-    else
+    if (host->drains) {
+        say_shutdown(&error);
+        refuse(host, t, 1, &error);
+    } else if (n_waiting >= host->options.max_queue) {
+        (void)slm_fail(&error, SLM_ERR_LIMIT, "server", "its queue is full: %zu requests wait, try again later",
+                       n_waiting);
+        refuse(host, t, rounds < MOST_RETRY_S ? (int)rounds : MOST_RETRY_S, &error);
+    } else {
         slm_runner_submit(m->runner, t);
+    }
     return t;
 }
 
@@ -595,15 +603,11 @@ void slm_host_cancel(struct slm_ticket *t)
 /* The ticket's last event. */
 static void ended(void *user, struct slm_ticket *t)
 {
-    struct slm_host *host = user;
     struct slm_host_model *m = t->model;
+    (void)user;
     deliver(t, &t->end);
     slm_ticket_free(t);
     slm_host_release(m);
-    if (--host->n_jobs > 0 || !host->on_empty) return;
-    void (*on_empty)(void *) = host->on_empty;
-    host->on_empty = NULL;
-    on_empty(host->on_empty_user);
 }
 
 /* Whatever another thread wanted us to see. */
@@ -633,15 +637,15 @@ static void on_post(void *user)
 }
 
 /* Models stay loaded: the host is closed next. */
-void slm_host_drain(struct slm_host *host, void (*on_empty)(void *user), void *user)
+void slm_host_drain(struct slm_host *host)
 {
+    struct slm_error error;
     host->drains = true;
-    if (host->n_jobs == 0) {
-        on_empty(user);
-        return;
+    say_shutdown(&error);
+    for (struct slm_host_model *m = host->models; m; m = m->next) {
+        answer_waiters(m, &error);
+        if (m->state == LOADED) slm_runner_drain(m->runner);
     }
-    host->on_empty = on_empty;
-    host->on_empty_user = user;
 }
 
 void slm_host_counts(const struct slm_host *host, struct slm_host_counts *out)
@@ -710,7 +714,7 @@ void slm_host_close(struct slm_host *host)
         if (m->runner) slm_outbox_replay(slm_runner_outbox(m->runner), ended, host);
     }
     for (struct slm_ticket *t; (t = slm_ticket_list_take(&host->refused)) != NULL;) ended(host, t);
-    (void)slm_fail(&error, SLM_ERR_CANCELLED, "server", "it is shutting down");
+    say_shutdown(&error);
     for (struct slm_host_model *m = host->models; m; m = m->next) {
         answer_waiters(m, &error);
         slm_runner_close(m->runner);

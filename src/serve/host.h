@@ -24,6 +24,7 @@ struct slm_host_options {
     size_t max_queue;               /* jobs waiting for a model, more are refused with retry_after_s; 0 = 1024 */
     size_t max_running;             /* sequences computed together; 0 = 64 */
     enum slm_speculate speculate;
+    bool guess_always; /* also where it does not pay; for measurements */
     /* Runs fn(user) on the event loop's thread; called from the host's threads. */
     void (*post)(void *post_user, void (*fn)(void *user), void *user);
     void *post_user;
@@ -37,8 +38,9 @@ slm_status slm_host_open(const struct slm_host_options *options, struct slm_host
 /* Ends everything: jobs get their last events (FINISHED with CANCELLED, END) before this returns, those who wait for a
  * model an error; tickets and references to models are gone then. What was posted before must still be run. */
 void slm_host_close(struct slm_host *host);
-/* No further jobs; on_empty when the last one has ended (or at once). */
-void slm_host_drain(struct slm_host *host, void (*on_empty)(void *user), void *user);
+/* Jobs that have begun go on; whoever waits, for a model or for a turn, and whoever comes is refused and told when to
+ * try again (SLM_ERR_CANCELLED): another server may have room. */
+void slm_host_drain(struct slm_host *host);
 
 /* ---- models ----------------------------------------------------------------------------------------------------- */
 
@@ -82,7 +84,7 @@ void slm_host_cancel(struct slm_ticket *ticket);
 /* Totals since start, for /metrics; histograms are in metrics.h. */
 struct slm_host_counts {
     size_t n_running, n_waiting, n_models_loaded;
-    size_t kv_pages, kv_pages_used, kv_pages_cached; /* of all loaded models */
+    size_t kv_pages, kv_pages_used, kv_pages_cached; /* of all loaded models; used without those that are kept */
     uint64_t prompt_tokens, cached_tokens, generated_tokens, n_preempted, n_steps, n_step_rows;
     uint64_t n_finished[8];      /* by enum slm_finish; [7] failed */
     struct slm_speculation_counts speculation;

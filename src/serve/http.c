@@ -253,6 +253,7 @@ void slm_http_stop(struct slm_http *http)
 {
     if (http->stopping) return;
     http->stopping = http->draining = true;
+    on_flush(&http->flush); /* last words */
     close_listeners(http);
     for (struct slm_conn *conn = http->conns, *next; conn; conn = next) {
         next = conn->next;
@@ -291,11 +292,23 @@ void slm_http_close(struct slm_http *http)
     slm_release(http);
 }
 
+/* The system has connected these clients and tells nobody when it throws them away: closing the listener would reset
+ * what they believe to be a connection. */
+static void accept_waiting(struct slm_http *http)
+{
+    for (struct slm_listener *listener = http->listeners; listener; listener = listener->next) {
+        uv_os_fd_t fd;
+        if (uv_fileno(&listener->io.handle, &fd) != 0) continue;
+        for (int socket; (socket = accept(fd, NULL, NULL)) >= 0;) slm_conn_accept(listener, socket);
+    }
+}
+
 /* No new connections, and none that waits for a request; a reply at work ends its connection. done runs when the last
  * one has gone, from http_conn.c, or right here when there is none. Deadlines are the caller's. */
 void slm_http_drain(struct slm_http *http, void (*done)(void *user), void *user)
 {
     http->draining = true;
+    accept_waiting(http);
     close_listeners(http);
     for (struct slm_conn *conn = http->conns, *next; conn; conn = next) {
         next = conn->next;
@@ -312,7 +325,7 @@ void slm_http_drain(struct slm_http *http, void (*done)(void *user), void *user)
 
 static void on_connection(uv_stream_t *stream, int status)
 {
-    if (status == 0) slm_conn_accept(stream->data);
+    if (status == 0) slm_conn_accept(stream->data, -1);
 }
 
 /* It is in the list at once, bound or not: whoever fails after this just returns, and slm_http_close finds it. */
@@ -335,7 +348,9 @@ static bool is_loopback(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET)
         return (ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24) == 127;
-    return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+    if (address->sa_family != AF_INET6) return false;
+    const struct in6_addr *six = &((const struct sockaddr_in6 *)address)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
 }
 
 /* What a bound socket is reached by: its port, and whether only this machine can. The socket is asked, not the

@@ -41,7 +41,8 @@ struct slm_http_route {
 struct slm_http_table {
     const char *prefix; /* of paths whose errors look like this table's: "/v1/" */
     const struct slm_http_route *routes;
-    /* Ends the reply with an error in this API's shape; used by the server for 401, 404, 405, 413, 503 ... too. */
+    /* Ends the reply with an error in this API's shape; used by the server for 401, 404, 405, 413, 503 ... too. NULL:
+     * {"error": {"message", "type", "code"}}. */
     void (*error)(struct slm_reply *reply, int status, const struct slm_error *error);
 };
 

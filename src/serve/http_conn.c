@@ -7,6 +7,9 @@
  * Reading never stops while a reply is written, since the end of the file is how we hear that the client has gone.
  *
  * Deliberately not here: what a request means (http_route.c). */
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "base/os.h"
 #include "serve/http_part.h"
 
@@ -20,7 +23,7 @@ static uint64_t allowed_ms(const struct slm_conn *conn)
 {
     const struct slm_http_limits *limits = &conn->http->options.limits;
     switch (conn->phase) {
-    case SLM_CONN_FIRST:
+    case SLM_CONN_FIRST: return conn->http->draining ? limits->linger_ms : limits->header_ms;
     case SLM_CONN_HEAD: return limits->header_ms;
     case SLM_CONN_IDLE: return limits->idle_ms;
     case SLM_CONN_BODY: return limits->body_ms + conn->message.body.len * 1000 / limits->body_rate;
@@ -134,15 +137,26 @@ static void linger(struct slm_conn *conn)
     else set_phase(conn, SLM_CONN_LINGER);
 }
 
+/* Bytes of a request have arrived that the loop has not read yet: closing now would reset the connection, and its
+ * client would not know whether the request was taken. */
+static bool has_unread(const struct slm_conn *conn)
+{
+    uv_os_fd_t fd;
+    char byte;
+    return uv_fileno(&conn->io.handle, &fd) == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* Whoever has just connected, or is asking, gets a little time to do so and an answer: 503, from the route. */
 void slm_conn_drain(struct slm_conn *conn)
 {
-    conn->ends = true;
-    conn->reply.last = true;
-    if ((conn->phase == SLM_CONN_IDLE || conn->phase == SLM_CONN_FIRST) && conn->in.len == 0 && conn->out.len == 0 &&
-        conn->writing.len == 0)
+    if (conn->phase == SLM_CONN_FIRST || (conn->phase == SLM_CONN_IDLE && has_unread(conn))) {
+        set_phase(conn, SLM_CONN_FIRST);
+    } else if (conn->phase == SLM_CONN_IDLE && conn->in.len == 0 && conn->out.len == 0 && conn->writing.len == 0) {
         slm_conn_gone(conn);
-    else if (conn->phase == SLM_CONN_IDLE || conn->phase == SLM_CONN_FIRST)
-        set_phase(conn, SLM_CONN_FLUSH);
+    } else if (conn->phase == SLM_CONN_REPLY || conn->phase == SLM_CONN_FLUSH) {
+        conn->ends = true;
+        conn->reply.last = true;
+    }
 }
 
 /* ---- out ------------------------------------------------------------------------------------------------- */
@@ -229,7 +243,6 @@ static void keep(struct slm_conn *conn, const char *data, size_t len)
 /* Requests, one after the other, until one of them is being answered. */
 static void process(struct slm_conn *conn, const char *data, size_t len)
 {
-    conn->is_processing = true;
     while (takes_requests(conn)) {
         struct slm_error error;
         size_t used = 0;
@@ -240,7 +253,6 @@ static void process(struct slm_conn *conn, const char *data, size_t len)
         if (status == SLM_HTTP_MORE) break;
         if (status == SLM_HTTP_HEAD) {
             conn->n_requests++;
-            if (conn->n_requests >= conn->http->options.limits.n_requests) conn->reply.last = true;
             slm_reply_start(conn);
             if (conn->n_requests >= conn->http->options.limits.n_requests) conn->reply.last = true;
             if (slm_route_head(conn)) set_phase(conn, SLM_CONN_BODY);
@@ -251,7 +263,6 @@ static void process(struct slm_conn *conn, const char *data, size_t len)
             slm_route_refuse(conn, status, &error);
         }
     }
-    conn->is_processing = false;
     keep(conn, data, len);
 }
 
@@ -348,9 +359,18 @@ static bool open_handles(struct slm_conn *conn)
     return true;
 }
 
+/* The socket of the connection: the one that libuv has waiting, or one that was accepted already. */
+static int take_socket(struct slm_conn *conn, struct slm_listener *listener, int fd)
+{
+    if (fd < 0) return uv_accept(&listener->io.stream, &conn->io.stream);
+    const int status = conn->is_local ? uv_pipe_open(&conn->io.pipe, fd) : uv_tcp_open(&conn->io.tcp, fd);
+    if (status != 0) close(fd);
+    return status;
+}
+
 /* Past the limit clients hear 503 and may try again; an eighth past that they are closed without a word, since even a
  * refusal takes memory and a descriptor for as long as its client likes to read. */
-void slm_conn_accept(struct slm_listener *listener)
+void slm_conn_accept(struct slm_listener *listener, int fd)
 {
     struct slm_http *http = listener->http;
     struct slm_conn *conn = slm_alloc(1, sizeof *conn, "http", NULL);
@@ -371,7 +391,7 @@ void slm_conn_accept(struct slm_listener *listener)
     http->counts.n_accepted++;
     const size_t most = http->options.limits.n_connections;
     set_phase(conn, SLM_CONN_FIRST);
-    if (uv_accept(&listener->io.stream, &conn->io.stream) != 0 || http->counts.n_connections > most + most / 8 + 8 ||
+    if (take_socket(conn, listener, fd) != 0 || http->counts.n_connections > most + most / 8 + 8 ||
         uv_read_start(&conn->io.stream, on_alloc, on_read) != 0) {
         slm_conn_gone(conn);
         return;

@@ -46,7 +46,7 @@ struct slm_conn {
     struct slm_http *http;
     struct slm_conn *next, *prev;           /* of all */
     struct slm_conn *dirty_next;            /* of those that have something to do at the end of this tick */
-    bool is_dirty, is_processing;
+    bool is_dirty;
     union { uv_handle_t handle; uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; } io;
     uv_timer_t timer;
     uv_shutdown_t shutdown;
@@ -102,7 +102,8 @@ struct slm_http {
 
 /* ---- connections (http_conn.c) --------------------------------------------------------------------------- */
 
-void slm_conn_accept(struct slm_listener *listener);
+/* fd: an accepted socket, which it takes, or -1 for the one that libuv has waiting. */
+void slm_conn_accept(struct slm_listener *listener, int fd);
 /* Something to write or to read on: at the end of this tick. */
 void slm_conn_touch(struct slm_conn *conn);
 /* What is due at the end of a tick. */

@@ -30,7 +30,7 @@ static void plain_error(struct slm_reply *reply, int status, const struct slm_er
 static void answer_error(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     if (status == 503) slm_reply_header(reply, "Retry-After", "1");
-    (reply->table ? reply->table->error : plain_error)(reply, status, error);
+    (reply->table && reply->table->error ? reply->table->error : plain_error)(reply, status, error);
 }
 
 /* Whether a body follows that nobody will read. */

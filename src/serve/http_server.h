@@ -74,7 +74,7 @@ void slm_http_run(struct slm_http *http);
 /* No further connections; those without a request end now, the others after their reply. done(user) when none is
  * left. */
 void slm_http_drain(struct slm_http *http, void (*done)(void *user), void *user);
-/* Breaks what is still open; slm_http_run returns soon. */
+/* Breaks what is still open, once the sockets have been handed what was written; slm_http_run returns soon. */
 void slm_http_stop(struct slm_http *http);
 /* fn(user) once, on the loop, after ms; false: no memory. */
 bool slm_http_after(struct slm_http *http, unsigned ms, void (*fn)(void *user), void *user);

@@ -170,7 +170,7 @@ static void add_http(struct slm_buf *out, const struct slm_metrics *m)
 void slm_metrics_write(const struct slm_metrics *m, const struct slm_host_counts *h,
                        const struct slm_http_counts *http, double start_unix_s, struct slm_buf *out)
 {
-    const double kv = ratio((double)(h->kv_pages_used - h->kv_pages_cached), (double)h->kv_pages);
+    const double kv = ratio((double)h->kv_pages_used, (double)h->kv_pages);
     const struct { const char *name, *type, *help; double value; } rows[] = {
         {"vllm:num_requests_running", "gauge", "Requests being computed.", (double)h->n_running},
         {"vllm:num_requests_waiting", "gauge", "Requests waiting for their turn.", (double)h->n_waiting},

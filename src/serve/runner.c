@@ -59,7 +59,7 @@ struct slm_runner {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct slm_ticket_list inbox;
-    bool stops;
+    bool stops, drains;
     size_t n_waiting;
     struct slm_host_counts counts;
 };
@@ -217,12 +217,34 @@ static void fail_job(struct slm_runner *r, struct slm_ticket *t, const struct sl
     remove_job(r, t);
 }
 
+/* What has not begun can as well be computed by somebody who stays. */
+static void refuse_waiting(struct slm_runner *r)
+{
+    struct slm_error error;
+    struct slm_ticket_list embeds = r->embeds;
+    (void)slm_fail(&error, SLM_ERR_CANCELLED, "server", "it is shutting down: try again soon");
+    for (size_t i = r->sched.n_seqs; i-- > 0;) {
+        if (i >= r->sched.n_seqs || r->choices[i]->ticket->has_begun) continue; /* several left at once */
+        struct slm_ticket *t = r->choices[i]->ticket;
+        slm_ticket_fail(t, &error, 1);
+        remove_job(r, t);
+    }
+    r->embeds = (struct slm_ticket_list){0};
+    for (struct slm_ticket *t; (t = slm_ticket_list_take(&embeds)) != NULL;) {
+        if (t->has_begun) {
+            slm_ticket_list_add(&r->embeds, t);
+        } else {
+            slm_ticket_fail(t, &error, 1);
+            end_ticket(r, t);
+        }
+    }
+}
+
 /* For the totals. */
 static void count_finish(struct slm_runner *r, const struct slm_choice *c, enum slm_finish finish)
 {
     pthread_mutex_lock(&r->lock);
     r->counts.n_finished[finish]++;
-    r->counts.generated_tokens += c->n_generated;
     r->counts.cached_tokens += c->n_cached;
     r->counts.speculation.n_steps += c->counts.n_steps;
     r->counts.speculation.n_guessed += c->counts.n_guessed;
@@ -312,9 +334,10 @@ static bool receive(struct slm_runner *r, bool is_busy, bool again)
     }
     struct slm_ticket_list list = r->inbox;
     r->inbox = (struct slm_ticket_list){0};
-    const bool go_on = !r->stops;
+    const bool go_on = !r->stops, drains = r->drains;
     pthread_mutex_unlock(&r->lock);
     for (struct slm_ticket *t; (t = slm_ticket_list_take(&list)) != NULL;) take_in(r, t);
+    if (drains) refuse_waiting(r);
     return go_on;
 }
 
@@ -541,7 +564,14 @@ static void settle(struct slm_runner *r, struct slm_choice *c, const struct slm_
         stop_running(r, c);
         return;
     }
-    if (part->status != SLM_OK || !slm_choice_computed(c, part->n)) {
+    const size_t n_before = c->n_generated;
+    const bool is_good = part->status == SLM_OK && slm_choice_computed(c, part->n);
+    if (c->n_generated > n_before) { /* with each step: rates over minutes of writing would see one jump */
+        pthread_mutex_lock(&r->lock);
+        r->counts.generated_tokens += c->n_generated - n_before;
+        pthread_mutex_unlock(&r->lock);
+    }
+    if (!is_good) {
         fail_job(r, c->ticket, &c->error);
         return;
     }
@@ -718,6 +748,7 @@ static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
     r->guesses = slm_alloc(MOST_GUESSING, sizeof *r->guesses, "runner", error);
     if (!r->sessions || !r->parts || !r->computed || !r->guesses) return SLM_ERR_MEMORY;
     r->env.speculates = r->options.speculate != SLM_SPECULATE_OFF;
+    r->env.guesses_always = r->options.guess_always;
     r->meter.row_cost = FIRST_COST;
     const struct slm_engine_info info = slm_engine_info(r->env.engine);
     r->sched.page_tokens = info.page_tokens;
@@ -750,6 +781,14 @@ slm_status slm_runner_open(const struct slm_model *model, const struct slm_runne
     }
     *out = r;
     return SLM_OK;
+}
+
+/* Whoever waits is with the thread or in the list that it looks at next; with neither it sleeps on. */
+void slm_runner_drain(struct slm_runner *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->drains = true;
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* Waits for the step that is being computed. */

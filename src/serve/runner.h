@@ -50,6 +50,7 @@ struct slm_runner_options {
     struct slm_engine_options engine; /* resolved: n_ctx and n_kv are not 0 */
     size_t max_running;
     enum slm_speculate speculate;
+    bool guess_always; /* also where it does not pay; for measurements */
     struct slm_turns *turns;
     /* Something is in the outbox. From the runner's thread, once until it is replayed. */
     void (*post)(void *user);
@@ -60,6 +61,8 @@ struct slm_runner;
 /* Opens the engine, which takes the time it takes, and starts the thread. Models that only embed have no engine. */
 slm_status slm_runner_open(const struct slm_model *model, const struct slm_runner_options *options,
                            struct slm_runner **out, struct slm_error *error);
+/* Refuses the jobs that have not begun, with a time after which to try again; the others go on. */
+void slm_runner_drain(struct slm_runner *runner);
 /* Ends all jobs as cancelled and the thread with them; their last events are in the outbox. */
 void slm_runner_stop(struct slm_runner *runner);
 void slm_runner_close(struct slm_runner *runner); /* after stop, when the outbox has been replayed */

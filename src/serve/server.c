@@ -2,7 +2,7 @@
  *
  * Everything of `slm serve` put together, and its life: listen, answer, and at the first SIGTERM or SIGINT take
  * nothing new, let what is at work end, then go. What has not ended by the deadline ends with an error that its
- * client can read; only a second signal cuts connections.
+ * client can read; at a second signal at once.
  *
  * Deliberately not here: any API (api_*.c), any model (host.c). */
 #include "serve/server.h"
@@ -17,6 +17,7 @@
 #include "serve/keys.h"
 #include "serve/metrics.h"
 #include "serve/notify.h"
+#include "serve/page.h"
 
 enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000 }; /* the latter: for errors to reach clients after the drain's deadline */
 
@@ -29,20 +30,24 @@ struct server {
     uv_signal_t signals[N_SIGNALS];
     unsigned port;
     int64_t start_unix_ns;
-    bool draining;
+    bool draining, loading;
     int exit_code;
+    struct slm_error failure; /* what ended it, when it is not SLM_OK */
 };
 
 /* ---- routes ---------------------------------------------------------------------------------------------- */
 
-/* For load balancers and people who wonder. 503 while draining, so that the next request goes elsewhere. */
+/* For load balancers and people who wonder. 503 while requests would have to wait for the model, in llama-server's
+ * words, and while draining, so that the next request goes elsewhere. */
 static void health(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     const struct server *server = app;
+    const char *body = server->draining ? "{\"status\":\"draining\"}\n" : "{\"status\":\"ok\"}\n";
     (void)request;
-    if (server->draining) slm_reply_header(reply, "Retry-After", "1");
-    slm_reply_send(reply, server->draining ? 503 : 200, "application/json",
-                   slm_str(server->draining ? "{\"status\":\"draining\"}\n" : "{\"status\":\"ok\"}\n"));
+    if (server->loading && !server->draining)
+        body = "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}\n";
+    if (server->draining || server->loading) slm_reply_header(reply, "Retry-After", "1");
+    slm_reply_send(reply, server->draining || server->loading ? 503 : 200, "application/json", slm_str(body));
 }
 
 /* The process runs; nothing more. "ok" even while draining: who watches this kills what does not answer, and that
@@ -69,17 +74,6 @@ static void metrics(void *app, const struct slm_http_request *request, struct sl
 }
 
 /* OpenAI's shape without its nulls; the tables of the APIs have their own. */
-static void native_error(struct slm_reply *reply, int status, const struct slm_error *error)
-{
-    static const char *const types[] = {[0] = "invalid_request_error", [1] = "server_error"};
-    struct slm_buf body = {0};
-    slm_buf_puts(&body, "{\"error\":{\"message\":");
-    slm_buf_add_json_string(&body, slm_str(error->message));
-    slm_buf_printf(&body, ",\"type\":\"%s\",\"code\":%d}}\n", types[status >= 500], status);
-    slm_reply_send(reply, status, "application/json", (struct slm_str){body.data, body.len});
-    slm_buf_release(&body);
-}
-
 static const struct slm_http_route routes[] = {
     {"GET", "/health", health, SLM_ROUTE_OPEN},
     {"GET", "/v1/health", health, SLM_ROUTE_OPEN},
@@ -88,7 +82,7 @@ static const struct slm_http_route routes[] = {
     {"GET", "/metrics", metrics, 0},
     {NULL, NULL, NULL, 0},
 };
-static const struct slm_http_table table = {"/", routes, native_error};
+static const struct slm_http_table table = {"/", routes, NULL};
 
 /* ---- log ------------------------------------------------------------------------------------------------- */
 
@@ -195,6 +189,7 @@ static void drain(struct server *server)
     struct slm_http_counts counts;
     slm_http_counts(server->http, &counts);
     server->draining = true;
+    slm_host_drain(server->api.host);
     slm_notify("STOPPING=1");
     slm_line(&server->options->log, SLM_LOG_INFO, "stopping: %zu requests at work", counts.n_busy);
     if (!slm_http_after(server->http, server->options->drain_ms, drain_is_late, server)) stop(server);
@@ -228,6 +223,7 @@ static void on_signal(uv_signal_t *handle, int number)
         reload(server);
     } else if (server->draining) {
         server->exit_code = 128 + number;
+        slm_api_end(&server->api);
         stop(server);
     } else {
         drain(server);
@@ -295,6 +291,7 @@ static void announce(const struct server *server)
     char url[300];
     snprintf(url, sizeof url, "http://%s%s%s:%u", is_ip6 ? "[" : "", host, is_ip6 ? "]" : "", server->port);
     say(server, "listening on %s", url);
+    if (server->api.has_page) say(server, "  browsers:          %s/", url);
     say(server, "  OpenAI clients:    %s/v1", url);
     say(server, "  Ollama clients:    %s", url);
     say(server, "  Anthropic clients: %s", url);
@@ -314,6 +311,8 @@ static slm_status open_models(struct server *server, struct slm_error *error)
     SLM_TRY(slm_host_open(&models, &server->api.host, error));
     server->api.http = server->http;
     server->api.timeout_ms = server->options->timeout_ms;
+    server->api.has_page = !server->options->no_page;
+    if (server->api.has_page) SLM_TRY(slm_http_mount(server->http, &slm_page_table, NULL, error));
     for (size_t i = 0; slm_api_tables[i]; i++)
         SLM_TRY(slm_http_mount(server->http, slm_api_tables[i], &server->api, error));
     return SLM_OK;
@@ -335,6 +334,30 @@ static slm_status start(struct server *server, struct slm_error *error)
     return listen_everywhere(server, error);
 }
 
+/* The first model is there, or never will be: then there is nothing to serve. One that was asked to go meanwhile has
+ * not failed. */
+static void on_first_model(void *user, struct slm_host_model *model, const struct slm_error *error)
+{
+    struct server *server = user;
+    server->loading = false;
+    if (model) {
+        slm_host_release(model);
+        slm_notify("READY=1");
+    } else if (!server->draining) {
+        server->failure = *error;
+        stop(server);
+    }
+}
+
+/* Named models are wanted: the first is loaded while the server answers already, so that nobody's first request waits
+ * for it. One that is found in a folder, or built in, is loaded when somebody asks. */
+static void load_first_model(struct server *server)
+{
+    server->loading = server->options->models.n_models > 0;
+    if (server->loading) slm_host_get(server->api.host, NULL, on_first_model, server);
+    else slm_notify("READY=1");
+}
+
 /* Returns when the server has stopped. The host closes first, which joins the model threads, then the loop that they
  * post to, then the keys that its options point to. */
 slm_status slm_serve(const struct slm_server_options *options, int *exit_code, struct slm_error *error)
@@ -344,13 +367,15 @@ slm_status slm_serve(const struct slm_server_options *options, int *exit_code, s
     raise_limit_of_files();
     signal(SIGPIPE, SIG_IGN); /* clients go away while they are written to */
     slm_log_sink(on_library_line, &log, log.most);
-    const slm_status status = start(&server, error);
+    slm_status status = start(&server, error);
     if (status == SLM_OK) {
         catch_signals(&server);
         announce(&server);
-        slm_notify("READY=1");
+        load_first_model(&server);
         slm_http_run(server.http);
         slm_line(&log, SLM_LOG_INFO, "stopped");
+        status = server.failure.status;
+        if (status != SLM_OK && error) *error = server.failure;
     }
     slm_host_close(server.api.host); /* what it posts last is run by the next */
     slm_http_close(server.http);

@@ -20,11 +20,12 @@ struct slm_sizes {
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
-/* One tensor more. Of an embedding that is not the head as well a token reads one row. */
+/* One tensor more. Of an embedding that is not the head as well a token reads one row. Matrices of three values meet
+ * int8 whatever type the file gives them (model/ternary.h). */
 static void add_work(struct slm_work *work, enum slm_dtype type, uint64_t n_elements, uint64_t bytes, bool embedding,
                      bool head, bool matrix, bool ternary)
 {
-    uint64_t *macs = ternary ? &work->ternary_macs : slm_dtypes[type].block > 1 ? &work->int8_macs : &work->float_macs;
+    uint64_t *macs = ternary || slm_dtypes[type].block > 1 ? &work->int8_macs : &work->float_macs;
     work->weight_bytes += bytes;
     if (!embedding || head) work->token_bytes += bytes;
     if (matrix && !embedding && !head) *macs += n_elements;
@@ -189,19 +190,15 @@ uint64_t slm_attention_macs(const struct slm_model *model, uint64_t n_past)
 }
 
 /* What of the machine's best the engine reaches, as measured with `slm bench --shape` beside `slm doctor`: reading
- * weights; multiplying in a prompt; attending with a single query, which is far from what products of floats do.
- * Weights trained with three values have a path of their own, on which single tokens are arithmetic too. */
-static const double share_weights = 0.86, share_int8 = 0.47, share_float = 0.86, share_attention = 0.08,
-                    share_ternary = 0.13, share_ternary_token = 0.019;
+ * weights; multiplying in a prompt; attending with a single query, which is far from what products of floats do. */
+static const double share_weights = 0.86, share_int8 = 0.47, share_float = 0.86, share_attention = 0.08;
 
 struct slm_speed slm_speed_predict(const struct slm_machine *machine, const struct slm_work *work, uint64_t full_macs)
 {
-    const double token_s = (double)work->token_bytes / (machine->read_bytes_s * share_weights) +
-                           (double)work->ternary_macs / (machine->mac_s * share_ternary_token);
+    const double token_s = (double)work->token_bytes / (machine->read_bytes_s * share_weights);
     const double attention_s = 2 * (double)full_macs / (machine->flop_s * share_attention);
     const double prompt_s = (double)work->int8_macs / (machine->mac_s * share_int8) +
-                            2 * (double)work->float_macs / (machine->flop_s * share_float) +
-                            (double)work->ternary_macs / (machine->mac_s * share_ternary);
+                            2 * (double)work->float_macs / (machine->flop_s * share_float);
     return (struct slm_speed){.prefill = 1 / prompt_s, .decode = 1 / token_s,
                               .decode_full = 1 / (token_s + attention_s)};
 }

@@ -11,8 +11,8 @@
 struct slm_work {
     uint64_t weight_bytes; /* of all tensors */
     uint64_t token_bytes;  /* of those that a generated token reads */
-    uint64_t int8_macs;    /* multiplications of a prompt's token, the head left out: with quantized weights, */
-    uint64_t float_macs, ternary_macs; /* with floats, and with weights that were trained with three values */
+    uint64_t int8_macs;    /* multiplications of a prompt's token, the head left out: with quantized weights, and */
+    uint64_t float_macs;   /* with floats */
 };
 /* Of a model as it is stored. */
 struct slm_work slm_work_of(const struct slm_model *model);
