@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * What rounding activations to int8 costs on trained models: the built-in one and TinyStories-656K read stories once with
- * f32 activations and once with int8, the weights the same. The built-in model reads its own, sampled at temperature 1:
- * text it has an opinion about; the other one people's. The limits are the ones docs/kernels.md states. */
+ * What rounding activations to int8 costs on trained models: the built-in one and TinyStories-656K read stories once
+ * with f32 activations and once with int8, the weights the same. The built-in model reads its own, sampled at
+ * temperature 1: text it has an opinion about; the other one people's. The limits are the ones docs/kernels.md
+ * states. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
