@@ -12,6 +12,7 @@
 /* A file may be large, but not so large that reading it is a mistake. */
 enum { MOST_RATES = 32, MOST_PROMPTS_MADE = 10000, MOST_FILE = 1 << 30 };
 
+/* What they are called: in options and JSON, in tables. */
 static const char *const names[SLM_LOAD_FIGURES] = {"ttft", "tpot", "itl", "e2el"};
 static const char *const titles[SLM_LOAD_FIGURES] = {"TTFT", "TPOT", "ITL", "E2EL"};
 static const char *const fates[SLM_LOAD_FATES] = {"completed", "refused_429", "refused_503", "http_errors", "broken"};
@@ -123,7 +124,8 @@ static size_t n_failed(const struct slm_load_result *r)
 }
 static size_t n_refused(const struct slm_load_result *r) { return r->n_fates[SLM_LOAD_429] + r->n_fates[SLM_LOAD_503]; }
 
-/* One run, all there is to say. */
+/* One run, all there is to say: first how it went, since figures of the few that came through a failing server would
+ * look good. */
 static void add_report(struct slm_buf *out, const struct slm_load_options *o, const struct slm_load_result *r)
 {
     slm_buf_printf(out, "requests      %zu completed, %zu refused (%zu say when to retry), %zu failed\n",
@@ -153,6 +155,7 @@ static void add_row(struct slm_buf *out, const struct slm_load_options *o, const
                    tpot->p99 * 1000, e2el->p50 * 1000, e2el->p99 * 1000);
 }
 
+/* As wide as the rows below. */
 static const char row_head[] =
     "                                 requests/s            TTFT ms           TPOT ms          E2EL ms\n"
     "    rate   done refused failed     all    good tokens/s      p50      p99     p50     p99       p50       p99\n";

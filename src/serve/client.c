@@ -88,6 +88,7 @@ slm_status slm_peer_open(uv_loop_t *loop, const struct slm_url *url, struct slm_
     return SLM_OK;
 }
 
+/* After the loop has run out: what is at work has its addresses. */
 void slm_peer_close(struct slm_peer *peer)
 {
     if (!peer) return;
@@ -162,6 +163,7 @@ static int on_field(llhttp_t *parser, const char *at, size_t n)
     return 0;
 }
 
+/* Values of any header; only that of one is looked at. */
 static int on_value(llhttp_t *parser, const char *at, size_t n)
 {
     struct exchange *x = parser->data;
