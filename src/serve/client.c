@@ -49,7 +49,7 @@ slm_status slm_url_parse(const char *text, struct slm_url *out, struct slm_error
     if (colons && !slm_str_starts_with(slm_str(text), slm_str("http://")))
         return slm_fail(error, SLM_ERR_ARGUMENT, "URL", "'%s' is no http address", text);
     if (colons) at = colons + 3;
-    const char *slash = at + strcspn(at, "/?#"), *end = *at == '[' ? strchr(at, ']') : NULL;
+    const char *slash = at + strcspn(at, "/?#"), *end = *at == '[' ? memchr(at, ']', (size_t)(slash - at)) : NULL;
     const char *colon = memchr(end ? end : at, ':', (size_t)(slash - (end ? end : at)));
     struct slm_str host = {at, (size_t)((colon ? colon : slash) - at)};
     struct slm_str path = slm_str(slash);
