@@ -48,7 +48,7 @@ struct slm_choice {
     size_t n_generated, n_thinking, n_cached, n_asked; /* n_asked: prompt tokens that told the logprobs
                                                            of those that follow */
     enum slm_finish finish;
-    uint64_t first_ns;
+    uint64_t first_ns, waits_since_ns; /* the latter: or since one of its priority was served */
     struct slm_speculation_counts counts, before; /* before: the session's when it was taken */
     struct slm_error error;      /* why the job fails; status SLM_OK: it does not */
 };

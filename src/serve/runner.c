@@ -22,6 +22,7 @@ enum {
     MOST_GUESSES = 32, /* of a step */
 };
 #define TARGET_S 0.1 /* of a step while somebody waits for the next token */
+#define AGING_NS UINT64_C(10000000000) /* of waiting, for a level of priority: ten seconds */
 #define FIRST_COST 0.15 /* of a row more, before anything was measured */
 
 /* Whose jobs they are; its counter is the scheduler's. */
@@ -169,6 +170,7 @@ static void add_row(struct slm_runner *r, struct slm_choice *c, uint32_t tenant)
     for (size_t t = 0; t < r->sched.n_tenants; t++) r->present[t] = r->tenants[t].n_seqs > 0;
     if (r->tenants[tenant].n_seqs++ == 0) slm_sched_join(&r->sched, tenant, r->present);
     c->at = r->sched.n_seqs++;
+    c->waits_since_ns = slm_os()->now_ns();
     r->choices[c->at] = c;
     *row_of(r, c) = (struct slm_sched_seq){.order = r->n_orders++,
                                            .priority = c->ticket->job->priority,
@@ -183,6 +185,20 @@ static void stop_running(struct slm_runner *r, struct slm_choice *c)
     r->sessions[r->n_idle_sessions++] = slm_choice_give(c);
     row_of(r, c)->is_running = false;
     row_of(r, c)->n_done = row_of(r, c)->n_pages = 0;
+    c->waits_since_ns = slm_os()->now_ns();
+}
+
+/* One of its priority is served: the others of it wait from here on, with what they have risen by in its name. */
+static void share_boost(struct slm_runner *r, struct slm_choice *c)
+{
+    struct slm_sched_seq *mine = row_of(r, c);
+    const uint64_t now = slm_os()->now_ns();
+    for (size_t i = 0; i < r->sched.n_seqs; i++) {
+        const struct slm_sched_seq *q = &r->sched.seqs[i];
+        if (q->is_running || q->priority != mine->priority) continue;
+        if (q->boost > mine->boost) mine->boost = q->boost;
+        r->choices[i]->waits_since_ns = now;
+    }
 }
 
 /* The choice leaves the table; the last one of a job ends it. */
@@ -381,8 +397,8 @@ static bool is_computed_by_another(const struct slm_runner *r, struct slm_choice
     for (size_t i = 0; i < r->sched.n_seqs; i++) {
         struct slm_choice *other = r->choices[i];
         const struct slm_sched_seq *q = &r->sched.seqs[i];
-        if (!q->is_running || q->priority < mine->priority) continue;
-        if (q->priority == mine->priority && q->order >= mine->order) continue;
+        const int64_t its_level = slm_sched_level(q), my_level = slm_sched_level(mine);
+        if (!q->is_running || its_level < my_level || (its_level == my_level && q->order >= mine->order)) continue;
         if (q->n_done / PAGE > page || (page + 1) * PAGE > q->n_known || other->n_hashed <= page) continue;
         if (other->hashes[page] == line.hashes[page]) return true;
     }
@@ -392,12 +408,17 @@ static bool is_computed_by_another(const struct slm_runner *r, struct slm_choice
 /* Makes the table true. */
 static void refresh(struct slm_runner *r)
 {
+    const uint64_t now = slm_os()->now_ns();
     for (size_t i = 0; i < r->sched.n_seqs; i++) {
         struct slm_choice *c = r->choices[i];
         struct slm_sched_seq *q = &r->sched.seqs[i];
         q->n_known = c->n_known;
         q->waits = false;
-        if (!c->session) continue;
+        if (!c->session) {
+            const uint64_t levels = now > c->waits_since_ns ? (now - c->waits_since_ns) / AGING_NS : 0;
+            q->boost = levels < INT32_MAX ? (int32_t)levels : INT32_MAX;
+            continue;
+        }
         /* Others may have computed what it needs since the last step. */
         if (c->n_known - c->session->n_past > 1) slm_choice_catch_up(c);
         q->n_done = c->session->n_past;
@@ -438,6 +459,7 @@ static bool start_running(struct slm_runner *r, struct slm_choice *c)
         pthread_mutex_unlock(&r->lock);
     }
     c->has_begun = true;
+    share_boost(r, c);
     row_of(r, c)->is_running = true;
     return true;
 }
