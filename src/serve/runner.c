@@ -50,6 +50,7 @@ struct slm_runner {
     /* One step: */
     struct slm_step_part *parts;      /* [max_running] */
     struct slm_choice **computed;     /* [max_running] */
+    struct slm_choice **drawing;      /* [max_running] of these, those that draw */
     int32_t (*guesses)[1 + SLM_MAX_GUESS]; /* [MOST_GUESSING] */
     struct slm_speculator meter;      /* what rows cost here */
     /* Embeddings: */
@@ -310,9 +311,10 @@ static slm_status admit_job(struct slm_runner *r, struct slm_ticket *t, struct s
         r->env.rows = slm_alloc(SLM_CHOICE_ROWS, r->model->hparams.n_vocab * sizeof *r->env.rows, "job", error);
         if (!r->env.rows) return SLM_ERR_MEMORY;
     }
-    if (job->grammar && !r->env.mask) {
-        r->env.mask = slm_alloc((r->model->hparams.n_vocab + 63) / 64, sizeof *r->env.mask, "job", error);
-        if (!r->env.mask) return SLM_ERR_MEMORY;
+    if (job->grammar && !r->env.masks) {
+        const size_t words = (r->model->hparams.n_vocab + 63) / 64;
+        r->env.masks = slm_alloc(r->env.engine->n_samplers * words, sizeof *r->env.masks, "job", error);
+        if (!r->env.masks) return SLM_ERR_MEMORY;
     }
     /* With a salt of its own it finds and leaves nothing, but its choices share. */
     const uint64_t salt = job->no_cache ? ++r->n_salts : 0;
@@ -597,6 +599,24 @@ static void settle(struct slm_runner *r, struct slm_choice *c, const struct slm_
     remove_choice(r, c);
 }
 
+/* One draw of many, on any thread of the engine. */
+static void draw_one(void *arg, size_t i, unsigned rank)
+{
+    struct slm_choice *const *drawing = arg;
+    slm_choice_draw(drawing[i], rank);
+}
+
+/* What costs most after a step, looking through a vocabulary for each sequence, is for all threads; what comes of it is
+ * settled one after the other. */
+static void draw_all(struct slm_runner *r, size_t n)
+{
+    size_t n_drawing = 0;
+    for (size_t i = 0; i < n; i++)
+        if (r->parts[i].status == SLM_OK && slm_choice_can_draw(r->computed[i]))
+            r->drawing[n_drawing++] = r->computed[i];
+    slm_engine_share(r->env.engine, n_drawing, draw_one, r->drawing);
+}
+
 /* One step, from deciding to drawing. */
 static void compute(struct slm_runner *r)
 {
@@ -613,13 +633,14 @@ static void compute(struct slm_runner *r)
     const uint64_t start = slm_os()->now_ns();
     (void)slm_engine_step(r->env.engine, r->parts, n, NULL);
     const double seconds = (double)(slm_os()->now_ns() - start) * 1e-9;
-    end_turn(r->options.turns);
     slm_sched_charge(&r->sched);
     count_step(r, n_rows, seconds);
     if (n == n_rows && n <= MOST_GUESSING) slm_speculate_took(&r->meter, n_rows + n_guesses, seconds);
+    draw_all(r, n);
     /* One that failed took the others of its job along. */
     for (size_t i = 0; i < n; i++)
         if (r->computed[i]->session == r->parts[i].session) settle(r, r->computed[i], &r->parts[i]);
+    end_turn(r->options.turns);
 }
 
 /* ---- embeddings ------------------------------------------------------------------------------------------------- */
@@ -761,8 +782,9 @@ static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
     r->sessions = slm_alloc(n, sizeof *r->sessions, "runner", error);
     r->parts = slm_alloc(n, sizeof *r->parts, "runner", error);
     r->computed = slm_alloc(n, sizeof *r->computed, "runner", error);
+    r->drawing = slm_alloc(n, sizeof *r->drawing, "runner", error);
     r->guesses = slm_alloc(MOST_GUESSING, sizeof *r->guesses, "runner", error);
-    if (!r->sessions || !r->parts || !r->computed || !r->guesses) return SLM_ERR_MEMORY;
+    if (!r->sessions || !r->parts || !r->computed || !r->drawing || !r->guesses) return SLM_ERR_MEMORY;
     r->env.speculates = r->options.speculate != SLM_SPECULATE_OFF;
     r->env.guesses_always = r->options.guess_always;
     r->meter.row_cost = FIRST_COST;
@@ -832,7 +854,8 @@ void slm_runner_close(struct slm_runner *r)
     slm_release(r->computed);
     slm_release(r->guesses);
     slm_release(r->env.rows);
-    slm_release(r->env.mask);
+    slm_release(r->env.masks);
+    slm_release(r->drawing);
     slm_release(r->sched.seqs);
     slm_release(r->sched.served);
     slm_release(r->choices);
