@@ -11,7 +11,6 @@
 #include <math.h>
 
 #include "base/checked.h"
-#include "base/fmath.h"
 #include "base/os.h"
 
 enum { PAGE = SLM_KV_PAGE_TOKENS, FIRST_ROOM = 256 /* tokens beyond the prompt */ };
@@ -218,22 +217,28 @@ static slm_status open_text(struct slm_choice *c)
     return SLM_OK;
 }
 
-/* log of sum of exp(logit - greatest): what turns a logit into a logprob. A vocabulary is long: terms are added in
- * lanes, in an order of their own, so that no sum waits for the one before, and is the same on every machine. */
-static double log_of_sum(const float *logits, size_t n_vocab, float *greatest)
+/* log of sum of exp(logit - greatest): what turns a logit into a logprob. A vocabulary is long: the exponentials come
+ * from a kernel, a piece at a time, and are added in lanes, in an order of their own, so that no sum waits for the one
+ * before, and is the same on every machine. */
+static double log_of_sum(const struct slm_kernels *kernels, const float *logits, size_t n_vocab, float *greatest)
 {
-    enum { LANES = 16 };
+    enum { LANES = 16, PIECE = 64 * LANES };
     double sums[LANES] = {0}, sum = 0;
-    float most[LANES];
+    float most[LANES], piece[PIECE];
     size_t i = 0;
     for (size_t k = 0; k < LANES; k++) most[k] = logits[0];
     for (; i + LANES <= n_vocab; i += LANES)
         for (size_t k = 0; k < LANES; k++) most[k] = logits[i + k] > most[k] ? logits[i + k] : most[k];
     for (; i < n_vocab; i++) most[0] = logits[i] > most[0] ? logits[i] : most[0];
     for (size_t k = 1; k < LANES; k++) most[0] = most[k] > most[0] ? most[k] : most[0];
-    for (i = 0; i + LANES <= n_vocab; i += LANES)
-        for (size_t k = 0; k < LANES; k++) sums[k] += (double)slm_expf(logits[i + k] - most[0]);
-    for (; i < n_vocab; i++) sums[0] += (double)slm_expf(logits[i] - most[0]);
+    for (size_t from = 0; from < n_vocab; from += PIECE) {
+        const size_t n = n_vocab - from < PIECE ? n_vocab - from : PIECE;
+        memcpy(piece, logits + from, n * sizeof *piece);
+        (void)kernels->softmax_part(piece, n, &most[0]); /* which stays the greatest */
+        for (i = 0; i + LANES <= n; i += LANES)
+            for (size_t k = 0; k < LANES; k++) sums[k] += (double)piece[i + k];
+        for (; i < n; i++) sums[0] += (double)piece[i];
+    }
     for (size_t k = 0; k < LANES; k++) sum += sums[k];
     *greatest = most[0];
     return log(sum);
@@ -252,11 +257,13 @@ static size_t likeliest(const float *logits, size_t n_vocab, size_t n, struct sl
     return have;
 }
 
-/* asked: how many of the likeliest. */
-static void measure(const float *logits, size_t n_vocab, int32_t asked, struct slm_logprobs *out)
+/* With as many of the likeliest as the job wants. */
+static void measure(const struct slm_choice *c, const float *logits, struct slm_logprobs *out)
 {
+    const size_t n_vocab = c->env->model->hparams.n_vocab;
+    const int32_t asked = c->ticket->job->n_top;
     const size_t n = asked < 0 ? 0 : asked < SLM_CHOICE_TOP ? (size_t)asked : SLM_CHOICE_TOP;
-    out->log_sum = log_of_sum(logits, n_vocab, &out->greatest);
+    out->log_sum = log_of_sum(&c->env->kernels, logits, n_vocab, &out->greatest);
     out->n_top = likeliest(logits, n_vocab, n, out->top);
     for (size_t i = 0; i < out->n_top; i++)
         out->top[i].logprob = (float)((double)out->top[i].logprob - (double)out->greatest - out->log_sum);
@@ -285,9 +292,8 @@ static void measure_row(void *arg, size_t i, unsigned rank)
 {
     const struct rows *rows = arg;
     const struct slm_choice *c = rows->choice;
-    const size_t n_vocab = c->env->model->hparams.n_vocab;
     (void)rank;
-    measure(c->env->rows + i * n_vocab, n_vocab, c->ticket->job->n_top, &rows->probs[i]);
+    measure(c, c->env->rows + i * c->env->model->hparams.n_vocab, &rows->probs[i]);
 }
 
 /* Logprobs of the prompt tokens that follow those that were computed. */
@@ -419,7 +425,7 @@ void slm_choice_draw(struct slm_choice *c, unsigned rank)
     if (draw->status != SLM_OK || job->n_top < 0) return;
     const float *logits = slm_session_logits(c->session);
     draw->logit = logits[draw->id];
-    measure(logits, n_vocab, job->n_top, &draw->probs);
+    measure(c, logits, &draw->probs);
 }
 
 /* One token from the session's logits, or what was drawn from them already. */

@@ -6,6 +6,7 @@
 #include "engine/prefix.h"
 #include "engine/session.h"
 #include "engine/stream.h"
+#include "kernel/kernel.h"
 #include "serve/runner.h"
 
 /* What all choices of a model share. */
@@ -14,6 +15,7 @@ struct slm_choice_env {
     struct slm_engine *engine;
     struct slm_prefix *prefix;
     struct slm_outbox *outbox;
+    struct slm_kernels kernels;
     size_t n_ctx; /* of a sequence: what session and pool hold */
     bool speculates, guesses_always;
     uint64_t *masks; /* [n_samplers, n_vocab / 64] tokens that a grammar allows; NULL until a job has one */

@@ -807,6 +807,7 @@ slm_status slm_runner_open(const struct slm_model *model, const struct slm_runne
     r->model = r->env.model = model;
     r->options = *options;
     r->env.outbox = &r->outbox;
+    slm_kernels_init(&r->env.kernels, model->cpu_mask);
     r->env.n_ctx = (size_t)options->engine.session.n_ctx;
     slm_outbox_open(&r->outbox);
     pthread_mutex_init(&r->lock, NULL);
