@@ -475,6 +475,9 @@ bool slm_choice_computed(struct slm_choice *c, size_t n_rows)
     do {
         leave_pages(c);
         if (c->session->n_past < c->n_known) return true;
+        if (job->slot_action == SLM_SLOT_SAVE)
+            return slm_session_save(c->session, job->slot_path, &c->error) == SLM_OK &&
+                   slm_choice_finish(c, SLM_FINISH_EOG);
         /* All known tokens are computed: there are logits. */
         if (!c->is_open && open_text(c) != SLM_OK) return false;
         if (c->n_known == c->env->n_ctx && job->shift) {

@@ -257,6 +257,7 @@ static void work_on(struct slm_host_model *m)
         const struct slm_runner_options options = {.engine = m->engine,
                                                    .max_running = host->options.max_running,
                                                    .speculate = host->options.speculate,
+                                                   .keeps_slots = host->options.keeps_slots,
                                                    .guess_always = host->options.guess_always,
                                                    .turns = &m->host->turns,
                                                    .post = post,

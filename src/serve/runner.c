@@ -9,11 +9,13 @@
  * Deliberately not here: the rules of who runs (sched.c), text (choice.c). */
 #include "serve/runner.h"
 
+#include <inttypes.h>
 #include <time.h>
 
 #include "base/os.h"
 #include "serve/choice.h"
 #include "serve/sched.h"
+#include "serve/slots.h"
 
 enum {
     PAGE = SLM_KV_PAGE_TOKENS,
@@ -53,6 +55,7 @@ struct slm_runner {
     struct slm_choice **drawing;      /* [max_running] of these, those that draw */
     int32_t (*guesses)[1 + SLM_MAX_GUESS]; /* [MOST_GUESSING] */
     struct slm_speculator meter;      /* what rows cost here */
+    struct slm_slot *slots;           /* [max_running], or NULL: not kept */
     /* Embeddings: */
     struct slm_embedder *embedder;
     int32_t embed_dims;
@@ -291,6 +294,9 @@ static slm_status check_prompt(const struct slm_runner *r, const struct slm_job 
         return slm_fail(error, SLM_ERR_CONTEXT, "prompt",
                         "it has %zu tokens, the context holds %zu, and one at least must be left for the answer",
                         job->n_prompt, r->env.n_ctx);
+    if (job->slot < 0 || (size_t)job->slot >= r->options.max_running)
+        return slm_fail(error, SLM_ERR_ARGUMENT, "id_slot", "slots of this model are from 0 to %zu",
+                        r->options.max_running - 1);
     return slm_sampler_check(&job->sampler, (size_t)n_vocab, error);
 }
 
@@ -325,11 +331,68 @@ static slm_status admit_job(struct slm_runner *r, struct slm_ticket *t, struct s
     return SLM_OK;
 }
 
+/* ---- slots ------------------------------------------------------------------------------------------------------ */
+
+/* A session for a moment. */
+static slm_status restore_slot(struct slm_runner *r, struct slm_slot *slot, const char *path, struct slm_error *error)
+{
+    struct slm_session *session = NULL;
+    if (r->n_idle_sessions > 0) session = r->sessions[--r->n_idle_sessions];
+    else if (r->n_sessions == r->options.max_running)
+        return slm_fail(error, SLM_ERR_LIMIT, "slot", "all %zu places are taken: try again later", r->n_sessions);
+    if (!session) {
+        SLM_TRY(slm_engine_session(r->env.engine, &session, error));
+        r->n_sessions++;
+    }
+    const slm_status status = slm_slot_restore(slot, r->env.prefix, session, path, error);
+    r->sessions[r->n_idle_sessions++] = session;
+    /* What is wrong with the file is the client's concern; where the server keeps it is not. */
+    if (status != SLM_OK && status != SLM_ERR_LIMIT && status != SLM_ERR_MEMORY) {
+        const struct slm_error why = *error;
+        return slm_fail(error, SLM_ERR_ARGUMENT, "filename", "%s", why.message);
+    }
+    return status;
+}
+
+/* True: it is done, or failed. Else its prompt is the slot's and it is a job like others until all is computed. */
+static bool use_slot(struct slm_runner *r, struct slm_ticket *t)
+{
+    struct slm_job *job = t->job;
+    struct slm_error error;
+    struct slm_slot *slot = r->slots && (size_t)job->slot < r->options.max_running ? &r->slots[job->slot] : NULL;
+    slm_status status = SLM_OK;
+    if (!slot) {
+        status = slm_fail(&error, SLM_ERR_ARGUMENT, "id_slot", "slots of this model are from 0 to %zu",
+                          r->options.max_running - 1);
+    } else if (job->slot_action == SLM_SLOT_RESTORE) {
+        status = restore_slot(r, slot, job->slot_path, &error);
+        t->end.usage.n_prompt = slot->n;
+    } else if (job->slot_action == SLM_SLOT_ERASE) {
+        t->end.usage.n_prompt = slot->n;
+        slm_slot_erase(slot, r->env.prefix);
+    } else if (slot->n == 0) {
+        status = slm_fail(&error, SLM_ERR_ARGUMENT, "id_slot", "slot %" PRId32 " has nothing to save", job->slot);
+    } else {
+        /* One place of the context is always left for an answer. */
+        job->n_prompt = slot->n < r->env.n_ctx ? slot->n : r->env.n_ctx - 1;
+        job->prompt = slm_alloc(job->n_prompt, sizeof *job->prompt, "slot", &error);
+        if (job->prompt) memcpy(job->prompt, slot->ids, job->n_prompt * sizeof *slot->ids);
+        else status = SLM_ERR_MEMORY;
+        if (status == SLM_OK) return false;
+    }
+    if (status != SLM_OK) slm_ticket_fail(t, &error, status == SLM_ERR_LIMIT);
+    end_ticket(r, t);
+    return true;
+}
+
+/* ---- jobs that arrive ------------------------------------------------------------------------------------------- */
+
 /* From the list of the serving thread into the tables. */
 static void take_in(struct slm_runner *r, struct slm_ticket *t)
 {
     struct slm_error error;
     t->end = (struct slm_event){.kind = SLM_EVENT_END};
+    if (t->job->slot_action != SLM_SLOT_NONE && use_slot(r, t)) return;
     if (t->job->n_embed) {
         slm_ticket_list_add(&r->embeds, t);
     } else if (admit_job(r, t, &error) != SLM_OK) {
@@ -594,6 +657,9 @@ static void settle(struct slm_runner *r, struct slm_choice *c, const struct slm_
         return;
     }
     if (!c->has_ended) return;
+    const struct slm_job *job = c->ticket->job;
+    if (r->slots && c->index == 0 && !c->salt && job->slot_action == SLM_SLOT_NONE)
+        slm_slot_keep(&r->slots[job->slot], c->ids, c->n_known);
     stop_running(r, c);
     count_finish(r, c, c->finish);
     remove_choice(r, c);
@@ -785,6 +851,10 @@ static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
     r->drawing = slm_alloc(n, sizeof *r->drawing, "runner", error);
     r->guesses = slm_alloc(MOST_GUESSING, sizeof *r->guesses, "runner", error);
     if (!r->sessions || !r->parts || !r->computed || !r->drawing || !r->guesses) return SLM_ERR_MEMORY;
+    if (r->options.keeps_slots) {
+        r->slots = slm_alloc(n, sizeof *r->slots, "runner", error);
+        if (!r->slots) return SLM_ERR_MEMORY;
+    }
     r->env.speculates = r->options.speculate != SLM_SPECULATE_OFF;
     r->env.guesses_always = r->options.guess_always;
     r->meter.row_cost = FIRST_COST;
@@ -846,6 +916,8 @@ void slm_runner_close(struct slm_runner *r)
 {
     if (!r) return;
     slm_embedder_close(r->embedder);
+    for (size_t i = 0; r->slots && i < r->options.max_running; i++) slm_release(r->slots[i].ids);
+    slm_release(r->slots);
     slm_prefix_close(r->env.prefix);
     for (size_t i = 0; i < r->n_idle_sessions; i++) slm_session_close(r->sessions[i]);
     SLM_ASSERT(!r->env.engine || r->env.engine->pool.n_free == r->env.engine->pool.n_pages);
