@@ -263,8 +263,8 @@ def stage_oracle(options):
         return results + [Result("oracle", "failed", detail)]
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 1000000)
     for name, models in (("oracle", options.models), ("adapters", options.models * 2 // 5),
-                         ("embeddings", options.models // 4), ("llama_cpp", options.models // 5), ("quantizer", 0), ("perplexity", 0),
-                         ("tasks", 0)):
+                         ("embeddings", options.models // 4), ("llama_cpp", options.models // 5), ("quantizer", 0),
+                         ("perplexity", 0), ("tasks", 0)):
         log = LOGS / f"{name}.log"
         command = [python, f"tests/oracle/{name}.py", folder / "slm", "--models", models, "--seed", seed]
         code, output = run_logged([str(part) for part in command], log, 120 + 20 * models)

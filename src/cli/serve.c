@@ -42,6 +42,7 @@ static const struct slm_option serve_rows[] = {
      .help = "a line a request on stderr, as text (default) or json"},
     {.name = "log-level", .kind = SLM_OPTION_CHOICE, .offset = AT(log_level), .arg = "LEVEL", .choices = level_names,
      .help = "least important lines to write: error, warn, info (default) or debug"},
+    {.name = "no-page", .kind = SLM_OPTION_FLAG, .offset = AT(no_page), .help = "no page for browsers at /"},
 };
 #undef AT
 #define AT(field) offsetof(struct slm_serve_models, field)

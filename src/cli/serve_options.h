@@ -10,7 +10,7 @@ struct slm_serve_options {
     int32_t port;
     float drain_s, timeout_s;
     struct slm_text_list keys, origins, hosts;
-    bool open;
+    bool open, no_page;
     int log, log_level;
     struct slm_serve_models {
         uint64_t seen;

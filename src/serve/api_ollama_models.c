@@ -11,6 +11,7 @@
 #include "serve/api_openai.h"
 #include "serve/api_rows.h"
 #include "serve/api_write.h"
+#include "serve/page.h"
 
 /* Sizes as Ollama prints them: "3.5M", "1.2B". What is only known of
  * loaded models is empty for others. */
@@ -116,8 +117,9 @@ static void get_root(void *app, const struct slm_http_request *request, struct s
     const struct slm_api *api = app;
     const struct slm_str accept = slm_http_header(request, "Accept");
     const bool browser = accept.len && memmem(accept.ptr, accept.len, "text/html", 9);
-    if (browser && api->page.len)
-        slm_reply_send(reply, 200, "text/html; charset=utf-8", api->page);
+    slm_reply_header(reply, "Vary", "Accept");
+    if (browser && api->has_page)
+        slm_page_send_index(request, reply);
     else
         slm_reply_send(reply, 200, "text/plain; charset=utf-8", slm_str("Ollama is running"));
 }

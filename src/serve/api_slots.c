@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * llama-server's POST /slots/{id}?action=save|restore|erase: a slot's conversation to a file of one folder and back. The
- * folder is the server's choice (--slot-save-path), the client names a file in it and can name nothing else.
+ * llama-server's POST /slots/{id}?action=save|restore|erase: a slot's conversation to a file of one folder and back.
+ * The folder is the server's choice (--slot-save-path), the client names a file in it and can name nothing else.
  *
  * Deliberately not here: what a slot is (slots.h); GET /slots (api_native.c). */
 #include <inttypes.h>
@@ -11,6 +11,7 @@
 #include "serve/api_rows.h"
 #include "serve/api_write.h"
 
+/* Places in the struct are borrowed from fields of other requests. */
 static const struct slm_field file_rows[] = {
     NEEDED_TEXT("filename", suffix, "a file in the folder of --slot-save-path; no path"),
     TEXT("model", model, "the name of a model; absent or \"\": the first"),
@@ -38,9 +39,11 @@ static slm_status check_name(const char *name, struct slm_error *error)
         if (*c < ' ' || *c == 0x7f || strchr("/\\:*?\"<>|", *c)) is_plain = false;
     if (is_plain) return SLM_OK;
     return slm_fail(error, SLM_ERR_ARGUMENT, "filename",
-                    "must be the name of a file: up to 200 bytes, not beginning with a dot, without / \\ : * ? \" < > |");
+                    "must be the name of a file: up to 200 bytes, not beginning with a dot, without / \\ : * ? \" < > "
+                    "|");
 }
 
+/* Before a model is loaded for it. */
 static slm_status check(struct slm_call *call, struct slm_error *error)
 {
     int32_t slot = 0;
@@ -48,6 +51,7 @@ static slm_status check(struct slm_call *call, struct slm_error *error)
     return call->ask.suffix ? check_name(call->ask.suffix, error) : SLM_OK;
 }
 
+/* The one way of all three; erasing has no file. */
 static slm_status prepare(struct slm_call *call, enum slm_slot_action action, struct slm_error *error)
 {
     struct slm_buf path = {0};
@@ -63,6 +67,7 @@ static slm_status prepare(struct slm_call *call, enum slm_slot_action action, st
     return status;
 }
 
+/* Rows have no place for an argument. */
 static slm_status prepare_save(struct slm_call *call, struct slm_error *error)
 {
     return prepare(call, SLM_SLOT_SAVE, error);
@@ -101,10 +106,12 @@ static void write_end(struct slm_call *call, const char *n_tokens, const char *n
     slm_call_send(call, 200);
 }
 
+/* Names as that server's clients read them. */
 static void end_save(struct slm_call *call) { write_end(call, "n_saved", "n_written", "save_ms"); }
 static void end_restore(struct slm_call *call) { write_end(call, "n_restored", "n_read", "restore_ms"); }
 static void end_erase(struct slm_call *call) { write_end(call, "n_erased", NULL, NULL); }
 
+/* As documents and the fuzzer see them too. */
 enum { SAVE, RESTORE, ERASE, N_KINDS };
 #define KIND(action, fields, ...) {.method = "POST", .path = "/slots/:id?action=" action, .sets = (fields), \
                                    .table = &slm_api_slots, .check = check, __VA_ARGS__}
@@ -114,6 +121,7 @@ const struct slm_call_kind slm_slot_kinds[N_KINDS] = {
     [ERASE] = KIND("erase", erase_sets, .no_body = true, .prepare = prepare_erase, .end = end_erase),
 };
 
+/* The action is in the query, where no route can see it. */
 static void post_slot(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     static const char *const actions[N_KINDS] = {"action=save", "action=restore", "action=erase"};
@@ -133,6 +141,7 @@ static void post_slot(void *app, const struct slm_http_request *request, struct 
     slm_api_native.error(reply, 400, &error);
 }
 
+/* By name: the other table is no constant. */
 static void error_as_native(struct slm_reply *reply, int status, const struct slm_error *error)
 {
     slm_api_native.error(reply, status, error);

@@ -339,6 +339,7 @@ static void try_leave(struct slm_host_model *m)
     slm_runner_count(m->runner, &m->host->gone);
     m->host->gone.kv_pages = m->host->gone.kv_pages_used = m->host->gone.kv_pages_cached = 0;
     m->host->gone.n_running = m->host->gone.n_waiting = 0;
+    m->keep_alive_s = m->host->options.keep_alive_s; /* what a request wished held for this stay */
     give_task(m, LEAVING);
 }
 

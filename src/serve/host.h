@@ -85,7 +85,7 @@ void slm_host_cancel(struct slm_ticket *ticket);
 /* Totals since start, for /metrics; histograms are in metrics.h. */
 struct slm_host_counts {
     size_t n_running, n_waiting, n_models_loaded;
-    size_t kv_pages, kv_pages_used, kv_pages_cached; /* of all loaded models */
+    size_t kv_pages, kv_pages_used, kv_pages_cached; /* of all loaded models; used without those that are kept */
     uint64_t prompt_tokens, cached_tokens, generated_tokens, n_preempted, n_steps, n_step_rows;
     uint64_t n_finished[8];      /* by enum slm_finish; [7] failed */
     struct slm_speculation_counts speculation;

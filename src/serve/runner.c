@@ -265,7 +265,6 @@ static void count_finish(struct slm_runner *r, const struct slm_choice *c, enum 
 {
     pthread_mutex_lock(&r->lock);
     r->counts.n_finished[finish]++;
-    r->counts.generated_tokens += c->n_generated;
     r->counts.cached_tokens += c->n_cached;
     r->counts.speculation.n_steps += c->counts.n_steps;
     r->counts.speculation.n_guessed += c->counts.n_guessed;
@@ -652,7 +651,14 @@ static void settle(struct slm_runner *r, struct slm_choice *c, const struct slm_
         stop_running(r, c);
         return;
     }
-    if (part->status != SLM_OK || !slm_choice_computed(c, part->n)) {
+    const size_t n_before = c->n_generated;
+    const bool is_good = part->status == SLM_OK && slm_choice_computed(c, part->n);
+    if (c->n_generated > n_before) { /* with each step: rates over minutes of writing would see one jump */
+        pthread_mutex_lock(&r->lock);
+        r->counts.generated_tokens += c->n_generated - n_before;
+        pthread_mutex_unlock(&r->lock);
+    }
+    if (!is_good) {
         fail_job(r, c->ticket, &c->error);
         return;
     }

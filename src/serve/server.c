@@ -17,6 +17,7 @@
 #include "serve/keys.h"
 #include "serve/metrics.h"
 #include "serve/notify.h"
+#include "serve/page.h"
 
 enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000 }; /* the latter: for errors to reach clients after the drain's deadline */
 
@@ -290,6 +291,7 @@ static void announce(const struct server *server)
     char url[300];
     snprintf(url, sizeof url, "http://%s%s%s:%u", is_ip6 ? "[" : "", host, is_ip6 ? "]" : "", server->port);
     say(server, "listening on %s", url);
+    if (server->api.has_page) say(server, "  browsers:          %s/", url);
     say(server, "  OpenAI clients:    %s/v1", url);
     say(server, "  Ollama clients:    %s", url);
     say(server, "  Anthropic clients: %s", url);
@@ -311,6 +313,8 @@ static slm_status open_models(struct server *server, struct slm_error *error)
     server->api.http = server->http;
     server->api.slots_folder = server->options->slots_folder;
     server->api.timeout_ms = server->options->timeout_ms;
+    server->api.has_page = !server->options->no_page;
+    if (server->api.has_page) SLM_TRY(slm_http_mount(server->http, &slm_page_table, NULL, error));
     for (size_t i = 0; slm_api_tables[i]; i++)
         SLM_TRY(slm_http_mount(server->http, slm_api_tables[i], &server->api, error));
     return SLM_OK;

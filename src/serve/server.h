@@ -18,6 +18,7 @@ struct slm_server_options {
     size_t n_keys;
     const char *key_file;           /* NULL: none */
     bool is_open;                   /* other machines need no key */
+    bool no_page;                   /* browsers get nothing that programs do not get */
     unsigned drain_ms;              /* for requests at work, after the first signal */
     struct slm_serve_log log;
     /* Further routes, or NULL: called before anything listens. */

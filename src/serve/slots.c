@@ -57,7 +57,8 @@ slm_status slm_slot_restore(struct slm_slot *slot, struct slm_prefix *prefix, st
     SLM_TRY(count_pages(path, session, &n_pages, error));
     /* A file that is larger than the whole pool is refused for what it holds, when it is read. */
     if (n_pages <= session->engine->pool.n_pages && !slm_prefix_make_room(prefix, n_pages))
-        return slm_fail(error, SLM_ERR_LIMIT, "slot", "others use the %zu pages that it needs: try again later", n_pages);
+        return slm_fail(error, SLM_ERR_LIMIT, "slot", "others use the %zu pages that it needs: try again later",
+                        n_pages);
     SLM_TRY(slm_session_restore(session, path, error));
     slm_slot_keep(slot, session->tokens, session->n_past);
     uint64_t *hashes = hash_pages(slot, &line, error);

@@ -17,8 +17,8 @@ struct slm_slot { int32_t *ids; size_t n; };
 void slm_slot_keep(struct slm_slot *slot, const int32_t *ids, size_t n);
 /* Empty, also of what the tree has of it and nobody else uses. */
 void slm_slot_erase(struct slm_slot *slot, struct slm_prefix *prefix);
-/* The file's tokens become the slot's and its full pages the tree's. The session is empty before and after. LIMIT: other
- * jobs have the pages. */
+/* The file's tokens become the slot's and its full pages the tree's. The session is empty before and after. LIMIT:
+ * other jobs have the pages. */
 slm_status slm_slot_restore(struct slm_slot *slot, struct slm_prefix *prefix, struct slm_session *session,
                             const char *path, struct slm_error *error);
 #endif

@@ -13,6 +13,7 @@ double test_slowdown(void);
 bool test_is_far_too_slow(void);
 /* Of n repetitions those to run here: n, or an eighth of it (at least 1) where it is far too slow. */
 size_t test_share(size_t n);
-/* The step through things that are all tried in an ordinary build: 1, or 7. */
-size_t test_stride(void);
+/* What to try after the n-th of many things in a row: the next one, or where it is far too slow one that lies a
+ * sixteenth further on, so that hundreds are tried of ten thousands and the first sixteen all. */
+size_t test_next(size_t n);
 #endif

@@ -662,8 +662,7 @@ struct fake_os_runs fake_os_every_failure(const struct fake_os_plan *plan, unsig
                                           slm_status (*body)(void *user, struct slm_error *error), void *user)
 {
     struct fake_os_runs runs = {0};
-    /* The first ones are where things are opened, each its own way; after them steps may be larger. */
-    for (uint64_t n = 1;; n += n < 32 ? 1 : test_stride()) {
+    for (uint64_t n = 1;; n = test_next(n)) {
         struct fake_os_plan with = plan != NULL ? *plan : (struct fake_os_plan){0};
         with.kinds = kinds;
         with.fail_at = n;
