@@ -30,6 +30,17 @@ ALWAYS_INLINE vec vec_where_less(vec a, vec b, vec yes, vec no)
 }
 /* b where they cannot be compared, as maxps has it. */
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_where_less(b, a, a, b); }
+ALWAYS_INLINE vec vec_min(vec a, vec b) { return vec_where_less(a, b, a, b); }
+/* The sum has no room behind the binary point. */
+ALWAYS_INLINE vec vec_round(vec a) { return a + 0x1.8p+23f - 0x1.8p+23f; }
+ALWAYS_INLINE vec vec_load_f16(const uint16_t *p)
+{
+    return (vec){slm_f16_to_f32(p[0]), slm_f16_to_f32(p[1]), slm_f16_to_f32(p[2]), slm_f16_to_f32(p[3])};
+}
+ALWAYS_INLINE void vec_store_f16(uint16_t *p, vec v)
+{
+    for (int i = 0; i < VEC_LANES; i++) p[i] = slm_f32_to_f16(v[i]);
+}
 
 #include "kernel/simd_search.h"
 #include "kernel/simd_encode.h"

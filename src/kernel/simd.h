@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What every vector kernel file begins with: the two compiler words that the shared kernel texts (simd_float.h,
- * simd_unpack.h) are written in. Inner loops over registers must disappear, or accumulators live in memory. */
+ * What every vector kernel file begins with: the compiler words that the shared kernel texts (simd_float.h,
+ * simd_unpack.h) are written in. Inner loops over registers must disappear, or accumulators live in memory. SHUFFLE
+ * takes four lanes of two vectors of four. */
 #ifndef SLM_KERNEL_SIMD_H
 #define SLM_KERNEL_SIMD_H
 #include <math.h>
@@ -11,11 +12,14 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define UNROLL _Pragma("GCC unroll 64")
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (u32x4){__VA_ARGS__})
 #endif
 
 typedef uint8_t u8x16 __attribute__((vector_size(16))); /* codes: sixteen bytes, with the operators of C */
+typedef float f32x4 __attribute__((vector_size(16)));
 typedef uint16_t u16x8 __attribute__((vector_size(16)));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef uint64_t u64x2 __attribute__((vector_size(16)));

@@ -41,17 +41,38 @@ static void put_f16(uint8_t field[2], float value)
 /* What the decoder will see of a scale. */
 static float as_f16(float value) { return slm_f16_to_f32(slm_f32_to_f16(value)); }
 
-/* The code of element j of sub-block s, moved up so that the lowest one is 0. */
-ALWAYS_INLINE unsigned code_at(const struct group *g, size_t s, size_t j, float lo)
+/* The code of element j of sub-block s, moved up so that the lowest one is 0 (or in two's complement, where lo is 0).
+ */
+ALWAYS_INLINE uint32_t code_at(const struct group *g, size_t s, size_t j, float lo)
 {
-    return (unsigned)(int)(g->q[j][s] - lo);
+    return (uint32_t)(int32_t)(g->q[j][s] - lo);
 }
 
-/* Codes of all sub-blocks, one after the other: [LANES][len]. */
+/* Codes of all sub-blocks, one after the other: [LANES][len], as words in which every lane packs four neighbours. */
 ALWAYS_INLINE void codes_of(const struct group *g, size_t len, float lo, uint8_t *codes)
 {
-    for (size_t s = 0; s < LANES; s++)
-        for (size_t j = 0; j < len; j++) codes[s * len + j] = (uint8_t)code_at(g, s, j, lo);
+    uint32_t *words = (uint32_t *)(void *)codes;
+    for (size_t i = 0; i < len / 4; i++) {
+        uint32_t row[LANES] = {0};
+        for (size_t k = 0; k < 4; k++)
+            for (size_t s = 0; s < LANES; s++) row[s] |= (code_at(g, s, 4 * i + k, lo) & 255) << 8 * k;
+        for (size_t s = 0; s < LANES; s++) words[s * (len / 4) + i] = row[s];
+    }
+}
+
+/* Where 32 codes of 4 or 5 bits stand in a block: elements j and j + 16 share a byte of nibbles[], the fifth bit of
+ * element j is bit j of fifth. Each lane packs its own. */
+struct packed { uint32_t nibbles[4][LANES], fifth[LANES]; };
+
+ALWAYS_INLINE void pack_lanes(const struct group *g, float lo, struct packed *out)
+{
+    memset(out, 0, sizeof *out);
+    for (size_t j = 0; j < SLM_BLOCK; j++)
+        for (size_t s = 0; s < LANES; s++) {
+            const uint32_t code = code_at(g, s, j, lo);
+            out->nibbles[j % 16 / 4][s] |= (code & 15) << (j % 4 * 8 + j / 16 * 4);
+            out->fifth[s] |= code >> 4 << j;
+        }
 }
 
 /* Levels of IQ4 become their numbers. */
@@ -65,23 +86,29 @@ static void levels_of(const struct group *g, size_t len, uint8_t *codes)
 
 /* ---- blocks of 32 with half-precision scales ---- */
 
-/* Scales d and mins m (either as the format stores them) and codes of 16 blocks. */
-struct simple { float d[LANES], m[LANES]; uint8_t codes[LANES * 32]; };
+/* Scales d and mins m of 16 blocks and their codes, in one arrangement or the other. */
+struct simple { uint16_t d[LANES], m[LANES]; struct packed packed; _Alignas(4) uint8_t codes[LANES * 32]; };
 
-/* n blocks from x, at most LANES. */
+/* Scales become halves, and what the decoder will see of them. */
+ALWAYS_INLINE void store_halves(float *scales, uint16_t *halves)
+{
+    for (size_t at = 0; at < LANES; at += VEC_LANES) {
+        vec_store_f16(halves + at, vec_load(scales + at));
+        vec_store(scales + at, vec_load_f16(halves + at));
+    }
+}
+
+/* n blocks from x, at most LANES; codes are left in g. */
 ALWAYS_INLINE void encode_simple(struct group *g, const float *x, const float *w, size_t n,
                                  const struct code_range *r, bool affine, bool levels, struct simple *out)
 {
+    float d[LANES], m[LANES];
     gather(g, x, w, n, 32);
-    if (affine) search_affine(g, 32, r, false, out->d, out->m);
-    else search_scale(g, 32, r, levels, out->d);
-    for (size_t s = 0; s < LANES; s++) {
-        out->d[s] = as_f16(out->d[s]);
-        if (affine) out->m[s] = as_f16(out->m[s]);
-    }
-    assign_codes(g, 32, out->d, affine ? out->m : NULL, r, levels);
-    if (levels) levels_of(g, 32, out->codes);
-    else codes_of(g, 32, r->lo, out->codes);
+    if (affine) search_affine(g, 32, r, false, d, m);
+    else search_scale(g, 32, r, levels, d);
+    store_halves(d, out->d);
+    if (affine) store_halves(m, out->m);
+    assign_codes(g, 32, d, affine ? m : NULL, r, levels);
 }
 
 /* Elements j and j + 16 share a byte. */
@@ -90,18 +117,14 @@ ALWAYS_INLINE void pack_nibbles(uint8_t qs[16], const uint8_t *codes)
     for (int j = 0; j < 16; j++) qs[j] = (uint8_t)((codes[j] & 15) | (codes[j + 16] & 15) << 4);
 }
 
-/* The fifth bits of 32 codes. */
-ALWAYS_INLINE void pack_fifth(uint8_t qh[4], const uint8_t *codes)
+/* Those of lane s. */
+ALWAYS_INLINE void store_nibbles(uint8_t qs[16], const struct packed *packed, size_t s)
 {
-    for (int i = 0; i < 4; i++) {
-        unsigned bits = 0;
-        for (int j = 0; j < 8; j++) bits |= (unsigned)(codes[8 * i + j] >> 4) << j;
-        qh[i] = (uint8_t)bits;
-    }
+    for (size_t i = 0; i < 4; i++) memcpy(qs + 4 * i, &packed->nibbles[i][s], 4);
 }
 
-/* for (each group of up to 16 blocks) { encode; for (each block s of it) pack } */
-#define SIMPLE_ENCODER(NAME, type, range, affine, levels, pack)                                    \
+/* for (each group of up to 16 blocks) { encode; arrange; for (each block s of it) pack } */
+#define SIMPLE_ENCODER(NAME, type, range, affine, levels, arrange, pack)                                    \
     static void encode_##NAME(const float *x, const float *w, void *dst, size_t n)                 \
     {                                                                                              \
         struct type *b = dst;                                                                      \
@@ -110,9 +133,9 @@ ALWAYS_INLINE void pack_fifth(uint8_t qh[4], const uint8_t *codes)
         for (size_t n_blocks = n / SLM_BLOCK, k; n_blocks > 0; n_blocks -= k) {                    \
             k = n_blocks < LANES ? n_blocks : LANES;                                               \
             encode_simple(&g, x, w, k, &range, affine, levels, &o);                                \
+            arrange                                                                                \
             for (size_t s = 0; s < k; s++, b++) {                                                  \
-                const uint8_t *codes = o.codes + s * SLM_BLOCK;                                    \
-                put_f16(b->d, o.d[s]);                                                             \
+                memcpy(b->d, &o.d[s], sizeof b->d);                                                \
                 pack                                                                               \
             }                                                                                      \
             x += k * SLM_BLOCK;                                                                    \
@@ -121,14 +144,20 @@ ALWAYS_INLINE void pack_fifth(uint8_t qh[4], const uint8_t *codes)
     }
 
 /* The layouts are those of quant/block.h. */
-SIMPLE_ENCODER(Q4_0, slm_block_q4_0, range_q4, false, false, pack_nibbles(b->qs, codes);)
-SIMPLE_ENCODER(Q5_0, slm_block_q5_0, range_q5, false, false, pack_nibbles(b->qs, codes); pack_fifth(b->qh, codes);)
-SIMPLE_ENCODER(IQ4_NL, slm_block_iq4_nl, range_iq4, false, true, pack_nibbles(b->qs, codes);)
-SIMPLE_ENCODER(Q4_1, slm_block_q4_1, range_q4_1, true, false, put_f16(b->m, o.m[s]); pack_nibbles(b->qs, codes);)
-SIMPLE_ENCODER(Q5_1, slm_block_q5_1, range_q5_1, true, false, put_f16(b->m, o.m[s]); pack_nibbles(b->qs, codes);
-               pack_fifth(b->qh, codes);)
-SIMPLE_ENCODER(Q8_0, slm_block_q8_0, range_q8, false, false,
-               for (int j = 0; j < SLM_BLOCK; j++) b->qs[j] = (int8_t)(codes[j] - 127);)
+#define NIBBLES store_nibbles(b->qs, &o.packed, s);
+#define FIFTH memcpy(b->qh, &o.packed.fifth[s], sizeof b->qh);
+#define MIN memcpy(b->m, &o.m[s], sizeof b->m);
+SIMPLE_ENCODER(Q4_0, slm_block_q4_0, range_q4, false, false, pack_lanes(&g, -8, &o.packed);, NIBBLES)
+SIMPLE_ENCODER(Q5_0, slm_block_q5_0, range_q5, false, false, pack_lanes(&g, -16, &o.packed);, NIBBLES FIFTH)
+SIMPLE_ENCODER(Q4_1, slm_block_q4_1, range_q4_1, true, false, pack_lanes(&g, 0, &o.packed);, MIN NIBBLES)
+SIMPLE_ENCODER(Q5_1, slm_block_q5_1, range_q5_1, true, false, pack_lanes(&g, 0, &o.packed);, MIN NIBBLES FIFTH)
+SIMPLE_ENCODER(Q8_0, slm_block_q8_0, range_q8, false, false, codes_of(&g, SLM_BLOCK, 0, o.codes);,
+               memcpy(b->qs, o.codes + s * SLM_BLOCK, SLM_BLOCK);)
+SIMPLE_ENCODER(IQ4_NL, slm_block_iq4_nl, range_iq4, false, true, levels_of(&g, SLM_BLOCK, o.codes);,
+               pack_nibbles(b->qs, o.codes + s * SLM_BLOCK);)
+#undef NIBBLES
+#undef FIFTH
+#undef MIN
 
 /* ---- superblocks: integer scales under a half-precision one ---- */
 
@@ -139,14 +168,14 @@ struct super {
     float d[LANES], m[LANES];         /* of each sub-block, as searched, then as stored */
     float super_d[2], super_m[2];     /* at most two superblocks a group */
     int scale[LANES], min[LANES];
-    uint8_t codes[LANES * 32];
+    _Alignas(4) uint8_t codes[LANES * 32];
 };
 
 /* To nearest, halves to even; NaN gives lo. */
 static int round_within(float x, int lo, int hi)
 {
     const float r = x > (float)lo ? (x < (float)hi ? x : (float)hi) : (float)lo;
-    return (int)((r + TO_INTEGER) - TO_INTEGER);
+    return (int)(r + 0x1.8p+23f - 0x1.8p+23f);
 }
 
 /* The common scale is such that the greatest fits; then every sub-block's integer. */
@@ -159,32 +188,47 @@ static void integer_scales(const float *d, size_t n_sub, int lo, int hi, float *
     for (size_t s = 0; s < n_sub; s++) scale[s] = *common != 0 ? round_within(d[s] / *common, lo, hi) : 0;
 }
 
-/* The neighbours of each integer scale (and min) that leave the least error. */
+/* Which neighbours of some lanes' integer scales (and mins) leave the least error; what is there first wins a tie.
+ * d = unit * scale, m = unit_min * min. */
+ALWAYS_INLINE void try_neighbours(const struct group *g, size_t at, const struct two_levels *t,
+                                  const struct code_range *r, bool affine, bool levels, vec unit, vec unit_min,
+                                  vec *scale, vec *min)
+{
+    const vec lo = vec_set1((float)t->lo), hi = vec_set1((float)t->hi), first = *scale, first_min = *min;
+    vec best = error_of(g, at, t->len, vec_mul(unit, first), vec_mul(unit_min, first_min), r, levels);
+    for (int step = 1; step < (affine ? 9 : 3); step++) {
+        /* 0, +1, -1 of the scale, and for each the same of the min */
+        const float up = (float)((step % 3 + 1) % 3 - 1), up_min = (float)((step / 3 + 1) % 3 - 1);
+        const vec a = vec_min(vec_max(vec_add(first, vec_set1(up)), lo), hi);
+        const vec b = affine ? vec_min(vec_max(vec_add(first_min, vec_set1(up_min)), lo), hi) : first_min;
+        const vec error = error_of(g, at, t->len, vec_mul(unit, a), vec_mul(unit_min, b), r, levels);
+        *scale = vec_where_less(error, best, a, *scale);
+        *min = vec_where_less(error, best, b, *min);
+        best = vec_where_less(error, best, error, best);
+    }
+}
+
+/* Integer scales and mins as they will be stored, and what they stand for. */
 ALWAYS_INLINE void refine(const struct group *g, const struct two_levels *t, const struct code_range *r, bool affine,
                           bool levels, struct super *o)
 {
-    float best[LANES] = {0}, error[LANES], d[LANES], m[LANES] = {0};
-    int scale[LANES], min[LANES] = {0};
-    memcpy(scale, o->scale, sizeof scale);
-    if (affine) memcpy(min, o->min, sizeof min);
-    for (int step = 0; step < (affine ? 9 : 3); step++) {
-        /* 0, +1, -1 of the scale, and for each the same of the min: what was rounded first wins a tie */
-        const int up = (step % 3 + 1) % 3 - 1, up_min = (step / 3 + 1) % 3 - 1;
-        for (size_t s = 0; s < LANES; s++) {
-            const int a = scale[s] + up, b = min[s] + up_min;
-            d[s] = o->super_d[s / t->n_sub] * (float)(a < t->lo ? t->lo : a > t->hi ? t->hi : a);
-            if (affine) m[s] = -o->super_m[s / t->n_sub] * (float)(b < t->lo ? t->lo : b > t->hi ? t->hi : b);
-        }
-        for (size_t at = 0; at < LANES; at += VEC_LANES)
-            vec_store(error + at, error_of(g, at, t->len, vec_load(d + at), vec_load(m + at), r, levels));
-        for (size_t s = 0; s < LANES; s++) {
-            if (step > 0 && !(error[s] < best[s])) continue;
-            const int a = scale[s] + up, b = min[s] + up_min;
-            best[s] = error[s];
-            o->d[s] = d[s], o->scale[s] = a < t->lo ? t->lo : a > t->hi ? t->hi : a;
-            if (affine) o->m[s] = m[s], o->min[s] = b < t->lo ? t->lo : b > t->hi ? t->hi : b;
-        }
+    float unit[LANES], unit_min[LANES], scale[LANES], min[LANES];
+    for (size_t s = 0; s < LANES; s++) {
+        unit[s] = o->super_d[s / t->n_sub];
+        unit_min[s] = affine ? -o->super_m[s / t->n_sub] : 0;
+        scale[s] = (float)o->scale[s];
+        min[s] = affine ? (float)o->min[s] : 0;
     }
+    for (size_t at = 0; at < LANES; at += VEC_LANES) {
+        const vec u = vec_load(unit + at), u_min = vec_load(unit_min + at);
+        vec a = vec_load(scale + at), b = vec_load(min + at);
+        try_neighbours(g, at, t, r, affine, levels, u, u_min, &a, &b);
+        vec_store(o->d + at, vec_mul(u, a));
+        vec_store(o->m + at, vec_mul(u_min, b));
+        vec_store(scale + at, a);
+        vec_store(min + at, b);
+    }
+    for (size_t s = 0; s < LANES; s++) o->scale[s] = (int)scale[s], o->min[s] = (int)min[s];
 }
 
 /* n_super superblocks from x, as many as sixteen lanes hold: one of sub-blocks of 16, two of sub-blocks of 32. Mins are
@@ -365,10 +409,10 @@ ALWAYS_INLINE float search_ternary(struct group *g)
         const float id = i < range_ternary.n_tries ? range_ternary.tries[i] / most : d != 0 ? 1 / d : 0;
         for (size_t at = 0; at < LANES; at += VEC_LANES) {
             vec sum_xq = vec_set1(0), sum_qq = vec_set1(0);
-            for (int j = 0; j < 16; j++) {
+            for (size_t j = 0; j < 16; j++) {
                 const vec x = vec_load(&g->x[j][at]);
                 const vec q = nearest_code(vec_mul(x, vec_set1(id)), lo, hi);
-                const vec wq = vec_mul(vec_load(&g->w[j][at]), q);
+                const vec wq = weigh(g, j, at, q);
                 sum_xq = vec_add(sum_xq, vec_mul(wq, x));
                 sum_qq = vec_add(sum_qq, vec_mul(wq, q));
             }
@@ -413,7 +457,7 @@ static void pack_tq2_0(struct slm_block_tq2_0 *b, const uint8_t *codes, float d)
     {                                                                                              \
         struct slm_block_##name *b = dst;                                                          \
         struct group g;                                                                            \
-        uint8_t codes[SLM_SUPERBLOCK];                                                             \
+        _Alignas(4) uint8_t codes[SLM_SUPERBLOCK];                                                             \
         for (size_t i = 0; i < n / SLM_SUPERBLOCK; i++, x += SLM_SUPERBLOCK) {                     \
             gather(&g, x, w ? w + i * SLM_SUPERBLOCK : NULL, LANES, 16);                           \
             const float d = search_ternary(&g);                                                    \

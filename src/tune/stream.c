@@ -126,8 +126,10 @@ static uint64_t first_unfit(const struct stream *s, const float *x, uint64_t n)
     if (to == SLM_DTYPE_F32 || to == SLM_DTYPE_BF16) return n;
     const bool half = to == SLM_DTYPE_F16 || slm_stream_is_ternary(to) || searched;
     const float most = half ? 65519.99f : 3.4e38f; /* 65520 rounds to infinity */
-    for (uint64_t i = 0; i < n; i++)
-        if (!(fabsf(x[i]) <= most)) return i; /* NaN too */
+    unsigned unfit = 0; /* all are looked at before one is looked for, which vectors can do */
+    for (uint64_t i = 0; i < n; i++) unfit |= !(fabsf(x[i]) <= most); /* NaN too */
+    for (uint64_t i = 0; unfit && i < n; i++)
+        if (!(fabsf(x[i]) <= most)) return i;
     for (uint64_t i = 0; i < n && slm_stream_is_ternary(to) && !searched; i += block) {
         const uint64_t bad = first_not_ternary(x + i, block);
         if (bad < block) return i + bad;

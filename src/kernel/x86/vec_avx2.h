@@ -26,6 +26,8 @@ ALWAYS_INLINE vec vec_div(vec a, vec b) { return _mm256_div_ps(a, b); }
 ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 ALWAYS_INLINE vec vec_neg(vec a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+ALWAYS_INLINE vec vec_min(vec a, vec b) { return _mm256_min_ps(a, b); }
+ALWAYS_INLINE vec vec_round(vec a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT); } /* halves to even */
 ALWAYS_INLINE float vec_max_lanes(vec v)
 {
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

@@ -21,6 +21,8 @@ ALWAYS_INLINE vec vec_div(vec a, vec b) { return _mm512_div_ps(a, b); }
 ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 ALWAYS_INLINE vec vec_neg(vec a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+ALWAYS_INLINE vec vec_min(vec a, vec b) { return _mm512_min_ps(a, b); }
+ALWAYS_INLINE vec vec_round(vec a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT); } /* halves to even */
 ALWAYS_INLINE float vec_max_lanes(vec v) { return _mm512_reduce_max_ps(v); }
 ALWAYS_INLINE vec vec_keep(vec fresh, vec old, size_t n) { return _mm512_mask_mov_ps(old, first_lanes(n), fresh); }
 ALWAYS_INLINE unsigned vec_equal_bits(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
