@@ -270,7 +270,8 @@ slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_pro
     return status;
 }
 
-/* Without a prompt: the runner knows the slot's tokens. */
+/* Without a prompt: the runner knows the slot's tokens. Nothing is generated
+ * either, so the request's sampler and limits are left as they come. */
 slm_status slm_call_add_slot_job(struct slm_call *call, int32_t slot, enum slm_slot_action action, const char *path,
                                  struct slm_error *error)
 {

@@ -83,7 +83,8 @@ static slm_status prepare_erase(struct slm_call *call, struct slm_error *error)
     return prepare(call, SLM_SLOT_ERASE, error);
 }
 
-/* What it is called in the answer differs by the action. */
+/* What it is called in the answer differs by the action. Its size is that of the file: the runner, which wrote or read
+ * it, tells only tokens. */
 static void write_end(struct slm_call *call, const char *n_tokens, const char *n_bytes, const char *ms)
 {
     struct slm_buf *out = &call->out, path = {0};
