@@ -85,7 +85,6 @@ enum {
     TILE_ROWS = 4,    /* with TILE_TOKENS tokens */
     COLUMN_ROWS = 8,  /* with one token: enough chains for two fma a cycle of latency four */
     TILE_MAX = TILE_ROWS * TILE_TOKENS > COLUMN_ROWS ? TILE_ROWS * TILE_TOKENS : COLUMN_ROWS,
-    FEW_TOKENS = 2,   /* memory is what limits up to so many: it is asked for the next rows meanwhile */
     /* Where sixteen lanes are several registers, the parts are summed one after the other, each with all
      * accumulators; in chunks of k that leave both operands in the L1 cache for the next part. */
     CHUNK = 512,
@@ -95,6 +94,7 @@ struct tile {
     const void *w;            /* rows, read by `load` from element w_first on */
     const float *x;           /* tokens */
     size_t w_first, w_stride, x_stride, k;
+    bool far;                 /* rows come from memory, which is asked for the next ones meanwhile */
 };
 
 /* One vector of k: sum[t * rows + r] += w[r][k..k+n) * x[t][k..k+n). */
@@ -106,7 +106,7 @@ ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, load_fn load, co
     UNROLL for (int t = 0; t < tokens; t++) x[t] = load_f32(tile->x, (size_t)t * tile->x_stride + k, n);
     UNROLL for (int r = 0; r < rows; r++) {
         const size_t at = tile->w_first + (size_t)r * tile->w_stride + k;
-        if (tokens <= FEW_TOKENS) want(tile->w, (at + (size_t)rows * tile->w_stride) * bytes);
+        if (tile->far) want(tile->w, (at + (size_t)rows * tile->w_stride) * bytes);
         vec w = load(tile->w, at, n);
         UNROLL for (int t = 0; t < tokens; t++) {
             vec *lane = &sum[t * rows + r];
@@ -176,11 +176,11 @@ ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n)
 }
 
 ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, load_fn load, size_t row, size_t tok,
-                               const int tokens)
+                               const int tokens, const bool far)
 {
     struct v16 sum[TILE_ROWS * TILE_TOKENS];
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, args->x_stride,
-                        args->k};
+                        args->k, far};
     tile_sums(sum, &tile, load, TILE_ROWS, tokens);
     float *out = args->out + tok * args->out_stride + row;
     UNROLL for (int t = 0; t < tokens; t++)
@@ -188,27 +188,41 @@ ALWAYS_INLINE void matmul_tile(const struct slm_matmul_args *args, load_fn load,
 }
 
 /* Rows row..n_row of one token. */
-ALWAYS_INLINE void matmul_column(const struct slm_matmul_args *args, load_fn load, size_t row, size_t tok)
+ALWAYS_INLINE void matmul_column(const struct slm_matmul_args *args, load_fn load, size_t row, size_t tok,
+                                 const bool far)
 {
-    struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, 0, args->k};
+    struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, 0, args->k,
+                        far};
     column(args->out + tok * args->out_stride + row, tile, load, args->n_row - row);
 }
 
 /* All rows of `tokens` tokens: rows inside, so that the tokens stay in the L1 cache while the weights pass by. */
-ALWAYS_INLINE void matmul_tokens(const struct slm_matmul_args *args, load_fn load, size_t tok, const int tokens)
+ALWAYS_INLINE void matmul_tokens(const struct slm_matmul_args *args, load_fn load, size_t tok, const int tokens,
+                                 const bool far)
 {
     size_t row = 0;
-    for (; row + TILE_ROWS <= args->n_row; row += TILE_ROWS) matmul_tile(args, load, row, tok, tokens);
-    for (int t = 0; t < tokens; t++) matmul_column(args, load, row, tok + (size_t)t);
+    for (; row + TILE_ROWS <= args->n_row; row += TILE_ROWS) matmul_tile(args, load, row, tok, tokens, far);
+    for (int t = 0; t < tokens; t++) matmul_column(args, load, row, tok + (size_t)t, far);
 }
 
-/* Halves are widened as they are loaded: a vector of weights serves all tokens of a tile. */
-ALWAYS_INLINE void products(const struct slm_matmul_args *args, load_fn load)
+/* Halves are widened as they are loaded: a vector of weights serves all tokens of a tile. The first tile brings rows
+ * that are far into the cache. */
+ALWAYS_INLINE void products_of(const struct slm_matmul_args *args, load_fn load, const bool far)
 {
     size_t tok = 0;
-    for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) matmul_tokens(args, load, tok, TILE_TOKENS);
-    for (; tok + 2 <= args->n_tok; tok += 2) matmul_tokens(args, load, tok, 2); /* weights are read half as often */
-    if (tok < args->n_tok) matmul_column(args, load, 0, tok);
+    if (TILE_TOKENS <= args->n_tok) {
+        matmul_tokens(args, load, 0, TILE_TOKENS, far);
+        tok = TILE_TOKENS;
+    }
+    for (; tok + TILE_TOKENS <= args->n_tok; tok += TILE_TOKENS) matmul_tokens(args, load, tok, TILE_TOKENS, false);
+    for (; tok + 2 <= args->n_tok; tok += 2) matmul_tokens(args, load, tok, 2, far); /* read half as often */
+    if (tok < args->n_tok) matmul_column(args, load, 0, tok, far);
+}
+
+ALWAYS_INLINE void products(const struct slm_matmul_args *args, load_fn load)
+{
+    if (args->far) products_of(args, load, true);
+    else products_of(args, load, false);
 }
 
 static void matmul(const struct slm_matmul_args *args) { products(args, load_f32); }
@@ -249,7 +263,7 @@ ALWAYS_INLINE void scale_weighted_step(float *out, const float *a, const float *
 
 static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
 {
-    float r = 1.0f / sqrtf(row_sum(&(struct tile){x, x, 0, 0, 0, n}, load_f32) / (float)n + eps);
+    float r = 1.0f / sqrtf(row_sum(&(struct tile){x, x, 0, 0, 0, n, false}, load_f32) / (float)n + eps);
     if (!w) {
         scale(out, x, r, n);
         return;

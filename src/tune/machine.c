@@ -80,7 +80,7 @@ static void multiply_share(void *arg, unsigned rank, unsigned n_threads)
     const struct multiply_job *job = arg;
     (void)n_threads;
     const struct slm_matmul_args args = {
-        job->w, job->x, job->out + (size_t)rank * TOKENS * ROWS, ROWS, TOKENS, DEPTH, DEPTH, DEPTH, ROWS};
+        job->w, job->x, job->out + (size_t)rank * TOKENS * ROWS, ROWS, TOKENS, DEPTH, DEPTH, DEPTH, ROWS, false};
     for (int i = 0; i < CALLS; i++) job->kernels->matmul(&args);
 }
 

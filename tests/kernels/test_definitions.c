@@ -42,7 +42,7 @@ static void ref_products(void **state)
     const struct slm_kernels *k = &scalar;
     float a[REF_N], b[REF_N], out[6];
     ref_inputs(a, b);
-    k->matmul(&(struct slm_matmul_args){a, b, out, 2, 3, 33, 40, 30, 2});
+    k->matmul(&(struct slm_matmul_args){a, b, out, 2, 3, 33, 40, 30, 2, false});
     for (int t = 0; t < 3; t++)
         for (int r = 0; r < 2; r++) near((double)out[t * 2 + r], dot(a + r * 40, b + t * 30, 33), 1e-4);
 }
@@ -90,7 +90,7 @@ static void ref_sum_order(void **state)
     (void)state;
     float w[32] = {0}, ones[32], out;
     for (int i = 0; i < 32; i++) ones[i] = 1.0f;
-    struct slm_matmul_args args = {w, ones, &out, 1, 1, 32, 32, 32, 1};
+    struct slm_matmul_args args = {w, ones, &out, 1, 1, 32, 32, 32, 1, false};
     w[3] = 0x1p24f, w[7] = 1.0f, w[15] = 1.0f; /* lanes 7 and 15 meet first (2), then lane 3 (2^24 + 2) */
     scalar.matmul(&args);
     assert_true(out == 0x1p24f + 2.0f);
@@ -229,7 +229,7 @@ static void definitions_give_the_same_bits_everywhere(void **state)
     uint16_t half[ROWS * N];
     checkkern_floats(&ck, w, ROWS * N, 1);
     checkkern_floats(&ck, x, ROWS * N, 4);
-    k->matmul(&(struct slm_matmul_args){w, w, out, ROWS, ROWS, N, N, N, ROWS});
+    k->matmul(&(struct slm_matmul_args){w, w, out, ROWS, ROWS, N, N, N, ROWS, false});
     uint64_t products = digest(0, out, ROWS * ROWS);
     k->f32_to_f16(half, w, ROWS * N);
     enum { DIM = ROWS * N / SLM_KEYS }; /* the same numbers as a page */

@@ -53,7 +53,7 @@ static void matmul_case(struct checkkern *ck, enum slm_dtype type, size_t n_row,
     int kind_w = (int)checkkern_below(ck, CHECKKERN_N_KINDS), kind_x = (int)checkkern_below(ck, CHECKKERN_N_KINDS);
     size_t gap = checkkern_below(ck, 3) * STRIDE_GAP, out_stride = n_row + gap;
     struct slm_matmul_args args = {.n_row = n_row, .n_tok = n_tok, .k = k, .w_stride = k + gap, .x_stride = k + gap,
-                                   .out_stride = n_row};
+                                   .out_stride = n_row, .far = checkkern_below(ck, 2)};
     checkkern_note(ck, "rows=%zu tokens=%zu k=%zu gap=%zu kinds=%d,%d", n_row, n_tok, k, gap, kind_w, kind_x);
     size_t w_len = n_row ? (n_row - 1) * args.w_stride + k : 0, x_len = n_tok ? (n_tok - 1) * args.x_stride + k : 0;
     void *w = checkkern_buffer(ck, 0, w_len * slm_dtypes[type].block_bytes);

@@ -79,7 +79,7 @@ static void multiply(const struct slm_worker *w, const struct slm_op *op, size_t
                                          .n_row = n, .n_tok = n_tok, .k = op->w->n_in,
                                          .w_stride = slm_weight_stride(op->w),
                                          .x_stride = cpu->plan->values[op->in[0]].width,
-                                         .out_stride = op->w->n_out};
+                                         .out_stride = op->w->n_out, .far = direct != NULL};
     if (!direct) slm_cpu_unpack_rows(cpu, op->w, first, n, w->scratch);
     (direct ? direct : cpu->kernels.matmul)(&args);
 }
