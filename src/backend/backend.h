@@ -82,6 +82,8 @@ struct slm_backend; /* one plan's scratch memory and threads; used by one thread
 slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout *layout,
                         const struct slm_backend_options *options, struct slm_backend **out, struct slm_error *error);
 void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch);
+/* Between steps: fn(arg, rank, n) on each of the backend's n threads. */
+void slm_cpu_share(struct slm_backend *cpu, void (*fn)(void *arg, unsigned rank, unsigned n), void *arg);
 void slm_cpu_close(struct slm_backend *cpu);
 /* Bytes of scratch a backend of these options would take; for memory predictions. */
 uint64_t slm_cpu_scratch_bytes(const struct slm_plan *plan, const struct slm_backend_options *options);

@@ -59,6 +59,8 @@ static const struct slm_option model_rows[] = {
      .help = "requests computed together (default: 64)"},
     {.name = "max-queue", .kind = SLM_OPTION_INT, .offset = AT(max_queue), .arg = "N", .min = 1, .max = 1000000,
      .help = "requests waiting for a model; more are refused (default: 1024)"},
+    {.name = "slot-save-path", .kind = SLM_OPTION_TEXT, .offset = AT(slots_folder), .arg = "FOLDER",
+     .help = "clients may save conversations to files there and restore them (POST /slots/0?action=save)"},
     {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1,
      .max = 1024, .help = "threads a model (default: all CPUs this process may use)"},
     {.name = "ctx", .letter = 'c', .kind = SLM_OPTION_INT, .offset = AT(n_ctx), .arg = "N", .min = 1, .max = 16777216,

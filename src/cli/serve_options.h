@@ -14,7 +14,7 @@ struct slm_serve_options {
     int log, log_level;
     struct slm_serve_models {
         uint64_t seen;
-        const char *folder, *memory;
+        const char *folder, *memory, *slots_folder;
         int32_t n_threads, n_ctx, n_batch, max_queue, max_running;
         int kv_type, speculate;
         float keep_alive_s;

@@ -11,6 +11,8 @@
  *
  * All memory is taken at open; a step allocates nothing. Deliberately not here: which session runs when, text, files.
  */
+#include <stdatomic.h>
+
 #include "base/checked.h"
 #include "base/os.h"
 #include "engine/session.h"
@@ -64,7 +66,7 @@ static slm_status check_generates(const struct slm_model *model, struct slm_erro
 }
 
 /* All memory of the engine but the cache and the backend's. On failure the caller closes the engine. */
-static slm_status allocate(struct slm_engine *engine, bool one_session, struct slm_error *error)
+static slm_status allocate(struct slm_engine *engine, unsigned n_samplers, bool one_session, struct slm_error *error)
 {
     const size_t n_vocab = engine->model->hparams.n_vocab, n = engine->n_batch;
     engine->ids = slm_alloc(n, sizeof *engine->ids, "session", error);
@@ -81,8 +83,45 @@ static slm_status allocate(struct slm_engine *engine, bool one_session, struct s
         engine->out = slm_os()->alloc_pages(engine->out_bytes);
         if (!engine->out) return slm_fail_memory(error, "session", engine->out_bytes);
     }
-    return slm_sampler_scratch_init(&engine->sampler, n_vocab, error);
+    engine->samplers = slm_alloc(n_samplers, sizeof *engine->samplers, "session", error);
+    if (!engine->samplers) return SLM_ERR_MEMORY;
+    for (; engine->n_samplers < n_samplers; engine->n_samplers++)
+        SLM_TRY(slm_sampler_scratch_init(&engine->samplers[engine->n_samplers], n_vocab, error));
+    return SLM_OK;
 }
+
+/* ---- sharing work ------------------------------------------------------------------------------------------ */
+
+enum { MOST_SAMPLERS = 16 }; /* each has megabytes of scratch, and draws of a step are not that many */
+
+unsigned slm_engine_n_samplers(unsigned n_threads) { return n_threads < MOST_SAMPLERS ? n_threads : MOST_SAMPLERS; }
+
+struct share {
+    const struct slm_engine *engine;
+    void (*fn)(void *arg, size_t i, unsigned rank);
+    void *arg;
+    size_t n;
+    _Atomic size_t next;
+};
+
+/* Whoever is free takes the next: they do not take the same time. */
+static void take_shares(void *arg, unsigned rank, unsigned n)
+{
+    struct share *share = arg;
+    (void)n;
+    if (rank >= share->engine->n_samplers) return;
+    for (size_t i; (i = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed)) < share->n;)
+        share->fn(share->arg, i, rank);
+}
+
+void slm_engine_share(struct slm_engine *engine, size_t n, void (*fn)(void *arg, size_t i, unsigned rank), void *arg)
+{
+    struct share share = {.engine = engine, .fn = fn, .arg = arg, .n = n};
+    if (n > 1 && engine->n_samplers > 1) slm_cpu_share(engine->backend, take_shares, &share);
+    else take_shares(&share, 0, 1);
+}
+
+/* ---- opening and closing ----------------------------------------------------------------------------------- */
 
 slm_status slm_engine_open_as(const struct slm_model *model, const struct slm_engine_setup *setup,
                               struct slm_engine **out, struct slm_error *error)
@@ -118,7 +157,8 @@ slm_status slm_engine_open_as(const struct slm_model *model, const struct slm_en
                                                 .tap = setup->tap,
                                                 .tap_user = setup->tap_user};
     slm_status status = slm_kv_pool_open(&engine->pool, &layout, slm_kv_pages_for(s.n_kv), error);
-    if (status == SLM_OK) status = allocate(engine, setup->one_session, error);
+    const unsigned n_samplers = setup->one_session ? 1 : slm_engine_n_samplers(s.n_threads);
+    if (status == SLM_OK) status = allocate(engine, n_samplers, setup->one_session, error);
     if (status == SLM_OK) status = slm_cpu_open(model->plan, &engine->pool.layout, &backend, &engine->backend, error);
     if (status != SLM_OK) {
         slm_engine_close(engine);
@@ -141,7 +181,8 @@ void slm_engine_close(struct slm_engine *engine)
     if (!engine) return;
     SLM_ASSERT(engine->n_sessions == 0);
     slm_cpu_close(engine->backend);
-    slm_sampler_scratch_release(&engine->sampler);
+    for (unsigned i = 0; i < engine->n_samplers; i++) slm_sampler_scratch_release(&engine->samplers[i]);
+    slm_release(engine->samplers);
     slm_kv_pool_close(&engine->pool);
     slm_os()->release_pages(engine->out, engine->out_bytes);
     slm_release(engine->targets);

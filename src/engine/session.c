@@ -203,8 +203,16 @@ slm_status slm_sample(struct slm_session *session, const struct slm_sampler_para
 slm_status slm_sample_masked(struct slm_session *session, const struct slm_sampler_params *params,
                              const uint64_t *mask, int32_t *id, struct slm_error *error)
 {
+    return slm_session_draw(session, 0, params, mask, id, error);
+}
+
+slm_status slm_session_draw(struct slm_session *session, unsigned rank, const struct slm_sampler_params *params,
+                            const uint64_t *mask, int32_t *id, struct slm_error *error)
+{
     if (!session->has_logits)
         return slm_fail(error, SLM_ERR_ARGUMENT, "sample", "no logits: evaluate at least one token first");
-    return slm_sampler_pick(&session->engine->sampler, slm_session_row(session, 0), session->model->hparams.n_vocab,
-                            session->tokens, session->n_past, session->n_past, params, mask, id, error);
+    /* A function of the session's own row and tokens: draws of many sessions may be made at the same time. */
+    struct slm_sampler_scratch *scratch = &session->engine->samplers[rank];
+    return slm_sampler_pick(scratch, slm_session_row(session, 0), session->model->hparams.n_vocab, session->tokens,
+                            session->n_past, session->n_past, params, mask, id, error);
 }

@@ -15,7 +15,8 @@ struct slm_engine {
     const struct slm_model *model; /* borrowed; must outlive the engine */
     struct slm_kv_pool pool;
     struct slm_backend *backend;
-    struct slm_sampler_scratch sampler;
+    struct slm_sampler_scratch *samplers; /* [n_samplers] one for each thread that draws */
+    unsigned n_samplers;
     size_t n_ctx, n_batch, n_sessions;
     struct slm_session_options options; /* resolved: what a draft model's session is opened with */
     size_t max_piece;  /* bytes of the longest token, for text buffers */
@@ -72,6 +73,15 @@ slm_status slm_session_predict(const struct slm_model *model, const struct slm_s
 /* Golden tests: sees every named value of each step from now on. Must be set right after open. */
 slm_status slm_session_open_tapped(const struct slm_model *model, const struct slm_session_options *options,
                                    slm_tap_fn tap, void *tap_user, struct slm_session **out, struct slm_error *error);
+
+/* Between steps, for what many sequences need at the same moment: fn(arg, i, rank) for each i below n, on the engine's
+ * threads. rank < n_samplers; no two calls have the same at a time. */
+void slm_engine_share(struct slm_engine *engine, size_t n, void (*fn)(void *arg, size_t i, unsigned rank), void *arg);
+/* slm_sample_masked with the scratch of a rank. */
+slm_status slm_session_draw(struct slm_session *session, unsigned rank, const struct slm_sampler_params *params,
+                            const uint64_t *mask, int32_t *id, struct slm_error *error);
+/* Threads that draw, of so many; and what their scratch takes. */
+unsigned slm_engine_n_samplers(unsigned n_threads);
 
 /* engine.c. One session: the engine of a session that is on its own. */
 struct slm_engine_setup {

@@ -16,6 +16,7 @@ struct slm_api {
     struct slm_http *http;
     struct slm_host *host;
     uint64_t timeout_ms; /* of each job; 0 = none */
+    const char *slots_folder; /* of files that slots are saved to, or NULL: none are kept */
     bool has_page; /* browsers get the page at "/", else what programs get */
     struct slm_call *calls; /* at work; none at first */
 };

@@ -350,7 +350,7 @@ static bool type_ok(const struct slm_http_request *request)
  * body asks for nothing. */
 static slm_status read_request(struct slm_call *call, const struct slm_http_request *request, struct slm_error *error)
 {
-    if (request->body.len == 0 && strcmp(call->kind->method, "GET") == 0) {
+    if (request->body.len == 0 && (call->kind->no_body || strcmp(call->kind->method, "GET") == 0)) {
         call->body = json_object();
         if (!call->body) return slm_fail_memory(error, "body", 0);
     } else {
@@ -369,7 +369,7 @@ static void set_absent(struct slm_ask *ask)
                               &ask->frequency_penalty, &ask->presence_penalty};
     int64_t *const ints[] = {&ask->top_k, &ask->penalty_last_n, &ask->seed, &ask->n_predict, &ask->n_predict_new,
                              &ask->n_choices, &ask->n_top, &ask->n_keep, &ask->n_ctx, &ask->priority, &ask->dims,
-                                 &ask->limit_ms};
+                                 &ask->limit_ms, &ask->slot};
     int *const bools[] = {&ask->stream, &ask->include_usage, &ask->logprobs, &ask->echo, &ask->ignore_eog,
                           &ask->shift,
                           &ask->truncate, &ask->raw, &ask->parallel, &ask->no_cache, &ask->cache, &ask->add_special,
@@ -406,6 +406,7 @@ void slm_call_start(struct slm_api *api, const struct slm_http_request *request,
     call->start_ns = slm_os()->now_ns();
     (void)snprintf(call->tenant, sizeof call->tenant, "%s", *request->key ? request->key : request->peer);
     memcpy(call->request_id, request->id, sizeof call->request_id);
+    (void)snprintf(call->wild, sizeof call->wild, "%.*s", (int)request->wild.len, request->wild.ptr);
     set_absent(&call->ask);
     if (read_request(call, request, &error) != SLM_OK) {
         fail(call, slm_call_status(&error), &error);

@@ -14,7 +14,7 @@ struct slm_ask {
     const char *model, *stop_token, *suffix, *system, *effort, *grammar, *regex, *encoding, *query;
     double temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;
     int64_t top_k, penalty_last_n, seed, n_predict, n_predict_new, n_choices, n_top, n_keep, n_ctx, priority, dims,
-        limit_ms;
+        limit_ms, slot;
     int stream, include_usage, logprobs, echo, ignore_eog, shift, truncate, raw, parallel, no_cache, cache;
     int add_special, parse_special, with_pieces, add_prompt, tokens, verbose;
     const json_t *prompt, *messages, *tools, *tool_choice, *format, *stop, *logit_bias, *variables, *options, *think;
@@ -49,6 +49,7 @@ struct slm_call_kind {
     bool streams;                        /* absent "stream" means true */
     bool keeps;                          /* texts are kept in streams too */
     bool any_model;                      /* needs no model */
+    bool no_body;                        /* may come without one */
     int busy_status;                     /* of refusals because of load; 0 = 429 */
     /* On the loop, before a model is asked for. */
     slm_status (*check)(struct slm_call *call, struct slm_error *error);
@@ -92,6 +93,7 @@ struct slm_call {
     size_t n_inputs;                /* that are embedded */
     char id[64];                    /* "chatcmpl-..." */
     char tenant[64], request_id[40]; /* of its jobs */
+    char wild[24];                  /* what stood for ":name" of the path, as far as it fits */
     int retry_after_s;
     int32_t *ids;                   /* [n_ids] tokens that are the answer, or of it */
     size_t n_ids;
@@ -106,6 +108,9 @@ void slm_call_start(struct slm_api *api, const struct slm_http_request *request,
 /* One job for this prompt (taken) as the request asks, appended to the call's jobs. */
 slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_prompt, enum slm_job_split split,
                             struct slm_error *error);
+/* One job that saves or restores (path) or erases a slot. */
+slm_status slm_call_add_slot_job(struct slm_call *call, int32_t slot, enum slm_slot_action action, const char *path,
+                                 struct slm_error *error);
 /* Tokens of a text as the model's tokenizer makes them of texts: slm_alloc's memory. */
 slm_status slm_call_tokenize(struct slm_call *call, struct slm_str text, unsigned flags, int32_t **ids, size_t *n,
                              struct slm_error *error);

@@ -257,6 +257,7 @@ slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_pro
     job->no_cache = ask->no_cache == 1 || ask->cache == 0;
     job->shift = ask->shift == 1;
     job->n_keep = ask->n_keep > 0 ? (int32_t)ask->n_keep : 0;
+    job->slot = ask->slot > 0 ? (int32_t)ask->slot : 0;
     job->prompt_logprobs = ask->echo == 1 && ask->n_top != SLM_ABSENT_INT;
     call->n_prompt += n_prompt;
     slm_status status = n_prompt > 0 ? slm_call_check_context(call, n_prompt, error)
@@ -267,6 +268,21 @@ slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_pro
     if (status == SLM_OK) return append(call, job, error);
     slm_job_free(job);
     return status;
+}
+
+/* Without a prompt: the runner knows the slot's tokens. Nothing is generated
+ * either, so the request's sampler and limits are left as they come. */
+slm_status slm_call_add_slot_job(struct slm_call *call, int32_t slot, enum slm_slot_action action, const char *path,
+                                 struct slm_error *error)
+{
+    struct slm_job *job = slm_job_new(error);
+    if (!job) return SLM_ERR_MEMORY;
+    job->slot = slot;
+    job->slot_action = action;
+    if (path) job->slot_path = slm_call_copy(slm_str(path), error);
+    if (!path || job->slot_path) return append(call, job, error);
+    slm_job_free(job);
+    return SLM_ERR_MEMORY;
 }
 
 /* One text or one array of ids. Texts stay texts: the embedder knows what

@@ -100,7 +100,8 @@ static const struct slm_field completion_rows[] = {
     ONLY("dynatemp_range", "0|0.0", "not supported"), ONLY("xtc_probability", "0|0.0", "not supported"),
     ONLY("dry_multiplier", "0|0.0", "not supported"), ONLY("mirostat", "0", "not supported"),
     ONLY("samplers", "", "the order of samplers is fixed"), ONLY("lora", "[]", "adapters are the server's"),
-    ONLY("id_slot", "-1", "the server has no fixed slots"), ONLY("n_indent", "0", "not supported"),
+    INT("id_slot", slot, -1, 4095, "where its tokens are kept for `/slots/:id` (--slot-save-path); -1, the default: 0"),
+    ONLY("n_indent", "0", "not supported"),
     ONLY("min_keep", "0", "not supported"), ONLY("post_sampling_probs", "false", "not supported"),
     ONLY("response_fields", "", "not supported"), ONLY("timings_per_token", "false", "timings come at the end"),
     ONLY("return_progress", "false", "not supported"), ONLY("n_cache_reuse", "0", "not supported"),
@@ -232,7 +233,7 @@ static void part(struct slm_call *call, struct slm_choice_state *choice, const s
     slm_write_end(out, ']');
     write_probs(call, out, "completion_probabilities", &choice->logprobs);
     slm_write_bool(out, "stop", false);
-    slm_write_int(out, "id_slot", 0);
+    slm_write_int(out, "id_slot", call->ask.slot > 0 ? call->ask.slot : 0);
     slm_write_end(out, '}');
     slm_buf_clear(&choice->tokens);
     slm_buf_clear(&choice->logprobs);
@@ -293,7 +294,7 @@ static void end_completion(struct slm_call *call)
     slm_write_begin(out, "tokens", '[');
     if (call->ask.tokens == 1 && choice->tokens.len) slm_buf_add(out, choice->tokens.data, choice->tokens.len);
     slm_write_end(out, ']');
-    slm_write_int(out, "id_slot", 0);
+    slm_write_int(out, "id_slot", call->ask.slot > 0 ? call->ask.slot : 0);
     slm_write_bool(out, "stop", true);
     slm_write_text(out, "model", slm_host_model_name(call->model));
     slm_write_int(out, "tokens_predicted", (int64_t)call->usage.n_generated);

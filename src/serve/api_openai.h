@@ -22,9 +22,9 @@ slm_status slm_openai_use_chat(struct slm_call *call, struct slm_chat_ask *chat,
 /* The same for messages and tools as chat completions have them. */
 slm_status slm_openai_chat(struct slm_call *call, enum slm_chat_use use, struct slm_error *error);
 extern const struct slm_http_table slm_api_openai, slm_api_responses, slm_api_ollama, slm_api_anthropic,
-    slm_api_native;
+    slm_api_native, slm_api_slots;
 extern const struct slm_call_kind slm_openai_chats, slm_openai_completions, slm_openai_responses, slm_openai_embeddings,
-    slm_anthropic_messages, slm_anthropic_count, slm_native_kinds[];
+    slm_anthropic_messages, slm_anthropic_count, slm_native_kinds[], slm_slot_kinds[];
 /* Every endpoint with fields (api_tables.c), ended by NULL: for documents and fuzzing. */
 extern const struct slm_call_kind *const slm_api_kinds[];
 void slm_openai_get_models(void *app, const struct slm_http_request *request, struct slm_reply *reply);

@@ -11,10 +11,9 @@
 #include <math.h>
 
 #include "base/checked.h"
-#include "base/fmath.h"
 #include "base/os.h"
 
-enum { PAGE = SLM_KV_PAGE_TOKENS, FIRST_ROOM = 256 /* tokens beyond the prompt */, MAX_TOP = 20 };
+enum { PAGE = SLM_KV_PAGE_TOKENS, FIRST_ROOM = 256 /* tokens beyond the prompt */ };
 
 slm_status slm_choice_open(struct slm_choice *c, struct slm_choice_env *env, struct slm_ticket *ticket, int32_t index,
                            uint64_t salt, struct slm_error *error)
@@ -218,22 +217,28 @@ static slm_status open_text(struct slm_choice *c)
     return SLM_OK;
 }
 
-/* log of sum of exp(logit - greatest): what turns a logit into a logprob. A vocabulary is long: terms are added in
- * lanes, in an order of their own, so that no sum waits for the one before, and is the same on every machine. */
-static double log_of_sum(const float *logits, size_t n_vocab, float *greatest)
+/* log of sum of exp(logit - greatest): what turns a logit into a logprob. A vocabulary is long: the exponentials come
+ * from a kernel, a piece at a time, and are added in lanes, in an order of their own, so that no sum waits for the one
+ * before, and is the same on every machine. */
+static double log_of_sum(const struct slm_kernels *kernels, const float *logits, size_t n_vocab, float *greatest)
 {
-    enum { LANES = 16 };
+    enum { LANES = 16, PIECE = 64 * LANES };
     double sums[LANES] = {0}, sum = 0;
-    float most[LANES];
+    float most[LANES], piece[PIECE];
     size_t i = 0;
     for (size_t k = 0; k < LANES; k++) most[k] = logits[0];
     for (; i + LANES <= n_vocab; i += LANES)
         for (size_t k = 0; k < LANES; k++) most[k] = logits[i + k] > most[k] ? logits[i + k] : most[k];
     for (; i < n_vocab; i++) most[0] = logits[i] > most[0] ? logits[i] : most[0];
     for (size_t k = 1; k < LANES; k++) most[0] = most[k] > most[0] ? most[k] : most[0];
-    for (i = 0; i + LANES <= n_vocab; i += LANES)
-        for (size_t k = 0; k < LANES; k++) sums[k] += (double)slm_expf(logits[i + k] - most[0]);
-    for (; i < n_vocab; i++) sums[0] += (double)slm_expf(logits[i] - most[0]);
+    for (size_t from = 0; from < n_vocab; from += PIECE) {
+        const size_t n = n_vocab - from < PIECE ? n_vocab - from : PIECE;
+        memcpy(piece, logits + from, n * sizeof *piece);
+        (void)kernels->softmax_part(piece, n, &most[0]); /* which stays the greatest */
+        for (i = 0; i + LANES <= n; i += LANES)
+            for (size_t k = 0; k < LANES; k++) sums[k] += (double)piece[i + k];
+        for (; i < n; i++) sums[0] += (double)piece[i];
+    }
     for (size_t k = 0; k < LANES; k++) sum += sums[k];
     *greatest = most[0];
     return log(sum);
@@ -252,27 +257,43 @@ static size_t likeliest(const float *logits, size_t n_vocab, size_t n, struct sl
     return have;
 }
 
-/* A token for the next part; logits NULL: nothing came before it. */
-static bool add_token(struct slm_choice *c, int32_t id, const float *logits)
+/* With as many of the likeliest as the job wants. */
+static void measure(const struct slm_choice *c, const float *logits, struct slm_logprobs *out)
+{
+    const size_t n_vocab = c->env->model->hparams.n_vocab;
+    const int32_t asked = c->ticket->job->n_top;
+    const size_t n = asked < 0 ? 0 : asked < SLM_CHOICE_TOP ? (size_t)asked : SLM_CHOICE_TOP;
+    out->log_sum = log_of_sum(&c->env->kernels, logits, n_vocab, &out->greatest);
+    out->n_top = likeliest(logits, n_vocab, n, out->top);
+    for (size_t i = 0; i < out->n_top; i++)
+        out->top[i].logprob = (float)((double)out->top[i].logprob - (double)out->greatest - out->log_sum);
+}
+
+/* A token for the next part; probs NULL: nothing came before it. */
+static bool add_token(struct slm_choice *c, int32_t id, float logit, const struct slm_logprobs *probs)
 {
     const struct slm_model *model = c->env->model;
-    const size_t n_vocab = model->hparams.n_vocab;
     struct slm_job_token token = {.id = id, .logprob = NAN};
-    struct slm_token_top top[MAX_TOP];
     if (model->tokenizer) token.piece = slm_tokenizer_piece(model->tokenizer, id, true);
-    if (logits) {
-        const int32_t asked = c->ticket->job->n_top;
-        float greatest;
-        const double sum = log_of_sum(logits, n_vocab, &greatest);
-        token.n_top = likeliest(logits, n_vocab, asked < 0 ? 0 : asked < MAX_TOP ? (size_t)asked : MAX_TOP, top);
-        for (size_t i = 0; i < token.n_top; i++)
-            top[i].logprob = (float)((double)top[i].logprob - (double)greatest - sum);
-        token.logprob = (float)((double)logits[id] - (double)greatest - sum);
+    if (probs) {
+        token.n_top = probs->n_top;
+        token.logprob = (float)((double)logit - (double)probs->greatest - probs->log_sum);
+        /* Pointers are set when both buffers have stopped moving. */
+        slm_buf_add(&c->tops, probs->top, token.n_top * sizeof *probs->top);
     }
-    /* Pointers are set when both buffers have stopped moving. */
-    slm_buf_add(&c->tops, top, token.n_top * sizeof *top);
     slm_buf_add(&c->tokens, &token, sizeof token);
     return (c->tokens.failed == SLM_OK && c->tops.failed == SLM_OK) || out_of_memory(c);
+}
+
+/* Rows of a prompt, measured by several threads. */
+struct rows { const struct slm_choice *choice; struct slm_logprobs *probs; };
+
+static void measure_row(void *arg, size_t i, unsigned rank)
+{
+    const struct rows *rows = arg;
+    const struct slm_choice *c = rows->choice;
+    (void)rank;
+    measure(c, c->env->rows + i * c->env->model->hparams.n_vocab, &rows->probs[i]);
 }
 
 /* Logprobs of the prompt tokens that follow those that were computed. */
@@ -280,11 +301,14 @@ static bool tell_prompt(struct slm_choice *c, size_t first, size_t n_rows)
 {
     const struct slm_job *job = c->ticket->job;
     const size_t n_vocab = c->env->model->hparams.n_vocab;
-    if (c->n_asked == 0 && !add_token(c, c->ids[0], NULL)) return false;
+    struct slm_logprobs probs[SLM_CHOICE_ROWS];
+    SLM_ASSERT(n_rows <= SLM_CHOICE_ROWS);
+    slm_engine_share(c->env->engine, n_rows, measure_row, &(struct rows){c, probs});
+    if (c->n_asked == 0 && !add_token(c, c->ids[0], 0, NULL)) return false;
     for (size_t i = 0; i < n_rows; i++) {
         const size_t next = first + i + 1;
         if (next <= c->n_asked || next == job->n_prompt) continue; /* told before its pages were taken; drawn */
-        if (!add_token(c, c->ids[next], c->env->rows + i * n_vocab)) return false;
+        if (!add_token(c, c->ids[next], c->env->rows[i * n_vocab + (size_t)c->ids[next]], &probs[i])) return false;
     }
     if (c->n_asked < first + n_rows) c->n_asked = first + n_rows;
     struct slm_job_token *tokens = (struct slm_job_token *)(void *)c->tokens.data;
@@ -382,24 +406,43 @@ static enum slm_finish take(struct slm_choice *c, int32_t id)
     return SLM_FINISH_NONE;
 }
 
-/* One token from the session's logits. */
+/* Everything is computed, its text is open, and there is room for a token more. */
+bool slm_choice_can_draw(const struct slm_choice *c)
+{
+    return c->is_open && c->session->n_past == c->n_known && c->n_known < c->env->n_ctx && c->error.status == SLM_OK;
+}
+
+void slm_choice_draw(struct slm_choice *c, unsigned rank)
+{
+    const struct slm_job *job = c->ticket->job;
+    const size_t n_vocab = c->env->model->hparams.n_vocab;
+    uint64_t *mask = c->grammar ? c->env->masks + rank * ((n_vocab + 63) / 64) : NULL;
+    struct slm_draw *draw = &c->drawn;
+    *draw = (struct slm_draw){.is_made = true, .status = SLM_OK};
+    if (mask) draw->status = slm_grammar_mask(c->grammar, mask, &c->error);
+    if (draw->status == SLM_OK)
+        draw->status = slm_session_draw(c->session, rank, &c->sampler, mask, &draw->id, &c->error);
+    if (draw->status != SLM_OK || job->n_top < 0) return;
+    const float *logits = slm_session_logits(c->session);
+    draw->logit = logits[draw->id];
+    measure(c, logits, &draw->probs);
+}
+
+/* One token from the session's logits, or what was drawn from them already. */
 static enum slm_finish draw(struct slm_choice *c)
 {
     const struct slm_job *job = c->ticket->job;
     const struct slm_tokenizer *tokenizer = c->env->model->tokenizer;
-    const uint64_t *mask = NULL;
-    int32_t id;
     /* Errors are in the choice; the caller looks there. */
     if (reserve(c) != SLM_OK) return SLM_FINISH_NONE;
-    if (c->grammar) {
-        if (slm_grammar_mask(c->grammar, c->env->mask, &c->error) != SLM_OK) return SLM_FINISH_NONE;
-        mask = c->env->mask;
-    }
-    if (slm_sample_masked(c->session, &c->sampler, mask, &id, &c->error) != SLM_OK) return SLM_FINISH_NONE;
+    if (!c->drawn.is_made) slm_choice_draw(c, 0);
+    c->drawn.is_made = false;
+    const int32_t id = c->drawn.id;
+    if (c->drawn.status != SLM_OK) return SLM_FINISH_NONE;
     if (!c->first_ns) c->first_ns = slm_os()->now_ns();
     if (follow_grammar(c, id) != SLM_OK) return SLM_FINISH_NONE;
     if ((!job->ignore_eog || c->grammar) && tokenizer && slm_tokenizer_is_eog(tokenizer, id)) return SLM_FINISH_EOG;
-    if (job->n_top >= 0 && !add_token(c, id, slm_session_logits(c->session))) return SLM_FINISH_NONE;
+    if (job->n_top >= 0 && !add_token(c, id, c->drawn.logit, &c->drawn.probs)) return SLM_FINISH_NONE;
     return take(c, id);
 }
 
@@ -432,6 +475,9 @@ bool slm_choice_computed(struct slm_choice *c, size_t n_rows)
     do {
         leave_pages(c);
         if (c->session->n_past < c->n_known) return true;
+        if (job->slot_action == SLM_SLOT_SAVE)
+            return slm_session_save(c->session, job->slot_path, &c->error) == SLM_OK &&
+                   slm_choice_finish(c, SLM_FINISH_EOG);
         /* All known tokens are computed: there are logits. */
         if (!c->is_open && open_text(c) != SLM_OK) return false;
         if (c->n_known == c->env->n_ctx && job->shift) {

@@ -6,6 +6,7 @@
 #include "engine/prefix.h"
 #include "engine/session.h"
 #include "engine/stream.h"
+#include "kernel/kernel.h"
 #include "serve/runner.h"
 
 /* What all choices of a model share. */
@@ -14,12 +15,30 @@ struct slm_choice_env {
     struct slm_engine *engine;
     struct slm_prefix *prefix;
     struct slm_outbox *outbox;
+    struct slm_kernels kernels;
     size_t n_ctx; /* of a sequence: what session and pool hold */
     bool speculates, guesses_always;
-    uint64_t *mask; /* [n_vocab / 64] tokens that a grammar allows; NULL until a job has one */
+    uint64_t *masks; /* [n_samplers, n_vocab / 64] tokens that a grammar allows; NULL until a job has one */
     float *rows;  /* [SLM_CHOICE_ROWS, n_vocab] for logprobs of prompts; NULL until somebody asks */
 };
-enum { SLM_CHOICE_ROWS = 16 };
+enum { SLM_CHOICE_ROWS = 16, SLM_CHOICE_TOP = 20 };
+
+/* What a row of logits says of its likeliest tokens, and what turns logits into logprobs. */
+struct slm_logprobs {
+    float greatest;
+    double log_sum; /* of exp(logit - greatest) */
+    struct slm_token_top top[SLM_CHOICE_TOP]; /* [n_top] */
+    size_t n_top;
+};
+
+/* A token that was drawn, before it is taken. */
+struct slm_draw {
+    bool is_made;
+    slm_status status; /* not OK: the error is in the choice */
+    int32_t id;
+    float logit;
+    struct slm_logprobs probs; /* where the job wants them */
+};
 
 struct slm_choice {
     struct slm_ticket *ticket;
@@ -45,10 +64,11 @@ struct slm_choice {
     struct slm_buf tokens, tops; /* logprobs that go out with the next text */
     /* What became of it. */
     struct slm_sampler_params sampler;
+    struct slm_draw drawn;       /* ahead, by one of many threads */
     size_t n_generated, n_thinking, n_cached, n_asked; /* n_asked: prompt tokens that told the logprobs
                                                            of those that follow */
     enum slm_finish finish;
-    uint64_t first_ns;
+    uint64_t first_ns, waits_since_ns; /* the latter: or since one of its priority was served */
     struct slm_speculation_counts counts, before; /* before: the session's when it was taken */
     struct slm_error error;      /* why the job fails; status SLM_OK: it does not */
 };
@@ -65,6 +85,10 @@ void slm_choice_take(struct slm_choice *choice, struct slm_session *session);
 struct slm_session *slm_choice_give(struct slm_choice *choice);
 /* Goes on with what the tree has of it by now. */
 void slm_choice_catch_up(struct slm_choice *choice);
+/* Of those that a step has computed: could draw a token now. Then the costly part of it, which touches nothing but this
+ * choice, may be done on any thread of the engine, for many choices at once; slm_choice_computed finds it. */
+bool slm_choice_can_draw(const struct slm_choice *choice);
+void slm_choice_draw(struct slm_choice *choice, unsigned rank);
 /* A step computed n_rows of its tokens; its rows of logits are in env when it asked for those of the prompt. Draws
  * tokens as far as there are logits. Afterwards it has ended, or has tokens to compute. False: its job fails. */
 bool slm_choice_computed(struct slm_choice *choice, size_t n_rows);

@@ -231,12 +231,14 @@ static slm_status resolve(struct slm_host_model *m, struct slm_error *error)
         if (n < 1) n = 1;
         if (!slm_mul_size(n, s.n_ctx, &m->engine.n_kv)) m->engine.n_kv = s.n_ctx;
     }
+    /* Logits of all that run; and of each thread that draws them a copy, counts, and candidates of four numbers. */
+    const size_t n_rows = (size_t)6 * slm_engine_n_samplers(s.n_threads);
     uint64_t bytes, weights = slm_cpu_weights_bytes(m->model->plan);
     const struct slm_model_info info = slm_model_info(m->model);
     if (weights < info.file_bytes) weights = info.file_bytes;
     if (!slm_mul_u64(kv / s.n_ctx + 1, m->engine.n_kv, &bytes) || !slm_add_u64(bytes, weights, &bytes) ||
         !slm_add_u64(bytes, scratch, &bytes) ||
-        !slm_add_u64(bytes, o->max_running * m->model->hparams.n_vocab * sizeof(float), &bytes))
+        !slm_add_u64(bytes, (o->max_running + n_rows) * m->model->hparams.n_vocab * sizeof(float), &bytes))
         return slm_fail(error, SLM_ERR_LIMIT, m->name, "its memory cannot be addressed");
     m->memory_bytes = bytes;
     return SLM_OK;
@@ -255,6 +257,7 @@ static void work_on(struct slm_host_model *m)
         const struct slm_runner_options options = {.engine = m->engine,
                                                    .max_running = host->options.max_running,
                                                    .speculate = host->options.speculate,
+                                                   .keeps_slots = host->options.keeps_slots,
                                                    .guess_always = host->options.guess_always,
                                                    .turns = &m->host->turns,
                                                    .post = post,

@@ -24,6 +24,7 @@ struct slm_host_options {
     size_t max_queue;               /* jobs waiting for a model, more are refused with retry_after_s; 0 = 1024 */
     size_t max_running;             /* sequences computed together; 0 = 64 */
     enum slm_speculate speculate;
+    bool keeps_slots;               /* jobs leave their tokens in slots, which can be saved */
     bool guess_always; /* also where it does not pay; for measurements */
     /* Runs fn(user) on the event loop's thread; called from the host's threads. */
     void (*post)(void *post_user, void (*fn)(void *user), void *user);

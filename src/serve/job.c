@@ -26,6 +26,7 @@ void slm_job_free(struct slm_job *job)
     }
     slm_grammar_close(job->grammar);
     slm_release((char *)(uintptr_t)job->grammar_trigger);
+    slm_release(job->slot_path);
     slm_release(job->embed);
     slm_release(job->stop);
     slm_release(job->logit_bias);

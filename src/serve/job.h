@@ -17,6 +17,9 @@ enum slm_job_split {
     SLM_SPLIT_PARTS, /* thinking, content and calls of tools are told apart (chats): slm_parts of slm.h */
 };
 
+/* What a job does with its slot beside computing; slots.h. */
+enum slm_slot_action { SLM_SLOT_NONE, SLM_SLOT_SAVE, SLM_SLOT_RESTORE, SLM_SLOT_ERASE };
+
 /* Everything in it belongs to the job and is released with it. */
 struct slm_job {
     int32_t *prompt;             /* [n_prompt] tokens */
@@ -39,6 +42,9 @@ struct slm_job {
     bool shift;                  /* when the context is full forget the oldest tokens after n_keep and go on */
     int32_t n_keep;
     int32_t priority;            /* higher first; 0 is normal */
+    int32_t slot;                /* where its tokens are found by later jobs; 0 unless somebody counts slots */
+    enum slm_slot_action slot_action; /* else than NONE: no prompt, nothing is generated; END has n_prompt tokens */
+    char *slot_path;             /* the file it saves to or restores from */
     char tenant[64];             /* whose it is, for fairness: the name of the API key, or the client's address */
     char request_id[40];
     uint64_t timeout_ms;         /* from submit to end; 0 = none */

@@ -9,11 +9,13 @@
  * Deliberately not here: the rules of who runs (sched.c), text (choice.c). */
 #include "serve/runner.h"
 
+#include <inttypes.h>
 #include <time.h>
 
 #include "base/os.h"
 #include "serve/choice.h"
 #include "serve/sched.h"
+#include "serve/slots.h"
 
 enum {
     PAGE = SLM_KV_PAGE_TOKENS,
@@ -22,6 +24,7 @@ enum {
     MOST_GUESSES = 32, /* of a step */
 };
 #define TARGET_S 0.1 /* of a step while somebody waits for the next token */
+#define AGING_NS UINT64_C(10000000000) /* of waiting, for a level of priority: ten seconds */
 #define FIRST_COST 0.15 /* of a row more, before anything was measured */
 
 /* Whose jobs they are; its counter is the scheduler's. */
@@ -49,8 +52,10 @@ struct slm_runner {
     /* One step: */
     struct slm_step_part *parts;      /* [max_running] */
     struct slm_choice **computed;     /* [max_running] */
+    struct slm_choice **drawing;      /* [max_running] of these, those that draw */
     int32_t (*guesses)[1 + SLM_MAX_GUESS]; /* [MOST_GUESSING] */
     struct slm_speculator meter;      /* what rows cost here */
+    struct slm_slot *slots;           /* [max_running], or NULL: not kept */
     /* Embeddings: */
     struct slm_embedder *embedder;
     int32_t embed_dims;
@@ -169,6 +174,7 @@ static void add_row(struct slm_runner *r, struct slm_choice *c, uint32_t tenant)
     for (size_t t = 0; t < r->sched.n_tenants; t++) r->present[t] = r->tenants[t].n_seqs > 0;
     if (r->tenants[tenant].n_seqs++ == 0) slm_sched_join(&r->sched, tenant, r->present);
     c->at = r->sched.n_seqs++;
+    c->waits_since_ns = slm_os()->now_ns();
     r->choices[c->at] = c;
     *row_of(r, c) = (struct slm_sched_seq){.order = r->n_orders++,
                                            .priority = c->ticket->job->priority,
@@ -183,6 +189,20 @@ static void stop_running(struct slm_runner *r, struct slm_choice *c)
     r->sessions[r->n_idle_sessions++] = slm_choice_give(c);
     row_of(r, c)->is_running = false;
     row_of(r, c)->n_done = row_of(r, c)->n_pages = 0;
+    c->waits_since_ns = slm_os()->now_ns();
+}
+
+/* One of its priority is served: the others of it wait from here on, with what they have risen by in its name. */
+static void share_boost(struct slm_runner *r, struct slm_choice *c)
+{
+    struct slm_sched_seq *mine = row_of(r, c);
+    const uint64_t now = slm_os()->now_ns();
+    for (size_t i = 0; i < r->sched.n_seqs; i++) {
+        const struct slm_sched_seq *q = &r->sched.seqs[i];
+        if (q->is_running || q->priority != mine->priority) continue;
+        if (q->boost > mine->boost) mine->boost = q->boost;
+        r->choices[i]->waits_since_ns = now;
+    }
 }
 
 /* The choice leaves the table; the last one of a job ends it. */
@@ -273,6 +293,9 @@ static slm_status check_prompt(const struct slm_runner *r, const struct slm_job 
         return slm_fail(error, SLM_ERR_CONTEXT, "prompt",
                         "it has %zu tokens, the context holds %zu, and one at least must be left for the answer",
                         job->n_prompt, r->env.n_ctx);
+    if (job->slot < 0 || (size_t)job->slot >= r->options.max_running)
+        return slm_fail(error, SLM_ERR_ARGUMENT, "id_slot", "slots of this model are from 0 to %zu",
+                        r->options.max_running - 1);
     return slm_sampler_check(&job->sampler, (size_t)n_vocab, error);
 }
 
@@ -293,9 +316,10 @@ static slm_status admit_job(struct slm_runner *r, struct slm_ticket *t, struct s
         r->env.rows = slm_alloc(SLM_CHOICE_ROWS, r->model->hparams.n_vocab * sizeof *r->env.rows, "job", error);
         if (!r->env.rows) return SLM_ERR_MEMORY;
     }
-    if (job->grammar && !r->env.mask) {
-        r->env.mask = slm_alloc((r->model->hparams.n_vocab + 63) / 64, sizeof *r->env.mask, "job", error);
-        if (!r->env.mask) return SLM_ERR_MEMORY;
+    if (job->grammar && !r->env.masks) {
+        const size_t words = (r->model->hparams.n_vocab + 63) / 64;
+        r->env.masks = slm_alloc(r->env.engine->n_samplers * words, sizeof *r->env.masks, "job", error);
+        if (!r->env.masks) return SLM_ERR_MEMORY;
     }
     /* With a salt of its own it finds and leaves nothing, but its choices share. */
     const uint64_t salt = job->no_cache ? ++r->n_salts : 0;
@@ -306,11 +330,68 @@ static slm_status admit_job(struct slm_runner *r, struct slm_ticket *t, struct s
     return SLM_OK;
 }
 
+/* ---- slots ------------------------------------------------------------------------------------------------------ */
+
+/* A session for a moment. */
+static slm_status restore_slot(struct slm_runner *r, struct slm_slot *slot, const char *path, struct slm_error *error)
+{
+    struct slm_session *session = NULL;
+    if (r->n_idle_sessions > 0) session = r->sessions[--r->n_idle_sessions];
+    else if (r->n_sessions == r->options.max_running)
+        return slm_fail(error, SLM_ERR_LIMIT, "slot", "all %zu places are taken: try again later", r->n_sessions);
+    if (!session) {
+        SLM_TRY(slm_engine_session(r->env.engine, &session, error));
+        r->n_sessions++;
+    }
+    const slm_status status = slm_slot_restore(slot, r->env.prefix, session, path, error);
+    r->sessions[r->n_idle_sessions++] = session;
+    /* What is wrong with the file is the client's concern; where the server keeps it is not. */
+    if (status != SLM_OK && status != SLM_ERR_LIMIT && status != SLM_ERR_MEMORY) {
+        const struct slm_error why = *error;
+        return slm_fail(error, SLM_ERR_ARGUMENT, "filename", "%s", why.message);
+    }
+    return status;
+}
+
+/* True: it is done, or failed. Else its prompt is the slot's and it is a job like others until all is computed. */
+static bool use_slot(struct slm_runner *r, struct slm_ticket *t)
+{
+    struct slm_job *job = t->job;
+    struct slm_error error;
+    struct slm_slot *slot = r->slots && (size_t)job->slot < r->options.max_running ? &r->slots[job->slot] : NULL;
+    slm_status status = SLM_OK;
+    if (!slot) {
+        status = slm_fail(&error, SLM_ERR_ARGUMENT, "id_slot", "slots of this model are from 0 to %zu",
+                          r->options.max_running - 1);
+    } else if (job->slot_action == SLM_SLOT_RESTORE) {
+        status = restore_slot(r, slot, job->slot_path, &error);
+        t->end.usage.n_prompt = slot->n;
+    } else if (job->slot_action == SLM_SLOT_ERASE) {
+        t->end.usage.n_prompt = slot->n;
+        slm_slot_erase(slot, r->env.prefix);
+    } else if (slot->n == 0) {
+        status = slm_fail(&error, SLM_ERR_ARGUMENT, "id_slot", "slot %" PRId32 " has nothing to save", job->slot);
+    } else {
+        /* One place of the context is always left for an answer. */
+        job->n_prompt = slot->n < r->env.n_ctx ? slot->n : r->env.n_ctx - 1;
+        job->prompt = slm_alloc(job->n_prompt, sizeof *job->prompt, "slot", &error);
+        if (job->prompt) memcpy(job->prompt, slot->ids, job->n_prompt * sizeof *slot->ids);
+        else status = SLM_ERR_MEMORY;
+        if (status == SLM_OK) return false;
+    }
+    if (status != SLM_OK) slm_ticket_fail(t, &error, status == SLM_ERR_LIMIT);
+    end_ticket(r, t);
+    return true;
+}
+
+/* ---- jobs that arrive ------------------------------------------------------------------------------------------- */
+
 /* From the list of the serving thread into the tables. */
 static void take_in(struct slm_runner *r, struct slm_ticket *t)
 {
     struct slm_error error;
     t->end = (struct slm_event){.kind = SLM_EVENT_END};
+    if (t->job->slot_action != SLM_SLOT_NONE && use_slot(r, t)) return;
     if (t->job->n_embed) {
         slm_ticket_list_add(&r->embeds, t);
     } else if (admit_job(r, t, &error) != SLM_OK) {
@@ -380,8 +461,8 @@ static bool is_computed_by_another(const struct slm_runner *r, struct slm_choice
     for (size_t i = 0; i < r->sched.n_seqs; i++) {
         struct slm_choice *other = r->choices[i];
         const struct slm_sched_seq *q = &r->sched.seqs[i];
-        if (!q->is_running || q->priority < mine->priority) continue;
-        if (q->priority == mine->priority && q->order >= mine->order) continue;
+        const int64_t its_level = slm_sched_level(q), my_level = slm_sched_level(mine);
+        if (!q->is_running || its_level < my_level || (its_level == my_level && q->order >= mine->order)) continue;
         if (q->n_done / PAGE > page || (page + 1) * PAGE > q->n_known || other->n_hashed <= page) continue;
         if (other->hashes[page] == line.hashes[page]) return true;
     }
@@ -391,12 +472,17 @@ static bool is_computed_by_another(const struct slm_runner *r, struct slm_choice
 /* Makes the table true. */
 static void refresh(struct slm_runner *r)
 {
+    const uint64_t now = slm_os()->now_ns();
     for (size_t i = 0; i < r->sched.n_seqs; i++) {
         struct slm_choice *c = r->choices[i];
         struct slm_sched_seq *q = &r->sched.seqs[i];
         q->n_known = c->n_known;
         q->waits = false;
-        if (!c->session) continue;
+        if (!c->session) {
+            const uint64_t levels = now > c->waits_since_ns ? (now - c->waits_since_ns) / AGING_NS : 0;
+            q->boost = levels < INT32_MAX ? (int32_t)levels : INT32_MAX;
+            continue;
+        }
         /* Others may have computed what it needs since the last step. */
         if (c->n_known - c->session->n_past > 1) slm_choice_catch_up(c);
         q->n_done = c->session->n_past;
@@ -437,6 +523,7 @@ static bool start_running(struct slm_runner *r, struct slm_choice *c)
         pthread_mutex_unlock(&r->lock);
     }
     c->has_begun = true;
+    share_boost(r, c);
     row_of(r, c)->is_running = true;
     return true;
 }
@@ -576,9 +663,30 @@ static void settle(struct slm_runner *r, struct slm_choice *c, const struct slm_
         return;
     }
     if (!c->has_ended) return;
+    const struct slm_job *job = c->ticket->job;
+    if (r->slots && c->index == 0 && !c->salt && job->slot_action == SLM_SLOT_NONE)
+        slm_slot_keep(&r->slots[job->slot], c->ids, c->n_known);
     stop_running(r, c);
     count_finish(r, c, c->finish);
     remove_choice(r, c);
+}
+
+/* One draw of many, on any thread of the engine. */
+static void draw_one(void *arg, size_t i, unsigned rank)
+{
+    struct slm_choice *const *drawing = arg;
+    slm_choice_draw(drawing[i], rank);
+}
+
+/* What costs most after a step, looking through a vocabulary for each sequence, is for all threads; what comes of it is
+ * settled one after the other. */
+static void draw_all(struct slm_runner *r, size_t n)
+{
+    size_t n_drawing = 0;
+    for (size_t i = 0; i < n; i++)
+        if (r->parts[i].status == SLM_OK && slm_choice_can_draw(r->computed[i]))
+            r->drawing[n_drawing++] = r->computed[i];
+    slm_engine_share(r->env.engine, n_drawing, draw_one, r->drawing);
 }
 
 /* One step, from deciding to drawing. */
@@ -597,13 +705,14 @@ static void compute(struct slm_runner *r)
     const uint64_t start = slm_os()->now_ns();
     (void)slm_engine_step(r->env.engine, r->parts, n, NULL);
     const double seconds = (double)(slm_os()->now_ns() - start) * 1e-9;
-    end_turn(r->options.turns);
     slm_sched_charge(&r->sched);
     count_step(r, n_rows, seconds);
     if (n == n_rows && n <= MOST_GUESSING) slm_speculate_took(&r->meter, n_rows + n_guesses, seconds);
+    draw_all(r, n);
     /* One that failed took the others of its job along. */
     for (size_t i = 0; i < n; i++)
         if (r->computed[i]->session == r->parts[i].session) settle(r, r->computed[i], &r->parts[i]);
+    end_turn(r->options.turns);
 }
 
 /* ---- embeddings ------------------------------------------------------------------------------------------------- */
@@ -745,8 +854,13 @@ static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
     r->sessions = slm_alloc(n, sizeof *r->sessions, "runner", error);
     r->parts = slm_alloc(n, sizeof *r->parts, "runner", error);
     r->computed = slm_alloc(n, sizeof *r->computed, "runner", error);
+    r->drawing = slm_alloc(n, sizeof *r->drawing, "runner", error);
     r->guesses = slm_alloc(MOST_GUESSING, sizeof *r->guesses, "runner", error);
-    if (!r->sessions || !r->parts || !r->computed || !r->guesses) return SLM_ERR_MEMORY;
+    if (!r->sessions || !r->parts || !r->computed || !r->drawing || !r->guesses) return SLM_ERR_MEMORY;
+    if (r->options.keeps_slots) {
+        r->slots = slm_alloc(n, sizeof *r->slots, "runner", error);
+        if (!r->slots) return SLM_ERR_MEMORY;
+    }
     r->env.speculates = r->options.speculate != SLM_SPECULATE_OFF;
     r->env.guesses_always = r->options.guess_always;
     r->meter.row_cost = FIRST_COST;
@@ -769,6 +883,7 @@ slm_status slm_runner_open(const struct slm_model *model, const struct slm_runne
     r->model = r->env.model = model;
     r->options = *options;
     r->env.outbox = &r->outbox;
+    slm_kernels_init(&r->env.kernels, model->cpu_mask);
     r->env.n_ctx = (size_t)options->engine.session.n_ctx;
     slm_outbox_open(&r->outbox);
     pthread_mutex_init(&r->lock, NULL);
@@ -807,6 +922,8 @@ void slm_runner_close(struct slm_runner *r)
 {
     if (!r) return;
     slm_embedder_close(r->embedder);
+    for (size_t i = 0; r->slots && i < r->options.max_running; i++) slm_release(r->slots[i].ids);
+    slm_release(r->slots);
     slm_prefix_close(r->env.prefix);
     for (size_t i = 0; i < r->n_idle_sessions; i++) slm_session_close(r->sessions[i]);
     SLM_ASSERT(!r->env.engine || r->env.engine->pool.n_free == r->env.engine->pool.n_pages);
@@ -816,7 +933,8 @@ void slm_runner_close(struct slm_runner *r)
     slm_release(r->computed);
     slm_release(r->guesses);
     slm_release(r->env.rows);
-    slm_release(r->env.mask);
+    slm_release(r->env.masks);
+    slm_release(r->drawing);
     slm_release(r->sched.seqs);
     slm_release(r->sched.served);
     slm_release(r->choices);

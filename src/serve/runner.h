@@ -50,6 +50,7 @@ struct slm_runner_options {
     struct slm_engine_options engine; /* resolved: n_ctx and n_kv are not 0 */
     size_t max_running;
     enum slm_speculate speculate;
+    bool keeps_slots;
     bool guess_always; /* also where it does not pay; for measurements */
     struct slm_turns *turns;
     /* Something is in the outbox. From the runner's thread, once until it is replayed. */

@@ -14,10 +14,11 @@ static size_t pages_for(const struct slm_sched *s, size_t n_tokens)
 /* Its next token is all it has to compute. */
 static bool decodes(const struct slm_sched_seq *q) { return q->is_running && q->n_known - q->n_done == 1; }
 
-/* Does a wait before b? */
+int64_t slm_sched_level(const struct slm_sched_seq *q) { return (int64_t)q->priority + q->boost; }
+
+/* Does a, of the same priority, wait before b? */
 static bool goes_first(const struct slm_sched *s, const struct slm_sched_seq *a, const struct slm_sched_seq *b)
 {
-    if (a->priority != b->priority) return a->priority > b->priority;
     if (a->tenant != b->tenant && s->served[a->tenant] != s->served[b->tenant])
         return s->served[a->tenant] < s->served[b->tenant];
     return a->order < b->order;
@@ -26,14 +27,26 @@ static bool goes_first(const struct slm_sched *s, const struct slm_sched_seq *a,
 /* Which of two that run keeps its pages? */
 static bool came_first(const struct slm_sched_seq *a, const struct slm_sched_seq *b)
 {
-    return a->priority != b->priority ? a->priority > b->priority : a->order < b->order;
+    const int64_t x = slm_sched_level(a), y = slm_sched_level(b);
+    return x != y ? x > y : a->order < b->order;
 }
 
+/* First whose priority it is, by the one of it that has waited longest; then who of that priority, by fairness. */
 ptrdiff_t slm_sched_candidate(const struct slm_sched *s)
 {
+    const struct slm_sched_seq *first = NULL;
     ptrdiff_t best = SLM_SCHED_NONE;
-    for (size_t i = 0; i < s->n_seqs; i++)
-        if (!s->seqs[i].is_running && (best < 0 || goes_first(s, &s->seqs[i], &s->seqs[best]))) best = (ptrdiff_t)i;
+    for (size_t i = 0; i < s->n_seqs; i++) {
+        const struct slm_sched_seq *q = &s->seqs[i];
+        if (q->is_running) continue;
+        const int64_t mine = slm_sched_level(q), its = first ? slm_sched_level(first) : 0;
+        if (!first || mine > its || (mine == its && q->priority > first->priority)) first = q;
+    }
+    for (size_t i = 0; i < s->n_seqs; i++) {
+        const struct slm_sched_seq *q = &s->seqs[i];
+        if (q->is_running || q->priority != first->priority) continue;
+        if (best < 0 || goes_first(s, q, &s->seqs[best])) best = (ptrdiff_t)i;
+    }
     return best;
 }
 
@@ -101,8 +114,8 @@ enum slm_sched_action slm_sched_next(const struct slm_sched *s, size_t *i)
         *i = (size_t)next;
         return SLM_SCHED_ADMIT;
     }
-    /* There is no room: only whoever counts for less makes some. */
-    if (s->seqs[last].priority >= q->priority) return SLM_SCHED_STEP;
+    /* There is no room: only whoever counts for less makes some. Having waited is no reason to send others away. */
+    if (slm_sched_level(&s->seqs[last]) >= q->priority) return SLM_SCHED_STEP;
     *i = (size_t)last;
     return SLM_SCHED_PREEMPT;
 }

@@ -6,7 +6,7 @@
  * other, and that a sequence which lost its pages is computed again are all the same: known tokens minus computed ones.
  *
  * The rules, in order:
- *  1. Higher priority first.
+ *  1. Higher priority first; a priority that waits rises, so that no stream of higher ones keeps it waiting for ever.
  *  2. Among equals the tenant that was served least (tokens counted as in Sheng et al., "Fairness in Serving Large
  *     Language Models", 2024: a virtual counter each; one that comes back starts at the least of those present).
  *  3. Of a tenant, first come first served.
@@ -26,6 +26,7 @@
 struct slm_sched_seq {
     uint64_t order;     /* of arrival; unique */
     int32_t priority;   /* higher first */
+    int32_t boost;      /* what waiting has added: while it waits, and kept while it runs */
     uint32_t tenant;    /* index of its counter */
     size_t n_known;     /* tokens: of the prompt, and what was generated; at least 1 */
     size_t n_done;      /* of them computed; below n_known */
@@ -51,6 +52,9 @@ struct slm_sched {
 };
 
 enum { SLM_SCHED_NONE = -1 };
+
+/* What it counts for now. */
+int64_t slm_sched_level(const struct slm_sched_seq *seq);
 
 /* Who would be admitted next, or NONE. The caller fills its n_shared before asking for the decision. */
 ptrdiff_t slm_sched_candidate(const struct slm_sched *s);

@@ -305,11 +305,13 @@ static slm_status open_models(struct server *server, struct slm_error *error)
 {
     struct slm_host_options models = server->options->models;
     models.post = post;
+    models.keeps_slots = server->options->slots_folder != NULL;
     models.post_user = server->http;
     models.observe = slm_metrics_observe;
     models.observe_user = &server->metrics;
     SLM_TRY(slm_host_open(&models, &server->api.host, error));
     server->api.http = server->http;
+    server->api.slots_folder = server->options->slots_folder;
     server->api.timeout_ms = server->options->timeout_ms;
     server->api.has_page = !server->options->no_page;
     if (server->api.has_page) SLM_TRY(slm_http_mount(server->http, &slm_page_table, NULL, error));

@@ -10,6 +10,7 @@
 struct slm_server_options {
     struct slm_http_options http;   /* keys and on_done are the server's own */
     struct slm_host_options models; /* post is the server's own */
+    const char *slots_folder;       /* where slots are saved, or NULL: nowhere */
     uint64_t timeout_ms;            /* of each request to a model; 0 = none */
     const char *host, *unix_path;   /* NULL: 127.0.0.1; no Unix socket */
     unsigned port;                  /* 0 = any free one */

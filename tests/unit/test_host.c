@@ -308,13 +308,14 @@ static void check(const struct answer *a, const struct request *r, size_t i)
 }
 
 /* All at once, with a pool of so many tokens; returns what was counted. */
-static struct slm_host_counts run_many(size_t n_kv, int priorities)
+static struct slm_host_counts run_many(size_t n_kv, int priorities, int32_t n_threads)
 {
     static struct answer answers[MANY];
     struct slm_host_options o = plain();
     struct slm_host_counts counts;
     const size_t n = test_share(MANY);
     o.engine.n_kv = n_kv;
+    o.engine.session.n_threads = n_threads;
     struct server *s = open_server(&o);
     assert_non_null(get(s, NULL));
     struct request *requests = make_requests(slm_host_model(s->model));
@@ -336,7 +337,7 @@ static struct slm_host_counts run_many(size_t n_kv, int priorities)
 static void many_streams_say_what_each_says_alone(void **state)
 {
     (void)state;
-    const struct slm_host_counts counts = run_many(MANY * 256, 1);
+    const struct slm_host_counts counts = run_many(MANY * 256, 1, 3); /* draws are made by all */
     assert_int_equal(counts.n_preempted, 0);
     assert_true(counts.n_step_rows > 2 * counts.n_steps); /* they did share steps */
     assert_true(counts.cached_tokens > 0 || test_is_far_too_slow());
@@ -354,8 +355,8 @@ static void too_few_pages_change_no_text(void **state)
     for (size_t i = 0; i < n; i++) demand += (requests[i].n + requests[i].n_generated + 31) / 32 * 32;
     slm_host_release(s->model);
     close_server(s);
-    run_many(demand / 4 > 256 ? demand / 4 : 256, 1); /* a pool holds one context at least */
-    const size_t n_preempted = run_many(256, 3).n_preempted; /* one context's worth */
+    run_many(demand / 4 > 256 ? demand / 4 : 256, 1, 1); /* a pool holds one context at least */
+    const size_t n_preempted = run_many(256, 3, 1).n_preempted; /* one context's worth */
     assert_true(n_preempted > 0 || test_is_far_too_slow());
 }
 

@@ -25,6 +25,7 @@ struct seq {
     size_t n_group;   /* how many of them */
     size_t n_shared;  /* of its pages, those that are the group's */
     uint64_t order;
+    size_t waits_since; /* step */
     bool has_started;
 };
 
@@ -37,6 +38,7 @@ struct sim {
     struct seq seqs[MOST];
     uint64_t served[TENANTS];
     size_t n_seqs, n_arrived, n_left, step, n_preempted;
+    size_t aging;                   /* steps of waiting for a level of priority; 0 = no such thing */
     size_t holders[GROUPS][GROUP_PAGES]; /* sequences that hold a group's page */
     bool computed[GROUPS][GROUP_PAGES];  /* it is in the pool, held or idle */
 };
@@ -102,6 +104,7 @@ static void give_back(struct sim *s, size_t i)
     while (q->n_shared > 0) s->holders[q->group][--q->n_shared]--;
     s->rows[i].n_done = s->rows[i].n_pages = 0;
     s->rows[i].is_running = false;
+    q->waits_since = s->step;
 }
 
 static void leave(struct sim *s, size_t i)
@@ -118,6 +121,7 @@ static void refresh(struct sim *s)
     for (size_t i = 0; i < s->sched.n_seqs; i++) {
         struct slm_sched_seq *row = &s->rows[i];
         row->waits = false;
+        if (!row->is_running && s->aging) row->boost = (int32_t)((s->step - s->of[i]->waits_since) / s->aging);
         if (row->is_running && row->n_known - row->n_done > 1) adopt(s, i);
     }
     for (size_t i = 0; i < s->sched.n_seqs; i++) {
@@ -126,7 +130,7 @@ static void refresh(struct sim *s)
         if (!row->is_running || row->n_known - row->n_done <= 1 || row->n_done % PAGE || page >= s->of[i]->n_group)
             continue;
         for (size_t k = 0; k < s->sched.n_seqs; k++)
-            row->waits |= s->rows[k].is_running && s->rows[k].priority == row->priority &&
+            row->waits |= s->rows[k].is_running && slm_sched_level(&s->rows[k]) == slm_sched_level(row) &&
                           s->rows[k].order < row->order && s->of[k]->group == s->of[i]->group &&
                           s->of[k]->n_group > page && s->rows[k].n_done / PAGE <= page &&
                           s->rows[k].n_known >= (page + 1) * PAGE;
@@ -148,6 +152,7 @@ static void arrive(struct sim *s)
                                             .n_known = 1 + below(s, q->n_total - 1),
                                             .most_rows = below(s, 8) ? 0 : 1 + below(s, 5)};
         q->order = s->n_arrived;
+        q->waits_since = s->step;
         if (!present[s->rows[i].tenant]) slm_sched_join(&s->sched, s->rows[i].tenant, present);
     }
 }
@@ -160,6 +165,7 @@ static void make(struct sim *s, uint64_t seed)
                                   .n_pages = n_pages, .max_running = 1 + below(s, 12), .max_rows = 1 + below(s, 64)};
     if (below(s, 2)) s->sched.row_s = 0.001;
     if (below(s, 2)) s->sched.target_s = 0.001 * (double)below(s, 40);
+    if (below(s, 2)) s->aging = 1 + below(s, 50);
     s->n_seqs = 1 + below(s, MOST);
     for (size_t i = 0, at = 0; i < s->n_seqs; i++) {
         at += below(s, 3) ? 0 : below(s, 20);
@@ -195,13 +201,18 @@ static void decide(struct sim *s)
         CHECK(s, i < s->sched.n_seqs && s->rows[i].is_running == (action == SLM_SCHED_PREEMPT));
         if (action == SLM_SCHED_PREEMPT) {
             for (size_t k = 0; k < s->sched.n_seqs; k++) CHECK(s, !s->rows[k].is_running || k == i ||
-                s->rows[k].priority > s->rows[i].priority ||
-                (s->rows[k].priority == s->rows[i].priority && s->rows[k].order < s->rows[i].order));
+                slm_sched_level(&s->rows[k]) > slm_sched_level(&s->rows[i]) ||
+                (slm_sched_level(&s->rows[k]) == slm_sched_level(&s->rows[i]) && s->rows[k].order < s->rows[i].order));
             give_back(s, i);
             s->n_preempted++;
             continue;
         }
         if (!s->of[i]->has_started) check_first(s, i);
+        for (size_t k = 0; k < s->sched.n_seqs; k++) { /* its priority has been served */
+            if (s->rows[k].is_running || s->rows[k].priority != s->rows[i].priority) continue;
+            if (s->rows[k].boost > s->rows[i].boost) s->rows[i].boost = s->rows[k].boost;
+            s->of[k]->waits_since = s->step;
+        }
         s->of[i]->has_started = s->rows[i].is_running = true;
         adopt(s, i);
     }
@@ -364,6 +375,43 @@ static void a_higher_priority_takes_the_place_of_a_lower(void **state)
     assert_int_equal(slm_sched_next(&s, &i), SLM_SCHED_STEP); /* the low one waits */
 }
 
+/* More of high priority than the machine can do, for ever: low ones get their turns, later the lower they are, and
+ * what they once got is not taken away by the next high one. */
+static void low_priorities_have_their_turns(void **state)
+{
+    (void)state;
+    enum { STEPS = 4000, AGING = 20 };
+    static struct sim s;
+    static struct seq seqs[8];
+    size_t done[3] = {0, 0, 0};
+    s = (struct sim){.aging = AGING};
+    s.sched = (struct slm_sched){.seqs = s.rows, .served = s.served, .n_tenants = 1, .page_tokens = PAGE,
+                                 .n_pages = 40, .max_running = 2, .max_rows = 16};
+    for (size_t i = 0; i < 8; i++) { /* two wait of each, and two of the highest run */
+        seqs[i] = (struct seq){.n_total = 24, .group = GROUPS};
+        s.of[i] = &seqs[i];
+        s.rows[i] = (struct slm_sched_seq){.order = i, .priority = (int32_t)(i < 4 ? 10 : i < 6 ? 5 : 0), .n_known = 8};
+    }
+    s.sched.n_seqs = 8;
+    for (s.step = 0; s.step < STEPS; s.step++) {
+        size_t n_pages;
+        decide(&s);
+        assert_true(slm_sched_rows(&s.sched, &n_pages) > 0);
+        for (size_t i = 0; i < s.sched.n_seqs; i++) {
+            struct slm_sched_seq *row = &s.rows[i];
+            if (!row->rows) continue;
+            row->n_done += row->rows;
+            row->n_pages = pages_for(row->n_done);
+            if (row->n_done < row->n_known || ++row->n_known <= s.of[i]->n_total) continue;
+            done[(10 - row->priority) / 5]++;
+            give_back(&s, i);
+            *row = (struct slm_sched_seq){.order = 8 + s.step * 8 + i, .priority = row->priority, .n_known = 8};
+        }
+    }
+    assert_true(done[1] > 10 && done[2] > 5 && done[0] > 10 * done[1] && done[1] > done[2]);
+    assert_int_equal(s.n_preempted, 0);
+}
+
 static void nobody_overtakes_one_without_room(void **state)
 {
     (void)state;
@@ -409,6 +457,7 @@ int main(void)
         cmocka_unit_test(two_tenants_get_the_same),
         cmocka_unit_test(one_who_comes_back_has_saved_nothing),
         cmocka_unit_test(a_higher_priority_takes_the_place_of_a_lower),
+        cmocka_unit_test(low_priorities_have_their_turns),
         cmocka_unit_test(nobody_overtakes_one_without_room),
         cmocka_unit_test(prompts_leave_room_for_those_who_decode),
     };

@@ -211,6 +211,12 @@ void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch)
     slm_pool_run(cpu->pool, step, cpu);
 }
 
+/* The threads have just met at the step's end and are still awake. */
+void slm_cpu_share(struct slm_backend *cpu, void (*fn)(void *arg, unsigned rank, unsigned n), void *arg)
+{
+    slm_pool_run(cpu->pool, fn, arg);
+}
+
 /* ---- memory ------------------------------------------------------------------------------------------------ */
 
 /* The greediest op decides; ops of one thread follow each other and share the room. */
