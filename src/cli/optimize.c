@@ -54,7 +54,7 @@ const struct slm_optimize_column slm_optimize_columns[SLM_OPTIMIZE_COLUMNS] = {
 #undef AT
 };
 
-#define END (slm_optimize_columns + SLM_OPTIMIZE_COLUMNS)
+static const struct slm_optimize_column *const columns_end = slm_optimize_columns + SLM_OPTIMIZE_COLUMNS;
 
 /* The keys are stable: those of the columns. What was not measured is null. */
 static void add_json(struct slm_buf *out, const struct slm_optimize_result *r, const char *path)
@@ -72,7 +72,7 @@ static void add_json(struct slm_buf *out, const struct slm_optimize_result *r, c
         const struct slm_optimize_candidate *c = &r->candidates[i];
         slm_buf_puts(out, i ? ",{" : "[{");
         slm_json_text(out, "name", c->name);
-        for (const struct slm_optimize_column *k = slm_optimize_columns; k < END; k++)
+        for (const struct slm_optimize_column *k = slm_optimize_columns; k < columns_end; k++)
             slm_json_real(out, k->key, slm_optimize_number(c, k));
         slm_json_bool(out, "pareto", c->pareto);
         slm_json_bool(out, "meets", c->meets);
@@ -89,13 +89,13 @@ static void add_json(struct slm_buf *out, const struct slm_optimize_result *r, c
 static void add_text(struct slm_buf *out, const struct slm_optimize_result *r)
 {
     slm_buf_printf(out, "%-12s", "");
-    for (const struct slm_optimize_column *k = slm_optimize_columns; k < END; k++)
+    for (const struct slm_optimize_column *k = slm_optimize_columns; k < columns_end; k++)
         if (k->title) slm_buf_printf(out, " %*s", k->width, k->title);
     slm_buf_puts(out, "\n");
     for (size_t i = 0; i < r->n; i++) {
         const struct slm_optimize_candidate *c = &r->candidates[i];
         slm_buf_printf(out, "%-12s", c->name);
-        for (const struct slm_optimize_column *k = slm_optimize_columns; k < END; k++) {
+        for (const struct slm_optimize_column *k = slm_optimize_columns; k < columns_end; k++) {
             const double value = slm_optimize_number(c, k) * k->factor;
             if (!k->title) continue;
             if (isnan(value)) slm_buf_printf(out, " %*s", k->width, "-");
