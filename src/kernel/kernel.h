@@ -26,7 +26,7 @@ struct slm_matmul_args {
     const float *x;    /* [n_tok, k] f32, row stride x_stride */
     float *out;        /* [n_tok, n_row] f32, row stride out_stride; must not overlap w or x */
     size_t n_row, n_tok, k, w_stride, x_stride, out_stride; /* in elements */
-    bool far;          /* w is in memory and more rows follow: kernels may ask for rows ahead. Otherwise it is in a cache */
+    bool far;          /* w is in memory and more rows follow: kernels may ask for rows ahead; else it is in a cache */
 };
 
 /* Products of packed weights (quant/panel.h) with A8 rows (kernel/pack.h). For every row r and token t: acc = +0; then
