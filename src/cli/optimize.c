@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
  * `slm optimize`: a model that meets a goal, by a recipe or by what is usual. The work is the library's
- * (slm_optimize); here are options, the work folder, the table and the JSON. */
+ * (slm_optimize); here are options, the work folder, the table and the JSON. The page is optimize_html.c's. */
 #include <errno.h>
 #include <math.h>
 #include <sys/stat.h>
 
 #include "cli/commands.h"
+#include "cli/optimize.h"
 #include "cli/work.h"
 
 /* Filled by the rows below; zero means not given. */
 struct optimize_options {
     uint64_t seen;
-    const char *goal, *out, *text, *work;
+    const char *goal, *html, *out, *text, *work;
     int32_t n_threads;
     bool json, quiet;
 };
@@ -31,6 +32,8 @@ static const struct slm_option optimize_rows[] = {
     {.name = "threads", .letter = 't', .kind = SLM_OPTION_INT, .offset = AT(n_threads), .arg = "N", .min = 1,
      .max = 1024, .help = "threads (default: all CPUs this process may use)"},
     {.name = "json", .kind = SLM_OPTION_FLAG, .offset = AT(json), .help = "print one JSON object"},
+    {.name = "html", .kind = SLM_OPTION_TEXT, .offset = AT(html), .arg = "FILE",
+     .help = "also write a report with a chart, one page that needs nothing else"},
     {.name = "quiet", .letter = 'q', .kind = SLM_OPTION_FLAG, .offset = AT(quiet), .help = "no bar, no notes"},
 };
 #undef AT
@@ -40,13 +43,8 @@ static const struct slm_option_group optimize_groups[] = {
 
 /* ---- what is told ---------------------------------------------------------------------------- */
 
-/* In the order of the table and of the JSON. */
-static const struct column {
-    const char *key, *title; /* no title: in the JSON only */
-    int width, digits;
-    double factor;           /* of the table */
-    size_t offset;
-} columns[] = {
+/* What is a number here is NaN where it was not measured. */
+const struct slm_optimize_column slm_optimize_columns[SLM_OPTIMIZE_COLUMNS] = {
 #define AT(field) offsetof(struct slm_optimize_candidate, field)
     {"size", "MB", 9, 2, 1e-6, AT(size)},        {"bpw", "bits", 7, 2, 1, AT(bpw)},
     {"kl", "KL", 9, 5, 1, AT(kl)},               {"kl_error", NULL, 0, 0, 1, AT(kl_error)},
@@ -55,15 +53,8 @@ static const struct column {
     {"memory", "memory MB", 10, 1, 1e-6, AT(memory)},
 #undef AT
 };
-enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
 
-/* By the offset that a column has. */
-static double number_at(const struct slm_optimize_candidate *c, size_t offset)
-{
-    double value;
-    memcpy(&value, (const char *)c + offset, sizeof value);
-    return value;
-}
+static const struct slm_optimize_column *const columns_end = slm_optimize_columns + SLM_OPTIMIZE_COLUMNS;
 
 /* The keys are stable: those of the columns. What was not measured is null. */
 static void add_json(struct slm_buf *out, const struct slm_optimize_result *r, const char *path)
@@ -81,7 +72,8 @@ static void add_json(struct slm_buf *out, const struct slm_optimize_result *r, c
         const struct slm_optimize_candidate *c = &r->candidates[i];
         slm_buf_puts(out, i ? ",{" : "[{");
         slm_json_text(out, "name", c->name);
-        for (int k = 0; k < N_COLUMNS; k++) slm_json_real(out, columns[k].key, number_at(c, columns[k].offset));
+        for (const struct slm_optimize_column *k = slm_optimize_columns; k < columns_end; k++)
+            slm_json_real(out, k->key, slm_optimize_number(c, k));
         slm_json_bool(out, "pareto", c->pareto);
         slm_json_bool(out, "meets", c->meets);
         slm_buf_puts(out, "}");
@@ -97,18 +89,17 @@ static void add_json(struct slm_buf *out, const struct slm_optimize_result *r, c
 static void add_text(struct slm_buf *out, const struct slm_optimize_result *r)
 {
     slm_buf_printf(out, "%-12s", "");
-    for (int k = 0; k < N_COLUMNS; k++) {
-        if (columns[k].title) slm_buf_printf(out, " %*s", columns[k].width, columns[k].title);
-    }
+    for (const struct slm_optimize_column *k = slm_optimize_columns; k < columns_end; k++)
+        if (k->title) slm_buf_printf(out, " %*s", k->width, k->title);
     slm_buf_puts(out, "\n");
     for (size_t i = 0; i < r->n; i++) {
         const struct slm_optimize_candidate *c = &r->candidates[i];
         slm_buf_printf(out, "%-12s", c->name);
-        for (int k = 0; k < N_COLUMNS; k++) {
-            const double value = number_at(c, columns[k].offset) * columns[k].factor;
-            if (!columns[k].title) continue;
-            if (isnan(value)) slm_buf_printf(out, " %*s", columns[k].width, "-");
-            else slm_buf_printf(out, " %*.*f", columns[k].width, columns[k].digits, value);
+        for (const struct slm_optimize_column *k = slm_optimize_columns; k < columns_end; k++) {
+            const double value = slm_optimize_number(c, k) * k->factor;
+            if (!k->title) continue;
+            if (isnan(value)) slm_buf_printf(out, " %*s", k->width, "-");
+            else slm_buf_printf(out, " %*.*f", k->width, k->digits, value);
         }
         /* Words rather than signs: they are found again in a log. */
         slm_buf_printf(out, "%s%s%s\n", c->pareto ? "  pareto" : "", c->meets ? "  meets" : "",
@@ -154,7 +145,7 @@ struct files { struct slm_buf recipe, out, work; };
 static slm_status prepare(const struct optimize_options *options, const char *arg, struct files *files,
                           struct slm_optimize_options *what, struct slm_error *error)
 {
-    const bool is_recipe = ends_in(arg, ".json");
+    const bool is_recipe = ends_in(arg, ".json"); /* else a model, and all else is usual */
     if (is_recipe) {
         SLM_TRY(slm_cli_read(arg, (size_t)1 << 20, &files->recipe, error));
         what->recipe = files->recipe.data ? files->recipe.data : "";
@@ -181,7 +172,7 @@ static int optimize_main(void *opaque, int n_args, char **args)
     struct slm_error error;
     struct files files = {.recipe = {0}};
     struct slm_optimize_result result = {0};
-    struct slm_buf out = {0};
+    struct slm_buf out = {0}, page = {0};
     /* The library asks for the rest: a recipe may have everything. */
     if (n_args != 1) return slm_cli_usage("optimize", "a model or a recipe is needed: slm optimize model.gguf");
     struct slm_optimize_options what = {.text = options->text, .goal = options->goal, .n_threads = options->n_threads,
@@ -194,12 +185,16 @@ static int optimize_main(void *opaque, int n_args, char **args)
         if (options->json) add_json(&out, &result, what.out);
         else add_text(&out, &result);
         exit_code = slm_cli_emit(&out);
+        /* Also where the goal is not met: it shows how near everything came. */
+        if (options->html) slm_optimize_html(&page, &result, args[0]);
+        if (options->html && slm_cli_save(options->html, &page, &error) != SLM_OK) exit_code = slm_cli_fail(&error);
         if (!result.met) {
             (void)slm_fail(&error, SLM_ERR_LIMIT, "optimize", "%s; no file was written", result.reason);
             exit_code = slm_cli_fail(&error);
         }
     }
     slm_optimize_release(&result);
+    slm_buf_release(&page);
     slm_buf_release(&files.recipe);
     slm_buf_release(&files.out);
     slm_buf_release(&files.work);

@@ -1,13 +1,25 @@
 /* SPDX-License-Identifier: MIT
- * `slm serve` in a build without the server: the command and its help are there (serve.c), and this says what is
- * missing. */
+ * `slm serve` and what asks servers in a build without the server's libraries: commands and their help are there
+ * (serve.c, loadtest.c), and this says what is missing. */
+#include "cli/loadtest_options.h"
 #include "cli/serve_options.h"
+
+static int missing(const char *command)
+{
+    struct slm_error error;
+    slm_fail(&error, SLM_ERR_UNSUPPORTED, command,
+             "this slm was built without its server (-DSLM_SERVER=OFF); build it with libuv and llhttp to have one");
+    return slm_cli_fail(&error);
+}
 
 int slm_cli_serve(const struct slm_serve_options *options, int n_args, char **args)
 {
-    struct slm_error error;
     (void)options, (void)n_args, (void)args;
-    slm_fail(&error, SLM_ERR_UNSUPPORTED, "serve",
-             "this slm was built without its server (-DSLM_SERVER=OFF); build it with libuv and llhttp to have one");
-    return slm_cli_fail(&error);
+    return missing("serve");
+}
+
+int slm_cli_loadtest(const struct slm_loadtest_options *options, const char *url)
+{
+    (void)options, (void)url;
+    return missing("loadtest");
 }

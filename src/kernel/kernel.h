@@ -16,6 +16,10 @@
 #define SLM_KERNEL_KERNEL_H
 #include "quant/quant.h"
 
+/* Kernels that read long stretches of memory are told what is read after: `ahead` bytes behind what they are reading,
+ * counted modulo the size of memory, and they may ask the memory for it meanwhile (a prefetch, which cannot fault, so
+ * that it may point anywhere; 0: nothing follows). Results do not depend on it. */
+
 /* out[t * out_stride + r] = DOT16(w + r * w_stride, x + t * x_stride) for r < n_row, t < n_tok. */
 struct slm_matmul_args {
     const void *w;     /* [n_row, k] of the slot's type at any address, row stride w_stride */
@@ -34,6 +38,7 @@ struct slm_packed_args {
     size_t n_row, n_tok, k; /* k a multiple of 32 */
     size_t panel_bytes, x_stride, out_stride;
     void *scratch;          /* SLM_PACK_SCRATCH bytes, 64-byte aligned */
+    size_t ahead;           /* from w */
 };
 
 /* Attention sees the KV cache by pages of SLM_KEYS positions. Keys of a page and head lie side by side,
@@ -45,12 +50,14 @@ struct slm_scores_args {
     float *out;      /* [n_row, SLM_KEYS] */
     size_t n_row, head_dim;
     float scale;
+    size_t ahead;    /* from k */
 };
 struct slm_mix_args {
     float *acc;     /* [n_row, head_dim] */
     const float *p; /* [n_row], SLM_KEYS elements from one row to the next; n of them used */
     const void *v;  /* [n, head_dim] */
     size_t n_row, n, head_dim;
+    size_t ahead;   /* from v */
 };
 
 /* int8: keys are panels of Q8_0 (quant/panel.h), 16 positions each, so that scores are products of packed weights.
@@ -62,6 +69,7 @@ struct slm_mix_i8_args {
     const int8_t *v;     /* [SLM_KEYS / 4, head_dim, 4]: codes -127..127, four positions of an element together */
     size_t n_row, head_dim; /* head_dim a multiple of 32 */
     size_t first, n;
+    size_t ahead;    /* from v */
 };
 
 struct slm_kernels {

@@ -18,6 +18,12 @@
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (u32x4){__VA_ARGS__})
 #endif
 
+/* Asks the memory for the line `distance` bytes from p. It may be anywhere, and nothing comes of it but time. */
+ALWAYS_INLINE void want(const void *p, size_t distance)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + distance));
+}
+
 typedef uint8_t u8x16 __attribute__((vector_size(16))); /* codes: sixteen bytes, with the operators of C */
 typedef float f32x4 __attribute__((vector_size(16)));
 typedef uint16_t u16x8 __attribute__((vector_size(16)));

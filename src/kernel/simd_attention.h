@@ -15,11 +15,13 @@ enum {
 /* `rows` queries from `row` on and KEY_VECS vectors of keys from `key` on. */
 ALWAYS_INLINE void scores_tile(const struct slm_scores_args *args, load_fn load, size_t row, size_t key, const int rows)
 {
+    const size_t row_bytes = SLM_KEYS * (load == load_f16 ? 2 : 4);
     vec sum[KEY_ROWS * KEY_VECS];
     const float *q = args->q + row * args->head_dim;
     UNROLL for (int i = 0; i < rows * KEY_VECS; i++) sum[i] = vec_set1(0.0f);
     for (size_t d = 0; d < args->head_dim; d++) {
         vec k[KEY_VECS];
+        UNROLL for (size_t line = 0; line < row_bytes; line += 64) want(args->k, args->ahead + d * row_bytes + line);
         UNROLL for (int j = 0; j < KEY_VECS; j++)
             k[j] = load(args->k, d * SLM_KEYS + key + (size_t)j * VEC_LANES, VEC_LANES);
         UNROLL for (int r = 0; r < rows; r++) {
@@ -57,6 +59,7 @@ ALWAYS_INLINE void mix_tile(const struct slm_mix_args *args, load_fn load, size_
                             const int vecs, size_t lanes)
 {
     vec sum[MIX_SUMS];
+    const size_t bytes = load == load_f16 ? 2 : 4;
     float *acc = args->acc + row * args->head_dim + at;
     const float *p = args->p + row * SLM_KEYS;
     UNROLL for (int r = 0; r < rows; r++)
@@ -64,6 +67,8 @@ ALWAYS_INLINE void mix_tile(const struct slm_mix_args *args, load_fn load, size_
             sum[r * vecs + j] = load_f32(acc, (size_t)r * args->head_dim + (size_t)j * VEC_LANES, lanes);
     for (size_t i = 0; i < args->n; i++) {
         vec v[8];
+        UNROLL for (size_t line = 0; line < (size_t)vecs * VEC_LANES * bytes; line += 64)
+            want(args->v, args->ahead + (i * args->head_dim + at) * bytes + line);
         UNROLL for (int j = 0; j < vecs; j++)
             v[j] = load(args->v, i * args->head_dim + at + (size_t)j * VEC_LANES, lanes);
         UNROLL for (int r = 0; r < rows; r++) {
@@ -76,13 +81,14 @@ ALWAYS_INLINE void mix_tile(const struct slm_mix_args *args, load_fn load, size_
             store(acc + (size_t)r * args->head_dim + (size_t)j * VEC_LANES, sum[r * vecs + j], lanes);
 }
 
-/* One row alone takes twice as many vectors: chains enough to hide the latency of fma. */
+/* Few rows take more vectors at once: chains enough to hide the latency of fma, and values that are read as they lie in
+ * memory. */
 ALWAYS_INLINE void mix_rows(const struct slm_mix_args *args, load_fn load, size_t row, const int rows)
 {
-    const int vecs = rows == 1 ? 2 * MIX_VECS : MIX_VECS;
+    const int most = rows == 1 || (rows == 2 && VEC_LANES >= 16) ? 2 * MIX_VECS : MIX_VECS;
     size_t d = 0;
-    for (; d + (size_t)vecs * VEC_LANES <= args->head_dim; d += (size_t)vecs * VEC_LANES)
-        mix_tile(args, load, row, d, rows, vecs, VEC_LANES);
+    for (; d + (size_t)most * VEC_LANES <= args->head_dim; d += (size_t)most * VEC_LANES)
+        mix_tile(args, load, row, d, rows, most, VEC_LANES);
     for (; d + VEC_LANES <= args->head_dim; d += VEC_LANES) mix_tile(args, load, row, d, rows, 1, VEC_LANES);
     if (d < args->head_dim) mix_tile(args, load, row, d, rows, 1, args->head_dim - d);
 }

@@ -85,6 +85,7 @@ enum {
     TILE_ROWS = 4,    /* with TILE_TOKENS tokens */
     COLUMN_ROWS = 8,  /* with one token: enough chains for two fma a cycle of latency four */
     TILE_MAX = TILE_ROWS * TILE_TOKENS > COLUMN_ROWS ? TILE_ROWS * TILE_TOKENS : COLUMN_ROWS,
+    FEW_TOKENS = 2,   /* memory is what limits up to so many: it is asked for the next rows meanwhile */
     /* Where sixteen lanes are several registers, the parts are summed one after the other, each with all
      * accumulators; in chunks of k that leave both operands in the L1 cache for the next part. */
     CHUNK = 512,
@@ -100,10 +101,13 @@ struct tile {
 ALWAYS_INLINE void tile_step(vec *sum, const struct tile *tile, load_fn load, const int rows, const int tokens,
                              size_t k, size_t n)
 {
+    const size_t bytes = load == load_f32 ? 4 : 2;
     vec x[TILE_TOKENS];
     UNROLL for (int t = 0; t < tokens; t++) x[t] = load_f32(tile->x, (size_t)t * tile->x_stride + k, n);
     UNROLL for (int r = 0; r < rows; r++) {
-        vec w = load(tile->w, tile->w_first + (size_t)r * tile->w_stride + k, n);
+        const size_t at = tile->w_first + (size_t)r * tile->w_stride + k;
+        if (tokens <= FEW_TOKENS) want(tile->w, (at + (size_t)rows * tile->w_stride) * bytes);
+        vec w = load(tile->w, at, n);
         UNROLL for (int t = 0; t < tokens; t++) {
             vec *lane = &sum[t * rows + r];
             vec next = vec_fma(w, x[t], *lane);

@@ -40,7 +40,6 @@ enum {
     PARTS = SLM_PANEL_ROWS / VEC_LANES,       /* registers of a panel */
     STRIP_ROWS = 2 * SLM_PANEL_ROWS,          /* rows opened up together */
     CHUNK_BLOCKS = SLM_PACK_CHUNK / BLOCK,
-    AHEAD = 4096,                             /* bytes the memory is asked for before they are needed */
 };
 
 /* --- Activations ---------------------------------------------------------------------------------------------- */
@@ -230,10 +229,10 @@ ALWAYS_INLINE void few_panel(const struct type t, const struct slm_packed_args *
         const size_t n = n_all - first < BLOCKS ? n_all - first : BLOCKS;
         open_scales(t, panel, n, d, m, SLM_PANEL_ROWS);
         const size_t scale_bytes = slm_pack_scale_bytes(t.scales, n);
-        for (size_t line = 0; line < scale_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
+        for (size_t line = 0; line < scale_bytes; line += 64) want(panel + line, args->ahead);
         panel += scale_bytes;
         for (size_t b = 0; b < n; b++, panel += code_bytes) {
-            for (size_t line = 0; line < code_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
+            for (size_t line = 0; line < code_bytes; line += 64) want(panel + line, args->ahead);
             UNROLL for (int p = 0; p < PARTS; p++) {
                 const size_t at = b * per_block + (size_t)p * VEC_LANES;
                 ivec unit[8];
@@ -276,6 +275,7 @@ struct strip {
     size_t n_blocks;    /* of this chunk */
     size_t first_block; /* of k */
     size_t n_row;       /* rows that exist */
+    size_t ahead;       /* as the product's */
     float *out;         /* of the first row */
 };
 
@@ -322,7 +322,7 @@ ALWAYS_INLINE void open_group(const struct type t, const uint8_t *panel, size_t 
     panel += slm_pack_scale_bytes(t.scales, n);
     for (size_t b = 0; b < n; b++, panel += code_bytes) {
         uint8_t *dst = strip->codes + (at + b) * BLOCK * STRIP_ROWS;
-        for (size_t line = 0; line < code_bytes; line += 64) __builtin_prefetch(panel + AHEAD + line);
+        for (size_t line = 0; line < code_bytes; line += 64) want(panel + line, strip->ahead);
         UNROLL for (int p = 0; p < PARTS; p++) {
             ivec unit[8];
             open_codes(t, panel + p * VEC_BYTES, unit);
@@ -335,7 +335,7 @@ ALWAYS_INLINE void gemm(const struct type t, const struct slm_packed_args *args)
 {
     const size_t panel_bytes = args->panel_bytes, code_bytes = slm_pack_code_bytes(t.codes);
     const size_t n_all = args->k / BLOCK, full_bytes = slm_pack_scale_bytes(t.scales, BLOCKS) + BLOCKS * code_bytes;
-    struct strip strip = {.codes = args->scratch};
+    struct strip strip = {.codes = args->scratch, .ahead = args->ahead};
     strip.d = (float *)(void *)(strip.codes + CHUNK_BLOCKS * 8 * 128);
     strip.m = strip.d + 2 * CHUNK_BLOCKS * STRIP_ROWS;
     for (size_t row = 0; row < args->n_row; row += STRIP_ROWS) {
@@ -408,7 +408,10 @@ ALWAYS_INLINE void mix_tile(const struct slm_mix_i8_args *args, const struct cod
     const int8_t *v = args->v + 4 * at;
     UNROLL for (int i = 0; i < SLM_KEYS / 4; i++, v += 4 * args->head_dim) {
         ivec values[TILE_VECS];
-        UNROLL for (int j = 0; j < TILE_VECS; j++) values[j] = ivec_load(v + j * VEC_BYTES);
+        UNROLL for (int j = 0; j < TILE_VECS; j++) {
+            values[j] = ivec_load(v + j * VEC_BYTES);
+            want(v + j * VEC_BYTES, args->ahead);
+        }
         UNROLL for (int r = 0; r < rows; r++) {
             const ivec weight = ivec_load1(&coded->code[r][4 * i]);
             UNROLL for (int j = 0; j < TILE_VECS; j++) sum[r][j] = dot4(sum[r][j], weight, values[j], false);

@@ -17,22 +17,53 @@ const struct slm_pack_type slm_pack_types[SLM_DTYPE_COUNT] = {
 };
 
 enum { ROWS = SLM_PANEL_ROWS, BLOCKS = SLM_GROUP / SLM_BLOCK };
+#define EACH_BYTE UINT64_C(0x0101010101010101)
 
 /* ---- reading: codes of one block of one row, unsigned, in the order of the elements --------------------------- */
+
+/* The bits `mask` of each of n bytes (a multiple of eight), moved down by `shift`: eight bytes at a time. What a shift
+ * brings over a byte's border is not in the mask. */
+static inline void cut(uint8_t *code, const uint8_t *bytes, size_t n, unsigned shift, uint8_t mask)
+{
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t word;
+        memcpy(&word, bytes + i, sizeof word);
+        word = word >> shift & mask * EACH_BYTE;
+        memcpy(code + i, &word, sizeof word);
+    }
+}
+
+/* The same bits of 32 bytes joined to what is there, moved up to bit `to`. */
+static inline void join(uint8_t code[32], const uint8_t *bytes, unsigned shift, uint8_t mask, unsigned to)
+{
+    for (size_t i = 0; i < 32; i += 8) {
+        uint64_t word, old;
+        memcpy(&word, bytes + i, sizeof word);
+        memcpy(&old, code + i, sizeof old);
+        old |= (word >> shift & mask * EACH_BYTE) << to;
+        memcpy(code + i, &old, sizeof old);
+    }
+}
 
 /* Sixteen bytes of nibbles: the low ones are elements 0..15, the high ones 16..31. */
 static void nibbles(uint8_t code[32], const uint8_t *qs)
 {
-    for (int i = 0; i < 16; i++) {
-        code[i] = qs[i] & 15;
-        code[i + 16] = qs[i] >> 4;
-    }
+    cut(code, qs, 16, 0, 15);
+    cut(code + 16, qs, 16, 4, 15);
 }
 
-/* Bit i of the four bytes is the fifth of element i. */
+/* Bit i of the four bytes is the fifth of element i: a copy of the byte for each of eight, of which its bit stays. */
 static void fifth_bits(uint8_t code[32], const uint8_t qh[4])
 {
-    for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((qh[i / 8] >> (i % 8) & 1) << 4);
+    static const uint8_t own[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+    uint64_t own_bits, word;
+    memcpy(&own_bits, own, sizeof own_bits);
+    for (int i = 0; i < 4; i++) {
+        memcpy(&word, code + 8 * i, sizeof word);
+        const uint64_t bits = qh[i] * EACH_BYTE & own_bits;
+        word |= (bits + 127 * EACH_BYTE) >> 3 & 16 * EACH_BYTE; /* the highest bit of a byte tells whether it was 0 */
+        memcpy(code + 8 * i, &word, sizeof word);
+    }
 }
 
 /* Formats of 32: b counts their blocks. */
@@ -71,8 +102,7 @@ static void codes_q8_0(uint8_t code[32], const void *row, size_t b)
 /* Half the superblock is 32 bytes; every block of it has two bits of each. */
 static void two_bits(uint8_t code[32], const uint8_t qs[64], size_t b)
 {
-    const size_t shift = b % 4 * 2;
-    for (int i = 0; i < 32; i++) code[i] = qs[b / 4 * 32 + i] >> shift & 3;
+    cut(code, qs + b / 4 * 32, 32, (unsigned)(b % 4 * 2), 3);
 }
 static void codes_q2_k(uint8_t code[32], const void *row, size_t b)
 {
@@ -87,13 +117,12 @@ static void codes_q3_k(uint8_t code[32], const void *row, size_t b)
 {
     const struct slm_block_q3_k *block = (const struct slm_block_q3_k *)row + b / BLOCKS;
     two_bits(code, block->qs, b % BLOCKS);
-    for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((block->hmask[i] >> (b % BLOCKS) & 1) << 2);
+    join(code, block->hmask, (unsigned)(b % BLOCKS), 1, 2);
 }
 /* 32 bytes hold two blocks: low nibbles, then high ones. */
 static void nibble_rows(uint8_t code[32], const uint8_t qs[128], size_t b)
 {
-    const size_t shift = b % 2 * 4;
-    for (int i = 0; i < 32; i++) code[i] = qs[b / 2 * 32 + i] >> shift & 15;
+    cut(code, qs + b / 2 * 32, 32, (unsigned)(b % 2 * 4), 15);
 }
 static void codes_q4_k(uint8_t code[32], const void *row, size_t b)
 {
@@ -104,17 +133,16 @@ static void codes_q5_k(uint8_t code[32], const void *row, size_t b)
 {
     const struct slm_block_q5_k *block = (const struct slm_block_q5_k *)row + b / BLOCKS;
     nibble_rows(code, block->qs, b % BLOCKS);
-    for (int i = 0; i < 32; i++) code[i] |= (uint8_t)((block->qh[i] >> (b % BLOCKS) & 1) << 4);
+    join(code, block->qh, (unsigned)(b % BLOCKS), 1, 4);
 }
 /* Four blocks share 64 bytes of nibbles and 32 of pairs. */
 static void codes_q6_k(uint8_t code[32], const void *row, size_t b)
 {
     const struct slm_block_q6_k *block = (const struct slm_block_q6_k *)row + b / BLOCKS;
-    const size_t half = b % BLOCKS / 4, quarter = b % 4;
-    const uint8_t *low = block->ql + half * 64 + quarter % 2 * 32, *high = block->qh + half * 32;
-    const size_t shift_low = quarter / 2 * 4, shift_high = quarter * 2;
-    for (int i = 0; i < 32; i++)
-        code[i] = (uint8_t)((low[i] >> shift_low & 15) | (high[i] >> shift_high & 3) << 4);
+    const size_t half = b % BLOCKS / 4;
+    const unsigned quarter = b % 4;
+    cut(code, block->ql + half * 64 + quarter % 2 * 32, 32, quarter / 2 * 4, 15);
+    join(code, block->qh + half * 32, quarter * 2, 3, 4);
 }
 /* Sixteen bytes a block, as in IQ4_NL. */
 static void codes_iq4_xs(uint8_t code[32], const void *row, size_t b)
@@ -126,7 +154,7 @@ static void codes_iq4_xs(uint8_t code[32], const void *row, size_t b)
 static void codes_i2_s(uint8_t code[32], const void *row, size_t b)
 {
     const uint8_t *qs = ((const struct slm_block_i2_s *)row)[b / 4].qs;
-    for (int i = 0; i < 32; i++) code[i] = qs[i] >> (6 - b % 4 * 2) & 3;
+    cut(code, qs, 32, 6 - (unsigned)(b % 4) * 2, 3);
 }
 
 /* Element e of a TQ1_0 superblock: see slm_quant_decode_TQ1_0. */
@@ -244,56 +272,61 @@ static const struct reader {
 
 /* ---- writing ------------------------------------------------------------------------------------------------ */
 
-/* Four codes of unit j of row r, as the bytes of a word; bits from `shift` on, those of `mask`. */
-static uint32_t unit_bits(const uint8_t code[32], unsigned j, unsigned shift, uint32_t mask)
+/* Four codes of every row as the bytes of a word each: unit j of all rows side by side, as panels have them. */
+typedef uint32_t units[8][ROWS];
+
+/* In squares of four rows and four units, which the compiler keeps in registers. */
+static void turn(units unit, const uint8_t code[ROWS][SLM_BLOCK])
 {
-    uint32_t unit;
-    memcpy(&unit, code + 4 * j, sizeof unit);
-    return unit >> shift & mask;
+    for (int r = 0; r < ROWS; r += 4)
+        for (int j = 0; j < 8; j += 4) {
+            uint32_t square[4][4];
+            for (int i = 0; i < 4; i++) memcpy(square[i], code[r + i] + 4 * j, sizeof square[i]);
+            for (int i = 0; i < 4; i++)
+                for (int n = 0; n < 4; n++) unit[j + i][r + n] = square[n][i];
+        }
 }
 
-/* Word r of a vector. */
-static void put_word(uint8_t *vectors, size_t v, size_t r, uint32_t word)
+/* The ways codes share vectors, as panel.h draws them; `from` is the lowest bit of the code that goes in. */
+static void put_nibbles(uint8_t *vectors, units unit)
 {
-    memcpy(vectors + v * 64 + r * 4, &word, sizeof word);
-}
-
-/* The three ways codes share vectors, as panel.h draws them; `from` is the lowest bit of the code that goes in. */
-static void put_bytes(uint8_t *vectors, size_t r, const uint8_t code[32])
-{
-    for (unsigned j = 0; j < 8; j++) put_word(vectors, j, r, unit_bits(code, j, 0, 0xffffffff));
-}
-static void put_nibbles(uint8_t *vectors, size_t r, const uint8_t code[32])
-{
-    for (unsigned j = 0; j < 4; j++)
-        put_word(vectors, j, r, unit_bits(code, j, 0, 0x0f0f0f0f) | unit_bits(code, j + 4, 0, 0x0f0f0f0f) << 4);
+    for (int j = 0; j < 4; j++) {
+        uint32_t words[ROWS];
+        for (int r = 0; r < ROWS; r++)
+            words[r] = (unit[j][r] & 0x0f0f0f0f) | (unit[j + 4][r] & 0x0f0f0f0f) << 4;
+        memcpy(vectors + j * 64, words, sizeof words);
+    }
 }
 /* Four units share a vector. */
-static void put_pairs(uint8_t *vectors, size_t r, const uint8_t code[32], unsigned from)
+static void put_pairs(uint8_t *vectors, units unit, unsigned from)
 {
-    for (unsigned v = 0; v < 2; v++) {
-        uint32_t word = 0;
-        for (unsigned j = v; j < 8; j += 2) word |= unit_bits(code, j, from, 0x03030303) << (j / 2 * 2);
-        put_word(vectors, v, r, word);
+    for (int v = 0; v < 2; v++) {
+        uint32_t words[ROWS] = {0};
+        for (int j = v; j < 8; j += 2)
+            for (int r = 0; r < ROWS; r++) words[r] |= (unit[j][r] >> from & 0x03030303) << (j / 2 * 2);
+        memcpy(vectors + v * 64, words, sizeof words);
     }
 }
 /* All eight do. */
-static void put_bits(uint8_t *vector, size_t r, const uint8_t code[32], unsigned from)
+static void put_bits(uint8_t *vector, units unit, unsigned from)
 {
-    uint32_t word = 0;
-    for (unsigned j = 0; j < 8; j++) word |= unit_bits(code, j, from, 0x01010101) << j;
-    put_word(vector, 0, r, word);
+    uint32_t words[ROWS] = {0};
+    for (int j = 0; j < 8; j++)
+        for (int r = 0; r < ROWS; r++) words[r] |= (unit[j][r] >> from & 0x01010101) << j;
+    memcpy(vector, words, sizeof words);
 }
 
-/* Codes of row r into a block of a panel. */
-static void put_codes(enum slm_pack_codes codes, uint8_t *dst, size_t r, const uint8_t code[32])
+/* A block of all rows. */
+static void put_codes(enum slm_pack_codes codes, uint8_t *dst, const uint8_t code[ROWS][SLM_BLOCK])
 {
-    if (codes == SLM_CODES_8) put_bytes(dst, r, code);
-    else if (codes <= SLM_CODES_3) put_pairs(dst, r, code, 0);
-    else put_nibbles(dst, r, code);
-    if (codes == SLM_CODES_3) put_bits(dst + 2 * 64, r, code, 2);
-    if (codes == SLM_CODES_5) put_bits(dst + 4 * 64, r, code, 4);
-    if (codes == SLM_CODES_6) put_pairs(dst + 4 * 64, r, code, 4);
+    units unit;
+    turn(unit, code);
+    if (codes == SLM_CODES_8) memcpy(dst, unit, sizeof unit);
+    else if (codes <= SLM_CODES_3) put_pairs(dst, unit, 0);
+    else put_nibbles(dst, unit);
+    if (codes == SLM_CODES_3) put_bits(dst + 2 * 64, unit, 2);
+    if (codes == SLM_CODES_5) put_bits(dst + 4 * 64, unit, 4);
+    if (codes == SLM_CODES_6) put_pairs(dst + 4 * 64, unit, 4);
 }
 
 /* Full groups, and a shorter one at the end of rows that are no multiple of 256. */
@@ -313,29 +346,30 @@ bool slm_pack_bytes(enum slm_dtype type, uint64_t n_rows, uint64_t k, uint64_t *
     return slm_mul_u64((n_rows + ROWS - 1) / ROWS, slm_pack_panel_bytes(type, (size_t)k), bytes);
 }
 
-/* Group by group, so that the panel is written from its beginning to its end; rows inside, each read in order. */
+/* Group by group, so that the panel is written from its beginning to its end: scales, then block by block the codes of
+ * all rows. Rows that are missing are zeros. */
 void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_bytes, size_t n_rows, size_t k,
                     unsigned char *panel)
 {
     const struct slm_pack_type *t = &slm_pack_types[type];
     const struct reader *read = &readers[type];
     const size_t block_bytes = slm_dtypes[type].block_bytes, code_bytes = slm_pack_code_bytes(t->codes);
-    memset(panel, 0, slm_pack_panel_bytes(type, k));
+    uint8_t code[ROWS][SLM_BLOCK] = {0};
     for (size_t first = 0; first < k / SLM_BLOCK; first += BLOCKS) {
         const size_t left = k / SLM_BLOCK - first, n = left < BLOCKS ? left : BLOCKS;
-        unsigned char *codes = panel + slm_pack_scale_bytes(t->scales, n);
+        const size_t scale_bytes = slm_pack_scale_bytes(t->scales, n);
+        memset(panel, 0, scale_bytes);
         for (size_t r = 0; r < n_rows; r++) {
             const unsigned char *row = src + r * row_bytes;
             if (read->scales) read->scales(panel, r, row + first / BLOCKS * block_bytes);
             else if (t->scales == SLM_SCALES_F16) scales_f16(panel, r, row + first * block_bytes, n, block_bytes);
             else scales_f16_min(panel, r, row + first * block_bytes, n, block_bytes);
-            for (size_t b = 0; b < n; b++) {
-                uint8_t code[32];
-                read->codes(code, row, first + b);
-                put_codes(t->codes, codes + b * code_bytes, r, code);
-            }
         }
-        panel = codes + n * code_bytes;
+        panel += scale_bytes;
+        for (size_t b = 0; b < n; b++, panel += code_bytes) {
+            for (size_t r = 0; r < n_rows; r++) read->codes(code[r], src + r * row_bytes, first + b);
+            put_codes(t->codes, panel, code);
+        }
     }
 }
 

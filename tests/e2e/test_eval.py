@@ -4,6 +4,7 @@ models, checkpoints. Perplexity beside llama.cpp's is in tests/oracle/perplexity
 
 import json
 import math
+import re
 import signal
 import subprocess
 import time
@@ -94,6 +95,26 @@ def test_more_bits_are_nearer(tmp_path, which):
     kl = [evaluated(quantized(base, tmp_path / f"{kind}.gguf", kind), "--base", base, "--text", text, "--window", 128)["kl_mean"]
           for kind in kinds]
     assert kl == sorted(kl) and kl[0] > 0 and len(set(kl)) == len(kl), dict(zip(kinds, kl))
+
+
+@pytest.mark.parametrize("base, order", [
+    (BUILTIN, "q6_k < q5_1 < q4_k_m < q4_0 < q2_k"),  # it is Q8_0 itself
+    (TINYSTORIES, "q8_0 = q6_k < q5_1 < q4_0 = q2_k"),  # rows of 128 have no K-quants; Q4_K_M is Q5_0 and Q8_0
+], ids=["builtin", "tinystories"])
+def test_fewer_bits_are_more_perplexed(tmp_path, base, order):
+    """On text that the original itself makes up: there what a copy loses in perplexity is its KL divergence, and little
+    luck. The nearest copy is a thousandth away, which takes millions of tokens to see; it must be no further than that."""
+    need(base)
+    text = tmp_path / "text"
+    with text.open("w") as out:
+        for seed in range(24):
+            out.write("Once upon a time" + slm("run", base, "--raw", "Once upon a time", "--temp", 1, "--top-k", 0, "--top-p", 1,
+                                               "--seed", seed, "-n", 450, "-t", 1).stdout + "\n")
+    kinds = re.split(" [<=] ", order)
+    ppl = [evaluated(quantized(base, tmp_path / f"{kind}.gguf", kind), "--text", text, "--window", 128)["ppl"] for kind in kinds]
+    assert evaluated(base, "--text", text, "--window", 128)["ppl"] == pytest.approx(ppl[0], rel=0.003) and ppl[0] < ppl[2]
+    found = kinds[0] + "".join(f" {'=' if a == b else '<' if a < b else '>'} {kind}" for a, b, kind in zip(ppl, ppl[1:], kinds[1:]))
+    assert found == order, ppl
 
 
 def test_threads_change_nothing(tmp_path):

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from browser import Browser
 from support import ERROR_LINE, ROOT, SHARED, SLM, need, slm
 
 BUILTIN = ROOT / "models/builtin.gguf"
@@ -51,8 +52,8 @@ def second_half(path):
 
 
 def test_a_loss_is_met_and_measured(recipe, tmp_path):
-    out = tmp_path / "out.gguf"
-    found = optimized(recipe(goal="kl<=0.06"), "-o", out)
+    out, page = tmp_path / "out.gguf", tmp_path / "page.html"
+    found = optimized(recipe(goal="kl<=0.06"), "-o", out, "--html", page)
     by_name = {c["name"]: c for c in found["candidates"]}
     chosen = by_name[found["chosen"]]
     assert found["met"] and chosen["meets"] and chosen["kl"] <= 0.06 and chosen["size"] == out.stat().st_size
@@ -70,6 +71,34 @@ def test_a_loss_is_met_and_measured(recipe, tmp_path):
     start = time.monotonic()
     assert optimized(recipe(goal="kl<=0.06"), "-o", out) == found
     assert time.monotonic() - start < 30
+    check_page(page, found)
+
+
+def check_page(page, found):
+    """One page that loads nothing, with a mark for each candidate, every number and every type of the chosen model."""
+    with Browser() as browser:
+        for dark in (False, True):
+            tab = browser.page(dark=dark)
+            tab.open(page.as_uri())
+            assert tab.errors == [] and len(tab.requests) == 1, tab.requests
+            assert tab.run("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+            marks = "[...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height > 0)" \
+                    ".map(s => s.querySelectorAll('circle').length)"
+            assert tab.run(marks) == [len(found["candidates"])]
+        rows = tab.run("[...document.querySelectorAll('table')].map(t => [...t.querySelectorAll('tbody tr')]"
+                       ".map(r => [...r.children].map(c => c.textContent)))")
+    assert [row[0].removesuffix(" ★") for row in rows[0]] == [c["name"] for c in found["candidates"]]
+    for row, candidate in zip(rows[0], found["candidates"]):
+        assert row[3] == f"{candidate['kl']:.5f}" and row[0].endswith("★") == candidate["pareto"]
+        assert row[-1] == ("chosen" if candidate["name"] == found["chosen"] else "met" if candidate["meets"] else "not met")
+    told = {}
+    for kind, types in rows[1] if found["types"] else []:
+        for part in types.split(", "):
+            kind_type, _, layers = part.partition(" (")
+            first, _, last = layers.rstrip(")").partition("–")
+            for layer in range(int(first), int(last or first) + 1) if layers else [None]:
+                told[kind if layer is None else f"blk.{layer}.{kind}"] = kind_type
+    assert told == found["types"]
 
 
 def test_a_size_is_met_by_what_loses_least(recipe, tmp_path):

@@ -61,8 +61,8 @@ static void ref_attention(void **state)
     k->f16_to_f32(rounded, half, DIM * SLM_KEYS);
     for (int i = 0; i < DIM * SLM_KEYS; i++)
         near((double)rounded[i], (double)keys[i], fabs((double)keys[i]) / 2048);
-    k->attn_scores_f32(&(struct slm_scores_args){a, rounded, out[0], ROWS, DIM, 0.5f});
-    k->attn_scores_f16(&(struct slm_scores_args){a, half, out[1], ROWS, DIM, 0.5f});
+    k->attn_scores_f32(&(struct slm_scores_args){a, rounded, out[0], ROWS, DIM, 0.5f, 0});
+    k->attn_scores_f16(&(struct slm_scores_args){a, half, out[1], ROWS, DIM, 0.5f, 0});
     for (int i = 0; i < ROWS * SLM_KEYS; i++) {
         double sum = 0;
         for (int d = 0; d < DIM; d++)
@@ -73,8 +73,8 @@ static void ref_attention(void **state)
     float p[ROWS * SLM_KEYS] = {0}, acc[2][ROWS * DIM];
     for (int i = 0; i < ROWS * SLM_KEYS; i++) p[i] = a[i % REF_N];
     for (int i = 0; i < ROWS * DIM; i++) acc[0][i] = acc[1][i] = (float)i;
-    k->attn_mix_f32(&(struct slm_mix_args){acc[0], p, rounded, ROWS, N, DIM});
-    k->attn_mix_f16(&(struct slm_mix_args){acc[1], p, half, ROWS, N, DIM});
+    k->attn_mix_f32(&(struct slm_mix_args){acc[0], p, rounded, ROWS, N, DIM, 0});
+    k->attn_mix_f16(&(struct slm_mix_args){acc[1], p, half, ROWS, N, DIM, 0});
     for (int i = 0; i < ROWS * DIM; i++) {
         double sum = i;
         for (int t = 0; t < N; t++) sum += (double)p[i / DIM * SLM_KEYS + t] * (double)rounded[t * DIM + i % DIM];
@@ -233,8 +233,8 @@ static void definitions_give_the_same_bits_everywhere(void **state)
     uint64_t products = digest(0, out, ROWS * ROWS);
     k->f32_to_f16(half, w, ROWS * N);
     enum { DIM = ROWS * N / SLM_KEYS }; /* the same numbers as a page */
-    k->attn_scores_f16(&(struct slm_scores_args){w, half, out, ROWS, DIM, 0.125f});
-    k->attn_mix_f16(&(struct slm_mix_args){out + ROWS * SLM_KEYS, w, half, ROWS, SLM_KEYS, DIM});
+    k->attn_scores_f16(&(struct slm_scores_args){w, half, out, ROWS, DIM, 0.125f, 0});
+    k->attn_mix_f16(&(struct slm_mix_args){out + ROWS * SLM_KEYS, w, half, ROWS, SLM_KEYS, DIM, 0});
     products = digest(products, out, ROWS * (SLM_KEYS + DIM));
 
     k->rms_norm(out, w, x, N, 1e-6f);

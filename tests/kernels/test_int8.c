@@ -356,7 +356,7 @@ static void packed_case(struct checkkern *ck, size_t n_row, size_t n_tok, size_t
     const size_t gap = checkkern_below(ck, 3) * 5, out_stride = n_row + gap;
     struct slm_packed_args args = {.w = w, .x = x, .out = want, .n_row = n_row, .n_tok = n_tok, .k = k,
                                    .panel_bytes = panel_bytes, .x_stride = stride, .out_stride = n_row,
-                                   .scratch = scratch};
+                                   .scratch = scratch, .ahead = (size_t)checkkern_below(ck, 64) << 58};
     ck->ref->matmul_packed[ck->type](&args);
     float *got = checkkern_buffer(ck, 2, n_tok ? ((n_tok - 1) * out_stride + n_row) * sizeof(float) : 0);
     args.out = got, args.out_stride = out_stride;
@@ -400,7 +400,8 @@ static void mix_case(struct checkkern *ck, size_t n_row, size_t head_dim, size_t
         v[i] = (int8_t)(kind == 1 ? (checkkern_below(ck, 2) ? 127 : -127) : (int)checkkern_below(ck, 255) - 127);
     memcpy(want, acc, n_row * head_dim * sizeof(float));
     struct slm_mix_i8_args args = {.acc = want, .p = p, .scales = scales, .v = v, .n_row = n_row,
-                                   .head_dim = head_dim, .first = first, .n = n};
+                                   .head_dim = head_dim, .first = first, .n = n,
+                                   .ahead = (size_t)checkkern_below(ck, 64) << 58};
     ck->ref->attn_mix_i8(&args);
     args.acc = acc;
     ck->test->attn_mix_i8(&args);
@@ -469,7 +470,7 @@ static void call_bench(void *arg)
     b->kernels->matmul_packed[b->type](&(struct slm_packed_args){
         .w = bench_packed, .x = bench_a8, .out = bench_out, .n_row = BENCH_ROWS, .n_tok = b->n_tok, .k = BENCH_K,
         .panel_bytes = slm_pack_panel_bytes(b->type, BENCH_K), .x_stride = slm_a8_row_bytes(BENCH_K),
-        .out_stride = BENCH_ROWS, .scratch = scratch});
+        .out_stride = BENCH_ROWS, .scratch = scratch, .ahead = 4096});
 }
 
 static void call_encode_a8(void *arg)

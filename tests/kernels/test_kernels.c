@@ -347,6 +347,9 @@ static void *attn_elements(struct checkkern *ck, size_t n, size_t element_bytes)
     return elements;
 }
 
+/* Forward or backward, mostly where no memory is: nothing may come of it. */
+static size_t far_ahead(struct checkkern *ck) { return (size_t)0 - ((size_t)checkkern_below(ck, 64) << 58) + 4096; }
+
 static void scores_case(struct checkkern *ck, size_t n_row, size_t n, size_t head_dim, size_t element_bytes)
 {
     (void)n;
@@ -356,7 +359,8 @@ static void scores_case(struct checkkern *ck, size_t n_row, size_t n, size_t hea
     float *got = checkkern_buffer(ck, 2, n_row * SLM_KEYS * sizeof(float));
     checkkern_floats(ck, q, n_row * head_dim, (int)checkkern_below(ck, CHECKKERN_N_KINDS));
     struct slm_scores_args args = {.q = q, .k = k, .out = want, .n_row = n_row, .head_dim = head_dim,
-                                   .scale = checkkern_below(ck, 8) ? 0.125f : -INFINITY};
+                                   .scale = checkkern_below(ck, 8) ? 0.125f : -INFINITY,
+                                   .ahead = far_ahead(ck)};
     (element_bytes == 2 ? ck->ref->attn_scores_f16 : ck->ref->attn_scores_f32)(&args);
     args.out = got;
     (element_bytes == 2 ? ck->test->attn_scores_f16 : ck->test->attn_scores_f32)(&args);
@@ -374,7 +378,8 @@ static void mix_case(struct checkkern *ck, size_t n_row, size_t n, size_t head_d
     checkkern_floats(ck, p, n_p, (int)checkkern_below(ck, CHECKKERN_N_KINDS));
     checkkern_floats(ck, acc, n_row * head_dim, (int)checkkern_below(ck, CHECKKERN_N_KINDS));
     memcpy(want, acc, n_row * head_dim * sizeof(float));
-    struct slm_mix_args args = {.acc = want, .p = p, .v = v, .n_row = n_row, .n = n, .head_dim = head_dim};
+    struct slm_mix_args args = {.acc = want, .p = p, .v = v, .n_row = n_row, .n = n, .head_dim = head_dim,
+                                .ahead = far_ahead(ck)};
     (element_bytes == 2 ? ck->ref->attn_mix_f16 : ck->ref->attn_mix_f32)(&args);
     args.acc = acc;
     (element_bytes == 2 ? ck->test->attn_mix_f16 : ck->test->attn_mix_f32)(&args);
@@ -618,32 +623,32 @@ static void bench_softmax_part(const struct slm_kernels *k, enum slm_dtype type)
 static void bench_attn_scores_f32(const struct slm_kernels *k, enum slm_dtype type)
 {
     (void)type;
-    k->attn_scores_f32(&(struct slm_scores_args){data.b, data.a, data.out, 24, BENCH_HEAD, 0.1f});
+    k->attn_scores_f32(&(struct slm_scores_args){data.b, data.a, data.out, 24, BENCH_HEAD, 0.1f, 0});
 }
 static void bench_attn_scores_f16(const struct slm_kernels *k, enum slm_dtype type)
 {
     (void)type;
-    k->attn_scores_f16(&(struct slm_scores_args){data.b, data.half, data.out, 24, BENCH_HEAD, 0.1f});
+    k->attn_scores_f16(&(struct slm_scores_args){data.b, data.half, data.out, 24, BENCH_HEAD, 0.1f, 0});
 }
 static void bench_attn_scores_2(const struct slm_kernels *k, enum slm_dtype type)
 {
     (void)type;
-    k->attn_scores_f16(&(struct slm_scores_args){data.b, data.half, data.out, 2, BENCH_HEAD, 0.1f});
+    k->attn_scores_f16(&(struct slm_scores_args){data.b, data.half, data.out, 2, BENCH_HEAD, 0.1f, 0});
 }
 static void bench_attn_mix_f32(const struct slm_kernels *k, enum slm_dtype type)
 {
     (void)type;
-    k->attn_mix_f32(&(struct slm_mix_args){data.out, data.b, data.a, 24, SLM_KEYS, BENCH_HEAD});
+    k->attn_mix_f32(&(struct slm_mix_args){data.out, data.b, data.a, 24, SLM_KEYS, BENCH_HEAD, 0});
 }
 static void bench_attn_mix_f16(const struct slm_kernels *k, enum slm_dtype type)
 {
     (void)type;
-    k->attn_mix_f16(&(struct slm_mix_args){data.out, data.b, data.half, 24, SLM_KEYS, BENCH_HEAD});
+    k->attn_mix_f16(&(struct slm_mix_args){data.out, data.b, data.half, 24, SLM_KEYS, BENCH_HEAD, 0});
 }
 static void bench_attn_mix_2(const struct slm_kernels *k, enum slm_dtype type)
 {
     (void)type;
-    k->attn_mix_f16(&(struct slm_mix_args){data.out, data.b, data.half, 2, SLM_KEYS, BENCH_HEAD});
+    k->attn_mix_f16(&(struct slm_mix_args){data.out, data.b, data.half, 2, SLM_KEYS, BENCH_HEAD, 0});
 }
 static volatile size_t argmax_result;
 static void bench_argmax(const struct slm_kernels *k, enum slm_dtype type)

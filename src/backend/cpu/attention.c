@@ -41,6 +41,7 @@ struct item {
     float *q_coded; /* [rows] A8 rows of head_dim; used with int8 alone */
     struct slm_cpu_online *state; /* [rows] */
     size_t group, rows;
+    size_t ahead; /* from blocks of this page to those of the next: bytes, modulo the size of memory */
 };
 
 /* From scores to weights: n scores of the page from `first` on become exponentials relative to the greatest score of
@@ -67,7 +68,7 @@ static void mix(const struct item *it, size_t row, size_t rows, const unsigned c
     const bool f16 = it->cpu->layout->dtype == SLM_DTYPE_F16;
     const struct slm_mix_args args = {.acc = it->mix + row * dim, .p = it->scores + row * PAGE + first,
                                       .v = values + first * dim * (f16 ? 2 : 4), .n_row = rows, .n = n,
-                                      .head_dim = dim};
+                                      .head_dim = dim, .ahead = it->ahead};
     if (f16) it->cpu->kernels.attn_mix_f16(&args);
     else it->cpu->kernels.attn_mix_f32(&args);
 }
@@ -79,7 +80,7 @@ static void mix_i8(const struct item *it, size_t row, size_t rows, const unsigne
     it->cpu->kernels.attn_mix_i8(&(struct slm_mix_i8_args){
         .acc = it->mix + row * dim, .p = it->scores + row * PAGE, .v = (const int8_t *)values,
         .scales = (const float *)(const void *)(values + PAGE * dim), .n_row = rows, .head_dim = dim, .first = first,
-        .n = n});
+        .n = n, .ahead = it->ahead});
 }
 
 /* [rows, PAGE] scores of the page, the softcap included. */
@@ -89,14 +90,15 @@ static void score(const struct item *it, const unsigned char *keys)
     const size_t dim = it->op->head_dim;
     const enum slm_dtype type = it->cpu->layout->dtype;
     const struct slm_scores_args args = {.q = it->q, .out = it->scores, .n_row = it->rows, .k = keys,
-                                         .head_dim = dim, .scale = it->op->scale};
+                                         .head_dim = dim, .scale = it->op->scale, .ahead = it->ahead};
     if (type == SLM_DTYPE_F16) kern->attn_scores_f16(&args);
     else if (type == SLM_DTYPE_F32) kern->attn_scores_f32(&args);
     else
         kern->matmul_packed[type](&(struct slm_packed_args){
             .w = keys, .x = (const unsigned char *)it->q_coded, .out = it->scores, .n_row = PAGE, .n_tok = it->rows,
             .k = dim, .panel_bytes = slm_pack_panel_bytes(type, dim),
-            .x_stride = coded_elements(dim) * sizeof(float), .out_stride = PAGE, .scratch = it->open});
+            .x_stride = coded_elements(dim) * sizeof(float), .out_stride = PAGE, .scratch = it->open,
+            .ahead = it->ahead});
     if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, it->rows * PAGE);
 }
 
@@ -169,7 +171,12 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t f
         for (size_t row = 0; row < rows; row++)
             cpu->kernels.encode_a8(it.q_coded + row * coded_elements(dim), it.q + row * dim, 0, dim, dim);
     }
-    for (size_t page = all.begin / PAGE; page * PAGE < all.end; page++) visit_page(&it, first, n, page, head);
+    const struct slm_kv_view *kv = cpu->batch->kv[first];
+    for (size_t page = all.begin / PAGE; page * PAGE < all.end; page++) {
+        const bool last = (page + 1) * PAGE >= all.end;
+        it.ahead = last ? 0 : (uintptr_t)kv->pages[page + 1] - (uintptr_t)kv->pages[page];
+        visit_page(&it, first, n, page, head);
+    }
     for (size_t t = 0; t < n; t++) {
         float *out = slm_cpu_rows(cpu, op->out) + (first + t) * width + head * group * dim;
         for (size_t g = 0; g < group; g++) {

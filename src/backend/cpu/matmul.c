@@ -6,6 +6,7 @@
 #include "kernel/pack.h"
 
 /* Rows a thread claims: */
+#define AHEAD 4096u           /* bytes of weights the memory is asked for before they are needed */
 #define PACKED_ROWS 32u       /* what the int8 kernels open up together */
 #define PANEL_ELEMENTS 32768u /* 128 KiB of f32: leaves room in a 512 KiB second-level cache for the activations */
 
@@ -93,7 +94,7 @@ static void multiply_packed(const struct slm_worker *w, const struct slm_op *op,
         .w = panels + first / SLM_PANEL_ROWS * panel_bytes, .x = slm_cpu_coded_row(cpu, op->in[0], 0),
         .out = slm_cpu_rows(cpu, op->out) + first, .n_row = n, .n_tok = n_tok, .k = op->w->n_in,
         .panel_bytes = panel_bytes, .x_stride = 2 * (size_t)op->w->n_in, .out_stride = op->w->n_out,
-        .scratch = w->scratch});
+        .scratch = w->scratch, .ahead = AHEAD});
 }
 
 /* Readers code what its makers could not: each its share of the rows, and all wait for all. */
