@@ -9,5 +9,5 @@ extern const struct slm_command slm_command_run, slm_command_chat, slm_command_i
     slm_command_template, slm_command_logits, slm_command_embed, slm_command_bench, slm_command_convert,
     slm_command_quantize, slm_command_calibrate, slm_command_eval, slm_command_compare,
     slm_command_recommend, slm_command_optimize,
-    slm_command_serve, slm_command_loadtest, slm_command_doctor;
+    slm_command_serve, slm_command_loadtest, slm_command_top, slm_command_doctor;
 #endif

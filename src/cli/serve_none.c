@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * `slm serve` and what asks servers in a build without the server's libraries: commands and their help are there
- * (serve.c, loadtest.c), and this says what is missing. */
+ * (serve.c, loadtest.c, top.c), and this says what is missing. */
 #include "cli/loadtest_options.h"
 #include "cli/serve_options.h"
+#include "cli/top_options.h"
 
 static int missing(const char *command)
 {
@@ -22,4 +23,10 @@ int slm_cli_loadtest(const struct slm_loadtest_options *options, const char *url
 {
     (void)options, (void)url;
     return missing("loadtest");
+}
+
+int slm_cli_top(const struct slm_top_options *options, const char *url)
+{
+    (void)options, (void)url;
+    return missing("top");
 }

@@ -15,10 +15,12 @@ struct slm_peer {
     uv_loop_t *loop;
     struct slm_url url;
     struct addrinfo *addresses;
+    struct exchange *open; /* those that have not ended */
 };
 
 struct exchange {
     struct slm_ask ask;
+    struct exchange *next, **place; /* in the peer's list, and what points to it there */
     uv_tcp_t tcp;
     uv_timer_t timer;
     uv_connect_t connect;
@@ -112,6 +114,8 @@ static void finish(struct exchange *x, const struct slm_error *error)
 {
     if (x->is_over) return;
     x->is_over = true;
+    *x->place = x->next;
+    if (x->next) x->next->place = x->place;
     if (!uv_is_closing((uv_handle_t *)&x->tcp)) uv_close((uv_handle_t *)&x->tcp, on_closed); /* else: on_reopen() */
     uv_close((uv_handle_t *)&x->timer, on_closed);
     x->ask.on_end(x->ask.user, x->status, x->retry_after_s, error);
@@ -316,10 +320,21 @@ slm_status slm_peer_ask(struct slm_peer *peer, const struct slm_ask *ask, struct
     x->address = peer->addresses;
     /* Errors of connect come on the loop, by its callback, but for those of the first call. */
     const int status = uv_tcp_connect(&x->connect, &x->tcp, x->address->ai_addr, on_connected);
-    if (status == 0) return SLM_OK;
-    x->ask.on_end = NULL;
+    if (status == 0) {
+        x->place = &peer->open;
+        x->next = peer->open;
+        if (x->next) x->next->place = &x->next;
+        peer->open = x;
+        return SLM_OK;
+    }
     x->is_over = true;
     uv_close((uv_handle_t *)&x->tcp, on_closed);
     uv_close((uv_handle_t *)&x->timer, on_closed);
     return slm_fail(error, SLM_ERR_IO, peer->url.host, "port %s: %s", peer->url.port, uv_strerror(status));
+}
+
+/* From the loop's thread, also out of an on_end: that one has left the list already. */
+void slm_peer_cancel(struct slm_peer *peer)
+{
+    while (peer->open) fail(peer->open, "it was not waited for", 0);
 }

@@ -33,6 +33,8 @@ slm_status slm_peer_open(struct uv_loop_s *loop, const struct slm_url *url, stru
                          struct slm_error *error);
 void slm_peer_close(struct slm_peer *peer);
 
-/* on_end is called in any case, never before this returns. */
+/* When it is SLM_OK on_end is called once, never before this returns; else never. */
 slm_status slm_peer_ask(struct slm_peer *peer, const struct slm_ask *ask, struct slm_error *error);
+/* Ends all that are open, each with an error. */
+void slm_peer_cancel(struct slm_peer *peer);
 #endif

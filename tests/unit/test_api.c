@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "serve/api_chat.h"
+#include "serve/api_openai.h"
 #include "serve/api_write.h"
 
 struct filled { int flag; int64_t count; double share; const char *text; const json_t *any; };
@@ -173,9 +173,27 @@ static void what_is_written_reads_back(void **state)
     slm_buf_release(&out);
 }
 
+/* A template is a program, and one that a client sends would be a stranger's. */
+static void no_request_brings_a_template(void **state)
+{
+    (void)state;
+    size_t n_found = 0;
+    for (const struct slm_call_kind *const *kind = slm_api_kinds; *kind; kind++)
+        for (const struct slm_field_set *set = (*kind)->sets; set->rows; set++)
+            for (size_t i = 0; i < set->n; i++) {
+                const struct slm_field *row = &set->rows[i];
+                if (strcmp(row->name, "chat_template") != 0 && strcmp(row->name, "template") != 0) continue;
+                n_found++;
+                assert_int_equal(row->kind, SLM_FIELD_ONLY);
+                if (row->only[0] != '\0') assert_string_equal(row->only, "\"\"");
+            }
+    assert_true(n_found >= 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_request_brings_a_template),
         cmocka_unit_test(rows_say_where_values_go), cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(depth_is_limited_before_anything_recurs),
         cmocka_unit_test(messages_become_what_templates_know), cmocka_unit_test(what_is_written_reads_back)};
