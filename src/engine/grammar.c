@@ -69,3 +69,11 @@ slm_status slm_grammar_open(const struct slm_model *model, enum slm_grammar_kind
     SLM_TRY(slm_model_vocab_get(model, &vocab, error));
     return slm_grammar_new(vocab, kind, (struct slm_str){text, text_bytes}, out, error);
 }
+
+slm_status slm_model_grammar_framed(const struct slm_model *model, const struct slm_grammar_frame *frame,
+                                    struct slm_str schema, struct slm_grammar **out, struct slm_error *error)
+{
+    const struct slm_vocab *vocab;
+    SLM_TRY(slm_model_vocab_get(model, &vocab, error));
+    return slm_grammar_new_framed(vocab, frame, schema, out, error);
+}

@@ -31,16 +31,19 @@ enum call_flags {
     STRICT = 4,          /* arguments are never left out */
     PYTHON = 8,          /* calls may be written in Python */
     BARE = 16,           /* the answer itself begins as a call: its bracket is the mark, and of the call */
+    WRITES_ONE = 32,     /* how such a model writes: each call between marks of its own, */
+    WRITES_LIST = 64,    /* or an array of all, */
+    WRITES_BARE = 128,   /* or one call with "parameters" that is the whole answer */
 };
 #define SAYS_NAME_PARAMETERS "{\"name\": function name, \"parameters\":" /* Llama 3's way of asking */
 #define TURNS "<start_of_turn>" /* Gemma's: its template never speaks of tools, so whoever wants calls asks in words */
 static const struct call { const char *open, *close, *needles[2]; unsigned flags; } calls[] = {
-    {"<tool_call>", "</tool_call>", {NULL}, 0},         /* Hermes' way, widely taken over */
-    {"<|tool_call|>", "<|/tool_call|>", {"<|tool|>"}, 0},
+    {"<tool_call>", "</tool_call>", {NULL}, WRITES_ONE},         /* Hermes' way, widely taken over */
+    {"<|tool_call|>", "<|/tool_call|>", {"<|tool|>"}, WRITES_LIST},
     {"<|python_tag|>", NULL, {NULL}, PYTHON},
-    {"[TOOL_CALLS]", NULL, {NULL}, NAMED},              /* a list; in newer versions name[ARGS]{...} */
+    {"[TOOL_CALLS]", NULL, {NULL}, NAMED | WRITES_LIST},              /* a list; in newer versions name[ARGS]{...} */
     {"```tool_code\n", "```", {TURNS}, STRICT | PYTHON},
-    {"{", NULL, {SAYS_NAME_PARAMETERS, TURNS}, ONLY_WITH_TOOLS | STRICT | BARE},
+    {"{", NULL, {SAYS_NAME_PARAMETERS, TURNS}, ONLY_WITH_TOOLS | STRICT | BARE | WRITES_BARE},
     {"[", NULL, {SAYS_NAME_PARAMETERS, TURNS}, ONLY_WITH_TOOLS | STRICT | PYTHON | BARE},
 };
 enum { N_THINKINGS = sizeof thinkings / sizeof *thinkings, N_CALLS = sizeof calls / sizeof *calls };
@@ -50,6 +53,7 @@ enum place { IN_CONTENT, IN_THINKING, IN_CALL };
 
 struct slm_parts {
     bool thinks[N_THINKINGS], has_call[N_CALLS]; /* the styles in use */
+    size_t form;           /* the row that says how calls are written; N_CALLS: none does */
     enum place place;
     size_t row;            /* of thinkings or calls, where inside one */
     bool at_start;         /* of this place: white space is not text yet */
@@ -470,6 +474,18 @@ static bool ends_with(const char *text, const char *mark)
     return n >= strlen(mark) && memcmp(text + n - strlen(mark), mark, strlen(mark)) == 0;
 }
 
+/* Only a template that shows the way is followed: a mark in the vocabulary may be used in another way, and inside of
+ * the marks there are other languages than JSON. */
+static size_t find_form(const struct slm_parts_style *style)
+{
+    if (says(style, "<function=") || says(style, "[ARGS]") || says(style, "<arg_key>")) return N_CALLS;
+    for (size_t i = 0; i < N_CALLS; i++) {
+        if (calls[i].flags & WRITES_BARE && says(style, SAYS_NAME_PARAMETERS)) return i;
+        if (calls[i].flags & (WRITES_ONE | WRITES_LIST) && says(style, calls[i].open)) return i;
+    }
+    return N_CALLS;
+}
+
 slm_status slm_parts_new(const struct slm_parts_style *style, struct slm_parts **out, struct slm_error *error)
 {
     struct slm_parts *p = slm_alloc(1, sizeof *p, WHERE, error);
@@ -485,9 +501,25 @@ slm_status slm_parts_new(const struct slm_parts_style *style, struct slm_parts *
         p->has_call[i] = says(style, calls[i].needles[0]) || says(style, calls[i].needles[1]) ||
                          (!(calls[i].flags & BARE) && uses(style, calls[i].open, NULL));
     }
+    p->form = find_form(style);
     *out = p;
     return SLM_OK;
 }
+
+bool slm_parts_call_form(const struct slm_parts *p, struct slm_call_form *out)
+{
+    if (p->form == N_CALLS) return false;
+    const struct call *row = &calls[p->form];
+    const bool bare = row->flags & WRITES_BARE;
+    *out = (struct slm_call_form){.open = bare ? NULL : row->open,
+                                  .close = row->close,
+                                  .arguments = bare ? "parameters" : "arguments",
+                                  .is_list = row->flags & WRITES_LIST,
+                                  .is_alone = bare};
+    return true;
+}
+
+bool slm_parts_thinks(const struct slm_parts *p) { return p->place == IN_THINKING; }
 
 static bool in_vocabulary(const void *user, const char *mark)
 {

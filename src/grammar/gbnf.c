@@ -180,12 +180,8 @@ static struct slm_frag token_atom(struct gbnf *g)
             close ? "tokens are named by their text, such as <think>" : "a token without its closing '>'");
         return slm_frag_empty(g->nfa);
     }
-    /* Either spelling: models have such texts as special tokens or as ordinary ones. */
     g->at += name.len;
-    struct slm_frag special = slm_frag_text(g->nfa, SLM_NFA_SPECIAL);
-    special = slm_frag_cat(g->nfa, special, slm_frag_spelled(g->nfa, name, SLM_SPELL_PLAIN));
-    special = slm_frag_cat(g->nfa, special, slm_frag_text(g->nfa, SLM_NFA_SPECIAL));
-    return slm_frag_or(g->nfa, special, slm_frag_spelled(g->nfa, name, SLM_SPELL_PLAIN));
+    return slm_frag_mark(g->nfa, name);
 }
 
 /* What follows an atom: the same again, some times. */

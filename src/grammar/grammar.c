@@ -73,8 +73,8 @@ static struct slm_frag parse_choice(struct slm_nfa *nfa, struct slm_str text)
 slm_status slm_grammar_compile(struct slm_nfa *nfa, enum slm_grammar_kind kind, struct slm_str text, uint32_t *root)
 {
     if (kind == SLM_GRAMMAR_GBNF) return slm_gbnf_parse(nfa, text, root);
-    if (kind == SLM_GRAMMAR_JSON_SCHEMA) return slm_schema_parse(nfa, text, root);
-    if (kind == SLM_GRAMMAR_JSON_OBJECT) return slm_schema_parse(nfa, slm_str("{\"type\":\"object\"}"), root);
+    if (kind == SLM_GRAMMAR_JSON_SCHEMA) return slm_schema_parse(nfa, text, NULL, root);
+    if (kind == SLM_GRAMMAR_JSON_OBJECT) return slm_schema_parse(nfa, slm_str("{\"type\":\"object\"}"), NULL, root);
     if (kind != SLM_GRAMMAR_REGEX && kind != SLM_GRAMMAR_CHOICE)
         return slm_nfa_fail(nfa, SLM_ERR_ARGUMENT, "%d is no kind of grammar", (int)kind);
     *root = slm_nfa_rule(nfa);
@@ -112,6 +112,19 @@ slm_status slm_grammar_new(const struct slm_vocab *vocab, enum slm_grammar_kind 
     struct slm_nfa nfa = {.error = error};
     uint32_t root = 0;
     const slm_status status = slm_grammar_compile(&nfa, kind, text, &root);
+    if (status == SLM_OK) return slm_grammar_of_nfa(vocab, &nfa, root, out, error);
+    slm_nfa_release(&nfa);
+    return status;
+}
+
+/* The same way for a schema inside of other text; a frame belongs to no
+ * kind of the public side. */
+slm_status slm_grammar_new_framed(const struct slm_vocab *vocab, const struct slm_grammar_frame *frame,
+                                  struct slm_str schema, struct slm_grammar **out, struct slm_error *error)
+{
+    struct slm_nfa nfa = {.error = error};
+    uint32_t root = 0;
+    const slm_status status = slm_schema_parse(&nfa, schema, frame, &root);
     if (status == SLM_OK) return slm_grammar_of_nfa(vocab, &nfa, root, out, error);
     slm_nfa_release(&nfa);
     return status;

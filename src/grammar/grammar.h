@@ -6,6 +6,17 @@
 #include "grammar/nfa.h"
 #include "grammar/vocab.h"
 
+/* How values of a schema stand in a text: marks around each. */
+struct slm_grammar_frame {
+    const char *open, *close; /* or NULL */
+    uint32_t most;            /* values, one behind the other; UINT32_MAX: any number. One at least */
+    bool opened;              /* the text begins behind the first open mark */
+    bool line_ends;           /* may stand beside the marks */
+    bool after_text;          /* it stands behind other text: line ends may come first */
+};
+/* Values of a JSON Schema in a frame. */
+slm_status slm_grammar_new_framed(const struct slm_vocab *vocab, const struct slm_grammar_frame *frame,
+                                  struct slm_str schema, struct slm_grammar **out, struct slm_error *error);
 /* The vocabulary is borrowed and must outlive *out. */
 slm_status slm_grammar_new(const struct slm_vocab *vocab, enum slm_grammar_kind kind, struct slm_str text,
                            struct slm_grammar **out, struct slm_error *error);

@@ -139,6 +139,15 @@ struct slm_frag slm_frag_call(struct slm_nfa *nfa, uint32_t rule)
     return (struct slm_frag){out, add(nfa, call), out};
 }
 
+/* Nothing in between: special tokens have a spelling that no text has. */
+struct slm_frag slm_frag_mark(struct slm_nfa *nfa, struct slm_str text)
+{
+    struct slm_frag special = slm_frag_text(nfa, SLM_NFA_SPECIAL);
+    special = slm_frag_cat(nfa, special, slm_frag_spelled(nfa, text, SLM_SPELL_PLAIN));
+    special = slm_frag_cat(nfa, special, slm_frag_text(nfa, SLM_NFA_SPECIAL));
+    return slm_frag_or(nfa, special, slm_frag_spelled(nfa, text, SLM_SPELL_PLAIN));
+}
+
 /* The second was made right after the first, so the whole is a run of neighbours again. */
 struct slm_frag slm_frag_cat(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b)
 {

@@ -72,6 +72,8 @@ struct slm_frag slm_frag_chars(struct slm_nfa *nfa, const struct slm_range *rang
                                enum slm_spelling spelling);
 /* UTF-8 text spelled so; what is no UTF-8 fails. */
 struct slm_frag slm_frag_spelled(struct slm_nfa *nfa, struct slm_str text, enum slm_spelling spelling);
+/* A token with this text, whether it is a special one or the text is spelled out: models have marks as either. */
+struct slm_frag slm_frag_mark(struct slm_nfa *nfa, struct slm_str text);
 /* Of two, b was made right after a. */
 struct slm_frag slm_frag_cat(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b);
 struct slm_frag slm_frag_or(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b);

@@ -7,14 +7,21 @@
 
 /* ---- both ------------------------------------------------------------------------------------------------------ */
 
-/* Pairs of states that were met, and which state stands for each. */
+/* Pairs of states that were met, and which state stands for each. Only states that a byte leads to make pairs: what
+ * either side reaches from there without eating is looked through at once, else every split of one would meet every
+ * split of the other. */
 struct pairs {
     struct slm_nfa *nfa;
+    uint32_t a_out, b_out, end; /* the ends of both, and of what comes of them */
     uint64_t *keys;    /* [cap] open addressing; 0 is free: a pair of states is stored as key + 1 */
     uint32_t *states;  /* [cap] */
     size_t n, cap;
     uint64_t *todo;    /* [cap] */
     size_t n_todo;
+    uint32_t *near[2]; /* [n_near] what each side reaches: states that eat, and its end */
+    size_t n_near[2];
+    uint32_t *seen, stamp; /* [n_before] */
+    size_t n_before;   /* states of both sides */
 };
 
 enum { MAX_PAIRS = 1 << 18 };
@@ -33,58 +40,95 @@ static uint32_t pair_state(struct pairs *p, uint32_t a, uint32_t b)
     /* New: it is filled in when its turn comes. */
     p->n++;
     p->keys[at] = key;
-    p->states[at] = slm_frag_empty(p->nfa).in;
+    p->states[at] = slm_nfa_fork(p->nfa, SLM_NFA_NONE, SLM_NFA_NONE);
     p->todo[p->n_todo++] = key - 1;
     return p->states[at];
 }
 
-/* Empty moves of either are empty moves of the pair; a byte must suit both. */
+/* All that is reached from a state without eating; the list serves as the stack of those to look at, too. */
+static void look_around(struct pairs *p, int side, uint32_t from)
+{
+    const uint32_t out = side ? p->b_out : p->a_out;
+    uint32_t *list = p->near[side];
+    size_t n = 0, n_kept = 0;
+    p->stamp++;
+    p->seen[from] = p->stamp;
+    list[n++] = from;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t at = list[i];
+        const struct slm_nfa_state *s = &p->nfa->states[at];
+        const uint32_t next[2] = {s->a, s->b};
+        for (int k = 0; k < 2 && s->kind == SLM_NFA_SPLIT; k++) {
+            if (next[k] == SLM_NFA_NONE || p->seen[next[k]] == p->stamp) continue;
+            p->seen[next[k]] = p->stamp;
+            list[n++] = next[k];
+        }
+        /* An end may lead back into its own repetition: it is both. */
+        if (s->kind == SLM_NFA_RANGE || at == out) list[n_kept++] = at;
+    }
+    p->n_near[side] = n_kept;
+}
+
+/* One alternative more of a state that is a chain of splits; returns the split that the next one goes to. */
+static uint32_t add_way(struct slm_nfa *nfa, uint32_t split, uint32_t to)
+{
+    const uint32_t next = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
+    if (nfa->failed != SLM_OK) return split;
+    nfa->states[split].a = to;
+    nfa->states[split].b = next;
+    return next;
+}
+
+/* A byte must suit both; where both may end, the whole may. */
 static void fill_pair(struct pairs *p, uint64_t pair)
 {
     struct slm_nfa *nfa = p->nfa;
-    const uint32_t a = (uint32_t)(pair >> 32), b = (uint32_t)pair, at = pair_state(p, a, b);
-    const struct slm_nfa_state x = nfa->states[a], y = nfa->states[b];
-    struct slm_nfa_state out = {.kind = SLM_NFA_SPLIT, .a = SLM_NFA_NONE, .b = SLM_NFA_NONE};
-    if (x.kind == SLM_NFA_SPLIT && (x.a != SLM_NFA_NONE || x.b != SLM_NFA_NONE)) {
-        if (x.a != SLM_NFA_NONE) out.a = pair_state(p, x.a, b);
-        if (x.b != SLM_NFA_NONE) out.b = pair_state(p, x.b, b);
-    } else if (y.kind == SLM_NFA_SPLIT) {
-        if (y.a != SLM_NFA_NONE) out.a = pair_state(p, a, y.a);
-        if (y.b != SLM_NFA_NONE) out.b = pair_state(p, a, y.b);
-    } else if (x.kind == SLM_NFA_RANGE && y.kind == SLM_NFA_RANGE) {
-        const uint8_t lo = x.lo > y.lo ? x.lo : y.lo, hi = x.hi < y.hi ? x.hi : y.hi;
-        if (lo <= hi)
-            out = (struct slm_nfa_state){.kind = SLM_NFA_RANGE, .lo = lo, .hi = hi, .a = pair_state(p, x.a, y.a),
-                                         .b = SLM_NFA_NONE};
-    }
-    if (nfa->failed == SLM_OK) nfa->states[at] = out;
+    const uint32_t a = (uint32_t)(pair >> 32), b = (uint32_t)pair;
+    uint32_t split = pair_state(p, a, b);
+    look_around(p, 0, a);
+    look_around(p, 1, b);
+    for (size_t i = 0; i < p->n_near[0]; i++)
+        for (size_t k = 0; k < p->n_near[1] && nfa->failed == SLM_OK; k++) {
+            const struct slm_nfa_state x = nfa->states[p->near[0][i]], y = nfa->states[p->near[1][k]];
+            if (p->near[0][i] == p->a_out && p->near[1][k] == p->b_out) split = add_way(nfa, split, p->end);
+            if (x.kind != SLM_NFA_RANGE || y.kind != SLM_NFA_RANGE) continue;
+            const uint8_t lo = x.lo > y.lo ? x.lo : y.lo, hi = x.hi < y.hi ? x.hi : y.hi;
+            if (lo > hi) continue;
+            const uint32_t range = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE), to = pair_state(p, x.a, y.a);
+            if (nfa->failed != SLM_OK) return;
+            nfa->states[range] = (struct slm_nfa_state){.kind = SLM_NFA_RANGE, .lo = lo, .hi = hi, .a = to,
+                                                        .b = SLM_NFA_NONE};
+            split = add_way(nfa, split, range);
+        }
 }
 
 /* The pairs that can be reached from the pair of beginnings; the others are never made. */
 struct slm_frag slm_frag_both(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b)
 {
     if (nfa->failed != SLM_OK) return a;
-    struct pairs p = {.nfa = nfa, .cap = MAX_PAIRS};
+    struct pairs p = {.nfa = nfa, .cap = MAX_PAIRS, .a_out = a.out, .b_out = b.out, .n_before = nfa->n_states};
     struct slm_frag f = {a.begin, a.in, a.out};
     p.keys = slm_alloc(p.cap, sizeof *p.keys, "grammar", nfa->error);
     p.states = slm_alloc(p.cap, sizeof *p.states, "grammar", nfa->error);
     p.todo = slm_alloc(p.cap, sizeof *p.todo, "grammar", nfa->error);
-    if (!p.keys || !p.states || !p.todo) {
+    p.seen = slm_alloc(p.n_before, sizeof *p.seen, "grammar", nfa->error);
+    p.near[0] = slm_alloc(p.n_before, sizeof *p.near[0], "grammar", nfa->error);
+    p.near[1] = slm_alloc(p.n_before, sizeof *p.near[1], "grammar", nfa->error);
+    if (!p.keys || !p.states || !p.todo || !p.seen || !p.near[0] || !p.near[1]) {
         nfa->failed = SLM_ERR_MEMORY;
         goto out;
     }
+    p.end = slm_nfa_fork(nfa, SLM_NFA_NONE, SLM_NFA_NONE);
     f.in = pair_state(&p, a.in, b.in);
-    /* The pair of ends is the end; nothing leads on from it yet. */
-    const uint32_t end = pair_state(&p, a.out, b.out);
-    while (p.n_todo > 0 && nfa->failed == SLM_OK) {
-        const uint64_t pair = p.todo[--p.n_todo];
-        if (pair != ((uint64_t)a.out << 32 | b.out)) fill_pair(&p, pair);
-    }
-    f.out = end;
+    while (p.n_todo > 0 && nfa->failed == SLM_OK) fill_pair(&p, p.todo[--p.n_todo]);
+    f.out = p.end;
 out:
     slm_release(p.keys);
     slm_release(p.states);
     slm_release(p.todo);
+    slm_release(p.seen);
+    slm_release(p.near[0]);
+    slm_release(p.near[1]);
     return f;
 }
 

@@ -423,8 +423,44 @@ static const char *name_of(const void *user, uint32_t rule)
     return s->where;
 }
 
+/* Line ends, as models put them around marks. */
+static struct slm_frag line_ends(struct slm_nfa *nfa, uint32_t most)
+{
+    return slm_frag_repeat(nfa, slm_frag_text(nfa, "\n"), 0, most);
+}
+
+/* A value and the mark behind it; the one in front as well unless it was there already. */
+static struct slm_frag framed(struct slm_nfa *nfa, const struct slm_grammar_frame *frame, uint32_t value, bool opened)
+{
+    struct slm_frag all = slm_frag_empty(nfa);
+    if (!opened && frame->open) all = slm_frag_cat(nfa, all, slm_frag_mark(nfa, slm_str(frame->open)));
+    /* JSON itself allows no white space in front or behind. */
+    if (frame->line_ends) all = slm_frag_cat(nfa, all, line_ends(nfa, 1));
+    all = slm_frag_cat(nfa, all, slm_frag_call(nfa, value));
+    if (frame->line_ends) all = slm_frag_cat(nfa, all, line_ends(nfa, 1));
+    if (!frame->close) return all;
+    return slm_frag_cat(nfa, all, slm_frag_mark(nfa, slm_str(frame->close)));
+}
+
+/* The rule of the whole text: one framed value, and further ones up to as many as may be. */
+static uint32_t write_frame(struct slm_nfa *nfa, const struct slm_grammar_frame *frame, uint32_t value)
+{
+    const uint32_t rule = slm_nfa_rule(nfa);
+    struct slm_frag all = frame->after_text ? line_ends(nfa, 2) : slm_frag_empty(nfa);
+    all = slm_frag_cat(nfa, all, framed(nfa, frame, value, frame->opened));
+    if (frame->most > 1) {
+        struct slm_frag more = line_ends(nfa, 1);
+        more = slm_frag_cat(nfa, more, framed(nfa, frame, value, false));
+        more = slm_frag_repeat(nfa, more, 0, frame->most == UINT32_MAX ? SLM_NFA_NONE : frame->most - 1);
+        all = slm_frag_cat(nfa, all, more);
+    }
+    slm_nfa_define(nfa, rule, all);
+    return rule;
+}
+
 /* The list of rules grows while it is worked off; it ends because conjunctions are finite, or at the limit of rules. */
-slm_status slm_schema_parse(struct slm_nfa *nfa, struct slm_str text, uint32_t *root)
+slm_status slm_schema_parse(struct slm_nfa *nfa, struct slm_str text, const struct slm_grammar_frame *frame,
+                            uint32_t *root)
 {
     struct slm_schema *s = slm_alloc(1, sizeof *s, "schema", nfa->error);
     struct slm_conj *conj = slm_alloc(2, sizeof *conj, "schema", nfa->error);
@@ -441,6 +477,7 @@ slm_status slm_schema_parse(struct slm_nfa *nfa, struct slm_str text, uint32_t *
         *root = slm_conj_rule(s, conj);
         for (; s->n_done < s->n_rules && nfa->failed == SLM_OK; s->n_done++) write_rule(s, s->n_done, conj, conj + 1);
         slm_schema_at(s, s->root);
+        if (frame) *root = write_frame(nfa, frame, *root);
         slm_nfa_finish(nfa, *root, name_of, s);
     }
     nfa->where = NULL;

@@ -5,6 +5,7 @@
 #ifndef SLM_GRAMMAR_SCHEMA_H
 #define SLM_GRAMMAR_SCHEMA_H
 #include "grammar/dom.h"
+#include "grammar/grammar.h"
 #include "grammar/parse.h"
 
 struct slm_number_bounds {
@@ -71,6 +72,7 @@ uint32_t slm_schema_count(struct slm_schema *s, const struct slm_dom *value, uin
 uint32_t slm_conj_count(struct slm_schema *s, const struct slm_conj *conj, const char *keyword, bool greatest,
                         uint32_t without);
 
-/* schema.c: the whole. Leaves the automaton finished. */
-slm_status slm_schema_parse(struct slm_nfa *nfa, struct slm_str text, uint32_t *root);
+/* schema.c: the whole, in its frame when there is one. Leaves the automaton finished. */
+slm_status slm_schema_parse(struct slm_nfa *nfa, struct slm_str text, const struct slm_grammar_frame *frame,
+                            uint32_t *root);
 #endif

@@ -5,6 +5,9 @@
  * compiling and
  * enforcing it. */
 #include "base/os.h"
+#include "engine/grammar.h"
+#include "engine/parts.h"
+#include "grammar/grammar.h"
 #include "serve/api_chat.h"
 
 struct wish {
@@ -95,8 +98,9 @@ static slm_status hoist(json_t *root, json_t *schema, const char *name, struct s
     return SLM_OK;
 }
 
-/* {"name": this tool's, "arguments": its schema} */
-static slm_status add_call_schema(json_t *root, json_t *list, const json_t *function, struct slm_error *error)
+/* {"name": this tool's, "arguments": its schema}; the latter by the name that the model knows. */
+static slm_status add_call_schema(json_t *root, json_t *list, const json_t *function, const char *key,
+                                  struct slm_error *error)
 {
     json_t *given = json_object_get(function, "parameters");
     json_t *arguments = given ? json_copy(given) : json_pack("{s:s}", "type", "object");
@@ -106,39 +110,43 @@ static slm_status add_call_schema(json_t *root, json_t *list, const json_t *func
     if (!json_object_get(arguments, "type")) json_object_set_new(arguments, "type", json_string("object"));
     json_t *call = json_pack("{s:s, s:{s:{s:O}, s:o}, s:[s, s], s:b}", "type", "object", "properties", "name",
                              "const",
-                             json_object_get(function, "name"), "arguments", arguments, "required", "name",
-                             "arguments", "additionalProperties", 0);
+                             json_object_get(function, "name"), key, arguments, "required", "name", key,
+                             "additionalProperties", 0);
     if (json_array_append_new(list, call) != 0 && status == SLM_OK) status = slm_fail_memory(error, "tools", 0);
     return status;
 }
 
-/* The schema of an answer that calls tools and does nothing else: an array of calls, of one of them by name, or of
-   any;
- * one call alone where no more are wanted. */
-static slm_status write_forced(const struct slm_call *call, const json_t *tools, struct slm_buf *out,
-                               struct slm_error *error)
+/* The schema of one call of the tools that may be called, or of an array of such calls. */
+static slm_status write_calls(const struct slm_call *call, const struct slm_call_form *form, bool one,
+                              struct slm_buf *out, struct slm_error *error)
 {
     json_t *root = json_object(), *list = json_array();
     slm_status status = root && list ? SLM_OK : slm_fail_memory(error, "tools", 0);
-    for (size_t i = 0; status == SLM_OK && i < json_array_size(tools); i++) {
-        const json_t *function = json_object_get(json_array_get(tools, i), "function");
+    for (size_t i = 0; status == SLM_OK && i < json_array_size(call->tools); i++) {
+        const json_t *function = json_object_get(json_array_get(call->tools, i), "function");
         const char *name = json_string_value(json_object_get(function, "name"));
-        if (!*call->forced || strcmp(name, call->forced) == 0) status = add_call_schema(root, list, function, error);
+        if (!call->forced || !*call->forced || strcmp(name, call->forced) == 0)
+            status = add_call_schema(root, list, function, form->arguments, error);
     }
-    const bool one = *call->forced || call->ask.parallel == 0;
-    json_object_set_new(root, "type", json_string("array"));
-    json_object_set_new(root, "minItems", json_integer(1));
-    if (one) json_object_set_new(root, "maxItems", json_integer(1));
-    json_object_set_new(root, "items", json_array_size(list) == 1 ? json_incref(json_array_get(list, 0))
-                                                                  : json_pack("{s:O}", "anyOf", list));
+    json_t *item = json_array_size(list) == 1 ? json_incref(json_array_get(list, 0))
+                                              : json_pack("{s:O}", "anyOf", list);
+    /* An array is a schema around it; one call is the root itself. */
+    if (form->is_list) {
+        json_object_set_new(root, "type", json_string("array"));
+        json_object_set_new(root, "minItems", json_integer(1));
+        if (one) json_object_set_new(root, "maxItems", json_integer(1));
+        json_object_set_new(root, "items", item);
+    } else {
+        json_object_update_new(root, item);
+    }
     slm_json_write(out, root);
     json_decref(list);
     json_decref(root);
     return status == SLM_OK ? slm_buf_status(out, "tools", error) : status;
 }
 
-/* The text is JSON of the schema that write_forced made, or the beginning
- * of it when it was cut. */
+/* The text is an array of calls, where the model has no way of its own that
+ * its parts know; or the beginning of it when it was cut. */
 slm_status slm_forced_calls(const char *text, size_t n_bytes, slm_status (*each)(void *user, const char *name,
                             struct slm_str arguments, struct slm_error *error), void *user, struct slm_error *error)
 {
@@ -191,28 +199,85 @@ static slm_status open_grammar(const struct slm_call *call, enum slm_grammar_kin
     return slm_grammar_open(slm_call_model(call), kind, text.ptr, text.len, &job->grammar, error);
 }
 
+/* How the model writes calls, by its template; else as an array, which slm_forced_calls reads. */
+static slm_status find_form(const struct slm_call *call, const struct slm_job *job, struct slm_call_form *form,
+                            bool *is_own, struct slm_error *error)
+{
+    struct slm_parts *parts;
+    SLM_TRY(slm_parts_open(slm_call_model(call), job->prompt, job->n_prompt, true, &parts, error));
+    *is_own = job->split == SLM_SPLIT_PARTS && slm_parts_call_form(parts, form);
+    if (!*is_own) *form = (struct slm_call_form){.arguments = "arguments", .is_list = true};
+    slm_parts_close(parts);
+    return SLM_OK;
+}
+
+/* Calls that must be made, from the answer's start (or the end of thinking) on; or, where the model may choose, from
+ * the mark of a call on, that it then keeps to: no call of a tool that was not offered, no arguments of another
+ * shape. */
+static slm_status add_call_grammar(const struct slm_call *call, struct slm_job *job, struct slm_error *error)
+{
+    struct slm_call_form form;
+    struct slm_buf schema = {0};
+    bool is_own;
+    SLM_TRY(find_form(call, job, &form, &is_own, error));
+    if (!call->forced && (!is_own || !form.open)) return SLM_OK; /* nothing says that a call begins */
+    const bool one = form.is_alone || (call->forced && *call->forced) || call->ask.parallel == 0;
+    const char *trigger = call->forced ? trigger_of(call, job) : form.open;
+    const struct slm_grammar_frame frame = {.open = form.open, .close = form.close,
+                                            .most = one || form.is_list ? 1 : UINT32_MAX,
+                                            .line_ends = form.open && !form.is_list,
+                                            .opened = !call->forced, /* what triggers is the mark */
+                                            .after_text = call->forced && trigger};
+    slm_status status = write_calls(call, &form, one, &schema, error);
+    if (status == SLM_OK && trigger && !(job->grammar_trigger = slm_call_copy(slm_str(trigger), error)))
+        status = SLM_ERR_MEMORY;
+    job->trigger_in_content = !call->forced;
+    if (status == SLM_OK)
+        status = slm_model_grammar_framed(slm_call_model(call), &frame, (struct slm_str){schema.data, schema.len},
+                                          &job->grammar, error);
+    slm_buf_release(&schema);
+    return status;
+}
+
+/* Does the request want the schema of a tool kept to, whatever it takes? The
+ * word stands in the function or, flat, beside its name; models never see it. */
+static bool is_strict(const json_t *tools)
+{
+    for (size_t i = 0; i < json_array_size(tools); i++) {
+        const json_t *tool = json_array_get(tools, i), *function = json_object_get(tool, "function");
+        if (json_is_true(json_object_get(function ? function : tool, "strict"))) return true;
+    }
+    return false;
+}
+
 /* At most one of: a form the answer was asked to have, calls it must
- * consist of. */
+ * consist of. Tools that may be called and whose schemas cannot be enforced
+ * are described to the model and no more, unless they are strict. */
 slm_status slm_call_add_grammar(struct slm_call *call, struct slm_job *job, struct slm_error *error)
 {
     struct wish wish = {0};
     struct slm_buf text = {0};
     SLM_TRY(read_wish(&call->ask, &wish, error));
-    if (wish.n == 0 && !call->forced) return SLM_OK;
     if (wish.n > 0 && call->forced)
         return slm_fail(error, SLM_ERR_ARGUMENT, "tool_choice",
                         "a tool must be called, so the answer cannot have a form too");
+    if (wish.n == 0 && call->tools_json && call->tools) {
+        const slm_status status = add_call_grammar(call, job, error);
+        if (status == SLM_OK || call->forced || status == SLM_ERR_MEMORY || is_strict(call->ask.tools)) return status;
+        slm_release((char *)(uintptr_t)job->grammar_trigger);
+        job->grammar_trigger = NULL;
+        return SLM_OK;
+    }
+    if (wish.n == 0) return SLM_OK;
     const enum slm_grammar_kind kind = wish.any_json ? SLM_GRAMMAR_JSON_OBJECT : wish.regex ? SLM_GRAMMAR_REGEX
                                      : wish.choices ? SLM_GRAMMAR_CHOICE : wish.gbnf ? SLM_GRAMMAR_GBNF
                                      : SLM_GRAMMAR_JSON_SCHEMA;
     slm_status status = SLM_OK;
-    if (call->forced)
-        status = write_forced(call, call->tools, &text, error);
-    else if (wish.schema || wish.choices)
+    if (wish.schema || wish.choices)
         slm_json_write(&text, wish.schema ? wish.schema : wish.choices);
     else if (wish.regex || wish.gbnf)
         slm_buf_puts(&text, wish.regex ? wish.regex : wish.gbnf);
-    if (status == SLM_OK) status = slm_buf_status(&text, "response_format", error);
+    status = slm_buf_status(&text, "response_format", error);
     if (status == SLM_OK)
         status = open_grammar(call, kind, (struct slm_str){text.data ? text.data : "", text.len}, job, error);
     slm_buf_release(&text);

@@ -373,6 +373,7 @@ static slm_status follow_grammar(struct slm_choice *c, int32_t id)
     const struct slm_job *job = c->ticket->job;
     if (c->grammar) return slm_grammar_accept(c->grammar, id, &c->error);
     if (!job->grammar || !c->env->model->tokenizer) return SLM_OK;
+    if (job->trigger_in_content && c->parts && slm_parts_thinks(c->parts)) return SLM_OK;
     const size_t len = strlen(job->grammar_trigger);
     slm_buf_add_str(&c->seen, slm_tokenizer_piece(c->env->model->tokenizer, id, true));
     SLM_TRY(slm_buf_status(&c->seen, "grammar", &c->error));

@@ -3,6 +3,7 @@
  * has a session then) or wait; what it is does not depend on that. Deliberately not here: when it runs (runner.c). */
 #ifndef SLM_SERVE_CHOICE_H
 #define SLM_SERVE_CHOICE_H
+#include "engine/parts.h"
 #include "engine/prefix.h"
 #include "engine/session.h"
 #include "engine/stream.h"

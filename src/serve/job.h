@@ -37,6 +37,7 @@ struct slm_job {
     enum slm_job_split split;
     bool tools;                  /* tools were offered */
     struct slm_grammar *grammar; /* what the text must be, or NULL; released by the job */
+    bool trigger_in_content;     /* not while the model thinks */
     const char *grammar_trigger; /* the grammar holds behind the first place with this text; NULL: from the start */
     bool no_cache;               /* neither use nor leave prefixes in the cache */
     bool shift;                  /* when the context is full forget the oldest tokens after n_keep and go on */

@@ -48,6 +48,21 @@ def slm(*args, stdin="", env=None, timeout=120, binary=False):
     return done
 
 
+def interrupt_again_and_again(args, point, step, most):
+    """Runs slm with a checkpoint and ends it, now by SIGKILL, now by SIGINT, after a little longer each time, until it is through.
+    At least one of them must have left a checkpoint."""
+    kept = 0
+    for attempt in range(most):
+        job = subprocess.Popen([SLM, *map(str, args), "--checkpoint", point], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(step * (attempt + 1))
+        job.send_signal(signal.SIGINT if attempt % 2 else signal.SIGKILL)
+        job.communicate(timeout=60)
+        kept += point.exists()
+        if job.returncode == 0:
+            break
+    assert kept > 0
+
+
 def peak_mib(*args):
     """The most memory the command takes at a time; mapped files that are in memory count."""
     # Linux counts the memory of whoever starts a program to the program's peak, so somebody small has to.

@@ -5,13 +5,10 @@ models, checkpoints. Perplexity beside llama.cpp's is in tests/oracle/perplexity
 import json
 import math
 import re
-import signal
-import subprocess
-import time
 
 import pytest
 
-from support import ERROR_LINE, ROOT, SHARED, SLM, STORIES, need, slm
+from support import ERROR_LINE, ROOT, SHARED, STORIES, interrupt_again_and_again, need, slm
 
 BUILTIN = ROOT / "models/builtin.gguf"
 TINYSTORIES = SHARED / "data/models/tinystories-656k"
@@ -128,17 +125,7 @@ def test_resumed_says_the_same(tmp_path):
     text.write_text(TALE * 6)
     args = ["eval", BUILTIN, "--text", text, "--window", 64, "--json", "-q"]
     whole = slm(*args).stdout
-    kept = 0
-    for attempt in range(20):
-        job = subprocess.Popen([SLM, *map(str, args), "--checkpoint", point], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
-        time.sleep(0.05 * (attempt + 1))
-        job.send_signal(signal.SIGINT if attempt % 2 else signal.SIGKILL)
-        job.communicate(timeout=60)
-        kept += point.exists()
-        if job.returncode == 0:
-            break
-    assert kept > 0
+    interrupt_again_and_again(args, point, 0.05, 20)
     assert slm(*args, "--checkpoint", point).stdout == whole != ""
     done = slm("eval", BUILTIN, "--text", text, "--window", 32, "--checkpoint", point)
     assert done.returncode == 1 and "another evaluation" in done.stderr and ERROR_LINE.match(done.stderr)

@@ -2,6 +2,8 @@
 """Tools and answers of a form, through every API: what a model that writes nonsense is held to."""
 
 import json
+import struct
+from pathlib import Path
 
 import anthropic
 import ollama
@@ -126,3 +128,81 @@ def test_anthropic_tools_and_errors(tooled):
     assert "messages[0].content[0]" in str(refused.value)
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(**ask, extra_body={"bogus": 1})
+
+
+# ---- calls as the model writes them ----------------------------------------------------------------------------
+
+SHOWN = "{% for t in tools or [] %}{{ t.function.name }} {% endfor %}"
+REST = "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}assistant:"
+WAYS = { # what each template shows, and how the text must begin
+    "hermes": ("<tool_call>", "<tool_call>"),
+    "phi": ("<|tool_call|>", "<|tool_call|>["),
+    "mistral": ("[TOOL_CALLS]", "[TOOL_CALLS]["),
+    "llama": ('{"name": function name, "parameters":', '{"name"'),
+    "xml": ("<tool_call><function=", "["), # not known: an array, which the server reads
+}
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ways")
+    for name, (mark, _) in WAYS.items():
+        with_template(need(STORIES), folder / f"{name}.gguf", "{{ '" + mark + "' if tools }}" + SHOWN + REST)
+    # A story teller for whom "the" is the mark of a call. What the file grows by is a multiple of its alignment.
+    data = Path(need(STORIES)).read_bytes()
+    for old, new in [("▁the", "<tool_call>"), ("▁was", "▁was" + "x" * 27)]:
+        old, new = old.encode(), new.encode()
+        entry = struct.pack("<Q", len(old)) + old
+        assert data.count(entry) == 1
+        data = data.replace(entry, struct.pack("<Q", len(new)) + new)
+    (folder / "plain").write_bytes(data)
+    with_template(folder / "plain", folder / "caller.gguf", "{{ '<tool_call>' if tools }}" + SHOWN + REST)
+    with serving("--models", folder, "--ctx", 512) as running:
+        yield running
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_forced_calls_are_written_in_the_models_way(ways, way):
+    ask = {"model": way, "messages": [{"role": "user", "content": "add"}], "tools": TOOLS, "max_tokens": 300,
+           "logprobs": True, "tool_choice": "required"}
+    counts = []
+    for seed in range(5):
+        reply = ways.post("/v1/chat/completions", **ask, seed=seed, parallel_tool_calls=seed > 1)[2]["choices"][0]
+        if reply["finish_reason"] == "length":
+            continue
+        calls = reply["message"]["tool_calls"]
+        for call in calls:
+            arguments = json.loads(call["function"]["arguments"])
+            assert valid(arguments) if call["function"]["name"] == "add" else arguments == {}
+        text = "".join(t["token"] for t in (reply["logprobs"] or {"content": []})["content"] or [])
+        assert not text or "".join(text.split()).startswith(WAYS[way][1]), text
+        counts.append(len(calls))
+    assert len(counts) >= 2 and min(counts) >= 1
+    one = ways.post("/v1/chat/completions", **{**ask, "tool_choice": {"type": "function", "function": {"name": "add"}}},
+                    seed=1)[2]["choices"][0]
+    assert len(one["message"]["tool_calls"]) == 1 and one["finish_reason"] == "tool_calls"
+    assert max(counts) == 1 or way != "llama"
+
+
+def test_calls_that_a_model_begins_by_itself_are_held_to_their_schemas(ways):
+    ask = {"model": "caller", "messages": [{"role": "user", "content": "x"}], "tools": TOOLS, "max_tokens": 300}
+    n_called = 0
+    for seed in range(6):
+        reply = ways.post("/v1/chat/completions", **ask, seed=seed, parallel_tool_calls=seed % 2 == 0)[2]["choices"][0]
+        calls = reply["message"].get("tool_calls") or []
+        for call in calls:
+            arguments = json.loads(call["function"]["arguments"])
+            assert valid(arguments) if call["function"]["name"] == "add" else arguments == {}
+        assert len(calls) <= 1 or seed % 2 == 0
+        assert "<tool_call>" not in (reply["message"]["content"] or "") or reply["finish_reason"] == "length"
+        n_called += bool(calls) and reply["finish_reason"] == "tool_calls"
+    assert n_called >= 3
+    # Nobody said that it may call: the mark is a word.
+    free = ways.post("/v1/chat/completions", **ask, tool_choice="none", seed=1)[2]["choices"][0]
+    assert not free["message"].get("tool_calls") and "<tool_call>" in free["message"]["content"]
+    # What cannot be enforced is described to the model and no more, unless it is asked to be strict.
+    loose = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "not": {}}}}
+    assert ways.post("/v1/chat/completions", **{**ask, "tools": [loose], "max_tokens": 2})[0] == 200
+    strict = {"type": "function", "function": {**loose["function"], "strict": True}}
+    status, _, body = ways.post("/v1/chat/completions", **{**ask, "tools": [strict], "max_tokens": 2})
+    assert status == 400 and "not" in body["error"]["message"]

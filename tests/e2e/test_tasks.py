@@ -5,13 +5,10 @@ accuracies are those of lm-evaluation-harness' rules is checked with transformer
 import json
 import math
 import random
-import signal
-import subprocess
-import time
 
 import pytest
 
-from support import ERROR_LINE, ROOT, SLM, STORIES, need, slm
+from support import ERROR_LINE, ROOT, STORIES, interrupt_again_and_again, need, slm
 
 BUILTIN = ROOT / "models/builtin.gguf"
 ITEMS = [
@@ -110,17 +107,7 @@ def test_resumed_says_the_same(tmp_path):
     args = ["eval", BUILTIN, "--task", write(tmp_path / "task.jsonl", items), "--json", "-q", "-t", 1]
     whole = slm(*args).stdout
     assert whole and slm(*args[:-1], 3).stdout == whole
-    kept = 0
-    for attempt in range(12):
-        job = subprocess.Popen([SLM, *map(str, args), "--checkpoint", point], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
-        time.sleep(0.15 * (attempt + 1))
-        job.send_signal(signal.SIGINT if attempt % 2 else signal.SIGKILL)
-        job.communicate(timeout=60)
-        kept += point.exists()
-        if job.returncode == 0:
-            break
-    assert kept > 0
+    interrupt_again_and_again(args, point, 0.15, 12)
     assert slm(*args, "--checkpoint", point).stdout == whole
     done = slm(*args, "--letters", "--checkpoint", point)
     assert done.returncode == 1 and "another evaluation" in done.stderr
