@@ -5,7 +5,7 @@ No real Unigram vocabulary is among the test data, and real ones would cover one
 `tokenizers` and `sentencepiece` train small ones on the test texts, with each normalizer, pre-tokenizer and switch that
 models use, and slm must give the ids (and back, the text) that the library gives, on random Unicode strings.
 
-The number of strings is that of test_tokenizer_oracle.py: SLM_TOKENIZER_STRINGS, else by SLM_TEST_LEVEL.
+The number of strings is a fifth of that of test_tokenizer_oracle.py: SLM_TOKENIZER_STRINGS, else by SLM_TEST_LEVEL.
 """
 
 import json
@@ -24,6 +24,7 @@ from tokenizers import (Regex, Tokenizer, decoders, models, normalizers, pre_tok
 
 TEXTS = DATA.parent / "text"
 VOCAB = 800
+SHARE = COUNT // 5  # strings for each of these tokenizers, which are many; all of them for those that people use
 pytestmark = [pytest.mark.slow,  # training takes its time
               pytest.mark.skipif(not TEXTS.is_dir() or not TOOL.exists(), reason="no test texts or test program")]
 
@@ -122,8 +123,8 @@ def test_sentencepiece_model(name, tmp_path):
     oracle = train_sentencepiece(tmp_path / "tokenizer.model", **SENTENCEPIECE[name])
     tool, rng = Tool(tmp_path), random.Random(name)
     gguf = Tool(write_t5(tmp_path)) if "unigram" in name else None
-    for done in range(0, COUNT, BATCH):
-        texts = [plain_string(rng) for _ in range(min(BATCH, COUNT - done))]
+    for done in range(0, SHARE, BATCH):
+        texts = [plain_string(rng) for _ in range(min(BATCH, SHARE - done))]
         if "symbols" in name:
             texts = [text.replace("3.14159", "<user>").replace("½", "don't<user>") for text in texts]
         for text, ours, theirs in zip(texts, tool.encode_batch(texts), oracle.encode(texts), strict=True):
@@ -207,7 +208,8 @@ def train(name, tmp):
         tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizer or pre_tokenizers.Metaspace(replacement=MARK, prepend_scheme="never")
     n_random = 30 if kind == "Unigram" else 1_000  # its trainer must take every character it sees
-    tokenizer.train_from_iterator(sentences(n_random=n_random), trainer)
+    limit = 20_000 if kind == "Unigram" and "split=False" in repr(pre_tokenizer) else 100_000  # whole lines: quadratic
+    tokenizer.train_from_iterator(sentences(limit, n_random), trainer)
     data = json.loads(tokenizer.to_str())
     data["pre_tokenizer"] = json.loads(pre_tokenizer.__getstate__()) if pre_tokenizer else None
     parts = [decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -275,9 +277,9 @@ def test_long_runs(trained):
 def test_trained(trained):
     name, oracle, tool = trained
     rng = random.Random(name)
-    for done in range(0, COUNT, BATCH):
+    for done in range(0, SHARE, BATCH):
         texts = []
-        for _ in range(min(BATCH, COUNT - done)):
+        for _ in range(min(BATCH, SHARE - done)):
             text = random_string(rng) if rng.random() < 0.9 else "".join(
                 rng.choices(MARKS_AND_LETTERS + BLANKS, k=rng.randrange(1, 12)))
             texts.append(text.replace("</s>", "</a>"))  # their text can forge it, ours cannot
