@@ -54,7 +54,7 @@ static const struct slm_option model_rows[] = {
      .help = "most memory of all loaded models, as 8G or 500M (default: 80 % of the RAM); those not used for longest "
              "leave first"},
     {.name = "keep-alive", .kind = SLM_OPTION_FLOAT, .offset = AT(keep_alive_s), .arg = "S", .min = -1, .max = 1e9,
-     .help = "seconds an idle model stays loaded; -1 is for ever (default: 300; the first model stays)"},
+     .help = "seconds an idle model stays loaded; -1 is for ever (default: 300; for ever if it is the only one)"},
     {.name = "max-running", .kind = SLM_OPTION_INT, .offset = AT(max_running), .arg = "N", .min = 1, .max = 4096,
      .help = "requests computed together (default: 64)"},
     {.name = "max-queue", .kind = SLM_OPTION_INT, .offset = AT(max_queue), .arg = "N", .min = 1, .max = 1000000,
@@ -106,7 +106,7 @@ static int serve_main(void *opaque, int n_args, char **args)
     if (!(o->seen >> 1 & 1)) o->port = 8080;                           /* row 1: 0 is a port too */
     if (!(o->seen >> 9 & 1)) o->drain_s = 30;
     if (!(o->seen >> 11 & 1)) o->log_level = 2;                        /* info */
-    if (!(o->models.seen >> 2 & 1)) o->models.keep_alive_s = 300;
+    if (!(o->models.seen >> 2 & 1)) o->models.keep_alive_s = n_args > 1 || o->models.folder ? 300 : -1;
     if (o->unix_path && o->seen >> 1 & 1 && !o->host)
         return slm_cli_usage("serve", "--port and --unix: add --host to listen on both");
     return slm_cli_serve(o, n_args, args);

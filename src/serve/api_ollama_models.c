@@ -131,8 +131,7 @@ static void no_store(void *app, const struct slm_http_request *request, struct s
     struct slm_error error;
     (void)app;
     slm_fail(&error, SLM_ERR_UNSUPPORTED, "", "%.*s: slm has no store of models yet; put GGUF files in the folder of "
-             "`slm serve --models-folder`", (int)(request->path.len < 60 ? request->path.len : 60),
-                 request->path.ptr);
+             "`slm serve --models`", (int)(request->path.len < 60 ? request->path.len : 60), request->path.ptr);
     slm_ollama_error(reply, 501, &error);
 }
 
