@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""examples/grafana.json asks for nothing that /metrics does not print: each name in an expression is a sample of a running
+"""examples/grafana/slm.json asks for nothing that /metrics does not print: each name in an expression is a sample of a running
 server, each label in it one that its samples have or Prometheus adds, each quantile is of a histogram, each rate of a
 counter."""
 
@@ -28,7 +28,7 @@ def metrics():
 
 
 def expressions():
-    board = json.loads((ROOT / "examples/grafana.json").read_text())
+    board = json.loads((ROOT / "examples/grafana/slm.json").read_text())
     for panel in board["panels"]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"], target["legendFormat"]
@@ -57,7 +57,7 @@ def test_every_name_is_one_of_ours(metrics):
 
 
 def test_panels_lie_beside_each_other():
-    panels = json.loads((ROOT / "examples/grafana.json").read_text())["panels"]
+    panels = json.loads((ROOT / "examples/grafana/slm.json").read_text())["panels"]
     taken = set()
     for panel in panels:
         place = panel["gridPos"]

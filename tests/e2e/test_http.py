@@ -636,7 +636,9 @@ def test_command():
     process = subprocess.Popen([str(SLM), "serve", "--port", "0", "--log", "json"], stderr=subprocess.PIPE, text=True)
     first = process.stderr.readline()
     port = int(re.search(r":(\d+)$", first)[1])
-    assert f"http://127.0.0.1:{port}/v1" in process.stderr.readline()
+    clients = [process.stderr.readline() for _ in range(4)]
+    assert [line.split()[0] for line in clients] == ["browsers:", "OpenAI", "Ollama", "Anthropic"], clients
+    assert f"http://127.0.0.1:{port}/v1" in clients[1]
     taken = slm("serve", "--port", port)
     assert taken.returncode == 1 and "listens there already" in taken.stderr
     with socket.create_connection(("127.0.0.1", port), timeout=10) as c:

@@ -126,7 +126,7 @@ def test_a_second_signal_still_says_why():
     with serving("--drain-timeout", 60) as server:
         async def run():
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(request("/v1/chat/completions", {**STREAM, "max_tokens": 100000, "n": 8}))
+            writer.write(request("/v1/chat/completions", {**STREAM, "max_tokens": 100000, "n": 8, "ignore_eos": True}))
             await reader.readuntil(b"data: ")
             server.process.send_signal(signal.SIGTERM)
             await asyncio.sleep(0.05)
