@@ -249,6 +249,7 @@ slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_pro
     job->n_prompt = n_prompt;
     job->sampler = slm_call_sampler(call);
     job->n_predict = ask->n_predict > 0 ? (int32_t)ask->n_predict : 0;
+    job->only_prompt = ask->n_predict == 0;
     job->n_choices = ask->n_choices > 0 ? (int32_t)ask->n_choices : 1;
     job->ignore_eog = ask->ignore_eog == 1;
     job->n_top = ask->n_top != SLM_ABSENT_INT ? (int32_t)ask->n_top : -1;

@@ -74,7 +74,7 @@ static const struct slm_field model_rows[] = {
 static const struct slm_field completion_rows[] = {
     NEEDED_JSON("prompt", prompt, "text, token ids, or an array that mixes both"),
     BOOL("stream", stream, "server-sent events as the text grows"),
-    INT("n_predict", n_predict, -1, 2147483647, "most tokens; 0 or -1: until the context is full"),
+    INT("n_predict", n_predict, -1, 2147483647, "most tokens; -1: until the context is full; 0: none, the prompt is cached"),
     INT("max_tokens", n_predict_new, -1, 2147483647, "the same"),
     INT("n_keep", n_keep, -1, 2147483647, "tokens at the beginning that context_shift keeps"),
     BOOL("context_shift", shift, "true: when the context is full the oldest tokens are forgotten"),
@@ -300,7 +300,7 @@ static void end_completion(struct slm_call *call)
     slm_write_int(out, "tokens_predicted", (int64_t)call->usage.n_generated);
     slm_write_int(out, "tokens_evaluated", (int64_t)call->usage.n_prompt);
     slm_write_int(out, "tokens_cached", (int64_t)call->usage.n_cached);
-    write_settings(out, "generation_settings", &params, call->ask.n_predict > 0 ? call->ask.n_predict : -1,
+    write_settings(out, "generation_settings", &params, call->ask.n_predict >= 0 ? call->ask.n_predict : -1,
                    slm_host_model_n_ctx(call->model));
     if (json_is_string(call->ask.prompt)) slm_write_text(out, "prompt", json_string_value(call->ask.prompt));
     slm_write_text(out, "stop_type", type ? type : "none");

@@ -168,6 +168,7 @@ static slm_status check(struct slm_call *call, struct slm_error *error)
     if (ask->keep_alive) SLM_TRY(slm_ollama_duration(ask->keep_alive, &seconds, error));
     if (ask->options) SLM_TRY(slm_read_fields(ask->options, "options.", slm_ollama_option_sets, ask, error));
     if (ask->logprobs == 1 && ask->n_top == SLM_ABSENT_INT) ask->n_top = 0;
+    if (ask->n_predict == 0) ask->n_predict = -1; /* no limit, as there */
     if (ask->logprobs != 1 && ask->n_top > 0)
         return slm_fail(error, SLM_ERR_ARGUMENT, "top_logprobs", "needs logprobs to be true");
     if (json_is_string(ask->format) && strcmp(json_string_value(ask->format), "json") == 0)

@@ -158,7 +158,7 @@ static const struct slm_field_set chat_sets[] = {SLM_FIELDS(chat_rows), SAMPLER_
 /* Of completions alone. */
 static const struct slm_field completion_rows[] = {
     NEEDED_JSON("prompt", prompt, "a string, token ids, or an array of either: at most 64"),
-    INT("max_tokens", n_predict, 1, 2147483647, "most tokens of a choice; default 16"),
+    INT("max_tokens", n_predict, 0, 2147483647, "most tokens of a choice; default 16; 0: none, for echo or the cache"),
     BOOL("echo", echo, "the prompt comes first, with its logprobs when those are asked for"),
     INT("logprobs", n_top, 0, 20, "log-probabilities, and that many of the likeliest"),
     TEXT("suffix", suffix, "what follows after the text: for models with tokens to fill in"),

@@ -485,7 +485,8 @@ bool slm_choice_computed(struct slm_choice *c, size_t n_rows)
             shift(c);
             return true;
         }
-        const enum slm_finish finish = c->n_known == c->env->n_ctx ? SLM_FINISH_LENGTH : draw(c);
+        const bool is_full = job->only_prompt || c->n_known == c->env->n_ctx;
+        const enum slm_finish finish = is_full ? SLM_FINISH_LENGTH : draw(c);
         if (c->error.status != SLM_OK) return false;
         if (finish != SLM_FINISH_NONE) return slm_choice_finish(c, finish);
         if (c->env->speculates) slm_speculate_drawn(c->session, c->ids[c->n_known - 1]);

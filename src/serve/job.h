@@ -27,6 +27,7 @@ struct slm_job {
     struct slm_sampler_params sampler; /* choice i draws with seed + i; its logit_bias is the one below */
     struct slm_logit_bias *logit_bias; /* [sampler.n_logit_bias] */
     int32_t n_predict;           /* most tokens of a choice; 0 = until the context is full */
+    bool only_prompt;            /* no token at all: the prompt is computed, for its logprobs or the prefix cache */
     int32_t n_choices;           /* >= 1; they share the prompt's computation */
     char **stop;                 /* [n_stop] */
     size_t n_stop;

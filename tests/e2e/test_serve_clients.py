@@ -114,6 +114,13 @@ def test_openai_completions(server):
     assert all(p <= 0 for p in probs.token_logprobs[1:])
     streamed = "".join(c.choices[0].text for c in client.completions.create(prompt=ids, stream=True, **ask))
     assert streamed == one.choices[0].text
+    # What harnesses ask that measure likelihoods: the prompt's own logprobs, and nothing written.
+    scored = client.completions.create(prompt=ids, **{**ask, "max_tokens": 0}, logprobs=0, echo=True)
+    assert scored.choices[0].text.endswith("Once upon a time") and scored.choices[0].finish_reason == "length"
+    assert scored.usage.completion_tokens == 0 and scored.usage.prompt_tokens == len(ids)
+    assert scored.choices[0].logprobs.token_logprobs == probs.token_logprobs[:len(ids)]
+    warmed = server.post("/completion", prompt="Once upon a time", n_predict=0)[2]
+    assert warmed["content"] == "" and warmed["tokens_predicted"] == 0 and warmed["stop_type"] == "limit"
 
 
 def test_openai_embeddings_and_models(server):
