@@ -105,6 +105,9 @@ void slm_call_start(struct slm_api *api, const struct slm_http_request *request,
 
 /* ---- for prepare ---- */
 
+/* Prompts of one request: each is a job of its own, and what one request may ask for has to end somewhere. */
+enum { SLM_MAX_PROMPTS = 64 };
+
 /* One job for this prompt (taken) as the request asks, appended to the call's jobs. */
 slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_prompt, enum slm_job_split split,
                             struct slm_error *error);

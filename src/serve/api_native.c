@@ -72,9 +72,11 @@ static const struct slm_field model_rows[] = {
 };
 /* Samplers that slm does not have are accepted where they are turned off. */
 static const struct slm_field completion_rows[] = {
-    NEEDED_JSON("prompt", prompt, "text, token ids, or an array that mixes both"),
+    NEEDED_JSON("prompt", prompt,
+                "text, token ids, an array that mixes both, or an array of such prompts without bare ids"),
     BOOL("stream", stream, "server-sent events as the text grows"),
-    INT("n_predict", n_predict, -1, 2147483647, "most tokens; -1: until the context is full; 0: none, the prompt is cached"),
+    INT("n_predict", n_predict, -1, 2147483647,
+        "most tokens; -1: until the context is full; 0: none, the prompt is cached"),
     INT("max_tokens", n_predict_new, -1, 2147483647, "the same"),
     INT("n_keep", n_keep, -1, 2147483647, "tokens at the beginning that context_shift keeps"),
     BOOL("context_shift", shift, "true: when the context is full the oldest tokens are forgotten"),
@@ -187,25 +189,48 @@ static slm_status add_ids(struct slm_call *call, const json_t *part, const char 
     return SLM_OK;
 }
 
-/* A prompt may mix texts and ids; only the first text gets the special
- * tokens of a beginning. */
-static slm_status prepare_completion(struct slm_call *call, struct slm_error *error)
+/* A prompt may mix texts and ids; only the first text gets the special tokens of a beginning. */
+static slm_status add_prompt(struct slm_call *call, const json_t *prompt, const char *path, struct slm_error *error)
 {
-    const json_t *prompt = call->ask.prompt;
     int32_t *ids = NULL;
     size_t n = 0;
     slm_status status = SLM_OK;
     if (!json_is_array(prompt)) {
         if (!json_is_string(prompt))
-            return slm_fail(error, SLM_ERR_ARGUMENT, "prompt", "must be text or an array, not %s",
-                            slm_json_kind(prompt));
-        status = add_ids(call, prompt, "prompt", true, &ids, &n, error);
+            return slm_fail(error, SLM_ERR_ARGUMENT, path, "must be text or an array, not %s", slm_json_kind(prompt));
+        status = add_ids(call, prompt, path, true, &ids, &n, error);
     }
     for (size_t i = 0; i < json_array_size(prompt) && status == SLM_OK; i++)
-        status = add_ids(call, json_array_get(prompt, i), slm_path("prompt[%zu]", i).text, i == 0, &ids, &n, error);
+        status = add_ids(call, json_array_get(prompt, i), slm_path("%s[%zu]", path, i).text, i == 0, &ids, &n, error);
     if (status == SLM_OK) return slm_call_add_job(call, ids, n, SLM_SPLIT_NONE, error);
     slm_release(ids);
     return status;
+}
+
+/* An array in which no id stands bare is several prompts: so does llama-server tell them apart. */
+static bool is_many(const json_t *prompt)
+{
+    for (size_t i = 0; i < json_array_size(prompt); i++)
+        if (json_is_number(json_array_get(prompt, i))) return false;
+    return json_array_size(prompt) > 0;
+}
+
+/* One of them, or the only one. */
+static const json_t *prompt_of(const struct slm_call *call, size_t i)
+{
+    return is_many(call->ask.prompt) ? json_array_get(call->ask.prompt, i) : call->ask.prompt;
+}
+
+static slm_status prepare_completion(struct slm_call *call, struct slm_error *error)
+{
+    const json_t *prompt = call->ask.prompt;
+    if (!is_many(prompt)) return add_prompt(call, prompt, "prompt", error);
+    if (json_array_size(prompt) > SLM_MAX_PROMPTS)
+        return slm_fail(error, SLM_ERR_LIMIT, "prompt", "has %zu prompts, at most %d are allowed in one request",
+                        json_array_size(prompt), SLM_MAX_PROMPTS);
+    for (size_t i = 0; i < json_array_size(prompt); i++)
+        SLM_TRY(add_prompt(call, json_array_get(prompt, i), slm_path("prompt[%zu]", i).text, error));
+    return SLM_OK;
 }
 
 /* As newer versions have it: the list that chats have too. */
@@ -226,7 +251,7 @@ static void part(struct slm_call *call, struct slm_choice_state *choice, const s
     for (size_t i = 0; i < event->n_tokens; i++) slm_write_int(&choice->tokens, NULL, event->tokens[i].id);
     if (!call->streaming || (event->part.text_bytes == 0 && event->n_tokens == 0)) return;
     slm_write_begin(out, NULL, '{');
-    slm_write_int(out, "index", 0);
+    slm_write_int(out, "index", choice - call->choices);
     slm_write_str(out, "content", (struct slm_str){event->part.text, event->part.text_bytes});
     slm_write_begin(out, "tokens", '[');
     if (call->ask.tokens == 1 && choice->tokens.len) slm_buf_add(out, choice->tokens.data, choice->tokens.len);
@@ -278,18 +303,18 @@ static void write_settings(struct slm_buf *out, const char *name, const struct s
     slm_write_end(out, '}');
 }
 
-/* The last object has everything but the text, which a stream has already
- * sent. */
-static void end_completion(struct slm_call *call)
+/* All of one answer but the text, which a stream has already sent. */
+static void write_answer(struct slm_call *call, struct slm_choice_state *choice)
 {
     static const char *const types[] = {[SLM_FINISH_EOG] = "eos", [SLM_FINISH_STOP] = "word",
                                         [SLM_FINISH_LENGTH] = "limit", [SLM_FINISH_TIMEOUT] = "limit"};
     struct slm_buf *out = &call->out;
-    struct slm_choice_state *choice = call->choices;
+    const size_t index = (size_t)(choice - call->choices);
+    const json_t *prompt = prompt_of(call, index);
     const char *type = (size_t)choice->finish < sizeof types / sizeof *types ? types[choice->finish] : NULL;
     const struct slm_sampler_params params = slm_call_sampler(call);
     slm_write_begin(out, NULL, '{');
-    slm_write_int(out, "index", 0);
+    slm_write_int(out, "index", (int64_t)index);
     slm_write_str(out, "content", (struct slm_str){choice->content.data, choice->content.len});
     slm_write_begin(out, "tokens", '[');
     if (call->ask.tokens == 1 && choice->tokens.len) slm_buf_add(out, choice->tokens.data, choice->tokens.len);
@@ -297,22 +322,40 @@ static void end_completion(struct slm_call *call)
     slm_write_int(out, "id_slot", call->ask.slot > 0 ? call->ask.slot : 0);
     slm_write_bool(out, "stop", true);
     slm_write_text(out, "model", slm_host_model_name(call->model));
-    slm_write_int(out, "tokens_predicted", (int64_t)call->usage.n_generated);
-    slm_write_int(out, "tokens_evaluated", (int64_t)call->usage.n_prompt);
-    slm_write_int(out, "tokens_cached", (int64_t)call->usage.n_cached);
+    slm_write_int(out, "tokens_predicted", (int64_t)choice->usage.n_generated);
+    slm_write_int(out, "tokens_evaluated", (int64_t)choice->usage.n_prompt);
+    slm_write_int(out, "tokens_cached", (int64_t)choice->usage.n_cached);
     write_settings(out, "generation_settings", &params, call->ask.n_predict >= 0 ? call->ask.n_predict : -1,
                    slm_host_model_n_ctx(call->model));
-    if (json_is_string(call->ask.prompt)) slm_write_text(out, "prompt", json_string_value(call->ask.prompt));
+    if (json_is_string(prompt)) slm_write_text(out, "prompt", json_string_value(prompt));
     slm_write_text(out, "stop_type", type ? type : "none");
     slm_write_text(out, "stopping_word", choice->stop_string ? choice->stop_string : "");
     slm_write_bool(out, "truncated", false);
+    /* Streams have sent these with the pieces. */
     if (!call->streaming) write_probs(call, out, "completion_probabilities", &choice->logprobs);
-    write_timings(out, &call->usage);
+    write_timings(out, &choice->usage);
     slm_write_end(out, '}');
-    if (call->streaming)
-        slm_call_event(call, NULL);
-    else
-        slm_call_send(call, 200);
+}
+
+/* Answers to several prompts end at different times, and each says so when it does: a stream knows them apart by their
+ * index alone. */
+static void finished(struct slm_call *call, struct slm_choice_state *choice, const struct slm_event *event)
+{
+    (void)event;
+    if (!call->streaming) return;
+    write_answer(call, choice);
+    slm_call_event(call, NULL);
+}
+
+/* An array when there are several, as clients of llama-server expect. */
+static void end_completion(struct slm_call *call)
+{
+    const bool many = call->n_jobs > 1;
+    if (call->streaming) return;
+    if (many) slm_write_begin(&call->out, NULL, '[');
+    for (size_t i = 0; i < call->n_jobs; i++) write_answer(call, &call->choices[i]);
+    if (many) slm_write_end(&call->out, ']');
+    slm_call_send(call, 200);
 }
 
 /* ---- tokens and templates -------------------------------------------------------------------------------------- */
@@ -504,7 +547,7 @@ static void get_slots(void *app, const struct slm_http_request *request, struct 
 enum { COMPLETION, TOKENIZE, DETOKENIZE, TEMPLATE, EMBEDDING, RERANK, INFILL, PROPS, N_KINDS };
 const struct slm_call_kind slm_native_kinds[N_KINDS + 1] = {
     [COMPLETION] = KIND("POST", "/completion", completion_sets, .check = check_completion,
-                        .prepare = prepare_completion, .part = part, .end = end_completion),
+                        .prepare = prepare_completion, .part = part, .finished = finished, .end = end_completion),
     [TOKENIZE] = KIND("POST", "/tokenize", tokenize_sets, .prepare = prepare_tokenize, .end = end_tokenize),
     [DETOKENIZE] = KIND("POST", "/detokenize", detokenize_sets, .prepare = prepare_detokenize, .end = end_detokenize),
     [TEMPLATE] = KIND("POST", "/apply-template", template_sets, .prepare = prepare_template, .end = end_template),

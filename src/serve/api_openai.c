@@ -510,9 +510,6 @@ static void end_chat(struct slm_call *call)
 
 /* ---- completions: reading -------------------------------------------------------------------------------------- */
 
-/* Each is a job with choices of its own: what one request may ask for has to end somewhere. */
-enum { MAX_PROMPTS = 64 };
-
 /* Sixteen tokens, as OpenAI has it: who wants more says so. */
 static slm_status check_completion(struct slm_call *call, struct slm_error *error)
 {
@@ -565,9 +562,9 @@ static slm_status prepare_completion(struct slm_call *call, struct slm_error *er
     const json_t *prompt = call->ask.prompt;
     const json_t *first = json_is_array(prompt) ? json_array_get(prompt, 0) : NULL;
     if (!first || json_is_integer(first)) return add_prompt(call, prompt, "prompt", error);
-    if (json_array_size(prompt) > MAX_PROMPTS)
+    if (json_array_size(prompt) > SLM_MAX_PROMPTS)
         return slm_fail(error, SLM_ERR_LIMIT, "prompt", "has %zu prompts, at most %d are allowed",
-                        json_array_size(prompt), MAX_PROMPTS);
+                        json_array_size(prompt), SLM_MAX_PROMPTS);
     for (size_t i = 0; i < json_array_size(prompt); i++)
         SLM_TRY(add_prompt(call, json_array_get(prompt, i), slm_path("prompt[%zu]", i).text, error));
     return SLM_OK;

@@ -120,6 +120,10 @@ def test_openai_completions(server):
     assert scored.usage.completion_tokens == 0 and scored.usage.prompt_tokens == len(ids)
     assert scored.choices[0].logprobs.token_logprobs == probs.token_logprobs[:len(ids)]
     warmed = server.post("/completion", prompt="Once upon a time", n_predict=0)[2]
+    several = server.post("/completion", prompt=["Once upon a time", [*ids]], n_predict=8, temperature=0)[2]
+    assert [a["content"] for a in several] == [one.choices[0].text] * 2 and [a["index"] for a in several] == [0, 1]
+    mixed = server.post("/completion", prompt=[*ids, " the"], n_predict=1)[2]
+    assert mixed["tokens_evaluated"] == len(ids) + 1
     assert warmed["content"] == "" and warmed["tokens_predicted"] == 0 and warmed["stop_type"] == "limit"
 
 
