@@ -318,6 +318,34 @@ static void converted_files_compute_the_same(void **state)
     assert_int_equal(type_of(out, "blk.0.ffn_up.weight"), SLM_DTYPE_TQ1_0);
 }
 
+/* The search for scales finds the one that is there: whichever ternary type a model goes through, nothing is lost. */
+static void quantized_files_compute_the_same(void **state)
+{
+    (void)state;
+    static const struct { const char *name; enum slm_dtype dtype; } types[] = {
+        {"i2_s", SLM_DTYPE_I2_S}, {"tq1_0", SLM_DTYPE_TQ1_0}, {"tq2_0", SLM_DTYPE_TQ2_0}};
+    enum { N_TYPES = sizeof types / sizeof *types };
+    char first[256], second[256];
+    snprintf(first, sizeof first, "%s", tiny_path("ternary-first.gguf"));
+    snprintf(second, sizeof second, "%s", tiny_path("ternary-second.gguf"));
+    compute(write_model(&plain), 1, 64, 0, reference);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        struct slm_quantize_options options = {.type = types[i].name, .embedding = "f32", .n_threads = 2};
+        must(slm_quantize(write_model(&plain), first, &options, NULL, &error));
+        assert_int_equal(type_of(first, "blk.1.ffn_down.weight"), types[i].dtype);
+        compute(first, 1, 64, 0, other);
+        if (memcmp(reference, other, sizeof other) != 0) fail_msg("%s: other logits", types[i].name);
+        for (size_t k = 0; k < N_TYPES; k++) {
+            options.type = types[k].name;
+            must(slm_quantize(first, second, &options, NULL, &error));
+            assert_int_equal(type_of(second, "blk.1.ffn_down.weight"), types[k].dtype);
+            compute(second, 1, 64, 0, other);
+            if (memcmp(reference, other, sizeof other) != 0)
+                fail_msg("%s as %s: other logits", types[i].name, types[k].name);
+        }
+    }
+}
+
 static void ternary_types_refuse_other_values(void **state)
 {
     (void)state;
@@ -348,7 +376,7 @@ int main(void)
         cmocka_unit_test(every_form_gives_the_same_bits),
         cmocka_unit_test(threads_chunks_and_kernels_change_nothing),
         cmocka_unit_test(what_is_not_ternary_is_refused),
-        cmocka_unit_test(converted_files_compute_the_same),
+        cmocka_unit_test(converted_files_compute_the_same), cmocka_unit_test(quantized_files_compute_the_same),
         cmocka_unit_test(ternary_types_refuse_other_values),
         cmocka_unit_test(codes_alone_are_no_weights),
     };
