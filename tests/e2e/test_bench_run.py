@@ -97,6 +97,8 @@ def test_reports(monkeypatch):
     assert "| prefill 4096 | 2.00 |  |" in text and "| peak memory | 400 MB | 400 MB |" in text
     assert "| decode 64, share of the read bandwidth | 80 % | 80 % |" in text
     assert "| prefill 512, share of the int8 peak | 50 % |  |" in text
+    assert "| decode 64, the most it could be | 2.5 | 2.5 |" in text
+    assert "| prefill 512, the most it could be | 4.0 |  |" in text
     assert "A CPU, 2 threads" in text and "40.0 GB/s read, 900 GMAC/s int8" in text and "WARNING" not in text
     plain = bench_run.render(report_of(cells, busy=0.5), markdown=False)
     assert "WARNING: 50 %" in plain and "prefill 512" in plain and "|" not in plain
