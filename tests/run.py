@@ -68,7 +68,7 @@ class Result:
 class Options:
     level: str = "test"  # check, test or soak: how deep tests go (SLM_TEST_LEVEL)
     fuzz_seconds: int = 60
-    brief_seconds: int = 10  # of fuzzers that are not in FUZZED_LONG, unless somebody asked for a time
+    brief_seconds: int = 5  # of fuzzers that are not in FUZZED_LONG, unless somebody asked for a time
     only: str = ""
     repeat: int = 1
     models: int = 200  # the live oracle's

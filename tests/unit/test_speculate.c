@@ -241,7 +241,7 @@ static void stories_are_the_same(void **state)
     struct ways w = open_ways(model, NULL);
     static const char *const requests[] = {"Tell me a story about a brave mouse", "a dog, a dog, and a cat",
                                            "Write a story about a boy who lost his red ball"};
-    for (uint64_t seed = 0; seed < 4; seed++) {
+    for (uint64_t seed = 0; seed < 4; seed += test_is_far_too_slow() ? 2 : 1) { /* greedy, and drawn */
         int32_t *ids;
         size_t n;
         const struct slm_chat_message message = {"user", requests[seed % 3]};
