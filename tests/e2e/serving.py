@@ -9,8 +9,9 @@ import subprocess
 
 import anthropic
 import openai
+import pytest
 
-from support import SLM
+from support import SLM, need_builtin_model
 
 TOOL_TEMPLATE = (  # says what templates of models with tools say, in few tokens
     "{% if tools %}{% for t in tools %}{{ t.function.name }} {% endfor %}<tool_call>{% endif %}"
@@ -71,6 +72,14 @@ def serving(*args):
         process.terminate()
         tail = process.communicate(timeout=60)[0]
         assert process.returncode == 0, tail
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One with the built-in model, for all tests of a file that imports this."""
+    need_builtin_model()
+    with serving("--ctx", 512) as running:
+        yield running
 
 
 def openai_of(server):

@@ -93,6 +93,12 @@ def has_builtin_model():
     return slm("inspect").returncode == 0
 
 
+def need_builtin_model():
+    """A skip in a build without it."""
+    if not has_builtin_model():
+        pytest.skip("no built-in model in this build")
+
+
 def with_template(source, target, template):
     """Copies a GGUF file and gives it a chat template. The new entry is put first, and padded to the alignment with a
     template comment, so that nothing after it has to be understood."""

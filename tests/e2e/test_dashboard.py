@@ -9,15 +9,14 @@ import re
 import pytest
 
 from serving import serving
-from support import ROOT, has_builtin_model
+from support import ROOT, need_builtin_model
 
 ADDED = {"job", "instance", "le"}  # by Prometheus; by histograms
 
 
 @pytest.fixture(scope="module")
 def metrics():
-    if not has_builtin_model():
-        pytest.skip("no built-in model in this build")
+    need_builtin_model()
     with serving("--ctx", 256) as server:
         text = server.ask("GET", "/metrics")[2]
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))

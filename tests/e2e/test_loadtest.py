@@ -13,7 +13,7 @@ import time
 import pytest
 
 from serving import serving
-from support import has_builtin_model, slm
+from support import need_builtin_model, slm
 
 SLOW = float(os.environ.get("SLM_TEST_SLOWDOWN", "1"))
 SLACK = 80 * SLOW  # ms that a message may take on a busy machine
@@ -188,8 +188,7 @@ def test_what_is_typed_wrong(args, words):
 
 
 def test_our_own_server():
-    if not has_builtin_model():
-        pytest.skip("no built-in model in this build")
+    need_builtin_model()
     with serving("--ctx", 512, "--api-key", "loadtest-key") as server:
         server.url += "/v1"
         out, _ = measure(server, "-n", 8, "-c", 4, "--output-len", 20, "--ignore-eos", "--api-key", "loadtest-key")

@@ -7,19 +7,11 @@ import re
 import pytest
 
 from browser import Browser
-from serving import serving
-from support import ROOT, has_builtin_model
+from serving import server, serving  # noqa: F401 (server is a fixture)
+from support import ROOT
 
 FILES = sorted(p.name for p in (ROOT / "src/serve/page").glob("*.*") if p.suffix != ".inc")
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-
-
-@pytest.fixture(scope="module")
-def server():
-    if not has_builtin_model():
-        pytest.skip("no built-in model in this build")
-    with serving("--ctx", 512) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

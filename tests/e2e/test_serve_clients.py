@@ -9,7 +9,6 @@ import socket
 import struct
 import time
 
-import anthropic
 import httpx
 import ollama
 import openai
@@ -17,17 +16,10 @@ import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
 
-from serving import anthropic_of, openai_of, serving
-from support import has_builtin_model, slm
+from serving import anthropic_of, openai_of, server  # noqa: F401 (server is a fixture)
+from support import slm
 
 PROMPT = "Tell me a story about a brave mouse"
-
-@pytest.fixture(scope="module")
-def server():
-    if not has_builtin_model():
-        pytest.skip("no built-in model in this build")
-    with serving("--ctx", 512) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

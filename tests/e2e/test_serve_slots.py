@@ -6,7 +6,7 @@ import os
 import pytest
 
 from serving import serving
-from support import has_builtin_model
+from support import need_builtin_model
 
 PROMPT = "Once upon a time there was a little girl who lived in a small house near the forest. " * 4
 ASK = {"prompt": PROMPT, "n_predict": 20, "temperature": 0, "id_slot": 2}
@@ -14,8 +14,7 @@ ASK = {"prompt": PROMPT, "n_predict": 20, "temperature": 0, "id_slot": 2}
 
 @pytest.fixture(autouse=True, scope="module")
 def builtin():
-    if not has_builtin_model():
-        pytest.skip("no built-in model in this build")
+    need_builtin_model()
 
 
 def slot(server, number, action, **body):

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from serving import serving
-from support import Terminal, has_builtin_model, slm
+from support import Terminal, need_builtin_model, slm
 
 SLOW = float(os.environ.get("SLM_TEST_SLOWDOWN", "1"))
 
@@ -111,8 +111,7 @@ def test_numbers_are_those_of_the_server():
 
 
 def test_a_server_of_ours():
-    if not has_builtin_model():
-        pytest.skip("no built-in model in this build")
+    need_builtin_model()
     with serving("--ctx", 512, "--api-key", "top-test-key") as server:
         body = {"prompt": "Once", "max_tokens": 20, "ignore_eos": True}
         server.ask("POST", "/v1/completions", body, {"Authorization": "Bearer top-test-key"})

@@ -5,8 +5,8 @@
 #include "backend/cpu/cpu.h"
 #include "kernel/pack.h"
 
+#define AHEAD 4096u /* bytes of weights the memory is asked for before they are needed */
 /* Rows a thread claims: */
-#define AHEAD 4096u           /* bytes of weights the memory is asked for before they are needed */
 #define PACKED_ROWS 32u       /* what the int8 kernels open up together */
 #define PANEL_ELEMENTS 32768u /* 128 KiB of f32: leaves room in a 512 KiB second-level cache for the activations */
 
