@@ -241,7 +241,8 @@ static void on_event(void *user, const struct slm_event *event)
         /* The server's limit is no end of an answer. A limit of the request's own is. */
         if (event->finish == SLM_FINISH_TIMEOUT && call->ask.limit_ms == SLM_ABSENT_INT) {
             slm_fail(&call->error, SLM_ERR_TIMEOUT, "server",
-                     "the request took longer than the %.9g s that this server gives each (--request-timeout)", (double)call->api->timeout_ms * 1e-3);
+                     "the request took longer than the %.9g s that this server gives each (--request-timeout)",
+                     (double)call->api->timeout_ms * 1e-3);
             fail(call, 504, &call->error);
             break;
         }

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 
-import anthropic
 import openai
 import pytest
 
@@ -73,12 +72,6 @@ def test_clients_get_their_exceptions_once(server):
     with pytest.raises(openai.APIError):
         for _ in client.chat.completions.create(model="", messages=PROMPT, stream=True, n=8, extra_body=LONG):
             pass
-    other = anthropic.Anthropic(base_url=server.url, api_key="x", max_retries=5)
-    with pytest.raises(anthropic.APIStatusError) as failed:
-        other.messages.create(model="builtin", max_tokens=4000, messages=PROMPT, tool_choice={"type": "any"},
-                              tools=[{"name": "t", "input_schema": {"type": "object", "properties": {"a": ENDLESS},
-                                                                    "required": ["a"]}}])
-    assert failed.value.status_code == 504 and failed.value.body["error"]["type"] == "timeout_error"
     assert time.monotonic() - started < 5 * SLOW  # five tries have pauses of seconds between them
 
 
