@@ -141,6 +141,20 @@ slm_status slm_chat_encode_json(const struct slm_model *model, const char *messa
                                 struct slm_error *error);
 void slm_free(void *memory);
 
+/* Text to fill in: what stands before it (and `prompt`, behind that: the beginning of what is wanted) and what follows.
+ * Texts of users: special tokens in them stay text. */
+struct slm_infill_file { const char *name, *text; };
+struct slm_infill {
+    const char *prefix, *suffix, *prompt; /* NULL = "" */
+    const struct slm_infill_file *files;  /* [n_files] of the same project, for models that have tokens for files */
+    size_t n_files;
+};
+/* The prompt that makes a model with tokens for it (tokenizer.ggml.fim_*_token_id, else by their usual names) write
+ * what is between: files, prefix, suffix, and the token of the middle. SLM_ERR_UNSUPPORTED names what a model lacks.
+ * Returns owned *ids (slm_free). */
+slm_status slm_infill_encode(const struct slm_model *model, const struct slm_infill *ask, int32_t **ids, size_t *n_ids,
+                             struct slm_error *error);
+
 /* ---- session ----------------------------------------------------------------------------------------------- */
 
 struct slm_session; /* one timeline of tokens; used by one thread at a time */
@@ -271,9 +285,13 @@ slm_status slm_engine_step(struct slm_engine *engine, struct slm_step_part *part
 /* ---- embeddings -------------------------------------------------------------------------------------------- */
 
 /* How the hidden states of a text's tokens (after the last norm) become one vector: their mean, that of the last token,
- * or that of the first. DEFAULT: what the model's files say (GGUF pooling_type, sentence-transformers' modules), else
+ * or that of the first. RANK: the scores of a model that ranks texts (a classification head behind the last token, or
+ * the first where the model sees the whole text), one for each of its labels, as probabilities when there are several.
+ * DEFAULT: what the model's files say (GGUF pooling_type, sentence-transformers' modules, a head score.weight), else
  * the last token of models that see only what came before, the mean of those that see the whole text. */
-enum slm_pooling { SLM_POOLING_DEFAULT = 0, SLM_POOLING_MEAN, SLM_POOLING_LAST, SLM_POOLING_CLS };
+enum slm_pooling { SLM_POOLING_DEFAULT = 0, SLM_POOLING_MEAN, SLM_POOLING_LAST, SLM_POOLING_CLS, SLM_POOLING_RANK };
+/* What the files say; DEFAULT when they say nothing, or nothing that this build knows. */
+enum slm_pooling slm_model_pooling(const struct slm_model *model);
 
 struct slm_embedder; /* memory and threads to embed with; used by one thread at a time */
 
@@ -313,6 +331,13 @@ struct slm_embed_input {
  * undefined. Borrows inputs. */
 slm_status slm_embed(struct slm_embedder *embedder, const struct slm_embed_input *inputs, size_t n, float *out,
                      struct slm_error *error);
+/* Fills ids of out [n]: the query with each document, as a model that ranks wants to see the two (a template named
+ * "rerank" in its GGUF file, else one text behind the other, each with the tokens that the model puts around texts).
+ * Texts of special tokens in either stay text. documents: only text is read. Ids are owned (slm_free), also those that
+ * were made before an error; the rest of out is NULL. */
+slm_status slm_rerank_inputs(const struct slm_model *model, struct slm_embed_input query,
+                             const struct slm_embed_input *documents, size_t n, struct slm_embed_input *out,
+                             struct slm_error *error);
 
 /* ---- sampling ---------------------------------------------------------------------------------------------- */
 

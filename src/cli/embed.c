@@ -20,14 +20,14 @@ struct embed_options {
     struct slm_model_choice model; /* n_ctx: tokens of the longest text */
 };
 
-static const char *const pooling_names[] = {"", "mean", "last", "cls", NULL}; /* enum slm_pooling */
+static const char *const pooling_names[] = {"", "mean", "last", "cls", "rank", NULL}; /* enum slm_pooling */
 
 #define AT(field) offsetof(struct embed_options, field)
 static const struct slm_option embed_rows[] = {
     {.name = "file", .letter = 'f', .kind = SLM_OPTION_TEXT, .offset = AT(file), .arg = "FILE",
      .help = "embed a file as one text ('-': stdin as one text)"},
     {.name = "pooling", .kind = SLM_OPTION_CHOICE, .offset = AT(pooling), .arg = "HOW", .choices = pooling_names,
-     .help = "from tokens to one vector: mean, last or cls (default: what the model says)"},
+     .help = "from tokens to one vector: mean, last, cls or rank (default: what the model says)"},
     {.name = "no-normalize", .kind = SLM_OPTION_FLAG, .offset = AT(no_normalize),
      .help = "leave vectors as long as they are (default: length 1)"},
     {.name = "dimensions", .kind = SLM_OPTION_INT, .offset = AT(n_dims), .arg = "N", .min = 1, .max = 16777216,

@@ -7,88 +7,17 @@
  * key of the messages, the tools and the variables alike: what tools say of themselves may come from anywhere.
  * Deliberately not here: which template a model has (model_open.c), and what an answer means (parts.c). */
 #include "base/os.h"
+#include "engine/guard.h"
 #include "format/json.h"
 #include "model/model.h"
 #include "template/template.h"
 
 /* ---- no forged turns ------------------------------------------------------------------------------------------- */
 
-/* The texts of a vocabulary's control tokens: looked up once a prompt, for it has many strings. */
-struct controls {
-    struct slm_str *texts; /* [n] */
-    size_t n;
-};
-
-static bool is_control(const struct slm_tokenizer *tokenizer, size_t id)
-{
-    /* One byte has no inside for a guard, and separates no turns. */
-    return slm_tokenizer_type(tokenizer, (int32_t)id) == SLM_TOKEN_CONTROL &&
-           slm_tokenizer_piece(tokenizer, (int32_t)id, true).len >= 2;
-}
-
-/* Two passes over the vocabulary, to count and to fill, so that the list is one allocation of the right size. The
- * texts are views into the tokenizer; only the list itself is the caller's to release. */
-static slm_status list_controls(const struct slm_tokenizer *tokenizer, struct controls *out, struct slm_error *error)
-{
-    size_t n = 0;
-    for (size_t id = 0; id < slm_tokenizer_n_vocab(tokenizer); id++) n += is_control(tokenizer, id);
-    out->texts = slm_alloc(n + 1, sizeof *out->texts, "chat", error);
-    if (!out->texts) return SLM_ERR_MEMORY;
-    for (size_t id = 0; id < slm_tokenizer_n_vocab(tokenizer); id++)
-        if (is_control(tokenizer, id)) out->texts[out->n++] = slm_tokenizer_piece(tokenizer, (int32_t)id, true);
-    return SLM_OK;
-}
-
-/* Marks behind[i] where a guard must follow byte i: after the first character of each control token in the text. */
-static void find_forgeries(const struct controls *controls, struct slm_str text, unsigned char *behind)
-{
-    for (size_t i = 0; i < controls->n; i++) {
-        const struct slm_str token = controls->texts[i];
-        size_t first = 1; /* bytes of its first character */
-        while (first < token.len && ((unsigned char)token.ptr[first] & 0xC0) == 0x80) first++;
-        const char *end = text.ptr + text.len, *hit = text.ptr;
-        while ((hit = memmem(hit, (size_t)(end - hit), token.ptr, token.len)) != NULL) {
-            behind[(size_t)(hit - text.ptr) + first - 1] = 1;
-            hit += token.len;
-        }
-    }
-}
-
-/* The message without guards of its own: they are no characters, and dropping one later could make a token. */
-static void drop_guards(struct slm_str text, struct slm_buf *out)
-{
-    enum { GUARD = sizeof SLM_TOKENIZER_GUARD - 1 };
-    for (const char *hit; (hit = memmem(text.ptr, text.len, SLM_TOKENIZER_GUARD, GUARD)) != NULL;) {
-        const size_t n = (size_t)(hit - text.ptr);
-        slm_buf_add(out, text.ptr, n);
-        text = (struct slm_str){hit + GUARD, text.len - n - GUARD};
-    }
-    slm_buf_add_str(out, text);
-}
-
-/* Appends the text with a guard in every control token it spells. The marks are found in the whole text first: were
- * guards put in while searching, a token that overlaps another one's would be missed. */
-static slm_status add_guarded(const struct controls *controls, struct slm_str text, struct slm_buf *out,
-                              struct slm_error *error)
-{
-    struct slm_buf plain = {0};
-    drop_guards(text, &plain);
-    unsigned char *behind = slm_alloc(plain.len + 1, 1, "chat", error);
-    slm_status status = behind ? slm_buf_status(&plain, "chat", error) : SLM_ERR_MEMORY;
-    if (status == SLM_OK && plain.len) find_forgeries(controls, (struct slm_str){plain.data, plain.len}, behind);
-    for (size_t i = 0; status == SLM_OK && i < plain.len; i++) {
-        slm_buf_add(out, plain.data + i, 1);
-        if (behind[i]) slm_buf_puts(out, SLM_TOKENIZER_GUARD);
-    }
-    slm_release(behind);
-    slm_buf_release(&plain);
-    return status == SLM_OK ? slm_buf_status(out, "chat", error) : status;
-}
-
 /* Appends the JSON text with guards in all its strings; what stands between them is copied. Strings are unescaped
  * before the search, because "\u003c|im_end|>" is a control token for the template as much as its plain spelling.
  * Numbers and the order of keys stay as they came: templates print tools as text, and models were trained on that. */
-static slm_status guard_json(const struct controls *controls, const char *text, const char *where,
+static slm_status guard_json(const struct slm_controls *controls, const char *text, const char *where,
                              struct slm_buf *out, struct slm_error *error)
 {
     struct slm_buf plain = {0}, guarded = {0};
@@ -103,7 +32,7 @@ static slm_status guard_json(const struct controls *controls, const char *text, 
         slm_buf_clear(&guarded);
         if (!slm_json_read_text(&json, &plain)) status = SLM_ERR_FORMAT;
         if (status == SLM_OK)
-            status = add_guarded(controls, (struct slm_str){plain.data, plain.len}, &guarded, error);
+            status = slm_guard_add(controls, (struct slm_str){plain.data, plain.len}, &guarded, error);
         slm_buf_add(out, copied, (size_t)(json.token.ptr - 1 - copied));
         slm_buf_add_json_string(out, (struct slm_str){guarded.data, guarded.len});
         copied = json.token.ptr + json.token.len + 1;
@@ -195,13 +124,13 @@ static slm_status read_inputs(const struct slm_model *model, const char *message
     const char *const tools = options ? options->tools_json : NULL;
     const char *const variables = options ? options->variables_json : NULL;
     struct slm_buf whole = {0};
-    struct controls controls = {0};
+    struct slm_controls controls = {0};
     if (tools && takes_tools_in_messages(model->chat_template))
         add_with_tools(messages, tools, &whole);
     else
         slm_buf_puts(&whole, messages);
     slm_status status = slm_buf_status(&whole, "chat", error);
-    if (status == SLM_OK && guard) status = list_controls(model->tokenizer, &controls, error);
+    if (status == SLM_OK && guard) status = slm_controls_list(model->tokenizer, &controls, error);
     const struct { const char *text, *where; struct slm_buf *out; } rows[] = {
         {whole.data, "messages", &in->messages}, {tools, "tools", &in->tools},
         {variables, "variables", &in->variables}};
@@ -280,23 +209,6 @@ slm_status slm_chat_render(const struct slm_model *model, const struct slm_chat_
     return status;
 }
 
-/* The template decides about BOS as about every mark: transformers adds nothing to a rendered conversation either. */
-static slm_status encode(const struct slm_tokenizer *tokenizer, struct slm_str text, int32_t **ids, size_t *n_ids,
-                         struct slm_error *error)
-{
-    const unsigned flags = SLM_TOKENIZE_PARSE_SPECIAL | SLM_TOKENIZE_GUARDED;
-    size_t n = 0;
-    SLM_TRY(slm_tokenizer_encode(tokenizer, text.ptr, text.len, flags, NULL, 0, &n, error));
-    int32_t *all = slm_alloc(n + 1, sizeof *all, "chat", error); /* + 1: an empty prompt is owned memory too */
-    if (!all) return SLM_ERR_MEMORY;
-    const slm_status status = slm_tokenizer_encode(tokenizer, text.ptr, text.len, flags, all, n, n_ids, error);
-    if (status == SLM_OK)
-        *ids = all;
-    else
-        slm_release(all);
-    return status;
-}
-
 slm_status slm_chat_encode_json(const struct slm_model *model, const char *messages,
                                 const struct slm_chat_options *options, int32_t **ids, size_t *n_ids,
                                 struct slm_error *error)
@@ -306,7 +218,8 @@ slm_status slm_chat_encode_json(const struct slm_model *model, const char *messa
     struct slm_buf text = {0};
     slm_status status = render(model, messages, options, true, &text, error);
     if (status == SLM_OK)
-        status = encode(model->tokenizer, (struct slm_str){text.len ? text.data : "", text.len}, ids, n_ids, error);
+        status = slm_guard_encode(model->tokenizer, (struct slm_str){text.len ? text.data : "", text.len}, ids, n_ids,
+                                  error);
     slm_buf_release(&text);
     return status;
 }

@@ -74,16 +74,22 @@ static size_t full_dims(const struct slm_embedder *e)
 
 static slm_status check_options(struct slm_embedder *e, const struct slm_embedder_options *o, struct slm_error *error)
 {
-    if ((int)o->pooling < 0 || o->pooling > SLM_POOLING_CLS)
+    const bool ranks = e->rules.pooling == SLM_POOLING_RANK;
+    if ((int)o->pooling < 0 || o->pooling > SLM_POOLING_RANK)
         return slm_fail(error, SLM_ERR_ARGUMENT, "embed", "pooling is %d, allowed are 0 (default) to %d",
-                        (int)o->pooling, SLM_POOLING_CLS);
+                        (int)o->pooling, SLM_POOLING_RANK);
+    if (o->pooling == SLM_POOLING_RANK && !ranks)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(e->model->gguf),
+                        "the model has no head that ranks texts (pooling_type 4 and cls.output.weight, or "
+                        "score.weight)");
     if (o->pooling != SLM_POOLING_DEFAULT) e->rules.pooling = o->pooling;
+    if (ranks && e->rules.pooling != SLM_POOLING_RANK) e->rules.n_dense = 0; /* the head is not asked */
     const size_t all = full_dims(e);
     if (o->n_dims < 0 || (size_t)o->n_dims > all)
         return slm_fail(error, SLM_ERR_ARGUMENT, "embed", "n_dims is %d, the model makes %zu; allowed are 0 (all) to "
                         "%zu", o->n_dims, all, all);
     e->n_dims = o->n_dims ? (size_t)o->n_dims : all;
-    e->normalize = !o->no_normalize;
+    e->normalize = !o->no_normalize && e->rules.pooling != SLM_POOLING_RANK;
     return SLM_OK;
 }
 
@@ -208,7 +214,9 @@ enum slm_pooling slm_embedder_pooling(const struct slm_embedder *e) { return e->
 /* Is the hidden state of this token part of the result? */
 static bool is_pooled(const struct slm_embedder *e, const struct slot *slot, size_t position)
 {
-    if (e->rules.pooling == SLM_POOLING_LAST) return position + 1 == slot->n;
+    const bool last = e->rules.pooling == SLM_POOLING_LAST ||
+                      (e->rules.pooling == SLM_POOLING_RANK && !e->model->hparams.bidirectional);
+    if (last) return position + 1 == slot->n;
     return e->rules.pooling == SLM_POOLING_MEAN || position == 0;
 }
 
@@ -227,6 +235,16 @@ static void apply_dense(const struct slm_embedder *e, const struct slm_dense *de
     for (uint32_t r = 0; r < w->n_out; r++) out[r] = slm_tanhf(out[r]);
 }
 
+/* Labels become probabilities: with one alone there is nothing to share. */
+static void share(float *scores, size_t n)
+{
+    float most = scores[0];
+    double sum = 0;
+    for (size_t i = 1; i < n; i++) most = scores[i] > most ? scores[i] : most;
+    for (size_t i = 0; i < n; i++) sum += (double)(scores[i] = slm_expf(scores[i] - most));
+    for (size_t i = 0; i < n; i++) scores[i] = (float)((double)scores[i] / sum);
+}
+
 /* The pooled state of a finished text becomes its vector. */
 static slm_status finish(struct slm_embedder *e, struct slot *slot, struct slm_error *error)
 {
@@ -235,6 +253,7 @@ static slm_status finish(struct slm_embedder *e, struct slot *slot, struct slm_e
     for (size_t i = 0; i < n_embd; i++) e->vectors[0][i] = (float)(slot->sum[i] / (double)n_pooled);
     for (size_t i = 0; i < e->rules.n_dense; i++, at = !at)
         apply_dense(e, &e->rules.dense[i], e->vectors[at], e->vectors[!at]);
+    if (e->rules.pooling == SLM_POOLING_RANK && full_dims(e) > 1) share(e->vectors[at], full_dims(e));
     double squares = 0;
     for (size_t i = 0; i < e->n_dims; i++) squares += (double)e->vectors[at][i] * (double)e->vectors[at][i];
     if (!(squares <= 1e300)) /* NaN too */

@@ -149,16 +149,15 @@ static slm_status check_dense(const struct slm_gguf *config, struct slm_error *e
                     "key 'use_residual' is true, supported is false");
 }
 
-/* Bias as f32, or none. */
-static slm_status read_bias(const struct slm_gguf *file, struct slm_dense *dense, struct slm_error *error)
+/* Bias as f32; without the tensor there is none, unless it is needed. */
+static slm_status read_bias(const struct slm_gguf *file, const char *name, bool needed, struct slm_dense *dense,
+                            struct slm_error *error)
 {
-    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(file, slm_str("linear.bias"));
-    bool bias = true, found;
-    SLM_TRY(slm_gguf_get_bool(file, "bias", &bias, &found, error));
-    if (!bias && !t) return SLM_OK;
-    if (!t || t->n_elements != dense->w.n_out)
-        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(file), "tensor 'linear.bias' %s, %u numbers are needed",
-                        t ? "has another size" : "is missing", dense->w.n_out);
+    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(file, slm_str(name));
+    if (!needed && !t) return SLM_OK;
+    if (!t || t->n_elements != dense->w.n_out || t->dtype >= SLM_DTYPE_I2_S || t->packed)
+        return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(file), "tensor '%s' %s, %u numbers are needed", name,
+                        t ? "has another size or type" : "is missing", dense->w.n_out);
     dense->bias = slm_alloc(dense->w.n_out, sizeof *dense->bias, "dense", error);
     if (!dense->bias) return SLM_ERR_MEMORY;
     slm_dtypes[t->dtype].decode(t->data, dense->bias, t->n_elements);
@@ -182,7 +181,9 @@ static slm_status read_dense(const struct slm_model *model, const struct slm_hf_
     SLM_TRY(check_size(dense->file, "out_features", dense->w.n_out, error));
     SLM_TRY(check_dense(dense->file, error));
     SLM_TRY(read_activation(dense->file, &dense->tanh, error));
-    SLM_TRY(read_bias(dense->file, dense, error));
+    bool bias = true, found;
+    SLM_TRY(slm_gguf_get_bool(dense->file, "bias", &bias, &found, error));
+    SLM_TRY(read_bias(dense->file, "linear.bias", bias, dense, error));
     rules->n_dense++;
     return SLM_OK;
 }
@@ -344,14 +345,50 @@ static slm_status read_modules(const struct slm_model *model, const struct slm_h
     return SLM_OK;
 }
 
-/* A folder without modules.json says nothing, which is no error. */
+/* One layer of a head, from the model's own file. *found tells whether it is there. */
+static slm_status read_head_layer(const struct slm_model *model, const char *weight, const char *bias, bool tanh,
+                                  struct slm_embed_rules *rules, bool *found, struct slm_error *error)
+{
+    const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(weight));
+    *found = t != NULL;
+    if (!t) return SLM_OK;
+    struct slm_dense *dense = &rules->dense[rules->n_dense];
+    SLM_TRY(set_matrix(model, rules, model->gguf, t, error));
+    dense->tanh = tanh;
+    if (bias) SLM_TRY(read_bias(model->gguf, bias, false, dense, error));
+    rules->n_dense++;
+    return SLM_OK;
+}
+
+/* A folder of a class ...ForSequenceClassification: one layer without bias, behind the last token. */
+static slm_status read_score(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
+{
+    bool found;
+    SLM_TRY(read_head_layer(model, SLM_RANK_OUTPUT_HF, NULL, false, rules, &found, error));
+    if (found) rules->pooling = SLM_POOLING_RANK;
+    return SLM_OK;
+}
+
+/* llama.cpp's names: a layer with tanh, as BERT's classifiers have it, and the one that makes the labels; either may be
+ * alone. */
+static slm_status read_rank_head(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
+{
+    bool found[2];
+    SLM_TRY(read_head_layer(model, "cls.weight", "cls.bias", true, rules, &found[0], error));
+    SLM_TRY(read_head_layer(model, SLM_RANK_OUTPUT, "cls.output.bias", false, rules, &found[1], error));
+    if (found[0] || found[1]) return SLM_OK;
+    return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                    "key 'pooling_type' is 4 (rank), and tensor '" SLM_RANK_OUTPUT "' is missing");
+}
+
+/* A folder without modules.json says nothing but what head it has, which is no error. */
 static slm_status read_folder(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
 {
     struct slm_map map;
     struct slm_hf_modules modules;
     bool found;
     SLM_TRY(slm_hf_map(model->folder, "modules.json", &map, &found, error));
-    if (!found) return SLM_OK;
+    if (!found) return read_score(model, rules, error);
     const slm_status status = slm_hf_modules_parse((struct slm_str){(const char *)map.data, map.bytes}, "modules.json",
                                                    &modules, error);
     slm_os()->unmap(&map);
@@ -363,16 +400,17 @@ static slm_status read_folder(const struct slm_model *model, struct slm_embed_ru
 const char *const slm_dense_names[SLM_N_DENSE_NAMES] = {"dense_2.weight", "dense_3.weight"};
 
 /* llama.cpp's key, and its names for the layers that EmbeddingGemma has behind the pooling. */
-/* Ranking models (type 4) score pairs of texts: another task. */
 static slm_status read_gguf(const struct slm_model *model, struct slm_embed_rules *rules, struct slm_error *error)
 {
-    static const enum slm_pooling types[] = {SLM_POOLING_DEFAULT, SLM_POOLING_MEAN, SLM_POOLING_CLS, SLM_POOLING_LAST};
+    static const enum slm_pooling types[] = {SLM_POOLING_DEFAULT, SLM_POOLING_MEAN, SLM_POOLING_CLS, SLM_POOLING_LAST,
+                                             SLM_POOLING_RANK};
     char key[160];
     int64_t type = 0;
     bool found;
     snprintf(key, sizeof key, "%s.pooling_type", model->architecture);
-    SLM_TRY(slm_gguf_get_i64(model->gguf, key, 0, 3, &type, &found, error));
+    SLM_TRY(slm_gguf_get_i64(model->gguf, key, 0, 4, &type, &found, error));
     rules->pooling = types[type];
+    if (rules->pooling == SLM_POOLING_RANK) return read_rank_head(model, rules, error);
     for (size_t i = 0; i < SLM_N_DENSE_NAMES; i++) {
         const struct slm_gguf_tensor *t = slm_gguf_find_tensor(model->gguf, slm_str(slm_dense_names[i]));
         if (!t) continue;
@@ -382,6 +420,17 @@ static slm_status read_gguf(const struct slm_model *model, struct slm_embed_rule
     return SLM_OK;
 }
 
+/* As they are stated, whatever else the files get wrong: whoever embeds is told. */
+enum slm_pooling slm_model_pooling(const struct slm_model *model)
+{
+    struct slm_embed_rules rules = {.n_dense = 0};
+    const slm_status status = model->folder ? read_folder(model, &rules, NULL) : read_gguf(model, &rules, NULL);
+    const enum slm_pooling pooling = status == SLM_OK ? rules.pooling : SLM_POOLING_DEFAULT;
+    slm_embed_rules_release(&rules);
+    return pooling;
+}
+
+/* The texts first: they are read from folders and files alike, and cost nothing where there are none. */
 slm_status slm_embed_rules_read(const struct slm_model *model, const char *prompt_name, struct slm_embed_rules *out,
                                 struct slm_error *error)
 {

@@ -16,7 +16,7 @@ struct slm_dense {
 
 struct slm_embed_rules {
     enum slm_pooling pooling;
-    struct slm_dense dense[SLM_MAX_DENSE];
+    struct slm_dense dense[SLM_MAX_DENSE]; /* of RANK: its head */
     size_t n_dense;
     char *prompt;  /* owned; NULL = nothing is put in front of a text */
     size_t n_keep; /* tokens that are kept of a text, those around it included; 0 = all */
@@ -25,6 +25,9 @@ struct slm_embed_rules {
 /* Tensors of a GGUF file that are such layers, in their order: plain ones. */
 enum { SLM_N_DENSE_NAMES = 2 };
 extern const char *const slm_dense_names[SLM_N_DENSE_NAMES];
+/* The last layer of a head that ranks, in GGUF files and in folders. */
+#define SLM_RANK_OUTPUT "cls.output.weight"
+#define SLM_RANK_OUTPUT_HF "score.weight"
 
 /* prompt_name may be NULL. On failure too, the caller releases what is there. */
 slm_status slm_embed_rules_read(const struct slm_model *model, const char *prompt_name, struct slm_embed_rules *out,

@@ -44,6 +44,22 @@ static slm_status copy_string(struct slm_model *model, const char *key, const ch
     return *out ? SLM_OK : SLM_ERR_MEMORY;
 }
 
+/* "Qwen3ForSequenceClassification" is "Qwen3ForCausalLM" with labels for a head, one row each: it ranks. */
+static slm_status find_ranking_family(struct slm_model *model, struct slm_str name, struct slm_error *error)
+{
+    static const char end[] = "ForSequenceClassification", head[] = "score.weight";
+    const size_t n = sizeof end - 1;
+    char other[64];
+    if (name.len <= n || name.len > 60 || memcmp(name.ptr + name.len - n, end, n) != 0) return SLM_OK;
+    const int len = snprintf(other, sizeof other, "%.*sForCausalLM", (int)(name.len - n), name.ptr);
+    model->family = slm_family_find_hf((struct slm_str){other, (size_t)len});
+    if (!model->family) return SLM_OK;
+    model->has_no_head = true; /* for generating */
+    if (slm_gguf_find_tensor(model->gguf, slm_str(head))) return SLM_OK;
+    return slm_fail(error, SLM_ERR_FORMAT, slm_gguf_name(model->gguf),
+                    "key 'architectures' names '%.*s', and there is no tensor '%s'", (int)name.len, name.ptr, head);
+}
+
 /* A folder names the classes that can load it; the first one this build has wins. */
 static slm_status find_hf_family(struct slm_model *model, struct slm_error *error)
 {
@@ -57,6 +73,7 @@ static slm_status find_hf_family(struct slm_model *model, struct slm_error *erro
     static const char bare[] = "Model";
     model->has_no_head = name.len >= sizeof bare - 1 &&
                          memcmp(name.ptr + name.len - (sizeof bare - 1), bare, sizeof bare - 1) == 0;
+    if (!model->family) SLM_TRY(find_ranking_family(model, name, error));
     if (!model->family)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, slm_gguf_name(model->gguf),
                         "key 'architectures' names '%.*s', this build knows the classes of %s",

@@ -58,7 +58,8 @@ static slm_status unwrap_part(struct slm_gguf_part *part, struct slm_error *erro
     for (size_t i = 0; i < part->n_tensors; i++) {
         struct slm_gguf_tensor t = part->tensors[i];
         const size_t w = wrapper_of(t.name);
-        const bool head = t.name.len > 8 && memcmp(t.name.ptr, "lm_head.", 8) == 0;
+        const bool head = slm_str_starts_with(t.name, slm_str("lm_head.")) ||
+                          slm_str_starts_with(t.name, slm_str("score.")); /* what ranks has this one */
         if (w == N_WRAPPERS && !head) continue;
         const size_t skip = w < N_WRAPPERS ? strlen(wrappers[w].from) : 0, before = names.len;
         if (w < N_WRAPPERS) slm_buf_puts(&names, wrappers[w].to);

@@ -120,8 +120,13 @@ slm_status slm_call_tokenize(struct slm_call *call, struct slm_str text, unsigne
 /* The tokens of a JSON array. */
 slm_status slm_call_read_ids(struct slm_call *call, const json_t *array, const char *path, int32_t **ids, size_t *n,
                              struct slm_error *error);
+/* One job that writes what is between a text and the request's suffix. */
+slm_status slm_call_infill(struct slm_call *call, const char *prefix, struct slm_error *error);
 /* One job that embeds an input: a string, an array of strings, of tokens, or of arrays of tokens. */
 slm_status slm_call_embed(struct slm_call *call, const json_t *input, const char *path, struct slm_error *error);
+/* The same of inputs that are made already (taken, also when it fails; what they point to is slm_alloc's memory). */
+slm_status slm_call_add_embed(struct slm_call *call, struct slm_embed_input *inputs, size_t n, struct slm_error *error);
+enum { SLM_MAX_INPUTS = 2048 }; /* of one request */
 slm_status slm_call_check_context(struct slm_call *call, size_t n_prompt, struct slm_error *error);
 const struct slm_model *slm_call_model(const struct slm_call *call);
 /* A copy in slm_alloc's memory, or NULL with the error filled. */

@@ -13,7 +13,7 @@
 
 /* Each of these costs time for every token, or memory for every request: they are far above what any
  * client was seen to use. */
-enum { MAX_STOP = 16, MAX_STOP_BYTES = 4096, MAX_BIAS = 1024, MAX_INPUTS = 2048 };
+enum { MAX_STOP = 16, MAX_STOP_BYTES = 4096, MAX_BIAS = 1024 };
 
 /* For templates and tokens; lives as long as the call holds its host
  * model. */
@@ -271,6 +271,16 @@ slm_status slm_call_add_job(struct slm_call *call, int32_t *prompt, size_t n_pro
     return status;
 }
 
+/* For the APIs that have a suffix and nothing else of it. */
+slm_status slm_call_infill(struct slm_call *call, const char *prefix, struct slm_error *error)
+{
+    int32_t *ids = NULL;
+    size_t n = 0;
+    const struct slm_infill infill = {.prefix = prefix, .suffix = call->ask.suffix};
+    SLM_TRY(slm_infill_encode(slm_call_model(call), &infill, &ids, &n, error));
+    return slm_call_add_job(call, ids, n, SLM_SPLIT_NONE, error);
+}
+
 /* Without a prompt: the runner knows the slot's tokens. Nothing is generated
  * either, so the request's sampler and limits are left as they come. */
 slm_status slm_call_add_slot_job(struct slm_call *call, int32_t slot, enum slm_slot_action action, const char *path,
@@ -327,14 +337,33 @@ static slm_status add_input(struct slm_call *call, const json_t *one, const char
     return SLM_OK;
 }
 
+/* Dimensions, truncation and counting are their maker's business: nothing here looks at a text, so that what comes from
+ * another way of making inputs is taken as it is. */
+slm_status slm_call_add_embed(struct slm_call *call, struct slm_embed_input *inputs, size_t n, struct slm_error *error)
+{
+    struct slm_job *job = slm_job_new(error);
+    if (!job) {
+        for (size_t i = 0; i < n; i++) {
+            slm_release((char *)(uintptr_t)inputs[i].text);
+            slm_release((int32_t *)(uintptr_t)inputs[i].ids);
+        }
+        slm_release(inputs);
+        return SLM_ERR_MEMORY;
+    }
+    job->embed = inputs;
+    job->n_embed = n;
+    call->n_inputs = n;
+    return append(call, job, error);
+}
+
 /* All inputs are one job, so that they are computed together. */
 slm_status slm_call_embed(struct slm_call *call, const json_t *input, const char *path, struct slm_error *error)
 {
     /* An array of integers is one input of tokens. */
     const bool many = json_is_array(input) && !json_is_integer(json_array_get(input, 0));
     const size_t n = many ? json_array_size(input) : 1;
-    if (n == 0 || n > MAX_INPUTS || (json_is_array(input) && json_array_size(input) == 0))
-        return slm_fail(error, SLM_ERR_ARGUMENT, path, "must have from 1 to %d inputs", MAX_INPUTS);
+    if (n == 0 || n > SLM_MAX_INPUTS || (json_is_array(input) && json_array_size(input) == 0))
+        return slm_fail(error, SLM_ERR_ARGUMENT, path, "must have from 1 to %d inputs", SLM_MAX_INPUTS);
     struct slm_job *job = slm_job_new(error);
     if (!job) return SLM_ERR_MEMORY;
     job->embed = slm_alloc(n, sizeof *job->embed, "input", error);

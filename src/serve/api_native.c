@@ -8,16 +8,18 @@
  *
  * What that server has and slm has not comes in two kinds. Samplers and slots have rows with the one
  * value that changes nothing, because clients send all of their settings always; anything else that
- * is asked for is refused. Endpoints that need a kind of model which no family here has (rank heads,
- * tokens to fill in) exist and say so.
+ * is asked for is refused. Filling in text is a completion whose prompt has more than one part; a model that lacks the
+ * tokens for it says so.
  *
  * Nothing here is cheap to compute but tokens and templates, so those run on threads of the pool like
- * every prompt does. Deliberately not here: /health and /metrics (server.c). */
+ * every prompt does. Deliberately not here: /health and /metrics (server.c),
+ * ranking (api_rerank.c). */
 #include <math.h>
 #include <stdio.h>
 #include "base/os.h"
 #include "base/utf8.h"
 #include "serve/api_chat.h"
+#include "serve/api_native.h"
 #include "serve/api_openai.h"
 #include "serve/api_rows.h"
 #include "serve/api_write.h"
@@ -71,9 +73,12 @@ static const struct slm_field model_rows[] = {
     TEXT("model", model, "name of the model; absent: the one that was served first"),
 };
 /* Samplers that slm does not have are accepted where they are turned off. */
-static const struct slm_field completion_rows[] = {
+/* Apart, for a text that is filled in has parts instead. */
+static const struct slm_field prompt_rows[] = {
     NEEDED_JSON("prompt", prompt,
                 "text, token ids, an array that mixes both, or an array of such prompts without bare ids"),
+};
+static const struct slm_field completion_rows[] = {
     BOOL("stream", stream, "server-sent events as the text grows"),
     INT("n_predict", n_predict, -1, 2147483647,
         "most tokens; -1: until the context is full; 0: none, the prompt is cached"),
@@ -129,23 +134,21 @@ static const struct slm_field embedding_rows[] = {
     JSON("input", prompt, "the same by another name"),
     INT("embd_normalize", n_keep, 2, 2, "only 2, the Euclidean norm, which is the default"),
 };
-static const struct slm_field rerank_rows[] = {
-    NEEDED_JSON("query", prompt, "text"), NEEDED_JSON("documents", documents, "array of texts"),
-    INT("top_n", n_top, 1, 1e6, "the best so many"),
-};
 static const struct slm_field infill_rows[] = {
-    NEEDED_JSON("input_prefix", input, "text before"), NEEDED_JSON("input_suffix", documents, "text behind"),
+    NEEDED_TEXT("input_prefix", system, "text before"), NEEDED_TEXT("input_suffix", suffix, "text behind"),
+    TEXT("prompt", query, "the beginning of what is wanted, behind input_prefix"),
+    JSON("input_extra", documents, "files of the same project: [{`filename`, `text`}], at most 64"),
 };
 static const struct slm_field no_rows[] = {HINT("", "")};
-static const struct slm_field_set completion_sets[] = {SLM_FIELDS(completion_rows), SLM_FIELDS(model_rows), {NULL,
-                                                                                                             0}};
+static const struct slm_field_set completion_sets[] = {SLM_FIELDS(prompt_rows), SLM_FIELDS(completion_rows),
+                                                       SLM_FIELDS(model_rows), {NULL, 0}};
+static const struct slm_field_set infill_sets[] = {SLM_FIELDS(infill_rows), SLM_FIELDS(completion_rows),
+                                                   SLM_FIELDS(model_rows), {NULL, 0}};
 static const struct slm_field_set tokenize_sets[] = {SLM_FIELDS(tokenize_rows), SLM_FIELDS(model_rows), {NULL, 0}};
 static const struct slm_field_set detokenize_sets[] = {SLM_FIELDS(detokenize_rows), SLM_FIELDS(model_rows), {NULL,
                                                                                                              0}};
 static const struct slm_field_set template_sets[] = {SLM_FIELDS(template_rows), SLM_FIELDS(model_rows), {NULL, 0}};
 static const struct slm_field_set embedding_sets[] = {SLM_FIELDS(embedding_rows), SLM_FIELDS(model_rows), {NULL, 0}};
-static const struct slm_field_set rerank_sets[] = {SLM_FIELDS(rerank_rows), SLM_FIELDS(model_rows), {NULL, 0}};
-static const struct slm_field_set infill_sets[] = {SLM_FIELDS(infill_rows), SLM_FIELDS(model_rows), {NULL, 0}};
 static const struct slm_field_set no_sets[] = {SLM_FIELDS(no_rows), {NULL, 0}};
 
 /* ---- completion ------------------------------------------------------------------------------------------------ */
@@ -472,24 +475,41 @@ static void embedded(struct slm_call *call, const struct slm_event *event)
 
 static void end_embedding(struct slm_call *call) { slm_call_send(call, 200); }
 
-/* ---- what no model here can
-   -------------------------------------------------------------------------------------- */
+/* ---- filling in ------------------------------------------------------------------------------------------------ */
 
-/* Said by name and not by 404: the client has the right server and the
- * wrong model. */
-static slm_status prepare_rerank(struct slm_call *call, struct slm_error *error)
+enum { MAX_FILES = 64 }; /* more of a project than any context holds */
+
+/* [{"filename", "text"}]; the first may be left out. Texts stay in the request's tree, which outlives this. */
+static slm_status read_files(const json_t *list, struct slm_infill_file *files, size_t *n, struct slm_error *error)
 {
-    return slm_fail(error, SLM_ERR_UNSUPPORTED, "model",
-                    "\"%s\" does not rank: no family with a rank head is supported",
-                    slm_host_model_name(call->model));
+    *n = json_array_size(list);
+    if (list && (!json_is_array(list) || *n > MAX_FILES))
+        return slm_fail(error, SLM_ERR_ARGUMENT, "input_extra", "must be an array of at most %d objects", MAX_FILES);
+    for (size_t i = 0; i < *n; i++) {
+        const json_t *one = json_array_get(list, i), *name = json_object_get(one, "filename");
+        const json_t *text = json_object_get(one, "text");
+        if (!json_is_object(one) || json_object_size(one) != 1u + (name != NULL) || !text)
+            return slm_fail(error, SLM_ERR_ARGUMENT, slm_path("input_extra[%zu]", i).text,
+                            "must be an object with text, perhaps filename, and nothing else");
+        files[i].text = slm_read_text(text, slm_path("input_extra[%zu].text", i).text, error);
+        files[i].name = name ? slm_read_text(name, slm_path("input_extra[%zu].filename", i).text, error) : NULL;
+        if (!files[i].text || (name && !files[i].name)) return SLM_ERR_ARGUMENT;
+    }
+    return SLM_OK;
 }
 
-/* The same. */
+/* From here on it is a completion like any other. */
 static slm_status prepare_infill(struct slm_call *call, struct slm_error *error)
 {
-    return slm_fail(error, SLM_ERR_UNSUPPORTED, "model",
-                    "\"%s\" is not used to fill in text: tokens for it are not read from models",
-                    slm_host_model_name(call->model));
+    const struct slm_ask *ask = &call->ask;
+    struct slm_infill_file files[MAX_FILES];
+    struct slm_infill infill = {.prefix = ask->system, .suffix = ask->suffix, .prompt = ask->query, .files = files};
+    int32_t *ids = NULL;
+    size_t n = 0;
+    /* Places of other requests' fields, as its rows have them. */
+    SLM_TRY(read_files(ask->documents, files, &infill.n_files, error));
+    SLM_TRY(slm_infill_encode(slm_call_model(call), &infill, &ids, &n, error));
+    return slm_call_add_job(call, ids, n, SLM_SPLIT_NONE, error);
 }
 
 /* ---- the server ------------------------------------------------------------------------------------------------ */
@@ -544,7 +564,7 @@ static void get_slots(void *app, const struct slm_http_request *request, struct 
 #define KIND(verb, where, fields, ...) \
     {.method = (verb), .path = (where), .sets = (fields), .table = &slm_api_native, .broken = broken, __VA_ARGS__}
 /* A row an endpoint; handlers and documents find them by these names. */
-enum { COMPLETION, TOKENIZE, DETOKENIZE, TEMPLATE, EMBEDDING, RERANK, INFILL, PROPS, N_KINDS };
+enum { COMPLETION, TOKENIZE, DETOKENIZE, TEMPLATE, EMBEDDING, INFILL, PROPS, N_KINDS };
 const struct slm_call_kind slm_native_kinds[N_KINDS + 1] = {
     [COMPLETION] = KIND("POST", "/completion", completion_sets, .check = check_completion,
                         .prepare = prepare_completion, .part = part, .finished = finished, .end = end_completion),
@@ -553,8 +573,8 @@ const struct slm_call_kind slm_native_kinds[N_KINDS + 1] = {
     [TEMPLATE] = KIND("POST", "/apply-template", template_sets, .prepare = prepare_template, .end = end_template),
     [EMBEDDING] = KIND("POST", "/embedding", embedding_sets, .prepare = prepare_embedding, .embedded = embedded,
                        .end = end_embedding),
-    [RERANK] = KIND("POST", "/rerank", rerank_sets, .prepare = prepare_rerank, .end = end_embedding),
-    [INFILL] = KIND("POST", "/infill", infill_sets, .prepare = prepare_infill, .end = end_embedding),
+    [INFILL] = KIND("POST", "/infill", infill_sets, .check = check_completion, .prepare = prepare_infill, .part = part,
+                    .finished = finished, .end = end_completion),
     [PROPS] = KIND("GET", "/props", no_sets, .end = end_props),
 };
 
@@ -568,7 +588,6 @@ HANDLER(post_tokenize, TOKENIZE)
 HANDLER(post_detokenize, DETOKENIZE)
 HANDLER(post_template, TEMPLATE)
 HANDLER(post_embedding, EMBEDDING)
-HANDLER(post_rerank, RERANK)
 HANDLER(post_infill, INFILL)
 HANDLER(get_props, PROPS)
 
@@ -577,9 +596,10 @@ static const struct slm_http_route routes[] = {
     {"POST", "/completion", post_completion, 0},  {"POST", "/completions", post_completion, 0},
     {"POST", "/tokenize", post_tokenize, 0},      {"POST", "/detokenize", post_detokenize, 0},
     {"POST", "/apply-template", post_template, 0}, {"POST", "/embedding", post_embedding, 0},
-    {"POST", "/embeddings", post_embedding, 0},   {"POST", "/rerank", post_rerank, 0},
-    {"POST", "/reranking", post_rerank, 0},       {"POST", "/v1/rerank", post_rerank, 0},
-    {"POST", "/infill", post_infill, 0},          {"GET", "/props", get_props, 0},
-    {"GET", "/slots", get_slots, 0},              {NULL, NULL, NULL, 0},
+    {"POST", "/embeddings", post_embedding, 0},   {"POST", "/infill", post_infill, 0},
+    {"POST", "/rerank", slm_native_post_rerank, 0},    {"POST", "/v1/rerank", slm_native_post_rerank, 0},
+    {"POST", "/reranking", slm_native_post_rerank, 0}, {"POST", "/v1/reranking", slm_native_post_rerank, 0},
+    {"GET", "/props", get_props, 0},              {"GET", "/slots", get_slots, 0},
+    {NULL, NULL, NULL, 0},
 };
 const struct slm_http_table slm_api_native = {.prefix = "/", .routes = routes, .error = native_error};

@@ -72,7 +72,7 @@ static const struct slm_field answer_rows[] = {
 };
 static const struct slm_field generate_rows[] = {
     TEXT("prompt", query, "text; empty: the model is only loaded (or unloaded, with keep_alive 0)"),
-    TEXT("suffix", suffix, "what follows after the text: not supported here, see /infill"),
+    TEXT("suffix", suffix, "what follows after the text: the answer is what is between, of models with tokens for it"),
     TEXT("system", system, "a system message"),
     BOOL("raw", raw, "the prompt as it is, without the chat template"),
     ONLY("template", "\"\"", "the model's own template is used"),
@@ -185,8 +185,6 @@ static slm_status check(struct slm_call *call, struct slm_error *error)
  * in them. */
 static slm_status check_generate(struct slm_call *call, struct slm_error *error)
 {
-    if (call->ask.suffix && *call->ask.suffix)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, "suffix", "is not supported here; /infill fills in text");
     if (call->ask.raw == 1 && call->ask.system)
         return slm_fail(error, SLM_ERR_ARGUMENT, "raw", "raw mode does not support template, system, or context");
     return check(call, error);
@@ -231,6 +229,10 @@ static slm_status prepare_generate(struct slm_call *call, struct slm_error *erro
     struct slm_chat_ask chat = {.think = SLM_ABSENT_BOOL};
     SLM_TRY(check_model(call, error));
     if (prompt.len == 0) return SLM_OK; /* load, or unload */
+    if (ask->suffix && *ask->suffix) {
+        if (ask->system) return slm_fail(error, SLM_ERR_ARGUMENT, "system", "has no place beside suffix");
+        return slm_call_infill(call, ask->query, error);
+    }
     if (ask->raw == 1 || !slm_model_chat_template(slm_call_model(call))) {
         int32_t *ids;
         size_t n;

@@ -515,8 +515,8 @@ static slm_status check_completion(struct slm_call *call, struct slm_error *erro
 {
     if (call->ask.n_predict == SLM_ABSENT_INT) call->ask.n_predict = 16;
     slm_call_new_id(call->id, sizeof call->id, "cmpl-");
-    if (call->ask.suffix && *call->ask.suffix)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, "suffix", "is not supported here; /infill fills in text");
+    if (call->ask.suffix && *call->ask.suffix && (!json_is_string(call->ask.prompt) || call->ask.echo == 1))
+        return slm_fail(error, SLM_ERR_ARGUMENT, "suffix", "needs a prompt that is one text, and no echo");
     return check_stream(call, error);
 }
 
@@ -537,6 +537,8 @@ static slm_status add_prompt(struct slm_call *call, const json_t *prompt, const 
 {
     int32_t *ids = NULL;
     size_t n = 0;
+    if (call->ask.suffix && *call->ask.suffix) /* prompt is one text: checked */
+        return slm_call_infill(call, json_string_value(prompt), error);
     if (json_is_string(prompt)) {
         const struct slm_str text = {json_string_value(prompt), json_string_length(prompt)};
         SLM_TRY(slm_call_tokenize(call, text, SLM_TOKENIZE_ADD_SPECIAL, &ids, &n, error));

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Private to the runner: one choice of a job as a sequence of tokens, from its prompt to its last word. It may run (it
- * has a session then) or wait; what it is does not depend on that. Deliberately not here: when it runs (runner.c). */
+ * has a session then) or wait; what it is does not depend on that.
+ *
+ * Deliberately not here: when it runs (runner_step.c). */
 #ifndef SLM_SERVE_CHOICE_H
 #define SLM_SERVE_CHOICE_H
 #include "engine/parts.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Jobs as empty forms, and getting rid of filled ones. Deliberately not here: filling them (api_*.c), computing them
- * (runner.c). */
+ * (runner_*.c). */
 #include "serve/job.h"
 
 #include "base/os.h"

@@ -89,23 +89,25 @@ static slm_status list_tensors(struct slm_conversion *c, struct slm_error *error
 
 /* ---- embedding ------------------------------------------------------------------------------------------------- */
 
-/* Folders of embedding models say how hidden states become one vector; the others have no such file. */
+/* Folders of embedding models say how hidden states become one vector, those of ranking models have a head for it; the
+ * others have neither. */
 static slm_status read_rules(struct slm_conversion *c, struct slm_error *error)
 {
     struct slm_map map;
     bool found = false;
     SLM_TRY(slm_hf_map(c->in, "modules.json", &map, &found, error));
-    if (!found) return SLM_OK;
-    slm_os()->unmap(&map);
+    if (found) slm_os()->unmap(&map);
+    if (!found && !slm_gguf_find_tensor(c->gguf, slm_str(SLM_RANK_OUTPUT_HF))) return SLM_OK;
     return slm_embed_rules_read(c->model, NULL, &c->rules, error);
 }
 
-/* Layers behind the pooling: GGUF has names for two plain ones. */
+/* Layers behind the pooling: GGUF has names for two plain ones, and for the head of a ranking model. */
 static slm_status add_dense(struct slm_conversion *c, struct slm_error *error)
 {
     if (c->rules.n_dense > SLM_N_DENSE_NAMES)
         return slm_fail(error, SLM_ERR_UNSUPPORTED, c->in, "modules.json has %zu Dense steps, GGUF files hold %d",
                         c->rules.n_dense, SLM_N_DENSE_NAMES);
+    const bool ranks = c->rules.pooling == SLM_POOLING_RANK; /* a folder's head is one plain layer */
     for (size_t i = 0; i < c->rules.n_dense; i++) {
         const struct slm_dense *dense = &c->rules.dense[i];
         if (dense->bias || dense->tanh)
@@ -113,7 +115,8 @@ static slm_status add_dense(struct slm_conversion *c, struct slm_error *error)
                             "the layer has %s, which GGUF files have no place for", dense->bias ? "a bias" : "tanh");
         const struct slm_stream_part part = {.data = dense->w.data, .n_rows = dense->w.n_out};
         c->tensors[c->n_tensors++] = (struct slm_stream_tensor){
-            .name = slm_str(slm_dense_names[i]), .dims = {dense->w.n_in, dense->w.n_out, 1, 1}, .n_dims = 2,
+            .name = slm_str(ranks ? SLM_RANK_OUTPUT : slm_dense_names[i]),
+            .dims = {dense->w.n_in, dense->w.n_out, 1, 1}, .n_dims = 2,
             .from = dense->w.dtype, .to = dense->w.dtype, .parts = {part}, .n_parts = 1, .gain = 1.0f};
     }
     return SLM_OK;
@@ -137,13 +140,15 @@ static void note_dense(const struct slm_conversion *c)
 
 static slm_status write_rules(const struct slm_conversion *c, struct slm_gguf_writer *w, struct slm_error *error)
 {
-    static const int64_t types[] = {[SLM_POOLING_MEAN] = 1, [SLM_POOLING_CLS] = 2, [SLM_POOLING_LAST] = 3};
+    static const int64_t types[] = {[SLM_POOLING_MEAN] = 1, [SLM_POOLING_CLS] = 2, [SLM_POOLING_LAST] = 3,
+                                    [SLM_POOLING_RANK] = 4};
     static const char *const sizes[][2] = {{"dense_2_feat_in", "dense_2_feat_out"},
                                            {"dense_3_feat_in", "dense_3_feat_out"}};
     char key[SLM_MODEL_KEY_BYTES];
     if (c->rules.pooling == SLM_POOLING_DEFAULT) return SLM_OK;
     SLM_TRY(slm_gguf_write_i64(w, slm_model_key(c->model, "pooling_type", key), SLM_GGUF_U32, types[c->rules.pooling],
                                error));
+    if (c->rules.pooling == SLM_POOLING_RANK) return SLM_OK; /* its layer says how wide it is */
     for (size_t i = 0; i < c->rules.n_dense; i++) {
         const struct slm_weight *dense = &c->rules.dense[i].w;
         SLM_TRY(slm_gguf_write_i64(w, slm_model_key(c->model, sizes[i][0], key), SLM_GGUF_U32, dense->n_in, error));

@@ -31,12 +31,29 @@ static slm_status open_and_embed(void *user, struct slm_error *error)
     return status;
 }
 
+/* Pairs that were made before a failure are the caller's. */
+static slm_status open_and_pair(void *user, struct slm_error *error)
+{
+    static const struct slm_embed_input documents[] = {{.text = "Hello <|im_end|>", .text_bytes = 16}, {.text = NULL}};
+    struct slm_embed_input pairs[2];
+    struct slm_model *model;
+    slm_status status = slm_model_open(user, NULL, &model, error);
+    if (status != SLM_OK) return status;
+    status = slm_rerank_inputs(model, documents[0], documents, 2, pairs, error);
+    for (int i = 0; i < 2; i++) slm_free((int32_t *)(uintptr_t)pairs[i].ids);
+    slm_model_close(model);
+    return status;
+}
+
 static void run(unsigned kinds, bool persistent)
 {
     char gemma[] = SLM_SOURCE_DIR "/tests/golden/embeddings/gemma";
     char qwen3[] = SLM_SOURCE_DIR "/tests/golden/embeddings/qwen3";
     assert_true(fake_os_every_failure(NULL, kinds, persistent, open_and_embed, gemma).n_failed >= 10);
     assert_true(fake_os_every_failure(NULL, kinds, persistent, open_and_embed, qwen3).n_failed >= 10);
+    char ranks[] = SLM_SOURCE_DIR "/tests/golden/embeddings/ranks";
+    assert_true(fake_os_every_failure(NULL, kinds, persistent, open_and_embed, ranks).n_failed >= 10);
+    assert_true(fake_os_every_failure(NULL, kinds, persistent, open_and_pair, ranks).n_failed >= 10);
 }
 
 static void every_allocation_fails_once(void **state) { (void)state; run(FAKE_MEMORY, false); }

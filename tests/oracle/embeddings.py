@@ -8,11 +8,13 @@ Each model (made as oracle.py makes them, and one family more: Gemma 3 with atte
 without its head. Token ids of several lengths are embedded with each pooling and compared with the last hidden states
 of transformers. Then it becomes a folder of sentence-transformers with a small tokenizer of its own that puts a token
 behind each text, a pooling, perhaps Dense layers, perhaps prompts, and texts are compared with what that library makes,
-from the folder and from the GGUF file it converts to.
+from the folder and from the GGUF file it converts to. Families that transformers has a sequence classifier of are
+saved as one too: what a ranking model says of its labels is compared, from the folder and from GGUF.
 Both ways the cosine must be at least 1 - 1e-6 and no number differ by more than 1e-4 of the greatest.
 Output is TAP and a table, as oracle.py's.
 """
 import argparse
+import copy
 import json
 import logging
 import random
@@ -152,6 +154,34 @@ def check_converted(binary, folder, lines, whole, options):
     return compare(mine, expected, f"converted, {whole}")
 
 
+def check_ranking(binary, rng, config, seed, place):
+    """Scores of a classifier: the logit of one label, probabilities of several. Gemma 3 names its own another way."""
+    config.num_labels = rng.choice([1, 2, 3])
+    config.pad_token_id = None
+    kinds = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if type(config) not in kinds or "Text" in kinds[type(config)].__name__:
+        return 0.0
+    made = kinds[type(config)]._from_config(config, dtype=torch.float32)
+    oracle.randomise(made, seed)
+    folder, target = Path(place) / "ranks", Path(place) / "ranks.gguf"
+    made.save_pretrained(folder)
+    make_tokenizer(rng).save_pretrained(folder)
+    made = made.eval()
+    oracle.run([binary, "convert", folder, target, "--type", "f32"])
+    worst = 0.0
+    for n in rng.sample([1, 2, 33, 100], 2):
+        ids = [rng.randrange(4, VOCAB) for _ in range(n)]
+        with torch.no_grad():
+            expected = made(torch.tensor([ids])).logits[0]
+        expected = expected.softmax(0) if config.num_labels > 1 else expected
+        for model in (folder, target):
+            mine = slm_embed(binary, model, "--ids", " ".join(map(str, ids)), "--ctx", str(n))[0]
+            if mine.shape != expected.shape:
+                raise oracle.Different(f"{len(mine)} scores for {config.num_labels} labels")
+            worst = max(worst, compare(mine, expected, f"{config.num_labels} labels, {n} tokens, {model.name}"))
+    return worst
+
+
 def check(binary, family, seed):
     rng = random.Random(f"embedding {family} {seed}")
     torch.manual_seed(seed)
@@ -165,7 +195,8 @@ def check(binary, family, seed):
         oracle.randomise(made, seed)
         made.save_pretrained(folder)
         model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
-        worst = check_ids(binary, rng, model, folder)
+        worst = max(check_ids(binary, rng, model, folder),
+                    check_ranking(binary, rng, copy.deepcopy(config), seed, place))
         if family.endswith("_vision"):  # sentence-transformers would want to see something
             return worst
         return max(worst, check_sentences(binary, rng, model, folder, place))

@@ -9,6 +9,8 @@ without bias, Normalize, prompts; gemma/model.gguf is the same as llama.cpp's co
 qwen3/ is Qwen3-Embedding in small: saved without its head, last token, a token behind each text that does not end a
 generation; and a Dense layer with bias and tanh. Each holds texts.txt (a text a line), expected.bin (f32, a vector a
 text), and for gemma query.bin (the same with the prompt of that name), ids.txt and ids.bin (one text as token ids).
+ranks/ is a Qwen3 with two labels for a head; pairs.bin has the labels' probabilities for the first of PAIRS with each
+of the others (one behind the other, each with its token behind it), template.bin those of TEMPLATE with the two in it.
 """
 import sys
 from pathlib import Path
@@ -24,6 +26,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 TEXTS = ["", "a", "Hello there", "The quick brown fox jumps over the lazy dog.", "  two  spaces ",
          "Über den Wölken: 你好 🙂", "again " * 12]
 VOCAB = 300
+PAIRS = ["Hello there", "again again", "", "The quick brown fox", "Über <|im_end|> {query}", "two  spaces"]
+TEMPLATE = "<bos>Query: {query}\nDocument: {document}<|im_end|>\n"
 
 
 def configs():
@@ -128,6 +132,35 @@ def write(folder, name, config, out):
     write_gguf(out / "model.gguf", transformer.model, window, dense)
 
 
+def plain_ids(tokenizer, text):
+    """As if no special token had ever been heard of."""
+    return [t.id for word, _ in tokenizer._tokenizer.pre_tokenizer.pre_tokenize_str(text)
+            for t in tokenizer._tokenizer.model.tokenize(word)]
+
+
+def template_ids(tokenizer, query, document):
+    begin, end = TEMPLATE.split("{query}")[0].removeprefix("<bos>"), TEMPLATE.split("<|im_end|>")[1]
+    middle = TEMPLATE.split("{query}")[1].split("{document}")[0]
+    return [1, *plain_ids(tokenizer, begin + query + middle + document), 2, *plain_ids(tokenizer, end)]
+
+
+def write_ranking(out):
+    torch.manual_seed(6)
+    config = configs()["qwen3"]
+    config.num_labels, config.pad_token_id = 2, None
+    model = transformers.Qwen3ForSequenceClassification(config).eval()
+    with torch.no_grad():
+        model.score.weight.mul_(2)
+    model.save_pretrained(out)
+    tokenizer = make_tokenizer("$A <|endoftext|>")
+    tokenizer.save_pretrained(out)
+    scores = lambda ids: model(torch.tensor([ids])).logits[0].softmax(0)
+    pair = lambda q, d: [*plain_ids(tokenizer, q), 3, *plain_ids(tokenizer, d), 3]
+    for name, ids_of in (("pairs", pair), ("template", lambda q, d: template_ids(tokenizer, q, d))):
+        rows = [scores(ids_of(PAIRS[0], document)) for document in PAIRS[1:]]
+        (out / f"{name}.bin").write_bytes(torch.stack(rows).detach().numpy().tobytes())
+
+
 def main():
     import tempfile
     out = Path(sys.argv[1])
@@ -135,6 +168,8 @@ def main():
         for name, config in configs().items():
             (out / name).mkdir(parents=True, exist_ok=True)
             write(Path(place) / name, name, config, out / name)
+        (out / "ranks").mkdir(exist_ok=True)
+        write_ranking(out / "ranks")
 
 
 if __name__ == "__main__":
