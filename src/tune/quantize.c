@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/cpu.h"
+#include "families/families.h"
 #include "model/model.h"
 #include "tune/convert.h"
 #include "tune/imatrix.h"
@@ -43,12 +44,7 @@ static const struct { const char *part; enum role role; } roles[] = {
     {"ffn_down", ROLE_FFN_DOWN},
 };
 
-/* Families of which a model with so many layers counts as large, with few key heads for its size. */
-static const struct { const char *architecture; uint32_t n_layer; bool grouped; } large_models[] = {
-    {"llama", 80, true}, {"qwen2", 80, false}, {"deci", 80, false}, {"olmo", 80, false},
-};
-
-/* Of a model of n layers, layer i. shared_4: four query heads or more share a key head. */
+/* Of a model of n layers, layer i. shared_4: four query heads or more share a key head. large: as its family says. */
 struct position { uint32_t i, n; bool shared_4, has_imatrix, experts_8, large, falcon; };
 
 static bool always(const struct position *p) { return p->n > 0; }
@@ -225,9 +221,8 @@ static struct position position_in(const struct slm_conversion *c, bool has_imat
                          .experts_8 = c->n_expert == 8, .falcon = slm_str_is(arch, "falcon")};
     for (size_t i = 0; i < c->n_tensors; i++)
         if (layer_of(c->tensors[i].name) >= p.n) p.n = layer_of(c->tensors[i].name) + 1;
-    for (size_t i = 0; i < sizeof large_models / sizeof *large_models; i++)
-        p.large = p.large || (slm_str_is(arch, large_models[i].architecture) && p.n == large_models[i].n_layer &&
-                              !(large_models[i].grouped && c->n_head == c->n_head_kv));
+    const struct slm_family *family = slm_family_find(arch);
+    p.large = family && family->n_layer_large == p.n && c->n_head > c->n_head_kv;
     return p;
 }
 

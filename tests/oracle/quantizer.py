@@ -37,9 +37,9 @@ TYPES = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q2_K": 10, "Q3_
          "Q6_K": 14, "IQ4_NL": 20, "IQ4_XS": 23, "TQ1_0": 34, "TQ2_0": 35}
 MIXTURES = {"F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12,
             "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18, "IQ4_NL": 25,
-            "Q2_K_S": 21, "IQ4_XS": 30, "BF16": 32, "TQ1_0": 36, "TQ2_0": 37}
+            "IQ4_XS": 30, "BF16": 32, "TQ1_0": 36, "TQ2_0": 37}
 # What rules ask for: architecture, layers, heads, heads of keys, experts.
-LOOKS = {"70B": ("llama", 80, 8, 1, 0), "65B": ("llama", 80, 8, 8, 0), "qwen2 72B": ("qwen2", 80, 8, 8, 0),
+LOOKS = {"70B": ("llama", 80, 8, 1, 0), "65B": ("llama", 80, 8, 8, 0), "qwen2 72B": ("qwen2", 80, 8, 1, 0),
          "8 experts": ("llama", 16, 8, 8, 8), "8 experts, grouped": ("llama", 16, 8, 2, 8), "falcon": ("falcon", 32, 8, 1, 0)}
 NAME = "blk.0.ffn_up.weight"
 
@@ -202,6 +202,7 @@ def check_looks(binary, base, library, look):
         for name in MIXTURES:
             seen[name] = compare_types(binary, base, library, name, source, ours, theirs)
     assert (8 in seen["Q4_K_M"]) == (n_expert == 8 or arch == "falcon"), "the rules in question were not met"
+    assert (13 in seen["Q3_K_S"]) == (look in ("70B", "qwen2 72B") or n_expert == 8), "nor those"
 
 
 def check_mixtures(binary, base, library, seed, shared_heads):
