@@ -34,6 +34,7 @@ typedef enum slm_status {
     SLM_ERR_CONTEXT,     /* the token timeline does not fit the context */
     SLM_ERR_CANCELLED,   /* a callback asked to stop */
     SLM_ERR_NUMERIC,     /* the model produced non-finite numbers */
+    SLM_ERR_TIMEOUT,     /* it took longer than it was given */
     SLM_STATUS_COUNT
 } slm_status;
 

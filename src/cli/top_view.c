@@ -48,8 +48,11 @@ void slm_top_read(struct slm_top *top, const struct slm_scrape *before, const st
     top->waiting = slm_scrape_sum(now, "vllm:num_requests_waiting");
     top->connections = slm_scrape_sum(now, "slm_http_connections");
     top->up_s = top->unix_s - slm_scrape_sum(now, "process_start_time_seconds");
-    top->kv_share = slm_scrape_sum(now, "vllm:kv_cache_usage_perc");
     top->kv_pages = slm_scrape_sum(now, "slm_kv_pages");
+    /* Shares of several models do not add up; other servers have a share alone. */
+    const double used = slm_scrape_sum(now, "slm_kv_pages_used");
+    top->kv_share = isnan(used) ? slm_scrape_sum(now, "vllm:kv_cache_usage_perc")
+                                : used / (top->kv_pages > 0 ? top->kv_pages : 1);
     top->kv_cached = slm_scrape_sum(now, "slm_kv_pages_cached");
     top->prefix_share = slm_scrape_sum(now, "vllm:prefix_cache_hits_total") /
                         slm_scrape_sum(now, "vllm:prefix_cache_queries_total");

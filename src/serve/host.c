@@ -59,6 +59,9 @@ struct slm_host_model { /* an entry: never leaves the list while the host lives 
     struct slm_runner *runner;
     struct slm_engine_options engine; /* resolved */
     uint64_t memory_bytes;
+    struct slm_host_counts gone;  /* what it had counted when it was unloaded, all times together */
+    bool is_counted;              /* it was loaded at least once, or is the default */
+    size_t place;                 /* among those */
     struct slm_error error;       /* status SLM_OK: none */
 };
 
@@ -67,8 +70,8 @@ struct slm_host {
     struct slm_host_model *models; /* in the order of the options, then as found */
     char *models_folder;
     struct slm_turns turns;
-    struct slm_host_counts gone;   /* totals of models that have left */
     uint64_t n_turns;
+    size_t n_places;               /* of models that are counted */
     bool drains, is_closed;
     struct slm_ticket_list refused;
     _Atomic size_t n_posted;       /* functions that are still to run: the last one frees a closed host */
@@ -78,6 +81,7 @@ struct slm_host {
     pthread_cond_t changed;
     struct slm_host_model *tasks, *done; /* linked by next_task */
     bool stops, wants_ticks;
+    const struct slm_model *preparing;   /* what the loader packs just now, or NULL */
 };
 
 /* ---- posting ---------------------------------------------------------------------------------------------------- */
@@ -244,6 +248,16 @@ static slm_status resolve(struct slm_host_model *m, struct slm_error *error)
     return SLM_OK;
 }
 
+/* A model whose weights are being packed, which can be ended from elsewhere: it is not closed before this is taken
+ * back. */
+static void set_preparing(struct slm_host *host, const struct slm_model *model)
+{
+    pthread_mutex_lock(&host->lock);
+    host->preparing = model;
+    if (model && host->stops) slm_prepared_stop(model);
+    pthread_mutex_unlock(&host->lock);
+}
+
 /* The entry's next stage, on the loader's thread. On failure nothing of it is left. */
 static void work_on(struct slm_host_model *m)
 {
@@ -262,7 +276,9 @@ static void work_on(struct slm_host_model *m)
                                                    .turns = &m->host->turns,
                                                    .post = post,
                                                    .user = m->host};
+        set_preparing(m->host, m->model);
         status = slm_runner_open(m->model, &options, &m->runner, &m->error);
+        set_preparing(m->host, NULL);
     }
     /* What it was for is over, or failed. */
     if (status == SLM_OK && m->state != LEAVING) return;
@@ -331,14 +347,22 @@ static void start_loading(struct slm_host_model *m)
     give_task(m, OPENING);
 }
 
+/* Its place among what is counted is for ever: whoever counts has a row for it. */
+static void count_from_now(struct slm_host_model *m)
+{
+    if (m->is_counted) return;
+    m->is_counted = true;
+    m->place = m->host->n_places++;
+}
+
 /* It goes as soon as nobody uses it. */
 static void try_leave(struct slm_host_model *m)
 {
     if (m->state != LOADED || !m->leaves || m->n_refs > 0) return;
     /* Totals stay, what is there now does not. */
-    slm_runner_count(m->runner, &m->host->gone);
-    m->host->gone.kv_pages = m->host->gone.kv_pages_used = m->host->gone.kv_pages_cached = 0;
-    m->host->gone.n_running = m->host->gone.n_waiting = 0;
+    slm_runner_count(m->runner, &m->gone);
+    m->gone.kv_pages = m->gone.kv_pages_used = m->gone.kv_pages_cached = 0;
+    m->gone.n_running = m->gone.n_waiting = 0;
     m->keep_alive_s = m->host->options.keep_alive_s; /* what a request wished held for this stay */
     give_task(m, LEAVING);
 }
@@ -430,6 +454,7 @@ static void advance(struct slm_host_model *m)
         m->state = WAITING;
     } else {
         m->state = LOADED;
+        count_from_now(m);
         m->used_ns = slm_os()->now_ns();
         answer_waiters(m, NULL);
     }
@@ -563,7 +588,7 @@ static void deliver(void *user, const struct slm_event *event)
 {
     struct slm_ticket *t = user;
     const struct slm_host_options *options = &t->model->host->options;
-    if (options->observe) options->observe(options->observe_user, t->job, &t->times, event);
+    if (options->observe) options->observe(options->observe_user, t->model->place, t->job, &t->times, event);
     if (t->receive) t->receive(t->receive_user, event);
 }
 
@@ -653,12 +678,44 @@ void slm_host_drain(struct slm_host *host)
 
 void slm_host_counts(const struct slm_host *host, struct slm_host_counts *out)
 {
-    *out = host->gone;
-    for (const struct slm_host_model *m = host->models; m; m = m->next) {
-        if (m->state != LOADED) continue;
-        out->n_models_loaded++;
-        slm_runner_count(m->runner, out);
-    }
+    struct slm_host_counts one;
+    const char *name;
+    *out = (struct slm_host_counts){.n_running = 0};
+    for (size_t i = 0; slm_host_counts_of(host, i, &one, &name); i++) slm_host_counts_add(out, &one);
+}
+
+bool slm_host_counts_of(const struct slm_host *host, size_t place, struct slm_host_counts *out, const char **name)
+{
+    const struct slm_host_model *m = host->models;
+    while (m && !(m->is_counted && m->place == place)) m = m->next;
+    if (!m) return false;
+    *out = m->gone;
+    *name = m->name;
+    out->n_models_loaded = m->state == LOADED;
+    if (m->state == LOADED) slm_runner_count(m->runner, out);
+    return true;
+}
+
+void slm_host_counts_add(struct slm_host_counts *sum, const struct slm_host_counts *c)
+{
+    sum->n_running += c->n_running;
+    sum->n_waiting += c->n_waiting;
+    sum->n_models_loaded += c->n_models_loaded;
+    sum->kv_pages += c->kv_pages;
+    sum->kv_pages_used += c->kv_pages_used;
+    sum->kv_pages_cached += c->kv_pages_cached;
+    sum->prompt_tokens += c->prompt_tokens;
+    sum->cached_tokens += c->cached_tokens;
+    sum->generated_tokens += c->generated_tokens;
+    sum->n_preempted += c->n_preempted;
+    sum->n_steps += c->n_steps;
+    sum->n_step_rows += c->n_step_rows;
+    for (size_t i = 0; i < 8; i++) sum->n_finished[i] += c->n_finished[i];
+    sum->speculation.n_steps += c->speculation.n_steps;
+    sum->speculation.n_guessed += c->speculation.n_guessed;
+    sum->speculation.n_accepted += c->speculation.n_accepted;
+    sum->prompt_s += c->prompt_s;
+    sum->generate_s += c->generate_s;
 }
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
@@ -668,6 +725,7 @@ static slm_status open_table(struct slm_host *host, const struct slm_host_option
 {
     for (size_t i = 0; i < o->n_models; i++) SLM_TRY(add_model(host, o->models[i] ? o->models[i] : "", error));
     if (o->n_models == 0) SLM_TRY(add_model(host, "", error));
+    count_from_now(host->models); /* so that there is one from the start */
     if (!o->models_folder) return SLM_OK;
     host->models_folder = copy_text(o->models_folder, strlen(o->models_folder), error);
     if (!host->models_folder) return SLM_ERR_MEMORY;
@@ -708,6 +766,8 @@ void slm_host_close(struct slm_host *host)
     struct slm_error error;
     pthread_mutex_lock(&host->lock);
     host->stops = true;
+    /* What the loader is at, nobody wants any more: it need not be waited for. */
+    if (host->preparing) slm_prepared_stop(host->preparing);
     pthread_cond_signal(&host->changed);
     pthread_mutex_unlock(&host->lock);
     slm_os()->thread_join(host->loader);

@@ -30,8 +30,8 @@ struct slm_host_options {
     void (*post)(void *post_user, void (*fn)(void *user), void *user);
     void *post_user;
     /* Sees each event of each job before its receiver does, and goes on when that has cancelled; on the loop's
-     * thread. NULL: nobody counts. */
-    void (*observe)(void *observe_user, const struct slm_job *job, struct slm_job_times *times,
+     * thread. model: its place, as slm_host_counts_of has it. NULL: nobody counts. */
+    void (*observe)(void *observe_user, size_t model, const struct slm_job *job, struct slm_job_times *times,
                     const struct slm_event *event);
     void *observe_user;
 };
@@ -92,4 +92,8 @@ struct slm_host_counts {
     double prompt_s, generate_s;
 };
 void slm_host_counts(const struct slm_host *host, struct slm_host_counts *out);
+/* The counts of one model, which stay when it leaves, and its name (the host's). Models have places from 0 on in the
+ * order in which they were first loaded, the default model has the first; false: there are no more. */
+bool slm_host_counts_of(const struct slm_host *host, size_t place, struct slm_host_counts *out, const char **name);
+void slm_host_counts_add(struct slm_host_counts *sum, const struct slm_host_counts *counts);
 #endif

@@ -4,8 +4,11 @@
  * vLLM's: time to first token from the arrival of the request, inter-token latency between any two pieces of text that
  * reach the client, time per output token a mean of each request.
  *
- * Deliberately not here: labels for models (the numbers are of all of them together) and anything that would grow with
- * the number of clients. */
+ * What vLLM has names for comes with its label model_name: a series for the default model and for each that was ever
+ * loaded, so there are never more than files the server knows. What llama-server has names for is of all models
+ * together, as there. Counters stay when a model leaves; it may come back.
+ *
+ * Deliberately not here: anything that would grow with the number of clients, or with what they ask for. */
 #include "serve/metrics.h"
 
 #include "base/os.h"
@@ -48,14 +51,37 @@ static size_t n_bounds(const struct histogram_row *row)
 }
 
 /* Each value is counted in one bucket only; add_histogram() sums them up, since Prometheus wants them cumulative. */
-static void record(struct slm_metrics *m, enum slm_histogram_id id, double value)
+static void record_in(struct slm_histogram *h, const struct histogram_row *row, double value)
 {
-    const struct histogram_row *row = &histograms[id];
     const size_t n = n_bounds(row);
     size_t i = 0;
     while (i < n && value > row->bounds[i]) i++;
-    m->histograms[id].counts[i]++;
-    m->histograms[id].sum += value;
+    h->counts[i]++;
+    h->sum += value;
+}
+
+/* The same of a model, by name. */
+static void record(struct slm_model_metrics *m, enum slm_histogram_id id, double value)
+{
+    record_in(&m->histograms[id], &histograms[id], value);
+}
+
+/* The model's own, made when its first event comes. NULL without memory: then that event is not counted. */
+static struct slm_model_metrics *metrics_of(struct slm_metrics *m, size_t model)
+{
+    if (model < m->n_models) return &m->models[model];
+    struct slm_model_metrics *grown = slm_realloc(m->models, model + 1, sizeof *grown, "metrics", NULL);
+    if (!grown) return NULL;
+    memset(grown + m->n_models, 0, (model + 1 - m->n_models) * sizeof *grown);
+    m->models = grown;
+    m->n_models = model + 1;
+    return &m->models[model];
+}
+
+void slm_metrics_release(struct slm_metrics *m)
+{
+    slm_release(m->models);
+    *m = (struct slm_metrics){.n_models = 0};
 }
 
 /* ---- counting -------------------------------------------------------------------------------------------- */
@@ -68,7 +94,7 @@ static double seconds_since(uint64_t then_ns, uint64_t now_ns)
 
 /* TPOT leaves out the first token of each choice, whose time is TTFT's. Choices decode side by side, so the time that
  * passed counts once for each of them. Jobs of embeddings have no answer: zeros would spoil the histograms. */
-static void count_end(struct slm_metrics *m, const struct slm_job *job, const struct slm_job_times *times,
+static void count_end(struct slm_model_metrics *m, const struct slm_job *job, const struct slm_job_times *times,
                       const struct slm_usage *usage, uint64_t now)
 {
     record(m, SLM_HIST_E2E, seconds_since(times->submit_ns, now));
@@ -88,11 +114,12 @@ static void count_end(struct slm_metrics *m, const struct slm_job *job, const st
 }
 
 /* For every event of every job. times belongs to the job and is kept up here; now_ns is a clock that nobody sets. */
-void slm_metrics_observe(void *metrics, const struct slm_job *job, struct slm_job_times *times,
+void slm_metrics_observe(void *metrics, size_t model, const struct slm_job *job, struct slm_job_times *times,
                          const struct slm_event *event)
 {
-    struct slm_metrics *m = metrics;
+    struct slm_model_metrics *m = metrics_of(metrics, model);
     const uint64_t now = slm_os()->now_ns();
+    if (!m) return;
     if (event->kind == SLM_EVENT_PART) {
         if (times->first_ns) record(m, SLM_HIST_ITL, seconds_since(times->last_ns, now));
         else record(m, SLM_HIST_TTFT, seconds_since(times->submit_ns, now));
@@ -107,7 +134,7 @@ void slm_metrics_observe(void *metrics, const struct slm_job *job, struct slm_jo
 void slm_metrics_http(struct slm_metrics *m, const struct slm_http_done *done)
 {
     m->http_requests[done->status == 499 ? 0 : done->status / 100]++;
-    record(m, SLM_HIST_HTTP, done->seconds);
+    record_in(&m->http, &histograms[SLM_HIST_HTTP], done->seconds);
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------- */
@@ -118,18 +145,32 @@ static void add_head(struct slm_buf *out, const char *name, const char *type, co
     slm_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void add_histogram(struct slm_buf *out, const struct histogram_row *row, const struct slm_histogram *h)
+/* model_name="NAME": names are files', so they may hold anything; the format escapes three bytes. */
+static void add_label(struct slm_buf *out, const char *name)
+{
+    slm_buf_puts(out, "model_name=\"");
+    for (const char *c = name; *c; c++) {
+        if (*c == '\n') slm_buf_puts(out, "\\n");
+        else slm_buf_printf(out, "%s%c", *c == '"' || *c == '\\' ? "\\" : "", *c);
+    }
+    slm_buf_puts(out, "\"");
+}
+
+/* label: inside of the braces, or "". */
+static void add_histogram(struct slm_buf *out, const struct histogram_row *row, const char *label,
+                          const struct slm_histogram *h)
 {
     const size_t n = n_bounds(row);
+    const char *comma = *label ? "," : "", *open = *label ? "{" : "", *close = *label ? "}" : "";
     uint64_t sum = 0;
-    add_head(out, row->name, "histogram", row->help);
     for (size_t i = 0; i <= n; i++) {
         sum += h->counts[i];
-        if (i < n) slm_buf_printf(out, "%s_bucket{le=\"%g\"} %llu\n", row->name, row->bounds[i],
-                                  (unsigned long long)sum);
-        else slm_buf_printf(out, "%s_bucket{le=\"+Inf\"} %llu\n", row->name, (unsigned long long)sum);
+        slm_buf_printf(out, "%s_bucket{%s%sle=\"", row->name, label, comma);
+        if (i < n) slm_buf_printf(out, "%g\"} %llu\n", row->bounds[i], (unsigned long long)sum);
+        else slm_buf_printf(out, "+Inf\"} %llu\n", (unsigned long long)sum);
     }
-    slm_buf_printf(out, "%s_sum %.9g\n%s_count %llu\n", row->name, h->sum, row->name, (unsigned long long)sum);
+    slm_buf_printf(out, "%s_sum%s%s%s %.9g\n%s_count%s%s%s %llu\n", row->name, open, label, close, h->sum, row->name,
+                   open, label, close, (unsigned long long)sum);
 }
 
 /* 0 in place of 0/0 at the start: NaN is legal in the format, but makes every sum over it NaN. */
@@ -138,8 +179,15 @@ static double ratio(double a, double b)
     return b > 0 ? a / b : 0;
 }
 
+/* A model as it is written: its label and its numbers. Those without numbers of their own yet have zeros. */
+struct written {
+    struct slm_buf label;
+    struct slm_host_counts counts;
+    const struct slm_model_metrics *metrics;
+};
+
 /* Requests that ended, by vLLM's reasons. */
-static void add_finished(struct slm_buf *out, const struct slm_host_counts *h)
+static void add_finished(struct slm_buf *out, const struct written *models, size_t n)
 {
     static const struct { const char *reason; enum slm_finish from[2]; } rows[] = {
         {"stop", {SLM_FINISH_EOG, SLM_FINISH_STOP}},
@@ -148,11 +196,13 @@ static void add_finished(struct slm_buf *out, const struct slm_host_counts *h)
         {"error", {7, 7}}, /* what failed has no finish */
     };
     add_head(out, "vllm:request_success_total", "counter", "Answers that ended, by reason.");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const enum slm_finish a = rows[i].from[0], b = rows[i].from[1];
-        slm_buf_printf(out, "vllm:request_success_total{finished_reason=\"%s\"} %llu\n", rows[i].reason,
-                       (unsigned long long)(h->n_finished[a] + (a == b ? 0 : h->n_finished[b])));
-    }
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            const enum slm_finish a = rows[i].from[0], b = rows[i].from[1];
+            const uint64_t *ends = models[k].counts.n_finished;
+            slm_buf_printf(out, "vllm:request_success_total{%s,finished_reason=\"%s\"} %llu\n", models[k].label.data,
+                           rows[i].reason, (unsigned long long)(ends[a] + (a == b ? 0 : ends[b])));
+        }
 }
 
 static void add_http(struct slm_buf *out, const struct slm_metrics *m)
@@ -164,14 +214,14 @@ static void add_http(struct slm_buf *out, const struct slm_metrics *m)
                        (unsigned long long)m->http_requests[i]);
 }
 
-/* The rows under llama.cpp's names say the same once more for dashboards made for its server. The "since start"
- * gauges are among them; rates over counters say more. KV pages kept for later prompts count as free: they give way
- * at once. */
-void slm_metrics_write(const struct slm_metrics *m, const struct slm_host_counts *h,
-                       const struct slm_http_counts *http, double start_unix_s, struct slm_buf *out)
+struct number { const char *name, *type, *help; double value; };
+
+/* What each model has. KV pages kept for later prompts count as free: they give way at once. */
+enum { N_MODEL_NUMBERS = 13 };
+static void numbers_of(const struct slm_host_counts *h, struct number out[N_MODEL_NUMBERS])
 {
     const double kv = ratio((double)h->kv_pages_used, (double)h->kv_pages);
-    const struct { const char *name, *type, *help; double value; } rows[] = {
+    const struct number numbers[N_MODEL_NUMBERS] = {
         {"vllm:num_requests_running", "gauge", "Requests being computed.", (double)h->n_running},
         {"vllm:num_requests_waiting", "gauge", "Requests waiting for their turn.", (double)h->n_waiting},
         {"vllm:kv_cache_usage_perc", "gauge", "Share of the KV pages that requests hold, 0 to 1.", kv},
@@ -184,6 +234,39 @@ void slm_metrics_write(const struct slm_metrics *m, const struct slm_host_counts
         {"vllm:spec_decode_num_draft_tokens_total", "counter", "Tokens guessed.", (double)h->speculation.n_guessed},
         {"vllm:spec_decode_num_accepted_tokens_total", "counter", "Tokens guessed right.",
          (double)h->speculation.n_accepted},
+        {"slm_kv_pages", "gauge", "Pages of the KV pool.", (double)h->kv_pages},
+        {"slm_kv_pages_used", "gauge", "Of these, held by requests.", (double)h->kv_pages_used},
+        {"slm_kv_pages_cached", "gauge", "Of these, kept for prompts to come.", (double)h->kv_pages_cached},
+    };
+    memcpy(out, numbers, sizeof numbers);
+}
+
+/* Prometheus wants all samples of a name together: names outside, models inside. */
+static void add_models(struct slm_buf *out, const struct written *models, size_t n)
+{
+    static const struct slm_histogram empty = {.sum = 0};
+    struct number numbers[N_MODEL_NUMBERS];
+    for (size_t i = 0; i < N_MODEL_NUMBERS; i++)
+        for (size_t k = 0; k < n; k++) {
+            numbers_of(&models[k].counts, numbers);
+            if (k == 0) add_head(out, numbers[i].name, numbers[i].type, numbers[i].help);
+            slm_buf_printf(out, "%s{%s} %.15g\n", numbers[i].name, models[k].label.data, numbers[i].value);
+        }
+    add_finished(out, models, n);
+    for (size_t i = 0; i < SLM_HIST_HTTP; i++) {
+        add_head(out, histograms[i].name, "histogram", histograms[i].help);
+        for (size_t k = 0; k < n; k++)
+            add_histogram(out, &histograms[i], models[k].label.data,
+                          models[k].metrics ? &models[k].metrics->histograms[i] : &empty);
+    }
+}
+
+/* The rows under llama.cpp's names say the same once more for dashboards made for its server. The "since start" gauges
+ * are among them; rates over counters say more. */
+static void add_totals(struct slm_buf *out, const struct slm_host_counts *h, const struct slm_http_counts *http,
+                       double start_unix_s)
+{
+    const struct number rows[] = {
         {"llamacpp:prompt_tokens_total", "counter", "Prompt tokens computed.",
          (double)(h->prompt_tokens - h->cached_tokens)},
         {"llamacpp:prompt_seconds_total", "counter", "Seconds of computing prompts.", h->prompt_s},
@@ -198,8 +281,6 @@ void slm_metrics_write(const struct slm_metrics *m, const struct slm_host_counts
         {"llamacpp:n_decode_total", "counter", "Passes over the weights.", (double)h->n_steps},
         {"llamacpp:n_busy_slots_per_decode", "gauge", "Tokens a pass, since start.",
          ratio((double)h->n_step_rows, (double)h->n_steps)},
-        {"slm_kv_pages", "gauge", "Pages of all KV pools.", (double)h->kv_pages},
-        {"slm_kv_pages_cached", "gauge", "Of these, kept for prompts to come.", (double)h->kv_pages_cached},
         {"slm_models_loaded", "gauge", "Models in memory.", (double)h->n_models_loaded},
         {"slm_http_connections", "gauge", "Open connections.", (double)http->n_connections},
         {"slm_http_requests_active", "gauge", "HTTP requests whose reply has not ended.", (double)http->n_busy},
@@ -213,7 +294,40 @@ void slm_metrics_write(const struct slm_metrics *m, const struct slm_host_counts
         add_head(out, rows[i].name, rows[i].type, rows[i].help);
         slm_buf_printf(out, "%s %.15g\n", rows[i].name, rows[i].value);
     }
-    add_finished(out, h);
+}
+
+/* In the order of the tables: models, the server, HTTP. */
+static void add_all(const struct slm_metrics *m, const struct written *models, size_t n,
+                    const struct slm_http_counts *http, double start_unix_s, struct slm_buf *out)
+{
+    const struct histogram_row *row = &histograms[SLM_HIST_HTTP];
+    struct slm_host_counts sum = {.n_running = 0};
+    for (size_t k = 0; k < n; k++) slm_host_counts_add(&sum, &models[k].counts);
+    add_models(out, models, n);
+    add_totals(out, &sum, http, start_unix_s);
     add_http(out, m);
-    for (size_t i = 0; i < SLM_N_HISTOGRAMS; i++) add_histogram(out, &histograms[i], &m->histograms[i]);
+    add_head(out, row->name, "histogram", row->help);
+    add_histogram(out, row, "", &m->http);
+}
+
+/* What there is no memory to write down is left out: the next scrape may find some. */
+void slm_metrics_write(const struct slm_metrics *m, const struct slm_host *host, const struct slm_http_counts *http,
+                       double start_unix_s, struct slm_buf *out)
+{
+    struct written *models = NULL, *grown;
+    struct slm_host_counts counts;
+    const char *name;
+    size_t n = 0;
+    for (; slm_host_counts_of(host, n, &counts, &name); n++) {
+        if (!(grown = slm_realloc(models, n + 1, sizeof *models, "metrics", NULL))) break;
+        models = grown;
+        models[n] = (struct written){.counts = counts, .metrics = n < m->n_models ? &m->models[n] : NULL};
+        add_label(&models[n].label, name);
+        if (slm_buf_status(&models[n].label, "metrics", NULL) == SLM_OK) continue;
+        slm_buf_release(&models[n].label);
+        break;
+    }
+    add_all(m, models, n, http, start_unix_s, out);
+    for (size_t i = 0; i < n; i++) slm_buf_release(&models[i].label);
+    slm_release(models);
 }

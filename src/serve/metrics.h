@@ -21,13 +21,16 @@ enum { SLM_HTTP_CLASSES = 6 }; /* of statuses: 1xx to 5xx, [0] the client went a
 
 /* A zeroed struct has counted nothing. */
 struct slm_metrics {
-    struct slm_histogram histograms[SLM_N_HISTOGRAMS];
+    struct slm_model_metrics { struct slm_histogram histograms[SLM_HIST_HTTP]; } *models; /* [n_models] by place */
+    size_t n_models;
+    struct slm_histogram http;
     uint64_t http_requests[SLM_HTTP_CLASSES];
 };
-/* For slm_host_options.observe; metrics is the observe_user. */
-void slm_metrics_observe(void *metrics, const struct slm_job *job, struct slm_job_times *times,
+/* For slm_host_options.observe; metrics is the observe_user, model the place of the job's model. */
+void slm_metrics_observe(void *metrics, size_t model, const struct slm_job *job, struct slm_job_times *times,
                          const struct slm_event *event);
 void slm_metrics_http(struct slm_metrics *metrics, const struct slm_http_done *done);
-void slm_metrics_write(const struct slm_metrics *metrics, const struct slm_host_counts *host,
+void slm_metrics_write(const struct slm_metrics *metrics, const struct slm_host *host,
                        const struct slm_http_counts *http, double start_unix_s, struct slm_buf *out);
+void slm_metrics_release(struct slm_metrics *metrics);
 #endif

@@ -254,21 +254,5 @@ void slm_runner_count(struct slm_runner *r, struct slm_host_counts *sum)
     pthread_mutex_lock(&r->lock);
     const struct slm_host_counts c = r->counts;
     pthread_mutex_unlock(&r->lock);
-    sum->n_running += c.n_running;
-    sum->n_waiting += c.n_waiting;
-    sum->kv_pages += c.kv_pages;
-    sum->kv_pages_used += c.kv_pages_used;
-    sum->kv_pages_cached += c.kv_pages_cached;
-    sum->prompt_tokens += c.prompt_tokens;
-    sum->cached_tokens += c.cached_tokens;
-    sum->generated_tokens += c.generated_tokens;
-    sum->n_preempted += c.n_preempted;
-    sum->n_steps += c.n_steps;
-    sum->n_step_rows += c.n_step_rows;
-    for (size_t i = 0; i < 8; i++) sum->n_finished[i] += c.n_finished[i];
-    sum->speculation.n_steps += c.speculation.n_steps;
-    sum->speculation.n_guessed += c.speculation.n_guessed;
-    sum->speculation.n_accepted += c.speculation.n_accepted;
-    sum->prompt_s += c.prompt_s;
-    sum->generate_s += c.generate_s;
+    slm_host_counts_add(sum, &c);
 }

@@ -62,13 +62,11 @@ static void alive(void *app, const struct slm_http_request *request, struct slm_
 static void metrics(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     const struct server *server = app;
-    struct slm_host_counts host;
     struct slm_http_counts http;
     struct slm_buf out = {0};
     (void)request;
-    slm_host_counts(server->api.host, &host);
     slm_http_counts(server->http, &http);
-    slm_metrics_write(&server->metrics, &host, &http, (double)server->start_unix_ns * 1e-9, &out);
+    slm_metrics_write(&server->metrics, server->api.host, &http, (double)server->start_unix_ns * 1e-9, &out);
     slm_reply_send(reply, 200, "text/plain; version=0.0.4; charset=utf-8", (struct slm_str){out.data, out.len});
     slm_buf_release(&out);
 }
@@ -382,6 +380,7 @@ slm_status slm_serve(const struct slm_server_options *options, int *exit_code, s
     slm_host_close(server.api.host); /* what it posts last is run by the next */
     slm_http_close(server.http);
     slm_keys_release(&server.keys);
+    slm_metrics_release(&server.metrics);
     slm_log_sink(NULL, NULL, SLM_LOG_ERROR);
     *exit_code = server.exit_code;
     return status;

@@ -667,6 +667,8 @@ def test_metrics():
     process.communicate(timeout=30 * SLOW)
     assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
     values = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if not line.startswith("#"))
+    one_model = re.compile(r'\{model_name="[^"]*"\}|(?<=\{)model_name="[^"]*",')
+    values = {one_model.sub("", name): value for name, value in values.items()}
     for name in ("vllm:generation_tokens_total", "llamacpp:tokens_predicted_total",
                  "vllm:request_generation_tokens_sum"):
         assert 0 < float(values[name]) <= 8, name

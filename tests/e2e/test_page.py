@@ -254,7 +254,7 @@ def test_charts_show_what_the_server_counts(page, server):
     assert [label.split(":")[0] for label in labels] == ["Tokens a second", "Requests", "KV cache in use",
                                                          "Time to first token"]
     assert page.run("document.querySelectorAll('.plot path').length") == 7
-    share = float(re.search(r"^vllm:kv_cache_usage_perc (\S+)$", text, re.M)[1])
+    share = float(re.search(r"^vllm:kv_cache_usage_perc\{model_name=\"builtin\"\} (\S+)$", text, re.M)[1])
     assert 0 <= share <= 1
     # The page's quantiles against ones counted by hand: 4 values up to 1, 6 up to 2.
     assert page.run("import('/page/metrics.js').then(({parse, quantile}) => { const b = parse(`h_bucket{le=\"1\"} 4\n"

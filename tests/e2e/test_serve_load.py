@@ -337,7 +337,7 @@ def test_clients_that_leave_leave_nothing(n):
             text = server.ask("GET", "/metrics")[2]
             values = {m[1]: float(m[2]) for m in re.finditer(r"^([\w:]+)(?:{[^}]*})? (\S+)$", text, re.M)}
             left = [values["vllm:num_requests_running"], values["vllm:num_requests_waiting"],
-                    values["slm_kv_pages"] * values["vllm:kv_cache_usage_perc"], values["slm_http_requests_active"] - 1]
+                    values["slm_kv_pages_used"], values["slm_http_requests_active"] - 1]
             if sum(left) == 0 and fds(server) <= before:
                 break
             time.sleep(0.05)

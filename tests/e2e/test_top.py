@@ -24,8 +24,12 @@ TEXT = """# HELP x y
 vllm:num_requests_running{{model_name="a}}\\"b"}} 3
 vllm:num_requests_running{{model_name="c"}} 2
 vllm:num_requests_waiting 7
-vllm:kv_cache_usage_perc 0.25
-slm_kv_pages 400
+vllm:kv_cache_usage_perc{{model_name="a}}\\"b"}} 0.3
+vllm:kv_cache_usage_perc{{model_name="c"}} 0.1
+slm_kv_pages{{model_name="a}}\\"b"}} 300
+slm_kv_pages{{model_name="c"}} 100
+slm_kv_pages_used{{model_name="a}}\\"b"}} 90
+slm_kv_pages_used{{model_name="c"}} 10
 slm_kv_pages_cached 50
 vllm:prompt_tokens_total {prompt}
 vllm:generation_tokens_total {answers}

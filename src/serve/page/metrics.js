@@ -46,7 +46,8 @@ export function quantile(before, after, q) {
   return low;
 }
 
-const value = (name, scale = 1) => (now) => (name in now.values ? now.values[name] * scale : null);
+const value = (name) => (now) => now.values[name] ?? null;
+const share = (part, whole) => (now) => (whole in now.values ? 100 * now.values[part] / (now.values[whole] || 1) : null);
 const rate = (name) => (now, before) => {
   if (!before || !(name in now.values)) return null;
   const per_s = (now.values[name] - before.values[name]) / (now.at - before.at);
@@ -64,7 +65,7 @@ const charts = [
     ["running", value("vllm:num_requests_running")],
     ["waiting", value("vllm:num_requests_waiting")]]},
   {title: "KV cache in use", format: (n) => (n === null ? "–" : `${number(n)} %`), least: 1, most: 100, lines: [
-    ["of its pages", value("vllm:kv_cache_usage_perc", 100)]]},
+    ["of its pages", share("slm_kv_pages_used", "slm_kv_pages")]]},
   {title: "Time to first token", format: seconds, lines: [
     ["median", quantile_of("vllm:time_to_first_token_seconds", 0.5)],
     ["p95", quantile_of("vllm:time_to_first_token_seconds", 0.95)]]},
