@@ -275,8 +275,10 @@ struct strip {
     size_t n_blocks;    /* of this chunk */
     size_t first_block; /* of k */
     size_t n_row;       /* rows that exist */
-    size_t ahead;       /* as the product's */
     float *out;         /* of the first row */
+    /* What is opened up next: so many bytes of the first panel from here on, and of the second behind panel_bytes. */
+    const uint8_t *next;
+    size_t next_bytes, panel_bytes;
 };
 
 /* How the products of opened codes go, whatever type they were: what is left of struct type. */
@@ -304,7 +306,20 @@ struct tile {
     const struct slm_packed_args *args;
     size_t row, tok; /* first of the tile */
     int zero;        /* 0: none, else a power of two */
+    size_t wanted, share; /* bytes of what is opened up next: asked for before this tile, and with each of its blocks */
 };
+
+/* So many bytes of what is opened up next are asked for while each of n blocks is multiplied: a line or two at a time,
+ * because of many at once the CPU forgets some, and not before the tiles, where nobody would wait for them. */
+ALWAYS_INLINE size_t share_of(const struct strip *strip, size_t n) { return (strip->next_bytes + n - 1) / n; }
+ALWAYS_INLINE void want_share(const struct tile *tile, size_t i)
+{
+    const size_t first = tile->wanted + i * tile->share;
+    for (size_t at = first; at < first + tile->share; at += 64) {
+        want(tile->strip->next, at);
+        want(tile->strip->next, at + tile->strip->panel_bytes);
+    }
+}
 
 /* How a strip is laid out and multiplied: store_units() and gemm_strip(). */
 #ifndef INT8_STRIP
@@ -322,7 +337,6 @@ ALWAYS_INLINE void open_group(const struct type t, const uint8_t *panel, size_t 
     panel += slm_pack_scale_bytes(t.scales, n);
     for (size_t b = 0; b < n; b++, panel += code_bytes) {
         uint8_t *dst = strip->codes + (at + b) * BLOCK * STRIP_ROWS;
-        for (size_t line = 0; line < code_bytes; line += 64) want(panel + line, strip->ahead);
         UNROLL for (int p = 0; p < PARTS; p++) {
             ivec unit[8];
             open_codes(t, panel + p * VEC_BYTES, unit);
@@ -335,7 +349,7 @@ ALWAYS_INLINE void gemm(const struct type t, const struct slm_packed_args *args)
 {
     const size_t panel_bytes = args->panel_bytes, code_bytes = slm_pack_code_bytes(t.codes);
     const size_t n_all = args->k / BLOCK, full_bytes = slm_pack_scale_bytes(t.scales, BLOCKS) + BLOCKS * code_bytes;
-    struct strip strip = {.codes = args->scratch, .ahead = args->ahead};
+    struct strip strip = {.codes = args->scratch, .panel_bytes = panel_bytes};
     strip.d = (float *)(void *)(strip.codes + CHUNK_BLOCKS * 8 * 128);
     strip.m = strip.d + 2 * CHUNK_BLOCKS * STRIP_ROWS;
     for (size_t row = 0; row < args->n_row; row += STRIP_ROWS) {
@@ -351,6 +365,11 @@ ALWAYS_INLINE void gemm(const struct type t, const struct slm_packed_args *args)
                     open_group(t, panel + side * panel_bytes + (first + at) / BLOCKS * full_bytes, n, &strip, at,
                                side);
                 }
+            const size_t end = first + CHUNK_BLOCKS;
+            strip.next = end < n_all                      ? panel + end / BLOCKS * full_bytes
+                         : row + STRIP_ROWS < args->n_row ? panel + 2 * panel_bytes
+                                                          : (const uint8_t *)((uintptr_t)panel + args->ahead);
+            strip.next_bytes = (strip.n_blocks + BLOCKS - 1) / BLOCKS * full_bytes;
             gemm_strip(&strip, args, form_of(t), has_zero(t) ? t.zero : 0);
         }
     }

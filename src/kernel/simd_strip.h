@@ -24,10 +24,16 @@ TILES(half_min, true, true, false)
 
 static void pass_tokens(const struct strip *strip, const struct slm_packed_args *args, const tile_fn *tiles, int zero)
 {
-    for (size_t tok = 0; tok < args->n_tok; tok += TILE_TOKENS) {
-        const size_t left = args->n_tok - tok, tokens = left < TILE_TOKENS ? left : TILE_TOKENS;
-        for (size_t row = 0; row < strip->n_row; row += TILE_VECS * VEC_LANES)
-            tiles[tokens](&(struct tile){strip, args, row, tok, zero});
+    enum { ROWS = TILE_VECS * VEC_LANES };
+    const size_t n_tiles = (args->n_tok + TILE_TOKENS - 1) / TILE_TOKENS * ((strip->n_row + ROWS - 1) / ROWS);
+    struct tile tile = {.strip = strip, .args = args, .zero = zero,
+                        .share = share_of(strip, n_tiles * strip->n_blocks)};
+    for (; tile.tok < args->n_tok; tile.tok += TILE_TOKENS) {
+        const size_t left = args->n_tok - tile.tok, tokens = left < TILE_TOKENS ? left : TILE_TOKENS;
+        for (tile.row = 0; tile.row < strip->n_row; tile.row += ROWS) {
+            tiles[tokens](&tile);
+            tile.wanted += strip->n_blocks * tile.share;
+        }
     }
 }
 

@@ -42,7 +42,8 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, co
     }
     const uint8_t *codes = strip->codes + tile->row * 4;
     const float *d = strip->d + tile->row, *m = strip->m + tile->row;
-    for (size_t b = first; b < first + strip->n_blocks; b++)
+    for (size_t b = first; b < first + strip->n_blocks; b++) {
+        want_share(tile, b - first);
         UNROLL for (int h = 0; h < n_half; h++, d += STRIP_ROWS, m += STRIP_ROWS) {
             ivec sum[TILE_TOKENS][TILE_VECS];
             UNROLL for (int t = 0; t < tokens; t++) {
@@ -68,6 +69,7 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, co
                 }
             }
         }
+    }
     UNROLL for (int t = 0; t < tokens; t++)
         UNROLL for (int r = 0; r < TILE_VECS; r++)
             store_rows(out + (size_t)t * stride + r * VEC_LANES, acc[t][r], rows[r]);

@@ -77,7 +77,8 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, co
     if (first) load_sums(acc, out, stride, n_row, tokens);
     const uint8_t *codes = strip->codes + tile->row * 8;
     const float *d = strip->d + tile->row, *m = strip->m + tile->row;
-    for (size_t b = first; b < first + strip->n_blocks; b++)
+    for (size_t b = first; b < first + strip->n_blocks; b++) {
+        want_share(tile, b - first);
         UNROLL for (int h = 0; h < n_half; h++, d += STRIP_ROWS, m += STRIP_ROWS) {
             const size_t at = form.half ? 2 * b + (size_t)h : b;
             int32x4_t sum[PAIRS][ROW_PAIRS];
@@ -105,6 +106,7 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, co
                 }
             }
         }
+    }
     store_sums(acc, out, stride, n_row, tokens);
 }
 

@@ -54,6 +54,7 @@ ALWAYS_INLINE void gemm_tile(const struct tile *tile, const struct form form, si
     for (size_t i = 0; i <= n; i++) {
         const size_t at = first + i - 1; /* of the sums that are ready */
         if (i < n) {
+            want_share(tile, i);
             if (i % 2 == 0) amx_multiply(0, x + i * depth, args->x_stride, w + i * depth * STRIP_ROWS, 4 * STRIP_ROWS);
             else amx_multiply(1, x + i * depth, args->x_stride, w + i * depth * STRIP_ROWS, 4 * STRIP_ROWS);
         }
@@ -87,14 +88,16 @@ TILE(half_min, true, true)
 ALWAYS_INLINE void gemm_strip(const struct strip *strip, const struct slm_packed_args *args, const struct form form,
                               int zero)
 {
+    const size_t n = strip->n_blocks * (form.half ? 2 : 1);
+    const size_t n_tiles = (args->n_tok + LINES - 1) / LINES * ((strip->n_row + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS);
+    struct tile tile = {.strip = strip, .args = args, .share = share_of(strip, n_tiles * n)};
     size_t shaped = 0;
     (void)zero;
-    for (size_t tok = 0; tok < args->n_tok; tok += LINES) {
-        const size_t left = args->n_tok - tok, tokens = left < LINES ? left : LINES;
+    for (; tile.tok < args->n_tok; tile.tok += LINES) {
+        const size_t left = args->n_tok - tile.tok, tokens = left < LINES ? left : LINES;
         if (tokens != shaped) shape_tiles(form, tokens);
         shaped = tokens;
-        for (size_t row = 0; row < strip->n_row; row += SLM_PANEL_ROWS) {
-            const struct tile tile = {.strip = strip, .args = args, .row = row, .tok = tok};
+        for (tile.row = 0; tile.row < strip->n_row; tile.row += SLM_PANEL_ROWS, tile.wanted += n * tile.share) {
             if (form.half && form.min) tile_half_min(&tile, tokens);
             else if (form.half) tile_half(&tile, tokens);
             else if (form.min) tile_min(&tile, tokens);
