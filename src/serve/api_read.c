@@ -32,7 +32,7 @@ static bool depth_ok(struct slm_str text)
 }
 
 /* jansson checks UTF-8, surrogates and numbers; it is asked to refuse keys
- * that come twice. */
+ * that come twice. A byte 0 it passes over behind a number or a word. */
 slm_status slm_read_body(struct slm_str text, json_t **out, struct slm_error *error)
 {
     json_error_t bad;
@@ -40,6 +40,7 @@ slm_status slm_read_body(struct slm_str text, json_t **out, struct slm_error *er
                                        "the request has no body; a JSON object is needed");
     if (!depth_ok(text))
         return slm_fail(error, SLM_ERR_FORMAT, "body", "JSON nested deeper than the allowed %d levels", MAX_DEPTH);
+    if (memchr(text.ptr, 0, text.len)) return slm_fail(error, SLM_ERR_FORMAT, "body", "not valid JSON: a byte 0 in it");
     json_t *json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &bad);
     if (!json)
         return slm_fail(error, SLM_ERR_FORMAT, "body", "not valid JSON: line %d column %d: %s", bad.line, bad.column,
