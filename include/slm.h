@@ -34,6 +34,7 @@ typedef enum slm_status {
     SLM_ERR_CONTEXT,     /* the token timeline does not fit the context */
     SLM_ERR_CANCELLED,   /* a callback asked to stop */
     SLM_ERR_NUMERIC,     /* the model produced non-finite numbers */
+    SLM_ERR_TIMEOUT,     /* it took longer than it was given */
     SLM_STATUS_COUNT
 } slm_status;
 
@@ -505,7 +506,8 @@ struct slm_convert_result {
  * a split limit, when it is exceeded, as out-00001-of-0000N.gguf and so on. Norms, biases and other vectors keep f32.
  * Matrices whose rows do not fit the blocks of a type become F16, which is noted. Memory stays bounded whatever the
  * size. Files appear when they are complete: after a failure, or when the process is killed, nothing has the final name
- * (or still what had it before). Same input and options, same bytes. result may be NULL. */
+ * (or still what had it before). Cancelled, killed or out of disk, it leaves out.partial, and the same call goes on
+ * from there; a second one at the same out is SLM_ERR_IO. Same input and options, same bytes. result may be NULL. */
 slm_status slm_convert(const char *in, const char *out, const struct slm_convert_options *options,
                        struct slm_convert_result *result, struct slm_error *error);
 

@@ -57,6 +57,8 @@ struct slm_cpu_weights;
 struct slm_cpu_source {
     /* Told on any thread, of rows that were packed: the file need not keep them in memory. May be NULL. */
     void (*packed)(void *user, const unsigned char *data, size_t bytes);
+    /* Asked on every thread, many times a second: true ends it with SLM_ERR_CANCELLED. May be NULL. */
+    bool (*stops)(void *user);
     void *user;
 };
 /* For the products of a plan, and of other plans over the same weights, which are borrowed and must stay readable:

@@ -45,9 +45,16 @@ struct slm_os {
     slm_status (*open_read)(const char *path, struct slm_file **out, struct slm_file_info *info,
                             struct slm_error *error);
     slm_status (*create)(const char *path, struct slm_file **out, struct slm_error *error); /* truncates */
+    /* For reading and writing, made when it is not there, as it is when it is; bytes as it is. Nobody else has it open
+     * in this way until it is closed: SLM_ERR_IO says so. Not through a symbolic link. */
+    slm_status (*open_locked)(const char *path, struct slm_file **out, uint64_t *bytes, struct slm_error *error);
     slm_status (*read_at)(struct slm_file *file, void *buffer, size_t bytes, uint64_t offset,
                           struct slm_error *error);                                         /* all or error */
     slm_status (*write)(struct slm_file *file, const void *data, size_t bytes, struct slm_error *error);
+    /* Beyond the end the file grows, with zeros between. */
+    slm_status (*write_at)(struct slm_file *file, const void *data, size_t bytes, uint64_t offset,
+                           struct slm_error *error);
+    slm_status (*truncate)(struct slm_file *file, uint64_t bytes, struct slm_error *error);
     slm_status (*sync)(struct slm_file *file, struct slm_error *error);
     slm_status (*close)(struct slm_file *file, struct slm_error *error); /* frees the handle even on error */
     slm_status (*rename)(const char *from, const char *to, struct slm_error *error); /* and syncs the folder */

@@ -8,7 +8,7 @@
  * refused, and O_NONBLOCK makes sure that a FIFO that slips in between cannot hang the program.
  * Every error names the path and the system's reason.
  *
- * Deliberately not here: buffering, path manipulation, locks, sockets. */
+ * Deliberately not here: buffering, path manipulation, sockets. */
 #include "base/os.h"
 
 #include <errno.h>
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -102,6 +103,7 @@ static slm_status fail_errno(struct slm_error *error, const char *path, const ch
 static const char *kind_of(mode_t mode)
 {
     if (S_ISDIR(mode)) return "a directory";
+    if (S_ISLNK(mode)) return "a symbolic link";
     if (S_ISFIFO(mode)) return "a pipe";
     if (S_ISCHR(mode) || S_ISBLK(mode)) return "a device";
     if (S_ISSOCK(mode)) return "a socket";
@@ -207,6 +209,30 @@ static slm_status posix_write(struct slm_file *file, const void *data, size_t by
     return SLM_OK;
 }
 
+/* As posix_write, at a place of its own. */
+static slm_status posix_write_at(struct slm_file *file, const void *data, size_t bytes, uint64_t offset,
+                                 struct slm_error *error)
+{
+    const char *from = data;
+    uint64_t end;
+    if (!slm_add_u64(offset, bytes, &end) || end > INT64_MAX) return fail_errno(error, file->path, "write", EFBIG);
+    while (bytes > 0) {
+        ssize_t n = pwrite(file->fd, from, io_chunk(bytes), (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return fail_errno(error, file->path, "write", n < 0 ? errno : EIO);
+        from += n;
+        bytes -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return SLM_OK;
+}
+
+static slm_status posix_truncate(struct slm_file *file, uint64_t bytes, struct slm_error *error)
+{
+    if (bytes > INT64_MAX) return fail_errno(error, file->path, "cut", EFBIG);
+    return ftruncate(file->fd, (off_t)bytes) == 0 ? SLM_OK : fail_errno(error, file->path, "cut", errno);
+}
+
 static int sync_fd(int fd)
 {
 #if defined(F_FULLFSYNC) /* macOS: fsync alone stops at the drive's cache */
@@ -228,6 +254,30 @@ static slm_status posix_close(struct slm_file *file, struct slm_error *error)
     if (close(file->fd) != 0 && errno != EINTR) status = fail_errno(error, file->path, "close", errno);
     slm_release(file);
     return status;
+}
+
+/* A lock of flock belongs to this opening of the file, so it holds between threads too, and ends with the process. Who
+ * waited for a moment may have locked a file that was renamed or removed meanwhile: then it is another one's turn to be
+ * opened. File systems without locks go without. */
+static slm_status posix_open_locked(const char *path, struct slm_file **out, uint64_t *bytes, struct slm_error *error)
+{
+    for (;;) {
+        struct stat st, now;
+        struct slm_file *file;
+        if (lstat(path, &st) == 0) SLM_TRY(check_regular(path, &st, error));
+        SLM_TRY(open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, "open", &file, &st, error));
+        if (flock(file->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            (void)posix_close(file, NULL);
+            return slm_fail(error, SLM_ERR_IO, path, "is being written by another process; it must end first");
+        }
+        const bool same = stat(path, &now) == 0 && now.st_dev == st.st_dev && now.st_ino == st.st_ino;
+        if (same && fstat(file->fd, &now) == 0) { /* its size as nobody changes it any more */
+            *bytes = (uint64_t)now.st_size;
+            *out = file;
+            return SLM_OK;
+        }
+        (void)posix_close(file, NULL);
+    }
 }
 
 /* The folder a path lies in. */
@@ -387,8 +437,11 @@ static const struct slm_os posix_table = {
     .release_pages = posix_release_pages,
     .open_read = posix_open_read,
     .create = posix_create,
+    .open_locked = posix_open_locked,
     .read_at = posix_read_at,
     .write = posix_write,
+    .write_at = posix_write_at,
+    .truncate = posix_truncate,
     .sync = posix_sync,
     .close = posix_close,
     .rename = posix_rename,

@@ -20,6 +20,7 @@ const char *slm_status_name(slm_status status)
         [SLM_ERR_CONTEXT] = "context",
         [SLM_ERR_CANCELLED] = "cancelled",
         [SLM_ERR_NUMERIC] = "numeric",
+        [SLM_ERR_TIMEOUT] = "timeout",
     };
     unsigned index = (unsigned)status;
     return index < SLM_STATUS_COUNT ? names[index] : "unknown";

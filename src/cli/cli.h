@@ -161,6 +161,8 @@ const char *slm_cli_stop_name(enum slm_stop_reason reason);
 struct slm_cli_progress {
     const char *label;
     double start, drawn; /* seconds; drawn 0 = nothing on screen yet */
+    double since;        /* the first call; 0 = none yet */
+    uint64_t from;       /* what was done by then, maybe by an earlier run */
 };
 bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uint64_t total); /* true */
 void slm_cli_clear_progress(const struct slm_cli_progress *progress);

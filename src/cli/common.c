@@ -61,6 +61,7 @@ bool slm_cli_is_model(const char *arg)
 bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uint64_t total)
 {
     double now = slm_cli_seconds();
+    if (progress->since == 0) progress->since = now, progress->from = done;
     if (now - progress->start < 0.3 || now - progress->drawn < 0.05 || total == 0) return true;
     progress->drawn = now;
     char bar[31];
@@ -69,7 +70,8 @@ bool slm_cli_draw_progress(struct slm_cli_progress *progress, uint64_t done, uin
     bar[30] = '\0';
     fprintf(stderr, "\r%s [%s] %3.0f%%", progress->label, bar, 100.0 * (double)done / (double)total);
     /* Later than the bar: the first chunks say little about the rest. */
-    const double left = done > 0 ? (now - progress->start) * ((double)total / (double)done - 1) : 0;
+    const double left = done > progress->from
+                            ? (now - progress->since) * (double)(total - done) / (double)(done - progress->from) : 0;
     if (now - progress->start > 2) fprintf(stderr, ", %.0f:%02.0f left\033[K", floor(left / 60), floor(fmod(left, 60)));
     fflush(stderr);
     return true;

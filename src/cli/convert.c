@@ -75,7 +75,8 @@ const struct slm_command slm_command_convert = {
     .summary = "Writes a model as a GGUF file, of other types or split",
     .details = "MODEL is a Hugging Face folder, a GGUF file, or the first file of a split GGUF\n"
                "model, which is merged. Norms and biases stay f32. OUT.gguf appears when it is\n"
-               "complete, never in parts.\n"
+               "complete, never in parts. Until then it is OUT.gguf.partial; stopped, killed or\n"
+               "out of disk, the same command goes on where it was.\n"
                "\n"
                "  slm convert Qwen3-0.6B/ qwen3.gguf --type q8_0\n"
                "  slm convert qwen3.gguf other.gguf --tensor 'blk.*.ffn_down.weight=f16'\n"

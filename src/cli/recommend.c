@@ -113,7 +113,7 @@ static slm_status measure_choice(struct advice *a, const struct slm_model *base,
 /* Only what could be recommended; in a folder that goes again whatever happens, save a kill. */
 static slm_status measure_choices(struct advice *a, const struct slm_model *model, struct slm_error *error)
 {
-    char folder[] = "/tmp/slm-recommend-XXXXXX", file[sizeof folder + 16];
+    char folder[] = "/tmp/slm-recommend-XXXXXX", file[sizeof folder + 16], partial[sizeof file + 16];
     /* Read once for all of them. */
     struct slm_buf text = {0};
     SLM_TRY(slm_cli_read(a->options->text, (size_t)1 << 30, &text, error));
@@ -123,6 +123,8 @@ static slm_status measure_choices(struct advice *a, const struct slm_model *mode
         struct slm_choice *c = &a->choices[i];
         if (c->type && c->fits && c->fast) status = measure_choice(a, model, &text, file, c, error);
     }
+    snprintf(partial, sizeof partial, "%s.partial", file); /* left when the user stops it; nobody will go on with it */
+    unlink(partial);
     unlink(file);
     rmdir(folder);
     slm_buf_release(&text);

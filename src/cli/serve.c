@@ -35,7 +35,8 @@ static const struct slm_option serve_rows[] = {
      .help = "a further name under which this server is called on a loopback address, behind a proxy for example "
              "(may be repeated)"},
     {.name = "request-timeout", .kind = SLM_OPTION_FLOAT, .offset = AT(timeout_s), .arg = "S", .min = 0, .max = 1e6,
-     .help = "seconds a request may take; 0 is no limit (default: 0)"},
+     .help = "seconds a request may take: then it fails with 504, or an error in its stream; 0 is no limit (default: "
+             "0)"},
     {.name = "drain-timeout", .kind = SLM_OPTION_FLOAT, .offset = AT(drain_s), .arg = "S", .min = 0, .max = 1e5,
      .help = "seconds that requests at work get to end after SIGTERM or Ctrl-C (default: 30)"},
     {.name = "log", .kind = SLM_OPTION_CHOICE, .offset = AT(log), .arg = "FORMAT", .choices = log_names,

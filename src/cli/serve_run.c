@@ -62,7 +62,7 @@ int slm_cli_serve(const struct slm_serve_options *o, int n_args, char **args)
         .http = {.origins = o->origins.items, .n_origins = o->origins.n, .hosts = o->hosts.items,
                  .n_hosts = o->hosts.n},
         .slots_folder = o->models.slots_folder,
-        .timeout_ms = (uint64_t)((double)o->timeout_s * 1000),
+        .timeout_ms = (uint64_t)((double)o->timeout_s * 1000 + 0.5),
         .host = o->host, .unix_path = o->unix_path, .port = (unsigned)o->port,
         .keys = o->keys.items, .n_keys = o->keys.n, .key_file = o->key_file, .is_open = o->open, .no_page = o->no_page,
         .drain_ms = to_ms(o->drain_s),

@@ -34,8 +34,11 @@ bool slm_cli_work_progress(void *user, uint64_t done, uint64_t total)
 /* Said on stderr like an error, but the work goes on. */
 void slm_cli_work_note(void *user, const char *sentence)
 {
-    const struct slm_cli_work *work = user;
-    if (!work->quiet) fprintf(stderr, "slm: %s: %s\n", work->name, sentence);
+    struct slm_cli_work *work = user;
+    if (work->quiet) return;
+    slm_cli_clear_progress(&work->bar);
+    work->bar.drawn = 0;
+    fprintf(stderr, "slm: %s: %s\n", work->name, sentence);
 }
 
 int slm_cli_work_end(struct slm_cli_work *work, slm_status status, const struct slm_error *error)

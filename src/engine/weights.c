@@ -12,6 +12,7 @@ enum { NONE, BUSY, READY };
 
 struct slm_prepared {
     _Atomic uint32_t state; /* the futex word of those who wait while BUSY */
+    atomic_bool stops;      /* nobody wants them any more */
     struct slm_cpu_weights *weights;
 };
 
@@ -33,8 +34,18 @@ void slm_prepared_close(struct slm_prepared *prepared)
 
 static void leave_to_file(void *user, const unsigned char *data, size_t bytes)
 {
-    slm_gguf_drop_bytes(user, data, bytes);
+    const struct slm_model *model = user;
+    slm_gguf_drop_bytes(model->gguf, data, bytes);
 }
+
+static bool stops(void *user)
+{
+    const struct slm_model *model = user;
+    return atomic_load_explicit(&model->prepared->stops, memory_order_relaxed);
+}
+
+/* Whoever packs, or waits for that, gets SLM_ERR_CANCELLED within milliseconds; so does who comes later. */
+void slm_prepared_stop(const struct slm_model *model) { atomic_store(&model->prepared->stops, true); }
 
 slm_status slm_prepared_get(const struct slm_model *model, unsigned n_threads, const struct slm_cpu_weights **out,
                             struct slm_error *error)
@@ -49,7 +60,7 @@ slm_status slm_prepared_get(const struct slm_model *model, unsigned n_threads, c
         }
         slm_os()->park(futex_word(p), BUSY);
     }
-    const struct slm_cpu_source source = {leave_to_file, model->gguf};
+    const struct slm_cpu_source source = {leave_to_file, stops, (void *)(uintptr_t)model};
     const slm_status status = slm_cpu_weights_open(model->plan, &source, n_threads, &p->weights, error);
     atomic_store(&p->state, status == SLM_OK ? READY : NONE);
     slm_os()->unpark(futex_word(p));

@@ -122,6 +122,7 @@ const struct slm_family slm_family_llama = {
     .n_more_hparams = sizeof more_hparams / sizeof *more_hparams,
     .tensors = tensors,
     .n_tensors = sizeof tensors / sizeof *tensors,
+    .n_layer_large = 80,
     .derive = slm_decoder_derive,
     .complete = complete,
     .rope_types = rope_types,

@@ -51,6 +51,7 @@ const struct slm_family slm_family_qwen2 = {
     .n_hparams = SLM_N_DECODER_HPARAMS,
     .tensors = tensors,
     .n_tensors = sizeof tensors / sizeof *tensors,
+    .n_layer_large = 80,
     .derive = slm_decoder_derive,
     .complete = complete,
     .build = build,

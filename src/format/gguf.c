@@ -306,6 +306,18 @@ slm_status slm_gguf_unchanged(const struct slm_gguf *gguf, struct slm_error *err
     return SLM_OK;
 }
 
+/* Sizes, times and places, as make tells files apart: reading gigabytes would cost as much as what it is to save. */
+uint64_t slm_gguf_fingerprint(const struct slm_gguf *gguf)
+{
+    uint64_t hash = gguf->n_parts;
+    for (size_t i = 0; i < gguf->n_parts; i++) {
+        const struct slm_file_info *info = &gguf->parts[i].info;
+        const uint64_t facts[] = {info->bytes, info->device, info->inode, (uint64_t)info->mtime_ns};
+        hash = slm_hash_bytes(facts, sizeof facts, hash);
+    }
+    return hash;
+}
+
 /* ---- what was read; for a split model, keys, version and alignment are those of its first part ----------------- */
 
 const char *slm_gguf_name(const struct slm_gguf *gguf) { return gguf->parts[0].path; }

@@ -125,7 +125,8 @@ double slm_gguf_f64_at(const struct slm_gguf_kv *kv, uint64_t i);
 /* Walks an array of strings (or a single string) in order: start with cursor 0; false at the end. Linear in total. */
 bool slm_gguf_next_string(const struct slm_gguf_kv *kv, size_t *cursor, struct slm_str *out);
 
-/* ---- writer: keys, then tensors declared, then tensor bytes in the same order. Temp file + fsync + rename. ---- */
+/* ---- writer: keys, then tensors declared, then tensor bytes in the same order. Temp file + fsync + rename. What is
+ * unfinished is called PATH.partial, and locked. ---- */
 struct slm_gguf_writer;
 slm_status slm_gguf_writer_open(const char *path, uint32_t alignment /* 0 = 32 */, struct slm_gguf_writer **out,
                                 struct slm_error *error);
@@ -148,12 +149,24 @@ slm_status slm_gguf_declare_packed(struct slm_gguf_writer *w, struct slm_str nam
                                    const uint64_t *dims, struct slm_error *error);
 /* Appends bytes of the tensors in declared order, in chunks of any size; padding is inserted. */
 slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size_t bytes, struct slm_error *error);
+/* After the last declaration and before data: how many bytes has an earlier run like this one left, from the beginning?
+ * key stands for all that decides what data will be written and is not in the header. *stale: something else was left,
+ * which is gone. */
+slm_status slm_gguf_writer_resume(struct slm_gguf_writer *w, uint64_t key, uint64_t *kept, bool *stale,
+                                  struct slm_error *error);
+/* Instead of writing so many bytes of the current tensor, no more than it still has: *skipped when all are there. */
+slm_status slm_gguf_skip_data(struct slm_gguf_writer *w, uint64_t bytes, bool *skipped, struct slm_error *error);
+const char *slm_gguf_writer_partial(const struct slm_gguf_writer *w);
 /* What the whole file will have, by what is declared so far. */
 uint64_t slm_gguf_writer_bytes(const struct slm_gguf_writer *w);
-/* All declared bytes must have been written: they are on the disk after it, and the file is closed, still under its
- * temporary name. For models of several files, which should appear together. */
+/* All declared bytes must have been written: they are on the disk after it, still under a temporary name. For models of
+ * several files, which should appear together. */
 slm_status slm_gguf_writer_seal(struct slm_gguf_writer *w, struct slm_error *error);
 /* Seals if that was not done, and renames into place. Frees the writer on success and on failure. */
 slm_status slm_gguf_writer_finish(struct slm_gguf_writer *w, struct slm_error *error);
 void slm_gguf_writer_abandon(struct slm_gguf_writer *w); /* removes the temp file; NULL is fine */
+/* Leaves it, for another run to go on with: true. False when there is too little of it, and it was removed. */
+bool slm_gguf_writer_suspend(struct slm_gguf_writer *w);
+/* A number for what the files are and when they were last written, their contents unread. */
+uint64_t slm_gguf_fingerprint(const struct slm_gguf *gguf);
 #endif

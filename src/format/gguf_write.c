@@ -3,8 +3,8 @@
  * Writing GGUF v3. Keys and tensor declarations collect in memory (they are small); the first tensor byte, or the
  * finish, fixes them: the header is read back by our own parser before it is written, so this writer cannot make a file
  * that the reader refuses (twice the same key, a bad type, a row that does not fit its blocks ...). Tensor data then
- * streams through to a temporary file beside the target, which is synced and renamed into place: a reader sees the old
- * file, no file or the whole new one, whatever happens in between.
+ * streams through to a temporary file beside the target (partial.h), which is synced and renamed into place: a reader
+ * sees the old file, no file or the whole new one, whatever happens in between.
  *
  * general.alignment belongs to the writer: it is added when it is not the default and nobody wrote it; writing another
  * value than that of slm_gguf_writer_open is refused. Deliberately not here: which tensors go into which file of a
@@ -13,11 +13,14 @@
 
 #include "base/checked.h"
 #include "format/gguf_part.h"
+#include "format/partial.h"
 #include "quant/panel.h"
 
 struct slm_gguf_writer {
-    char *path, *temp_path;
-    struct slm_file *file;    /* the temporary file */
+    char *path;
+    struct slm_partial *partial; /* the temporary file */
+    uint64_t kept;            /* bytes of it that are there already */
+    struct slm_buf header;    /* once it is fixed; empty again when it is written */
     uint32_t alignment;
     bool says_alignment;      /* general.alignment is among the keys */
     struct slm_buf kvs;       /* n_kv entries as they go into the file */
@@ -26,8 +29,8 @@ struct slm_gguf_writer {
     uint64_t *tensor_bytes;   /* [n_tensors], capacity below */
     size_t tensor_capacity;
     uint64_t data_bytes;      /* of all declared tensors, padding between them included */
-    bool streaming;           /* header is written: no more keys and tensors */
-    bool sealed;              /* all is written and closed */
+    bool streaming;           /* the header is fixed: no more keys and tensors */
+    bool sealed;              /* all is written */
     uint64_t current;         /* tensor that is being written */
     uint64_t current_written; /* bytes of it */
 };
@@ -47,21 +50,15 @@ slm_status slm_gguf_writer_open(const char *path, uint32_t alignment, struct slm
     struct slm_gguf_writer *w = slm_alloc(1, sizeof *w, path, error);
     if (w == NULL) return SLM_ERR_MEMORY;
     w->alignment = alignment;
-    size_t path_bytes = strlen(path) + 1, temp_bytes = path_bytes + 24;
-    slm_status status = SLM_ERR_MEMORY;
+    const size_t path_bytes = strlen(path) + 1;
     w->path = slm_alloc(path_bytes, 1, path, error);
-    w->temp_path = slm_alloc(temp_bytes, 1, path, error);
-    if (w->path == NULL || w->temp_path == NULL) goto out;
-    memcpy(w->path, path, path_bytes);
-    /* The time makes the name new, so two writers of one target do not share a temporary file. */
-    (void)snprintf(w->temp_path, temp_bytes, "%s.tmp-%016llx", path, (unsigned long long)slm_os()->unix_ns());
-    status = slm_os()->create(w->temp_path, &w->file, error);
-    if (status != SLM_OK) goto out;
-out:
-    if (status == SLM_OK)
-        *out = w;
-    else
-        slm_gguf_writer_abandon(w);
+    slm_status status = w->path ? SLM_OK : SLM_ERR_MEMORY;
+    if (status == SLM_OK) {
+        memcpy(w->path, path, path_bytes);
+        status = slm_partial_open(path, &w->partial, error);
+    }
+    if (status == SLM_OK) *out = w;
+    else slm_gguf_writer_abandon(w);
     return status;
 }
 
@@ -260,37 +257,70 @@ static slm_status check_header(const struct slm_gguf_writer *w, const struct slm
     return status;
 }
 
-static slm_status write_zeros(struct slm_gguf_writer *w, uint64_t n, struct slm_error *error)
+/* Zeros up to the next place where a tensor may begin. */
+static slm_status pad(struct slm_gguf_writer *w, uint64_t written, struct slm_error *error)
 {
     static const unsigned char zeros[4096];
-    while (n > 0) {
-        size_t step = n < sizeof zeros ? (size_t)n : sizeof zeros;
-        SLM_TRY(slm_os()->write(w->file, zeros, step, error));
+    for (uint64_t n = padding(w, written); n > 0;) {
+        const size_t step = n < sizeof zeros ? (size_t)n : sizeof zeros;
+        SLM_TRY(slm_partial_put(w->partial, zeros, step, error));
         n -= step;
     }
     return SLM_OK;
 }
 
-/* Writes the header once; from then on only data may follow. */
-static slm_status begin_data(struct slm_gguf_writer *w, struct slm_error *error)
+/* Fixes the header, once; from then on only data may follow. */
+static slm_status fix_header(struct slm_gguf_writer *w, struct slm_error *error)
 {
     if (w->streaming) return SLM_OK;
     if (w->alignment != SLM_GGUF_DEFAULT_ALIGNMENT && !w->says_alignment)
         SLM_TRY(slm_gguf_write_i64(w, ALIGNMENT_KEY, SLM_GGUF_U32, w->alignment, error));
-    struct slm_buf header = {0};
-    slm_buf_puts(&header, "GGUF");
-    add_uint(&header, 3, 4);
-    add_uint(&header, w->n_tensors, 8);
-    add_uint(&header, w->n_kv, 8);
-    slm_buf_add(&header, w->kvs.data, w->kvs.len);
-    slm_buf_add(&header, w->tensors.data, w->tensors.len);
-    for (uint64_t n = padding(w, header.len); n > 0; n--) slm_buf_add(&header, "", 1);
-    slm_status status = slm_buf_status(&header, w->path, error);
-    if (status == SLM_OK) status = check_header(w, &header, error);
-    if (status == SLM_OK) status = slm_os()->write(w->file, header.data, header.len, error);
-    if (status == SLM_OK) w->streaming = true;
-    slm_buf_release(&header);
-    return status;
+    struct slm_buf *header = &w->header;
+    slm_buf_clear(header);
+    slm_buf_puts(header, "GGUF");
+    add_uint(header, 3, 4);
+    add_uint(header, w->n_tensors, 8);
+    add_uint(header, w->n_kv, 8);
+    slm_buf_add(header, w->kvs.data, w->kvs.len);
+    slm_buf_add(header, w->tensors.data, w->tensors.len);
+    for (uint64_t n = padding(w, header->len); n > 0; n--) slm_buf_add(header, "", 1);
+    SLM_TRY(slm_buf_status(header, w->path, error));
+    SLM_TRY(check_header(w, header, error));
+    w->streaming = true;
+    return SLM_OK;
+}
+
+/* The header is written before any data, once. */
+static slm_status begin_data(struct slm_gguf_writer *w, struct slm_error *error)
+{
+    SLM_TRY(fix_header(w, error));
+    if (w->header.len == 0) return SLM_OK;
+    SLM_TRY(slm_partial_put(w->partial, w->header.data, w->header.len, error));
+    slm_buf_release(&w->header);
+    return SLM_OK;
+}
+
+slm_status slm_gguf_writer_resume(struct slm_gguf_writer *w, uint64_t key, uint64_t *kept, bool *stale,
+                                  struct slm_error *error)
+{
+    SLM_TRY(fix_header(w, error));
+    /* Two headers of one length with different declarations must not be taken for each other. */
+    key = slm_hash_bytes(w->header.data, w->header.len, key);
+    SLM_TRY(slm_partial_resume(w->partial, key, slm_gguf_writer_bytes(w), &w->kept, stale, error));
+    *kept = w->kept;
+    return SLM_OK;
+}
+
+/* Part of the current tensor, or all that was left of it, is in the file. */
+static slm_status advance(struct slm_gguf_writer *w, uint64_t bytes, struct slm_error *error)
+{
+    const uint64_t whole = w->tensor_bytes[w->current];
+    w->current_written += bytes;
+    if (w->current_written < whole) return SLM_OK;
+    SLM_TRY(pad(w, whole, error)); /* also after the last one: other readers expect it */
+    w->current++;
+    w->current_written = 0;
+    return SLM_OK;
 }
 
 slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size_t bytes, struct slm_error *error)
@@ -302,31 +332,28 @@ slm_status slm_gguf_write_data(struct slm_gguf_writer *w, const void *data, size
             return slm_fail(error, SLM_ERR_ARGUMENT, w->path, "%zu bytes more than the declared tensors have", bytes);
         uint64_t rest = w->tensor_bytes[w->current] - w->current_written;
         size_t step = bytes < rest ? bytes : (size_t)rest;
-        SLM_TRY(slm_os()->write(w->file, p, step, error));
+        SLM_TRY(slm_partial_put(w->partial, p, step, error));
+        SLM_TRY(advance(w, step, error));
         p += step;
         bytes -= step;
-        w->current_written += step;
-        if (w->current_written < w->tensor_bytes[w->current]) continue;
-        /* Also after the last one: other readers expect it. */
-        SLM_TRY(write_zeros(w, padding(w, w->tensor_bytes[w->current]), error));
-        w->current++;
-        w->current_written = 0;
     }
     return SLM_OK;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------- */
-
-/* The memory alone; the file is closed and named or removed by then. */
-static void free_writer(struct slm_gguf_writer *w)
+slm_status slm_gguf_skip_data(struct slm_gguf_writer *w, uint64_t bytes, bool *skipped, struct slm_error *error)
 {
-    slm_buf_release(&w->kvs);
-    slm_buf_release(&w->tensors);
-    slm_release(w->tensor_bytes);
-    slm_release(w->path);
-    slm_release(w->temp_path);
-    slm_release(w);
+    *skipped = false;
+    if (w->kept == 0) return SLM_OK;
+    SLM_TRY(begin_data(w, error));
+    SLM_ASSERT(w->current < w->n_tensors && bytes <= w->tensor_bytes[w->current] - w->current_written);
+    const uint64_t at = slm_partial_at(w->partial);
+    if (at > w->kept || bytes > w->kept - at) return SLM_OK;
+    slm_partial_skip(w->partial, bytes);
+    *skipped = true;
+    return advance(w, bytes, error);
 }
+
+/* ---- the end ------------------------------------------------------------------------------------------------- */
 
 uint64_t slm_gguf_writer_bytes(const struct slm_gguf_writer *w)
 {
@@ -334,35 +361,40 @@ uint64_t slm_gguf_writer_bytes(const struct slm_gguf_writer *w)
     return header + padding(w, header) + w->data_bytes + padding(w, w->data_bytes);
 }
 
+const char *slm_gguf_writer_partial(const struct slm_gguf_writer *w) { return slm_partial_path(w->partial); }
+
 slm_status slm_gguf_writer_seal(struct slm_gguf_writer *w, struct slm_error *error)
 {
     SLM_TRY(begin_data(w, error));
     if (w->current < w->n_tensors)
         return slm_fail(error, SLM_ERR_ARGUMENT, w->path, "the bytes of tensor #%llu and after have not been written",
                         (unsigned long long)w->current);
-    SLM_TRY(slm_os()->sync(w->file, error));
-    /* Close before rename: some file systems report a failed write only here. */
-    const slm_status status = slm_os()->close(w->file, error);
-    w->file = NULL;
-    if (status == SLM_OK) w->sealed = true;
-    else (void)slm_os()->remove(w->temp_path, NULL);
-    return status;
+    SLM_TRY(slm_partial_sync(w->partial, error));
+    w->sealed = true;
+    return SLM_OK;
 }
 
 slm_status slm_gguf_writer_finish(struct slm_gguf_writer *w, struct slm_error *error)
 {
     slm_status status = w->sealed ? SLM_OK : slm_gguf_writer_seal(w, error);
-    if (status == SLM_OK) status = slm_os()->rename(w->temp_path, w->path, error);
-    if (status == SLM_OK) free_writer(w);
-    else slm_gguf_writer_abandon(w);
+    if (status == SLM_OK) status = slm_partial_finish(w->partial, error);
+    slm_gguf_writer_abandon(w);
     return status;
 }
 
-void slm_gguf_writer_abandon(struct slm_gguf_writer *w)
+/* What is closed with its name stays, of course. */
+static bool release_writer(struct slm_gguf_writer *w, bool keep)
 {
-    if (w == NULL) return;
-    /* The cause has been reported: what fails now is only tidying up. */
-    if (w->file != NULL) (void)slm_os()->close(w->file, NULL);
-    if (w->file != NULL || w->sealed) (void)slm_os()->remove(w->temp_path, NULL);
-    free_writer(w);
+    if (w == NULL) return false;
+    const bool kept = slm_partial_close(w->partial, keep);
+    slm_buf_release(&w->header);
+    slm_buf_release(&w->kvs);
+    slm_buf_release(&w->tensors);
+    slm_release(w->tensor_bytes);
+    slm_release(w->path);
+    slm_release(w);
+    return kept;
 }
+
+void slm_gguf_writer_abandon(struct slm_gguf_writer *w) { (void)release_writer(w, false); }
+bool slm_gguf_writer_suspend(struct slm_gguf_writer *w) { return release_writer(w, true); }

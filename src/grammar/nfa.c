@@ -221,16 +221,30 @@ static bool may_be_empty(struct slm_nfa *nfa, struct slm_frag a)
     return empty;
 }
 
+/* What is copied later has no such runs: the copies' states are elsewhere. */
+void slm_nfa_alike(struct slm_nfa *nfa, uint32_t begin, uint32_t stride, uint32_t n)
+{
+    void *array = nfa->runs;
+    if (!grow(nfa, &array, nfa->n_runs, &nfa->cap_runs, sizeof *nfa->runs, SLM_NFA_MAX_STATES, "repetitions")) return;
+    nfa->runs = array;
+    nfa->runs[nfa->n_runs++] = (struct slm_nfa_run){begin, stride, n};
+}
+
+/* With the repetitions among them. */
+void slm_nfa_drop(struct slm_nfa *nfa, uint32_t begin)
+{
+    if (nfa->failed != SLM_OK) return;
+    nfa->n_states = begin;
+    while (nfa->n_runs > 0 && nfa->runs[nfa->n_runs - 1].begin >= begin) nfa->n_runs--;
+}
+
 /* Of the copies [first, first + n) all but the last MAX_PIECE look alike: a token cannot tell how many follow. */
 static void note_run(struct slm_nfa *nfa, uint32_t begin, uint32_t stride, uint32_t n)
 {
     if (n < SLM_NFA_MAX_PIECE + 2) return;
     /* Repetitions inside of it are no longer worth telling apart: their states are of the first copy alone. */
     while (nfa->n_runs > 0 && nfa->runs[nfa->n_runs - 1].begin >= begin) nfa->n_runs--;
-    void *array = nfa->runs;
-    if (!grow(nfa, &array, nfa->n_runs, &nfa->cap_runs, sizeof *nfa->runs, SLM_NFA_MAX_STATES, "repetitions")) return;
-    nfa->runs = array;
-    nfa->runs[nfa->n_runs++] = (struct slm_nfa_run){begin, stride, n - SLM_NFA_MAX_PIECE};
+    slm_nfa_alike(nfa, begin, stride, n - SLM_NFA_MAX_PIECE);
 }
 
 /* min copies that must be gone through, then copies that can be left at their gates; an endless one goes back to the

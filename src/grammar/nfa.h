@@ -11,7 +11,7 @@
 #include "base/str.h"
 
 #define SLM_NFA_NONE UINT32_MAX
-#define SLM_NFA_MAX_STATES 400000u
+#define SLM_NFA_MAX_STATES 1000000u
 #define SLM_NFA_MAX_RULES 20000u
 #define SLM_NFA_MAX_DEPTH 256u     /* nesting of a regular expression, a GBNF group, a schema */
 #define SLM_NFA_MAX_PIECE 256u     /* bytes of the longest token that constrained text is made of */
@@ -61,6 +61,11 @@ void slm_nfa_define(struct slm_nfa *nfa, uint32_t rule, struct slm_frag body);
 uint32_t slm_nfa_fork(struct slm_nfa *nfa, uint32_t a, uint32_t b);
 void slm_nfa_lead(struct slm_nfa *nfa, uint32_t from, uint32_t to);
 
+/* Says that these n runs of `stride` states each look alike to any token (struct slm_nfa_run); in order of begin. */
+void slm_nfa_alike(struct slm_nfa *nfa, uint32_t begin, uint32_t stride, uint32_t n);
+/* Forgets the states from here on: nothing before them leads to them. */
+void slm_nfa_drop(struct slm_nfa *nfa, uint32_t begin);
+
 struct slm_frag slm_frag_empty(struct slm_nfa *nfa);
 struct slm_frag slm_frag_never(struct slm_nfa *nfa); /* matches nothing at all */
 struct slm_frag slm_frag_byte(struct slm_nfa *nfa, uint8_t lo, uint8_t hi);
@@ -83,6 +88,9 @@ struct slm_frag slm_frag_star(struct slm_nfa *nfa, struct slm_frag a);
 struct slm_frag slm_frag_repeat(struct slm_nfa *nfa, struct slm_frag a, uint32_t min, uint32_t max);
 /* What both match; neither calls rules. a and b were made one after the other. */
 struct slm_frag slm_frag_both(struct slm_nfa *nfa, struct slm_frag a, struct slm_frag b);
+/* Cuts a, made last and without calls, down to its texts of min to max characters (NONE: no most), as JSON spells them,
+ * and makes it as small as it can be. False and nothing done when it is too large for that. */
+bool slm_frag_counted(struct slm_nfa *nfa, struct slm_frag *a, uint32_t min, uint32_t max);
 /* Does the fragment, without calls, match this? */
 bool slm_frag_matches(struct slm_nfa *nfa, struct slm_frag a, struct slm_str bytes);
 

@@ -165,8 +165,29 @@ static int fraction_of(const struct slm_number_bounds *b)
     return fraction;
 }
 
-struct slm_frag slm_number_between(struct slm_nfa *nfa, const struct slm_number_bounds *b)
+/* A bound far outside of what is written anyway is as good as the last number of so many digits: nothing that it allows
+ * is written beyond that, and nothing else gets in. */
+static struct slm_number_bounds reachable(struct slm_number_bounds b)
 {
+    const int most = b.whole ? MAX_DIGITS : FLOAT_DIGITS - fraction_of(&b);
+    struct slm_decimal last = {.n = most > 0 ? most : 1};
+    memset(last.digits, '9', (size_t)last.n);
+    last.digits[last.n] = '\0';
+    if (b.has_min && b.min.negative && b.min.n + b.min.exponent > most) {
+        b.min = last;
+        b.min.negative = true;
+        b.min_excluded = false;
+    }
+    if (b.has_max && !b.max.negative && b.max.n + b.max.exponent > most) {
+        b.max = last;
+        b.max_excluded = false;
+    }
+    return b;
+}
+
+struct slm_frag slm_number_between(struct slm_nfa *nfa, const struct slm_number_bounds *asked)
+{
+    const struct slm_number_bounds inner = reachable(*asked), *const b = &inner;
     int64_t lo = -INT64_MAX, hi = INT64_MAX;
     const int fraction = fraction_of(b);
     const uint32_t begin = (uint32_t)nfa->n_states;

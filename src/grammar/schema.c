@@ -20,7 +20,7 @@ enum { CHOSEN_ANY = 1, CHOSEN_ONE = 2 };
 static const struct { const char *name; bool unless_false; } refused[] = {
     {"not", false}, {"if", false}, {"then", false}, {"else", false}, {"dependentSchemas", false},
     {"dependentRequired", false}, {"dependencies", false}, {"contains", false}, {"minContains", false},
-    {"maxContains", false}, {"uniqueItems", true}, {"unevaluatedItems", false}, {"additionalItems", false},
+    {"maxContains", false}, {"uniqueItems", true}, {"unevaluatedItems", false},
     {"$dynamicRef", false}, {"$recursiveRef", false}, {"contentSchema", false}, {"extends", false},
     {"disallow", false}, {"divisibleBy", false},
 };
@@ -92,8 +92,8 @@ static bool decode_step(struct slm_str raw, struct slm_buf *out)
     return out->failed == SLM_OK;
 }
 
-/* Where a $ref points: within this document, never elsewhere. */
-static const struct slm_dom *follow(struct slm_schema *s, const struct slm_dom *ref)
+/* Step by step from the root; a step that leads nowhere ends it. */
+const struct slm_dom *slm_schema_follow(struct slm_schema *s, const struct slm_dom *ref)
 {
     struct slm_buf step = {0};
     const struct slm_dom *node = s->root;
@@ -152,7 +152,7 @@ void slm_conj_add(struct slm_schema *s, struct slm_conj *conj, const struct slm_
         if (node->kind != SLM_DOM_OBJECT) continue;
         check_keywords(s, node);
         const struct slm_dom *ref = slm_dom_get(node, "$ref"), *all = slm_dom_get(node, "allOf");
-        const struct slm_dom *target = ref ? follow(s, ref) : NULL;
+        const struct slm_dom *target = ref ? slm_schema_follow(s, ref) : NULL;
         if (target) add_part(s, conj, target, done, via);
         if (all && (all->kind != SLM_DOM_ARRAY || !all->first))
             slm_schema_fail(s, all, SLM_ERR_FORMAT, "allOf is an array of at least one schema");

@@ -63,9 +63,14 @@ struct slm_frag slm_schema_value(struct slm_schema *s, const struct slm_conj *co
 /* schema_object.c */
 struct slm_frag slm_schema_array(struct slm_schema *s, const struct slm_conj *conj);
 struct slm_frag slm_schema_object(struct slm_schema *s, const struct slm_conj *conj);
-/* The characters of a string between its quotes. free: nothing is asked of it. */
-struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_conj *conj);
+/* The characters of a string between its quotes. free: nothing is asked of it. fits: a text is such a string. */
+struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_conj *conj, bool one_spelling);
 bool slm_schema_string_is_free(const struct slm_conj *conj);
+bool slm_schema_string_fits(struct slm_schema *s, const struct slm_conj *conj, struct slm_str text);
+/* Is the value in every const and enum? */
+bool slm_schema_in_lists(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *value);
+/* Where a $ref points: within this document, never elsewhere; NULL and a failure where there is nothing. */
+const struct slm_dom *slm_schema_follow(struct slm_schema *s, const struct slm_dom *ref);
 /* A whole number >= 0 as the value of a keyword; `most` where it is larger. */
 uint32_t slm_schema_count(struct slm_schema *s, const struct slm_dom *value, uint32_t most);
 /* The least (or greatest) of the counts of a keyword over all parts, or what there is without one. */

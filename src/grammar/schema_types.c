@@ -11,6 +11,7 @@
 
 #define NONE SLM_NFA_NONE
 
+enum { THOUSAND = 1024, MAX_FACTOR = 4096 }; /* characters that are a rule; of multipleOf */
 enum { MAX_COMPARED = 1 << 24 }; /* pairs of constants: a tenth of a second */
 
 static const struct slm_range everything[] = {{0, 0x10FFFF}};
@@ -77,6 +78,7 @@ static struct slm_frag any_char(struct slm_schema *s)
     struct slm_nfa *nfa = s->nfa;
     /* Bytes below space, the quote and the backslash never stand for themselves. */
     struct slm_frag plain = slm_frag_chars(nfa, unescaped, 3, SLM_SPELL_PLAIN);
+    slm_frag_counted(nfa, &plain, 1, 1); /* smaller */
     struct slm_frag escape = slm_frag_text(nfa, "\\");
     escape = slm_frag_cat(nfa, escape, slm_frag_call(nfa, s->escape));
     return slm_frag_or(nfa, plain, escape);
@@ -159,6 +161,14 @@ bool slm_schema_string_is_free(const struct slm_conj *conj)
     return true;
 }
 
+/* One condition more, each made small first, for together they have the product of their states. */
+static void add_condition(struct slm_nfa *nfa, struct slm_frag *all, struct slm_frag one, size_t before)
+{
+    slm_frag_counted(nfa, &one, 0, NONE);
+    *all = before > 0 ? slm_frag_both(nfa, *all, one) : one;
+    if (before > 0) slm_frag_counted(nfa, all, 0, NONE);
+}
+
 /* What all of the patterns and formats match, each character in its one spelling. Returns how many there were. */
 static size_t all_patterns(struct slm_schema *s, const struct slm_conj *conj, struct slm_frag *out)
 {
@@ -168,20 +178,44 @@ static size_t all_patterns(struct slm_schema *s, const struct slm_conj *conj, st
     for (size_t i = 0; (value = slm_conj_keyword(conj, "pattern", i)) && nfa->failed == SLM_OK; i++) {
         if (value->kind != SLM_DOM_STRING) slm_schema_fail(s, value, SLM_ERR_FORMAT, "a pattern is a text");
         slm_schema_at(s, value);
-        const struct slm_frag one = slm_regex_parse(nfa, value->text, true, SLM_SPELL_JSON);
-        *out = n++ ? slm_frag_both(nfa, *out, one) : one;
+        add_condition(nfa, out, slm_regex_parse(nfa, value->text, true, SLM_SPELL_JSON), n++);
     }
     for (size_t i = 0; (value = slm_conj_keyword(conj, "format", i)) && nfa->failed == SLM_OK; i++) {
         const char *pattern = format_pattern(s, value);
         if (!pattern) continue;
-        const struct slm_frag one = slm_regex_parse(nfa, slm_str(pattern), false, SLM_SPELL_JSON);
-        *out = n++ ? slm_frag_both(nfa, *out, one) : one;
+        add_condition(nfa, out, slm_regex_parse(nfa, slm_str(pattern), false, SLM_SPELL_JSON), n++);
     }
     return n;
 }
 
-/* Without patterns characters are counted in any spelling, with them in their one spelling. */
-struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_conj *conj)
+/* So many characters exactly, a thousand at a time; or, in front of nothing more, at most so many: fewer thousands and
+ * a part of one, or all of them and what is left. */
+static struct slm_frag long_text(struct slm_schema *s, uint32_t thousand, uint32_t n, bool exactly)
+{
+    struct slm_nfa *nfa = s->nfa;
+    const uint32_t whole = n / THOUSAND, left = n % THOUSAND;
+    struct slm_frag all = slm_frag_repeat(nfa, slm_frag_call(nfa, thousand), whole, whole);
+    all = slm_frag_cat(nfa, all, slm_frag_repeat(nfa, any_char(s), exactly ? left : 0, left));
+    if (exactly || whole == 0) return all;
+    struct slm_frag fewer = slm_frag_repeat(nfa, slm_frag_call(nfa, thousand), 0, whole - 1);
+    fewer = slm_frag_cat(nfa, fewer, slm_frag_repeat(nfa, any_char(s), 0, THOUSAND - 1));
+    return slm_frag_or(nfa, all, fewer);
+}
+
+/* min to max characters in any spelling. Beyond some length a rule stands for a thousand of them. */
+static struct slm_frag free_text(struct slm_schema *s, uint32_t min, uint32_t max)
+{
+    struct slm_nfa *nfa = s->nfa;
+    if ((max == NONE ? min : max) <= 8 * THOUSAND) return slm_frag_repeat(nfa, any_char(s), min, max);
+    const uint32_t thousand = slm_nfa_rule(nfa);
+    slm_nfa_define(nfa, thousand, slm_frag_repeat(nfa, any_char(s), THOUSAND, THOUSAND));
+    struct slm_frag all = long_text(s, thousand, min, true);
+    if (max == NONE) return slm_frag_cat(nfa, all, slm_frag_star(nfa, any_char(s)));
+    return slm_frag_cat(nfa, all, long_text(s, thousand, max - min, false));
+}
+
+/* Without patterns characters are counted in any spelling, with them, and where asked, in their one spelling. */
+struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_conj *conj, bool one_spelling)
 {
     struct slm_nfa *nfa = s->nfa;
     const uint32_t begin = (uint32_t)nfa->n_states;
@@ -191,12 +225,14 @@ struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_co
     const size_t n = all_patterns(s, conj, &f);
     /* Contradictory bounds leave no string; other types may be left. */
     if (max < min) return slm_frag_never(nfa);
-    if (n == 0) return slm_frag_repeat(nfa, any_char(s), min, max);
-    if (min > 0 || max != NONE) {
+    if (n == 0 && !one_spelling) return free_text(s, min, max);
+    if (n == 0) f = slm_frag_star(nfa, slm_frag_chars(nfa, everything, 1, SLM_SPELL_JSON));
+    f.begin = begin;
+    if ((min > 0 || max != NONE) && !slm_frag_counted(nfa, &f, min, max)) {
         const struct slm_frag any = slm_frag_chars(nfa, everything, 1, SLM_SPELL_JSON);
         f = slm_frag_both(nfa, f, slm_frag_repeat(nfa, any, min, max));
+        f.begin = begin;
     }
-    f.begin = begin;
     return f;
 }
 
@@ -205,7 +241,7 @@ static struct slm_frag string_value(struct slm_schema *s, const struct slm_conj 
 {
     if (slm_schema_string_is_free(conj)) return slm_frag_call(s->nfa, s->string);
     const struct slm_frag quote = slm_frag_text(s->nfa, "\"");
-    return quoted(s->nfa, slm_schema_string_body(s, conj), quote);
+    return quoted(s->nfa, slm_schema_string_body(s, conj, false), quote);
 }
 
 /* ---- numbers --------------------------------------------------------------------------------------------------- */
@@ -241,31 +277,60 @@ static void tighten(struct slm_schema *s, const struct slm_conj *conj, const cha
     }
 }
 
-/* multipleOf 1 says that it is whole. Others are refused: what doubles make of them no text can know. */
-static bool is_whole(struct slm_schema *s, const struct slm_conj *conj)
+/* The factor of a multipleOf; 0 and a failure where it is none that can be enforced: what doubles make of fractions no
+ * text can know. */
+static uint32_t factor_of(struct slm_schema *s, const struct slm_dom *value)
 {
-    const struct slm_dom *value;
-    bool whole = false;
-    for (size_t i = 0; (value = slm_conj_keyword(conj, "multipleOf", i)); i++) {
-        struct slm_decimal d;
-        whole = value->kind == SLM_DOM_NUMBER && slm_decimal_read(value->text, &d) && d.n == 1 && !d.negative &&
-                d.digits[0] == '1' && d.exponent == 0;
-        if (!whole)
-            slm_schema_fail(s, value, SLM_ERR_UNSUPPORTED, "multiples of anything but 1 cannot be enforced exactly");
-    }
-    return whole;
+    struct slm_decimal d;
+    uint32_t factor = 0;
+    if (value->kind != SLM_DOM_NUMBER || !slm_decimal_read(value->text, &d) || d.negative || d.n == 0)
+        slm_schema_fail(s, value, SLM_ERR_FORMAT, "it is a number above 0 of at most 40 digits");
+    else if (d.exponent >= 0) factor = slm_schema_count(s, value, MAX_FACTOR + 1);
+    if (factor == 0 || factor > MAX_FACTOR)
+        slm_schema_fail(s, value, SLM_ERR_UNSUPPORTED,
+                        "multiples of fractions, and of numbers above %d, cannot be enforced exactly", MAX_FACTOR);
+    return factor;
 }
 
-/* Whole when the types say so, or multipleOf 1 does. */
+/* Whole numbers that a factor divides: a state for each remainder. */
+static struct slm_frag multiples(struct slm_nfa *nfa, uint32_t factor)
+{
+    const uint32_t begin = (uint32_t)nfa->n_states, out = slm_nfa_fork(nfa, NONE, NONE);
+    const uint32_t first = slm_nfa_fork(nfa, NONE, NONE), minus = slm_frag_byte(nfa, '-', '-').in;
+    const uint32_t in = slm_nfa_fork(nfa, minus, first), states = (uint32_t)nfa->n_states;
+    for (uint32_t r = 0; r < factor; r++) slm_nfa_fork(nfa, r == 0 ? out : NONE, NONE);
+    if (nfa->failed != SLM_OK) return (struct slm_frag){begin, in, out};
+    slm_nfa_lead(nfa, nfa->states[minus].a, first);
+    slm_nfa_lead(nfa, first, states); /* no digit yet is like 0, but may not end: the form of numbers sees to it */
+    for (uint32_t r = 0; r < factor; r++) {
+        uint32_t chain = states + r;
+        for (char digit = '0'; digit <= '9' && nfa->failed == SLM_OK; digit++) {
+            const struct slm_frag eat = slm_frag_byte(nfa, (uint8_t)digit, (uint8_t)digit);
+            const uint32_t next = slm_nfa_fork(nfa, eat.in, NONE);
+            slm_nfa_lead(nfa, eat.out, states + (10 * r + (uint32_t)(digit - '0')) % factor);
+            if (nfa->failed == SLM_OK) nfa->states[chain].b = next;
+            chain = next;
+        }
+    }
+    return (struct slm_frag){begin, in, out};
+}
+
+/* Whole when the types say so, or a multipleOf does. */
 static struct slm_frag number_value(struct slm_schema *s, const struct slm_conj *conj, unsigned types)
 {
-    struct slm_number_bounds b = {.whole = !(types & SLM_TYPE_FRACTION) || is_whole(s, conj)};
-    is_whole(s, conj);
+    struct slm_nfa *nfa = s->nfa;
+    struct slm_number_bounds b = {.whole = !(types & SLM_TYPE_FRACTION) || slm_conj_keyword(conj, "multipleOf", 0)};
+    const struct slm_dom *value;
     tighten(s, conj, "minimum", false, &b.has_min, &b.min_excluded, &b.min, 1);
     tighten(s, conj, "exclusiveMinimum", true, &b.has_min, &b.min_excluded, &b.min, 1);
     tighten(s, conj, "maximum", false, &b.has_max, &b.max_excluded, &b.max, -1);
     tighten(s, conj, "exclusiveMaximum", true, &b.has_max, &b.max_excluded, &b.max, -1);
-    return b.has_min || b.has_max ? slm_number_between(s->nfa, &b) : slm_number_free(s->nfa, b.whole);
+    struct slm_frag f = b.has_min || b.has_max ? slm_number_between(nfa, &b) : slm_number_free(nfa, b.whole);
+    for (size_t i = 0; (value = slm_conj_keyword(conj, "multipleOf", i)) && nfa->failed == SLM_OK; i++) {
+        const uint32_t factor = factor_of(s, value);
+        if (factor > 1) f = slm_frag_both(nfa, f, multiples(nfa, factor));
+    }
+    return f;
 }
 
 /* ---- constants ------------------------------------------------------------------------------------------------- */
@@ -317,7 +382,7 @@ static struct slm_frag literal(struct slm_schema *s, const struct slm_dom *value
 
 /* Is the value in every const and enum? It comes from one of them, which need not be searched; a schema whose others
  * are so long that searching them for every value would take seconds is beyond the limit. */
-static bool in_all_lists(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *value)
+bool slm_schema_in_lists(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *value)
 {
     const struct slm_dom *list;
     bool unsure = false;
@@ -332,6 +397,21 @@ static bool in_all_lists(struct slm_schema *s, const struct slm_conj *conj, cons
     }
     if (unsure) slm_schema_fail(s, value, SLM_ERR_LIMIT, "this value is too large to be compared");
     return true;
+}
+
+/* Length, patterns and formats, tried on what would be written. */
+bool slm_schema_string_fits(struct slm_schema *s, const struct slm_conj *conj, struct slm_str text)
+{
+    struct slm_nfa *nfa = s->nfa;
+    const uint32_t min = slm_conj_count(s, conj, "minLength", true, 0);
+    const uint32_t max = slm_conj_count(s, conj, "maxLength", false, NONE);
+    uint32_t n = 0;
+    for (size_t i = 0; i < text.len; i++) n += ((unsigned char)text.ptr[i] & 0xC0) != 0x80;
+    struct slm_frag f = slm_frag_empty(nfa);
+    if (n < min || n > max) return false;
+    if (all_patterns(s, conj, &f) == 0) return true;
+    const struct slm_frag own = slm_frag_spelled(nfa, text, SLM_SPELL_JSON);
+    return slm_frag_reaches(nfa, slm_frag_both(nfa, f, own));
 }
 
 /* Does the value satisfy what else is asked of its type? Strings and numbers are tried on what would be written; of
@@ -349,20 +429,7 @@ static bool satisfies(struct slm_schema *s, const struct slm_conj *conj, const s
         const struct slm_frag f = number_value(s, conj, slm_conj_types(s, conj) | slm_type_of(value));
         return slm_frag_matches(nfa, f, value->text);
     }
-    if (value->kind == SLM_DOM_STRING && !slm_schema_string_is_free(conj)) {
-        const uint32_t min = slm_conj_count(s, conj, "minLength", true, 0);
-        const uint32_t max = slm_conj_count(s, conj, "maxLength", false, NONE);
-        uint32_t n = 0;
-        for (size_t i = 0; i < value->text.len; i++) n += ((unsigned char)value->text.ptr[i] & 0xC0) != 0x80;
-        struct slm_frag f = slm_frag_empty(nfa);
-        bool ok = n >= min && n <= max;
-        if (ok && all_patterns(s, conj, &f)) {
-            struct slm_frag whole = slm_frag_spelled(nfa, value->text, SLM_SPELL_JSON);
-            whole = slm_frag_both(nfa, f, whole);
-            ok = slm_frag_reaches(nfa, whole);
-        }
-        return ok;
-    }
+    if (value->kind == SLM_DOM_STRING) return slm_schema_string_fits(s, conj, value->text);
     for (size_t i = 0; i < sizeof structure / sizeof *structure; i++) {
         const struct slm_dom *k = slm_conj_keyword(conj, structure[i], 0);
         if (k && (value->kind == SLM_DOM_OBJECT || value->kind == SLM_DOM_ARRAY))
@@ -377,7 +444,7 @@ static struct slm_frag constants(struct slm_schema *s, const struct slm_conj *co
 {
     struct slm_frag all = slm_frag_never(s->nfa);
     for (const struct slm_dom *v = first; v && s->nfa->failed == SLM_OK; v = one ? NULL : v->next) {
-        if (!(slm_type_of(v) & types) || !in_all_lists(s, conj, v) || !satisfies(s, conj, v)) continue;
+        if (!(slm_type_of(v) & types) || !slm_schema_in_lists(s, conj, v) || !satisfies(s, conj, v)) continue;
         all = slm_frag_or(s->nfa, all, literal(s, v));
     }
     return all;

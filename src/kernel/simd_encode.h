@@ -390,37 +390,59 @@ SUPER_ENCODER(IQ4_XS, iq4_xs, levels_iq4xs, range_iq4, false, true)
 
 /* ---- ternary: one scale for 256 ---- */
 
-/* What each lane found, in the order of the lanes. */
-static float sum_lanes(const float *lanes)
+/* What the lanes found together, in an order that is the same for every width. */
+static float sum_lanes(float *lanes)
 {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += lanes[i];
-    return sum;
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) lanes[i] += lanes[i + n];
+    return lanes[0];
+}
+
+/* What n scales would keep of a superblock: all that is greater than cut[i] becomes the scale with a sign. Where the
+ * best fit to that explains more than *gain, *gain and *d become the fit's. Comparing is half the work of rounding. */
+enum { CUTS_ABREAST = 3 };
+_Static_assert(sizeof tries_ternary / sizeof *tries_ternary % CUTS_ABREAST == 0, "tries fill whole rows");
+ALWAYS_INLINE void try_cuts(const struct group *g, const float *cut, size_t n, float *gain, float *d)
+{
+    const vec zero = vec_set1(0), one = vec_set1(1);
+    float xq[CUTS_ABREAST][LANES], qq[CUTS_ABREAST][LANES];
+    for (size_t at = 0; at < LANES; at += VEC_LANES) {
+        vec sum_xq[CUTS_ABREAST], sum_qq[CUTS_ABREAST];
+        UNROLL for (size_t i = 0; i < n; i++) sum_xq[i] = sum_qq[i] = zero;
+        for (size_t j = 0; j < 16; j++) {
+            const vec a = vec_abs(vec_load(&g->x[j][at])), wa = weigh(g, j, at, a), w = weigh(g, j, at, one);
+            UNROLL for (size_t i = 0; i < n; i++) {
+                sum_xq[i] = vec_add(sum_xq[i], vec_where_less(vec_set1(cut[i]), a, wa, zero));
+                sum_qq[i] = vec_add(sum_qq[i], vec_where_less(vec_set1(cut[i]), a, w, zero));
+            }
+        }
+        UNROLL for (size_t i = 0; i < n; i++) {
+            vec_store(xq[i] + at, sum_xq[i]);
+            vec_store(qq[i] + at, sum_qq[i]);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        const float top = sum_lanes(xq[i]), bottom = sum_lanes(qq[i]), fit = bottom > 0 ? top / bottom : 0;
+        if (fit * top > *gain) *gain = fit * top, *d = fit;
+    }
 }
 
 /* The scale of a superblock laid out as sixteen lanes; codes in g->q. */
 ALWAYS_INLINE float search_ternary(struct group *g)
 {
-    const vec lo = vec_set1(-1), hi = vec_set1(1);
-    float most = 0, best = 0, d = 0, xq[LANES], qq[LANES], scales[LANES];
-    for (int j = 0; j < 16; j++)
-        for (int s = 0; s < LANES; s++) most = fabsf(g->x[j][s]) > most ? fabsf(g->x[j][s]) : most;
-    for (size_t i = 0; i < range_ternary.n_tries + 2 && most > 0; i++) {
-        const float id = i < range_ternary.n_tries ? range_ternary.tries[i] / most : d != 0 ? 1 / d : 0;
-        for (size_t at = 0; at < LANES; at += VEC_LANES) {
-            vec sum_xq = vec_set1(0), sum_qq = vec_set1(0);
-            for (size_t j = 0; j < 16; j++) {
-                const vec x = vec_load(&g->x[j][at]);
-                const vec q = nearest_code(vec_mul(x, vec_set1(id)), lo, hi);
-                const vec wq = weigh(g, j, at, q);
-                sum_xq = vec_add(sum_xq, vec_mul(wq, x));
-                sum_qq = vec_add(sum_qq, vec_mul(wq, q));
-            }
-            vec_store(xq + at, sum_xq);
-            vec_store(qq + at, sum_qq);
-        }
-        const float top = sum_lanes(xq), bottom = sum_lanes(qq), fit = bottom > 0 ? top / bottom : 0;
-        if (fit * top > best) best = fit * top, d = fit;
+    float gain = 0, d = 0, scales[LANES], cut[CUTS_ABREAST], most = 0;
+    vec max = vec_set1(0);
+    for (size_t at = 0; at < LANES; at += VEC_LANES)
+        for (size_t j = 0; j < 16; j++) max = vec_max(vec_abs(vec_load(&g->x[j][at])), max);
+    vec_store(scales, max);
+    for (size_t i = 0; i < VEC_LANES; i++) most = scales[i] > most ? scales[i] : most;
+    for (size_t i = 0; i < range_ternary.n_tries && most > 0; i += CUTS_ABREAST) {
+        for (size_t k = 0; k < CUTS_ABREAST; k++) cut[k] = 0.5f * most / range_ternary.tries[i + k];
+        try_cuts(g, cut, CUTS_ABREAST, &gain, &d);
+    }
+    for (int i = 0; i < 2; i++) {
+        cut[0] = 0.5f * d;
+        try_cuts(g, cut, 1, &gain, &d);
     }
     d = as_f16(d);
     for (int s = 0; s < LANES; s++) scales[s] = d;

@@ -105,6 +105,9 @@ struct slm_family {
     slm_status (*complete)(struct slm_model *model, struct slm_error *error);
     /* May be NULL: writes the keys that no row can, and refuses what GGUF cannot hold. */
     slm_status (*export)(const struct slm_model *model, struct slm_export *out, struct slm_error *error);
+    /* A model of so many layers, whose query heads share key heads, counts as large where types are mixed: its attn_v
+     * may cost more. 0: none does. */
+    uint32_t n_layer_large;
     /* config.json's key for the activation of the feed-forward, and the one that is computed. NULL: not asked for. */
     const char *hf_activation_key, *hf_activation;
     /* The rotation formula that `complete` knows, as rope_type names it (NULL-terminated, may be NULL); the plain ones

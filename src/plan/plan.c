@@ -84,7 +84,7 @@ static bool widths_agree(struct slm_plan *plan, enum slm_op_kind kind, size_t ha
 }
 
 /* Appends op; gives it a value of the given width unless width is 0. Marks the inputs as used here. */
-static slm_val record(struct slm_plan *plan, struct slm_op op, uint32_t width, enum slm_rows rows)
+slm_val slm_plan_record(struct slm_plan *plan, struct slm_op op, uint32_t width, enum slm_rows rows)
 {
     if (!reserve(plan)) return SLM_NO_VAL;
     const int32_t index = (int32_t)plan->n_ops;
@@ -108,8 +108,8 @@ static slm_val record(struct slm_plan *plan, struct slm_op op, uint32_t width, e
 slm_val slm_plan_embed(struct slm_plan *plan, const struct slm_weight *w)
 {
     if (plan->error.status != SLM_OK) return SLM_NO_VAL;
-    return record(plan, (struct slm_op){.kind = SLM_OP_EMBED, .in = {SLM_NO_VAL, SLM_NO_VAL}, .w = w}, w->n_in,
-                  SLM_ROWS_TOKENS);
+    const struct slm_op op = {.kind = SLM_OP_EMBED, .in = {SLM_NO_VAL, SLM_NO_VAL}, .w = w};
+    return slm_plan_record(plan, op, w->n_in, SLM_ROWS_TOKENS);
 }
 
 /* The weight may be narrower than the row: then each group of its width is normalised alone (heads). */
@@ -118,16 +118,16 @@ slm_val slm_plan_rms_norm(struct slm_plan *plan, slm_val x, const struct slm_wei
     if (!usable(plan, x)) return SLM_NO_VAL;
     const uint32_t width = plan->values[x].width;
     if (!widths_agree(plan, SLM_OP_RMS_NORM, width % w->n_in, 0)) return SLM_NO_VAL;
-    return record(plan, (struct slm_op){.kind = SLM_OP_RMS_NORM, .in = {x, SLM_NO_VAL}, .w = w, .eps = eps}, width,
-                  plan->values[x].rows);
+    const struct slm_op op = {.kind = SLM_OP_RMS_NORM, .in = {x, SLM_NO_VAL}, .w = w, .eps = eps};
+    return slm_plan_record(plan, op, width, plan->values[x].rows);
 }
 
 /* A row of n becomes n codes and their scale. */
 slm_val slm_plan_quantize(struct slm_plan *plan, slm_val x)
 {
     if (!usable(plan, x)) return SLM_NO_VAL;
-    const slm_val out = record(plan, (struct slm_op){.kind = SLM_OP_QUANTIZE, .in = {x, SLM_NO_VAL}},
-                               plan->values[x].width + 1, plan->values[x].rows);
+    const struct slm_op op = {.kind = SLM_OP_QUANTIZE, .in = {x, SLM_NO_VAL}};
+    const slm_val out = slm_plan_record(plan, op, plan->values[x].width + 1, plan->values[x].rows);
     if (out != SLM_NO_VAL) plan->values[out].quantized = true;
     return out;
 }
@@ -149,8 +149,8 @@ static slm_val record_matmul(struct slm_plan *plan, slm_val x, const struct slm_
         return SLM_NO_VAL;
     }
     if (bias && !widths_agree(plan, SLM_OP_MATMUL, bias->n_in, w->n_out)) return SLM_NO_VAL;
-    return record(plan, (struct slm_op){.kind = SLM_OP_MATMUL, .in = {x, SLM_NO_VAL}, .w = w, .bias = bias}, w->n_out,
-                  plan->values[x].rows);
+    const struct slm_op op = {.kind = SLM_OP_MATMUL, .in = {x, SLM_NO_VAL}, .w = w, .bias = bias};
+    return slm_plan_record(plan, op, w->n_out, plan->values[x].rows);
 }
 
 /* Elementwise over two values of one shape. */
@@ -161,7 +161,7 @@ static slm_val record_pair(struct slm_plan *plan, enum slm_op_kind kind, slm_val
 /* Token rows and output rows never meet in one op. */
     SLM_ASSERT(plan->values[a].rows == plan->values[b].rows);
     if (!widths_agree(plan, kind, plan->values[b].width, width)) return SLM_NO_VAL;
-    return record(plan, (struct slm_op){.kind = kind, .in = {a, b}}, width, plan->values[a].rows);
+    return slm_plan_record(plan, (struct slm_op){.kind = kind, .in = {a, b}}, width, plan->values[a].rows);
 }
 
 /* Adapters go beside the weight, not into it: quantized weights stay as they are, and where the file has them. */
@@ -198,24 +198,27 @@ slm_val slm_plan_relu2glu(struct slm_plan *plan, slm_val gate, slm_val up)
 slm_val slm_plan_scale(struct slm_plan *plan, slm_val x, float scale)
 {
     if (!usable(plan, x)) return SLM_NO_VAL;
-    return record(plan, (struct slm_op){.kind = SLM_OP_SCALE, .in = {x, SLM_NO_VAL}, .scale = scale},
-                  plan->values[x].width, plan->values[x].rows);
+    const struct slm_op op = {.kind = SLM_OP_SCALE, .in = {x, SLM_NO_VAL}, .scale = scale};
+    return slm_plan_record(plan, op, plan->values[x].width, plan->values[x].rows);
 }
 
 slm_val slm_plan_softcap(struct slm_plan *plan, slm_val x, float cap)
 {
 /* Most models of a family with caps have none: no op then. */
     if (cap == 0.0f || !usable(plan, x)) return x;
-    return record(plan, (struct slm_op){.kind = SLM_OP_SOFTCAP, .in = {x, SLM_NO_VAL}, .softcap = cap},
-                  plan->values[x].width, plan->values[x].rows);
+    const struct slm_op op = {.kind = SLM_OP_SOFTCAP, .in = {x, SLM_NO_VAL}, .softcap = cap};
+    return slm_plan_record(plan, op, plan->values[x].width, plan->values[x].rows);
 }
 
 /* Everything behind this is computed for the wanted rows only. */
 slm_val slm_plan_select(struct slm_plan *plan, slm_val x)
 {
     if (!usable(plan, x)) return SLM_NO_VAL;
-    return record(plan, (struct slm_op){.kind = SLM_OP_SELECT, .in = {x, SLM_NO_VAL}}, plan->values[x].width,
-                  SLM_ROWS_OUTPUTS);
+    const bool quantized = plan->values[x].quantized;
+    const struct slm_op op = {.kind = SLM_OP_SELECT, .in = {x, SLM_NO_VAL}};
+    const slm_val out = slm_plan_record(plan, op, plan->values[x].width, SLM_ROWS_OUTPUTS);
+    if (out != SLM_NO_VAL) plan->values[out].quantized = quantized;
+    return out;
 }
 
 /* [n_rot / 2] in the plan's arena, or NULL with the plan failed. */
@@ -238,7 +241,7 @@ slm_val slm_plan_rope_table(struct slm_plan *plan, const struct slm_rope *rope)
     op.inv_freq = inverse_frequencies(plan, rope, rope->factors);
     if (rope->long_factors) op.inv_freq_long = inverse_frequencies(plan, rope, rope->long_factors);
     if (plan->error.status != SLM_OK) return SLM_NO_VAL;
-    return record(plan, op, rope->n_rot, SLM_ROWS_TOKENS);
+    return slm_plan_record(plan, op, rope->n_rot, SLM_ROWS_TOKENS);
 }
 
 /* Every head of x by the same table row: the table belongs to the position, not to the head. */
@@ -247,10 +250,9 @@ slm_val slm_plan_rope(struct slm_plan *plan, slm_val x, slm_val table, const str
     if (!usable(plan, x) || !usable(plan, table)) return SLM_NO_VAL;
     const uint32_t width = plan->values[x].width;
     if (!widths_agree(plan, SLM_OP_ROPE, width % head_dim, 0)) return SLM_NO_VAL;
-    return record(plan,
-                  (struct slm_op){.kind = SLM_OP_ROPE, .in = {x, table}, .rope_style = rope->style,
-                                  .n_head = width / head_dim, .head_dim = head_dim, .n_rot = rope->n_rot},
-                  width, SLM_ROWS_TOKENS);
+    const struct slm_op op = {.kind = SLM_OP_ROPE, .in = {x, table}, .rope_style = rope->style,
+                              .n_head = width / head_dim, .head_dim = head_dim, .n_rot = rope->n_rot};
+    return slm_plan_record(plan, op, width, SLM_ROWS_TOKENS);
 }
 
 /* Two ops: appending is split by rows, attending by heads, and a barrier lies between them. */
@@ -266,11 +268,11 @@ slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val 
     struct slm_op op = {.kind = SLM_OP_KV_APPEND, .in = {k, v}, .n_head = a->n_head, .n_head_kv = a->n_head_kv,
                         .head_dim = a->head_dim, .window = a->window, .scale = a->scale,
                         .softcap = a->softcap, .bidirectional = a->bidirectional};
-    record(plan, op, 0, SLM_ROWS_TOKENS);
+    slm_plan_record(plan, op, 0, SLM_ROWS_TOKENS);
     op.kind = SLM_OP_ATTENTION;
     op.in[0] = q;
     op.in[1] = SLM_NO_VAL;
-    return record(plan, op, (uint32_t)q_width, SLM_ROWS_TOKENS);
+    return slm_plan_record(plan, op, (uint32_t)q_width, SLM_ROWS_TOKENS);
 }
 
 /* The first error of recording, if there was one, is the one worth telling. */
@@ -278,6 +280,7 @@ slm_status slm_plan_finish(struct slm_plan *plan, slm_val logits, struct slm_err
 {
     if (usable(plan, logits) && plan->values[logits].rows == SLM_ROWS_OUTPUTS) {
         plan->output = logits;
+        SLM_TRY(slm_plan_narrow(plan, error));
         return slm_plan_assign(plan, error);
     }
     if (plan->error.status == SLM_OK)

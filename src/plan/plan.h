@@ -70,8 +70,15 @@ struct slm_attention {
 /* Appends k and v to the cache of the current layer, then attends: [.., n_head * head_dim]. */
 slm_val slm_plan_attention(struct slm_plan *plan, slm_val q, slm_val k, slm_val v, const struct slm_attention *a);
 
-/* Ends recording: logits must come from selected rows. Assigns memory and barriers (planner.c). */
+/* Ends recording: logits must come from selected rows. Leaves out what only others would have read (narrow.c), assigns
+ * memory and barriers (planner.c). Values are numbered anew. */
 slm_status slm_plan_finish(struct slm_plan *plan, slm_val logits, struct slm_error *error);
+
+/* plan.c: appends op; its value, [rows, width], or SLM_NO_VAL where width is 0 or memory is out (plan->error). Checks
+ * nothing. */
+slm_val slm_plan_record(struct slm_plan *plan, struct slm_op op, uint32_t width, enum slm_rows rows);
+/* narrow.c: moves the selection of wanted rows up as far as it goes. */
+slm_status slm_plan_narrow(struct slm_plan *plan, struct slm_error *error);
 
 /* planner.c: lifetimes -> offsets, hazards -> barriers. */
 slm_status slm_plan_assign(struct slm_plan *plan, struct slm_error *error);

@@ -17,7 +17,7 @@ static const struct { int status; const char *type; } error_types[] = {
     {400, "invalid_request_error"}, {401, "authentication_error"}, {403, "permission_error"}, {404,
                                                                                                "not_found_error"},
     {413, "request_too_large"}, {415, "invalid_request_error"}, {429, "rate_limit_error"}, {503, "overloaded_error"},
-    {529, "overloaded_error"},
+    {504, "timeout_error"}, {529, "overloaded_error"},
 };
 
 /* {"type": "error", "error": {"type", "message"}}: the type follows from

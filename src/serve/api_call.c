@@ -77,7 +77,7 @@ int slm_call_status(const struct slm_error *error)
     static const int statuses[SLM_STATUS_COUNT] = {
         [SLM_ERR_ARGUMENT] = 400, [SLM_ERR_FORMAT] = 400, [SLM_ERR_UNSUPPORTED] = 400, [SLM_ERR_LIMIT] = 400,
         [SLM_ERR_CONTEXT] = 400,  [SLM_ERR_MEMORY] = 503, [SLM_ERR_IO] = 500,          [SLM_ERR_NUMERIC] = 500,
-        [SLM_ERR_CANCELLED] = 503};
+        [SLM_ERR_CANCELLED] = 503, [SLM_ERR_TIMEOUT] = 504};
     return statuses[error->status] ? statuses[error->status] : 500;
 }
 
@@ -91,6 +91,8 @@ static void fail(struct slm_call *call, int status, const struct slm_error *why)
         (void)snprintf(seconds, sizeof seconds, "%d", call->retry_after_s > 0 ? call->retry_after_s : 1);
         slm_reply_header(call->reply, "Retry-After", seconds);
     }
+    /* Clients that repeat what failed by themselves are told not to: it would take as long again. */
+    if (call->reply && !call->begun && status == 504) slm_reply_header(call->reply, "X-Should-Retry", "false");
     if (call->reply && call->begun) {
         slm_buf_clear(&call->out);
         call->kind->broken(call, error);
@@ -234,6 +236,14 @@ static void on_event(void *user, const struct slm_event *event)
         if (event->finish == SLM_FINISH_CANCELLED) { /* not by its client, who would not hear of it: it was cut */
             slm_fail(&call->error, SLM_ERR_CANCELLED, "server", "it is shutting down");
             fail(call, 503, &call->error);
+            break;
+        }
+        /* The server's limit is no end of an answer. A limit of the request's own is. */
+        if (event->finish == SLM_FINISH_TIMEOUT && call->ask.limit_ms == SLM_ABSENT_INT) {
+            slm_fail(&call->error, SLM_ERR_TIMEOUT, "server",
+                     "the request took longer than the %.9g s that this server gives each (--request-timeout)",
+                     (double)call->api->timeout_ms * 1e-3);
+            fail(call, 504, &call->error);
             break;
         }
         begin(call);

@@ -28,6 +28,7 @@
 static const struct { int status; const char *type; } error_types[] = {
     {400, "invalid_request_error"}, {401, "authentication_error"}, {403, "permission_error"},
     {404, "not_found_error"}, {501, "not_supported_error"}, {503, "unavailable_error"}, {429, "unavailable_error"},
+    {504, "timeout_error"},
 };
 
 /* {"error": {"code", "message", "type"}}, the code being the status. */

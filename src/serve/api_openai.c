@@ -32,7 +32,7 @@ static const struct error_row { int status; const char *type, *code; } error_row
     {405, "invalid_request_error", "method_not_allowed"}, {413, "invalid_request_error", "request_too_large"},
     {415, "invalid_request_error", "unsupported_media_type"},
     {429, "rate_limit_error", "rate_limit_exceeded"}, {501, "invalid_request_error", "not_implemented"},
-    {503, "server_error", "unavailable"},
+    {503, "server_error", "unavailable"}, {504, "timeout_error", "request_timeout"},
 };
 
 /* The code is what programs look at: it follows from the kind of error

@@ -81,6 +81,7 @@ struct slm_host {
     pthread_cond_t changed;
     struct slm_host_model *tasks, *done; /* linked by next_task */
     bool stops, wants_ticks;
+    const struct slm_model *preparing;   /* what the loader packs just now, or NULL */
 };
 
 /* ---- posting ---------------------------------------------------------------------------------------------------- */
@@ -247,6 +248,16 @@ static slm_status resolve(struct slm_host_model *m, struct slm_error *error)
     return SLM_OK;
 }
 
+/* A model whose weights are being packed, which can be ended from elsewhere: it is not closed before this is taken
+ * back. */
+static void set_preparing(struct slm_host *host, const struct slm_model *model)
+{
+    pthread_mutex_lock(&host->lock);
+    host->preparing = model;
+    if (model && host->stops) slm_prepared_stop(model);
+    pthread_mutex_unlock(&host->lock);
+}
+
 /* The entry's next stage, on the loader's thread. On failure nothing of it is left. */
 static void work_on(struct slm_host_model *m)
 {
@@ -265,7 +276,9 @@ static void work_on(struct slm_host_model *m)
                                                    .turns = &m->host->turns,
                                                    .post = post,
                                                    .user = m->host};
+        set_preparing(m->host, m->model);
         status = slm_runner_open(m->model, &options, &m->runner, &m->error);
+        set_preparing(m->host, NULL);
     }
     /* What it was for is over, or failed. */
     if (status == SLM_OK && m->state != LEAVING) return;
@@ -753,6 +766,8 @@ void slm_host_close(struct slm_host *host)
     struct slm_error error;
     pthread_mutex_lock(&host->lock);
     host->stops = true;
+    /* What the loader is at, nobody wants any more: it need not be waited for. */
+    if (host->preparing) slm_prepared_stop(host->preparing);
     pthread_cond_signal(&host->changed);
     pthread_mutex_unlock(&host->lock);
     slm_os()->thread_join(host->loader);

@@ -3,8 +3,11 @@
  *
  * First everything is decided: types, which file each tensor goes to, sizes, whether the disk has room. Then the files
  * are written under temporary names, and when the last byte of the last one is on the disk they are renamed, the first
- * part last of all: whoever looks sees no model or a whole one. A conversion that is killed leaves temporary files and
- * nothing else.
+ * part last of all: whoever looks sees no model or a whole one.
+ *
+ * A conversion that is killed, cancelled or out of disk leaves its temporary files, and the next one that would write
+ * the same goes on with them (format/partial.h). That it would is what a key says: of the files that are read, what is
+ * done with each tensor, this version of the library.
  *
  * The same input and options give the same bytes. Deliberately not here: what a source's keys and tensors are, how
  * values change their type (stream.c). */
@@ -13,6 +16,7 @@
 #include <stdio.h>
 
 #include "base/checked.h"
+#include "base/fmath.h"
 #include "base/os.h"
 #include "format/hf_folder.h"
 #include "quant/panel.h"
@@ -27,6 +31,7 @@ struct part {
 
 struct output {
     const char *path;
+    uint64_t kept;            /* bytes that an earlier run left */
     struct part *parts; /* [n_parts], in the conversion's arena */
     size_t n_parts;
     uint64_t data_bytes, total_bytes;
@@ -270,6 +275,41 @@ static slm_status check_target(const struct slm_conversion *c, const struct outp
     return status;
 }
 
+/* All that decides the data of a file and is not in its header. A file that is replaced by another of the same size and
+ * time at the same place goes unnoticed, as it does by make. */
+static uint64_t resume_key(const struct slm_conversion *c, const struct part *part)
+{
+    uint64_t key = slm_hash_bytes(slm_version(), strlen(slm_version()), slm_gguf_fingerprint(c->gguf));
+    for (size_t i = 0; i < part->n; i++) {
+        const struct slm_stream_tensor *t = &c->tensors[part->first + i];
+        const uint64_t facts[] = {t->from, t->pair_rows, t->n_parts, slm_f32_bits(t->gain), t->importance != NULL};
+        key = slm_hash_bytes(facts, sizeof facts, key);
+        if (t->importance) key = slm_hash_bytes(t->importance, (size_t)t->dims[0] * sizeof *t->importance, key);
+        for (unsigned k = 0; k < t->n_parts; k++)
+            key = slm_hash_bytes(&t->parts[k].rule.scale, sizeof t->parts[k].rule.scale, key + t->parts[k].first);
+    }
+    return key;
+}
+
+/* What an earlier run left, if it was one like this. */
+static slm_status resume(struct slm_conversion *c, struct output *out, const struct part *part, struct slm_error *error)
+{
+    uint64_t kept;
+    bool stale;
+    struct slm_buf sentence = {0};
+    SLM_TRY(slm_gguf_writer_resume(part->writer, resume_key(c, part), &kept, &stale, error));
+    out->kept += kept;
+    const char *path = slm_gguf_writer_partial(part->writer);
+    if (kept)
+        slm_buf_printf(&sentence, "goes on with %s: %.0f of %.0f MB are there", path, (double)kept / 1e6,
+                       (double)slm_gguf_writer_bytes(part->writer) / 1e6);
+    else if (stale)
+        slm_buf_printf(&sentence, "begins anew: %s was not left by this command on this input", path);
+    if (sentence.data) note(c, sentence.data);
+    slm_buf_release(&sentence);
+    return SLM_OK;
+}
+
 /* Keys and declarations of one file; its data may follow. */
 static slm_status open_part(struct slm_conversion *c, const struct slm_convert_source *source, struct output *out,
                             size_t i, struct slm_error *error)
@@ -295,7 +335,7 @@ static slm_status open_part(struct slm_conversion *c, const struct slm_convert_s
         SLM_TRY(t->packed ? slm_gguf_declare_packed(w, t->name, t->to, t->dims, error)
                           : slm_gguf_declare_tensor(w, t->name, t->to, t->dims, t->n_dims, error));
     }
-    return SLM_OK;
+    return resume(c, out, part, error);
 }
 
 /* After the last thing that may be refused for its size: the disk.
@@ -305,9 +345,10 @@ static slm_status check_room(struct output *out, struct slm_error *error)
     struct slm_path_info info;
     for (size_t i = 0; i < out->n_parts; i++) out->total_bytes += slm_gguf_writer_bytes(out->parts[i].writer);
     SLM_TRY(slm_os()->look_at(out->path, &info, error));
-    if (info.free_bytes >= out->total_bytes) return SLM_OK;
+    const uint64_t needed = out->total_bytes - out->kept;
+    if (info.free_bytes >= needed) return SLM_OK;
     return slm_fail(error, SLM_ERR_IO, out->path, "needs %llu bytes on the disk, which has %llu free",
-                    (unsigned long long)out->total_bytes, (unsigned long long)info.free_bytes);
+                    (unsigned long long)needed, (unsigned long long)info.free_bytes);
 }
 
 /* From the last to the first, which is the one that is opened. When one fails, those before it go again: they are no
@@ -348,6 +389,19 @@ static slm_status write_parts(struct slm_conversion *c, const struct slm_convert
     return rename_parts(out, error);
 }
 
+/* What another attempt may go on with stays, the rest goes. */
+static void close_parts(const struct slm_conversion *c, struct output *out, slm_status status)
+{
+    const bool later = status == SLM_ERR_IO || status == SLM_ERR_CANCELLED || status == SLM_ERR_MEMORY;
+    bool kept = false;
+    for (size_t i = 0; i < out->n_parts; i++) {
+        struct slm_gguf_writer *w = out->parts[i].writer;
+        if (later) kept = slm_gguf_writer_suspend(w) || kept;
+        else slm_gguf_writer_abandon(w);
+    }
+    if (kept) note(c, "stopped; the same command goes on where this one was, with what is in the .partial file");
+}
+
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 /* What is asked for is judged before anything is written, which is not before write_parts. Types that were chosen are
@@ -373,7 +427,7 @@ slm_status slm_convert_run(struct slm_conversion *c, const char *out_path, struc
     struct output out = {.path = out_path};
     const bool folder = slm_hf_is_model(c->in);
     const slm_status status = run(c, folder ? &slm_convert_folder : &slm_convert_gguf, &out, error);
-    for (size_t i = 0; i < out.n_parts; i++) slm_gguf_writer_abandon(out.parts[i].writer);
+    close_parts(c, &out, status);
     if (status == SLM_OK && result)
         *result = (struct slm_convert_result){.bytes = out.total_bytes, .n_files = out.n_parts,
                                               .n_tensors = c->n_tensors};

@@ -16,7 +16,7 @@ struct slm_conversion {
     struct slm_embed_rules rules; /* folders only: how it embeds; pooling 0 when it says nothing */
     struct slm_stream_tensor *tensors; /* [n_tensors], in arena; `to` is first what the source would write unasked */
     size_t n_tensors;
-    int64_t n_head, n_head_kv; /* of the model, as far as choosing types asks; 0 = not known */
+    int64_t n_head, n_head_kv, n_expert; /* of the model, as far as choosing types asks; 0 = not known, or none */
     uint32_t file_type;        /* general.file_type to write; SLM_FILE_TYPE_NONE = the source knows better */
     bool quantized;            /* a tensor is of a block format */
     const struct slm_encoders *encoders; /* NULL: values are rounded */

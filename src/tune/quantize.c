@@ -3,13 +3,13 @@
  *
  * A mixture is a type and exceptions: matrices that models are most sensitive to get more bits, depending on what they
  * are, which layer they are of and how many heads share them. The rows below are llama.cpp's choices, so that a name
- * like Q4_K_M means the same files. What it asks for models with 8 experts or 80 layers is left out: no model this
- * library runs has them.
+ * like Q4_K_M means the same files, for models this library does not run as well.
  *
  * Deliberately not here: the search (kernel/simd_search.h), files (convert.c), how an importance matrix comes about. */
 #include <stdio.h>
 
 #include "base/cpu.h"
+#include "families/families.h"
 #include "model/model.h"
 #include "tune/convert.h"
 #include "tune/imatrix.h"
@@ -35,19 +35,24 @@ static const struct { const char *name, *means; } aliases[] = {
     {"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"},
 };
 
-enum role { ROLE_OTHER, ROLE_HEAD, ROLE_EMBEDDING, ROLE_ATTN_V, ROLE_ATTN_OUT, ROLE_FFN_DOWN };
+enum role { ROLE_OTHER, ROLE_HEAD, ROLE_EMBEDDING, ROLE_ATTN_K, ROLE_ATTN_V, ROLE_ATTN_OUT, ROLE_FFN_DOWN };
 
 /* A part of the tensor's name says what it is; the first row that fits counts. */
 static const struct { const char *part; enum role role; } roles[] = {
     {"token_embd.weight", ROLE_EMBEDDING}, {"attn_qkv.weight", ROLE_ATTN_V}, {"attn_kv_b.weight", ROLE_ATTN_V},
-    {"attn_v.weight", ROLE_ATTN_V}, {"attn_output.weight", ROLE_ATTN_OUT}, {"ffn_down", ROLE_FFN_DOWN},
+    {"attn_v.weight", ROLE_ATTN_V}, {"attn_k.weight", ROLE_ATTN_K}, {"attn_output.weight", ROLE_ATTN_OUT},
+    {"ffn_down", ROLE_FFN_DOWN},
 };
 
-/* Of a model of n layers, layer i. */
-struct position { uint32_t i, n; bool shared_4, has_imatrix; }; /* four query heads or more share a key head */
+/* Of a model of n layers, layer i. shared_4: four query heads or more share a key head. large: as its family says. */
+struct position { uint32_t i, n; bool shared_4, has_imatrix, experts_8, large, falcon; };
 
 static bool always(const struct position *p) { return p->n > 0; }
 static bool shared_4(const struct position *p) { return p->shared_4; }
+static bool experts_8(const struct position *p) { return p->experts_8; }
+static bool large(const struct position *p) { return p->large; }
+static bool large_shared_4(const struct position *p) { return p->large && p->shared_4; }
+static bool falcon(const struct position *p) { return p->falcon; }
 static bool first_2(const struct position *p) { return p->i < 2; }
 static bool first_4(const struct position *p) { return p->i < 4; }
 static bool first_16th(const struct position *p) { return p->i < p->n / 16; }
@@ -60,13 +65,35 @@ static bool spread(const struct position *p)
     return p->i < p->n / 8 || p->i >= 7 * p->n / 8 || (p->i - p->n / 8) % 3 == 2;
 }
 
+static bool falcon_first_16th(const struct position *p) { return p->falcon && first_16th(p); }
+static bool falcon_spread(const struct position *p) { return p->falcon && spread(p); }
+
 /* The first row that fits counts. */
 static const struct exception {
-    const char *mixture;
+    const char *mixture; /* NULL: each but those of floats, of which nothing is lost */
     enum role role;
     bool (*where)(const struct position *);
     enum slm_dtype type;
 } exceptions[] = {
+    /* Of eight experts the attention is a small part, whatever it costs. */
+    {NULL, ROLE_ATTN_V, experts_8, SLM_DTYPE_Q8_0}, {NULL, ROLE_ATTN_K, experts_8, SLM_DTYPE_Q8_0},
+    {"Q2_K", ROLE_ATTN_OUT, experts_8, SLM_DTYPE_Q5_K}, {"Q3_K_S", ROLE_ATTN_OUT, experts_8, SLM_DTYPE_Q5_K},
+    {"Q3_K_M", ROLE_ATTN_OUT, experts_8, SLM_DTYPE_Q5_K}, {"Q3_K_L", ROLE_ATTN_OUT, experts_8, SLM_DTYPE_Q3_K},
+    {"Q4_K_S", ROLE_ATTN_OUT, experts_8, SLM_DTYPE_Q5_K}, {"Q4_K_M", ROLE_ATTN_OUT, experts_8, SLM_DTYPE_Q5_K},
+    {"IQ4_NL", ROLE_ATTN_OUT, experts_8, SLM_DTYPE_Q5_K}, {"IQ4_XS", ROLE_ATTN_OUT, experts_8, SLM_DTYPE_Q5_K},
+    /* A large model's attn_v is small beside the rest: what would get 3 or 4 bits gets 5. */
+    {"Q2_K", ROLE_ATTN_V, large, SLM_DTYPE_Q5_K}, {"Q2_K_S", ROLE_ATTN_V, large_shared_4, SLM_DTYPE_Q5_K},
+    {"Q3_K_S", ROLE_ATTN_V, large, SLM_DTYPE_Q5_K}, {"Q3_K_M", ROLE_ATTN_V, large, SLM_DTYPE_Q5_K},
+    {"Q4_K_S", ROLE_ATTN_V, large, SLM_DTYPE_Q5_K},
+    /* Falcon's ffn_down and attn_output lose less than others. */
+    {"Q2_K", ROLE_ATTN_OUT, falcon, SLM_DTYPE_Q2_K}, {"Q3_K_M", ROLE_ATTN_OUT, falcon, SLM_DTYPE_Q3_K},
+    {"Q3_K_L", ROLE_ATTN_OUT, falcon, SLM_DTYPE_Q4_K}, {"Q3_K_L", ROLE_FFN_DOWN, falcon, SLM_DTYPE_Q4_K},
+    {"Q3_K_M", ROLE_FFN_DOWN, falcon_first_16th, SLM_DTYPE_Q5_K},
+    {"Q3_K_M", ROLE_FFN_DOWN, falcon_spread, SLM_DTYPE_Q4_K}, {"Q3_K_M", ROLE_FFN_DOWN, falcon, SLM_DTYPE_Q3_K},
+    {"Q4_K_M", ROLE_FFN_DOWN, falcon_first_16th, SLM_DTYPE_Q6_K},
+    {"Q4_K_M", ROLE_FFN_DOWN, falcon_spread, SLM_DTYPE_Q5_K}, {"Q4_K_M", ROLE_FFN_DOWN, falcon, SLM_DTYPE_Q4_K},
+    {"Q4_K_S", ROLE_FFN_DOWN, falcon, SLM_DTYPE_Q4_K}, {NULL, ROLE_HEAD, falcon, SLM_DTYPE_Q8_0},
+    /* All models. */
     {"Q2_K", ROLE_ATTN_V, shared_4, SLM_DTYPE_Q4_K}, {"Q2_K", ROLE_ATTN_V, always, SLM_DTYPE_Q3_K},
     {"Q2_K", ROLE_FFN_DOWN, always, SLM_DTYPE_Q3_K}, {"Q2_K", ROLE_ATTN_OUT, always, SLM_DTYPE_Q3_K},
     {"Q2_K_S", ROLE_ATTN_V, shared_4, SLM_DTYPE_Q4_K}, {"Q2_K_S", ROLE_FFN_DOWN, first_8th, SLM_DTYPE_Q4_K},
@@ -75,7 +102,8 @@ static const struct exception {
     {"Q3_K_M", ROLE_ATTN_OUT, always, SLM_DTYPE_Q4_K}, {"Q3_K_L", ROLE_ATTN_V, always, SLM_DTYPE_Q5_K},
     {"Q3_K_L", ROLE_FFN_DOWN, always, SLM_DTYPE_Q5_K}, {"Q3_K_L", ROLE_ATTN_OUT, always, SLM_DTYPE_Q5_K},
     {"Q4_K_S", ROLE_ATTN_V, first_4, SLM_DTYPE_Q5_K}, {"Q4_K_S", ROLE_FFN_DOWN, first_8th, SLM_DTYPE_Q5_K},
-    {"Q4_K_M", ROLE_ATTN_V, spread, SLM_DTYPE_Q6_K}, {"Q4_K_M", ROLE_FFN_DOWN, spread, SLM_DTYPE_Q6_K},
+    {"Q4_K_M", ROLE_ATTN_V, spread, SLM_DTYPE_Q6_K}, {"Q4_K_M", ROLE_ATTN_V, large, SLM_DTYPE_Q5_K},
+    {"Q4_K_M", ROLE_FFN_DOWN, spread, SLM_DTYPE_Q6_K},
     {"Q5_K_M", ROLE_ATTN_V, spread, SLM_DTYPE_Q6_K}, {"Q5_K_M", ROLE_FFN_DOWN, spread, SLM_DTYPE_Q6_K},
     {"IQ4_NL", ROLE_ATTN_V, shared_4, SLM_DTYPE_Q5_K}, {"IQ4_NL", ROLE_FFN_DOWN, first_8th_blind, SLM_DTYPE_Q5_K},
     {"IQ4_XS", ROLE_ATTN_V, shared_4, SLM_DTYPE_Q5_K}, {"IQ4_XS", ROLE_FFN_DOWN, first_8th_blind, SLM_DTYPE_Q5_K},
@@ -174,12 +202,28 @@ static bool four_share_a_head(const struct slm_conversion *c)
     return c->n_head_kv > 0 && c->n_head / c->n_head_kv >= 4;
 }
 
-/* A list of tensors that came from a file or a folder, which know how many heads there are. */
+/* A list of tensors that came from a file or a folder, which know how many heads and experts there are. */
 static void count_heads(struct slm_conversion *c)
 {
     if (!c->model && !c->gguf) return;
     c->n_head = c->model ? c->model->hparams.n_head : model_number(c->gguf, "attention.head_count");
     c->n_head_kv = c->model ? c->model->hparams.n_head_kv : model_number(c->gguf, "attention.head_count_kv");
+    c->n_expert = c->model ? 0 : model_number(c->gguf, "expert_count");
+}
+
+/* What is the same for all layers of a model. */
+static struct position position_in(const struct slm_conversion *c, bool has_imatrix)
+{
+    struct slm_str arch = c->model ? slm_str(c->model->architecture) : slm_str("");
+    bool found = false;
+    if (!c->model && c->gguf) (void)slm_gguf_get_str(c->gguf, "general.architecture", &arch, &found, NULL);
+    struct position p = {.n = 1, .shared_4 = four_share_a_head(c), .has_imatrix = has_imatrix,
+                         .experts_8 = c->n_expert == 8, .falcon = slm_str_is(arch, "falcon")};
+    for (size_t i = 0; i < c->n_tensors; i++)
+        if (layer_of(c->tensors[i].name) >= p.n) p.n = layer_of(c->tensors[i].name) + 1;
+    const struct slm_family *family = slm_family_find(arch);
+    p.large = family && family->n_layer_large == p.n && c->n_head > c->n_head_kv;
+    return p;
 }
 
 /* Where the mixture's own blocks do not fit a head's rows, Q8_0; else the head has more bits than the rest. */
@@ -197,8 +241,8 @@ static enum slm_dtype mixed_type(const struct quantization *q, const struct slm_
     const enum role role = role_of(&q->c, t->name);
     position.i = layer_of(t->name);
     for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
-        if (exceptions[i].role == role && strcmp(exceptions[i].mixture, q->mixture->name) == 0 &&
-            exceptions[i].where(&position))
+        if (exceptions[i].role == role && exceptions[i].where(&position) &&
+            (!exceptions[i].mixture || strcmp(exceptions[i].mixture, q->mixture->name) == 0))
             return exceptions[i].type;
     return role == ROLE_HEAD ? head_type(q, t) : q->mixture->type;
 }
@@ -221,11 +265,9 @@ static slm_status choose(struct slm_conversion *c, struct slm_error *error)
     struct quantization *q = (struct quantization *)(void *)c;
     const struct slm_quantize_options *o = q->options;
     count_heads(c);
-    struct position position = {.n = 1, .shared_4 = four_share_a_head(c), .has_imatrix = q->imatrix.gguf != NULL};
+    const struct position position = position_in(c, q->imatrix.gguf != NULL);
     /* Float types have no mixtures: nothing is lost in a head that would need more bits. */
     const bool pure = o->pure || slm_dtypes[q->mixture->type].block == 1;
-    for (size_t i = 0; i < c->n_tensors; i++)
-        if (layer_of(c->tensors[i].name) >= position.n) position.n = layer_of(c->tensors[i].name) + 1;
     for (size_t i = 0; i < c->n_tensors; i++)
         if (!c->tensors[i].fixed) c->tensors[i].to = pure ? q->mixture->type : mixed_type(q, &c->tensors[i], position);
     /* Whole names: "output.weight" is also a part of every layer's "attn_output.weight". */

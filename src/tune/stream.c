@@ -210,6 +210,19 @@ static void encode_unit(struct stream *s, uint64_t begin, uint64_t n, unsigned r
     slm_pack_panel(t->to, rows, (size_t)bytes_of(t->to, s->row), (size_t)(n / s->row), (size_t)s->row, out);
 }
 
+/* Elements of the chunk, and what becomes of them. */
+static uint64_t chunk_elements(const struct stream *s)
+{
+    const uint64_t left = s->n_elements - s->chunk_begin;
+    return left < s->n_units * s->unit ? left : s->n_units * s->unit;
+}
+
+static uint64_t chunk_bytes(const struct stream *s)
+{
+    if (s->n_units == 0) return 0;
+    return s->tensor->packed ? s->n_units * s->unit_bytes : bytes_of(s->tensor->to, chunk_elements(s));
+}
+
 /* What every thread does with a chunk; the calling one writes first. */
 static void work(void *arg, unsigned rank, unsigned n_threads)
 {
@@ -244,10 +257,8 @@ static slm_status turn(struct stream *s, struct slm_pool *pool)
         return slm_fail(s->error, SLM_ERR_NUMERIC, "convert",
                         "tensor '%.*s': element %llu is infinite, not a number, or %s %s", (int)s->tensor->name.len,
                         s->tensor->name.ptr, (unsigned long long)bad, complaint(s), slm_dtypes[s->tensor->to].name);
-    uint64_t left = s->n_elements - s->chunk_begin;
-    if (left > s->n_units * s->unit) left = s->n_units * s->unit;
     s->pending = s->n_units ? s->chunks[s->current] : NULL;
-    s->pending_bytes = s->tensor->packed ? s->n_units * s->unit_bytes : s->n_units ? bytes_of(s->tensor->to, left) : 0;
+    s->pending_bytes = chunk_bytes(s);
     s->current = !s->current;
     return SLM_OK;
 }
@@ -295,8 +306,17 @@ static slm_status write_tail(struct stream *s, struct slm_pool *pool)
     return slm_gguf_write_data(s->writer, tail, SLM_I2_S_TAIL_BYTES, s->error);
 }
 
-static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const struct slm_gguf *source,
-                                struct slm_stream_options *options)
+/* An unfinished file begins with chunks that need not be made again; behind the first one that is made, none are there.
+ * The scale of I2_S is known when all of its matrix was seen, so that is made again unless it is there as a whole. */
+static slm_status skip(struct stream *s, uint64_t bytes, bool *skipped)
+{
+    *skipped = false;
+    return s->pending ? SLM_OK : slm_gguf_skip_data(s->writer, bytes, skipped, s->error);
+}
+
+/* How the tensor is cut. What is read for a chunk counts as much as what is written: F32 that becomes 4 bits is eight
+ * times as large. */
+static void cut(struct stream *s)
 {
     const struct slm_stream_tensor *t = s->tensor;
     uint64_t n_rows = 0;
@@ -308,15 +328,32 @@ static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const s
     s->copy = can_copy(t);
     s->unit = t->packed ? SLM_PANEL_ROWS * s->row : UNIT;
     s->unit_bytes = t->packed ? slm_pack_panel_bytes(t->to, (size_t)s->row) : bytes_of(t->to, UNIT);
-    /* What is read for a chunk counts as much as what is written: F32 that becomes 4 bits is eight times as large. */
     s->most = (uint64_t)CHUNK_UNITS * UNIT / s->unit;
     if (s->most > s->chunk_bytes / s->unit_bytes) s->most = s->chunk_bytes / s->unit_bytes;
     if (s->most == 0) s->most = 1;
+}
+
+static slm_status stream_tensor(struct stream *s, struct slm_pool *pool, const struct slm_gguf *source,
+                                struct slm_stream_options *options)
+{
+    const bool one_scale = s->tensor->to == SLM_DTYPE_I2_S;
+    bool skipped = false;
+    cut(s);
+    if (one_scale) {
+        uint64_t bytes = 0;
+        (void)slm_stream_bytes(s->tensor, &bytes); /* asked before, when it was declared */
+        SLM_TRY(skip(s, bytes, &skipped));
+        if (skipped) options->done += bytes;
+        if (skipped) return SLM_OK;
+    }
     for (s->chunk_begin = 0; s->chunk_begin < s->n_elements; s->chunk_begin += s->most * s->unit) {
-        const uint64_t left = s->n_elements - s->chunk_begin, units = (left + s->unit - 1) / s->unit;
+        const uint64_t units = (s->n_elements - s->chunk_begin + s->unit - 1) / s->unit;
         s->n_units = units < s->most ? units : s->most;
+        if (!one_scale) SLM_TRY(skip(s, chunk_bytes(s), &skipped));
+        if (skipped) options->done += chunk_bytes(s);
+        if (skipped) continue;
         SLM_TRY(turn(s, pool));
-        drop(s, source, s->chunk_begin, s->chunk_begin + (left < s->n_units * s->unit ? left : s->n_units * s->unit));
+        drop(s, source, s->chunk_begin, s->chunk_begin + chunk_elements(s));
         options->done += s->pending_bytes;
         if (options->progress && !options->progress(options->user, options->done, options->total))
             return slm_fail(s->error, SLM_ERR_CANCELLED, "convert", "was cancelled");

@@ -51,9 +51,10 @@ static inline bool slm_stream_is_ternary(enum slm_dtype type)
 }
 /* Bytes the tensor will have in the new file; false when its rows do not fit the type's blocks, or on overflow. */
 bool slm_stream_bytes(const struct slm_stream_tensor *tensor, uint64_t *bytes);
-/* Writes the data of n declared tensors, in order. Pages of `source` behind what was read are given back to the system
- * (NULL: none to give back). SLM_ERR_NUMERIC names a value that the new type cannot hold: without
- * encoders for TQ1_0 and TQ2_0, and always for I2_S, anything in a matrix that is not ternary already. */
+/* Writes the data of n declared tensors, in order; what the writer has already is not made again. Pages of `source`
+ * behind what was read are given back to the system (NULL: none to give back). SLM_ERR_NUMERIC names a value that the
+ * new type cannot hold: without encoders for TQ1_0 and TQ2_0, and always for I2_S, anything in a matrix that is not
+ * ternary already. */
 slm_status slm_stream_write(struct slm_gguf_writer *writer, const struct slm_stream_tensor *tensors, size_t n,
                             const struct slm_gguf *source, struct slm_stream_options *options,
                             struct slm_error *error);

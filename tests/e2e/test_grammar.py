@@ -234,14 +234,14 @@ def test_values(driver, schema, good, bad):
 
 
 @pytest.mark.parametrize("schema,where", [
-    ({"properties": {"a": {"multipleOf": 3}}}, "#/properties/a/multipleOf"), ({"not": {}}, "#/not"),
+    ({"properties": {"a": {"multipleOf": 0.5}}}, "#/properties/a/multipleOf"), ({"not": {}}, "#/not"),
     ({"items": {"uniqueItems": True}}, "#/items/uniqueItems"), ({"$ref": "http://example.com/x"}, "#/$ref"),
     ({"$ref": "#/$defs/none"}, "#/$ref"), ({"allOf": [{"$ref": "#"}]}, "#"), ({"anyOf": [{"$ref": "#"}, {"type": "null"}]}, "#"),
     ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "#/oneOf"), ({"type": "hiccup"}, "#/type"),
     ({"properties": {"a/b~": {"pattern": "(?=x)"}}}, "#/properties/a~1b~0/pattern"), ({"type": []}, "#/type"),
     ({"minLength": -1}, "#/minLength"), ({"type": "string", "maxLength": 10 ** 9}, "#"), ({"if": {}}, "#/if"),
     ({"type": "integer", "minimum": 5, "maximum": 4}, "#"), (False, "#"), ({"enum": []}, "#/enum"),
-    ({"items": [{}]}, "#/items"), ({"contains": {}}, "#/contains"), ({"type": "string", "format": "regex"}, "#/format"),
+    ({"contains": {}}, "#/contains"), ({"type": "string", "format": "regex"}, "#/format"),
     ({"properties": {"a": False}, "required": ["a"], "type": "object"}, "#"),
 ])
 def test_refused(driver, schema, where):
@@ -407,7 +407,7 @@ def test_command(tmp_path):
 
 
 def test_command_refuses(tmp_path):
-    assert "#/multipleOf" in run("--json-schema", '{"multipleOf": 2}', "x", code=1)[1]
+    assert "#/multipleOf" in run("--json-schema", '{"multipleOf": 0.5}', "x", code=1)[1]
     assert "one form" in run("--json-object", "--choice", "a", "x", code=2)[1]
     assert "none.json" in run("--json-schema", str(tmp_path / "none.json"), "x", code=1)[1]
 

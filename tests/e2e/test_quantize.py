@@ -80,20 +80,70 @@ def test_refusals_are_one_line(tmp_path):
         assert not (tmp_path / "x.gguf").exists() and STORIES.stat().st_size == before
 
 
-def test_interrupted_leaves_nothing(tmp_path):
-    need(STORIES)
-    big = tmp_path / "big.gguf"
-    write_wide(big)
-    for after in (0.05, 0.2, 0.4):
-        job = subprocess.Popen([SLM, "quantize", big, tmp_path / "out.gguf", "iq4_xs", "-t", "1"],
-                               stderr=subprocess.PIPE, text=True)
+def stopped(command, number, after):
+    """The command, sent a signal after some seconds; None when it was faster."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
         time.sleep(after)
-        job.send_signal(signal.SIGINT)
+        job.send_signal(number)
         _, said = job.communicate(timeout=60)
-        assert job.returncode in (0, 130), said
-        left = sorted(p.name for p in tmp_path.iterdir())
-        assert left == (["big.gguf", "out.gguf"] if job.returncode == 0 else ["big.gguf"]), left
-        (tmp_path / "out.gguf").unlink(missing_ok=True)
+    assert job.returncode in (0, 130, -signal.SIGKILL), said
+    return None if job.returncode == 0 else said
+
+
+def test_interrupted_and_gone_on_with(tmp_path):
+    """Ctrl-C and kills one after the other: the last run ends in the file of a run that nothing happened to."""
+    big, out, whole = tmp_path / "big.gguf", tmp_path / "out.gguf", tmp_path / "whole.gguf"
+    partial = tmp_path / "out.gguf.partial"
+    write_wide(big)
+    quantized(big, whole, "iq4_xs")
+    command = [SLM, "quantize", big, out, "iq4_xs", "-t", "1"]
+    resumed = 0
+    for number in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
+        said = stopped(command, number, 0.12)
+        if said is None:
+            break
+        assert not out.exists()
+        resumed += "goes on with" in said
+        if number == signal.SIGINT and partial.exists():
+            assert "the same command goes on where this one was" in said
+            assert slm("inspect", partial).returncode == 1  # no model, whatever it is called
+    assert "begins anew" not in quantized(*command[2:])
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["big.gguf", "out.gguf", "whole.gguf"]
+    assert resumed > 0 or said is None
+
+
+def test_two_at_once(tmp_path):
+    big, out = tmp_path / "big.gguf", tmp_path / "out.gguf"
+    write_wide(big)
+    with subprocess.Popen([SLM, "quantize", big, out, "iq4_xs", "-t", "1", "-q"]) as first:
+        while not (tmp_path / "out.gguf.partial").exists() and first.poll() is None:
+            time.sleep(0.002)
+        second = slm("quantize", big, out, "q8_0")
+        still = first.poll() is None
+        assert first.wait() == 0
+    if still:
+        assert second.returncode == 1 and "is being written by another process" in second.stderr
+        assert ERROR_LINE.fullmatch(second.stderr)
+        assert out.stat().st_size < 16e6  # the first one's
+
+
+@pytest.mark.parametrize("args", [["q8_0"], ["q5_1", "--pack", "--tensor", "ffn_down=q8_0"]])
+def test_killed_from_a_folder(tmp_path, args):
+    """Its files are small, so it is stopped by their size, at any byte."""
+    need(TINYSTORIES / "model.safetensors")
+    out, whole = tmp_path / "out.gguf", tmp_path / "whole.gguf"
+    command = ["quantize", TINYSTORIES, out, *args]
+    quantized(TINYSTORIES, whole, *args)
+    resumed = 0
+    for limit in (280_000, 400_000, 550_000):
+        cut = subprocess.run(["bash", "-c", f'ulimit -f {limit // 1024}; exec "$@"', "-", SLM, *command],
+                             capture_output=True, text=True)
+        assert cut.returncode != 0 and not out.exists()
+        resumed += "goes on with" in cut.stderr
+    resumed += "goes on with" in quantized(*command[1:])
+    assert out.read_bytes() == whole.read_bytes()
+    assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
 
 
 def write_wide(path):

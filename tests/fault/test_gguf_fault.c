@@ -19,6 +19,7 @@ static struct slm_os faulty;
 static long calls, fail_at;   /* the call that fails, from 0; -1 = none */
 static bool fail_ever_after;
 static long live, open_files, maps;
+static const struct slm_file *locked;
 
 static bool fails(void)
 {
@@ -50,18 +51,25 @@ static slm_status f_open_read(const char *path, struct slm_file **out, struct sl
     open_files += status == SLM_OK;
     return status;
 }
-static slm_status f_create(const char *path, struct slm_file **out, struct slm_error *error)
+static slm_status f_open_locked(const char *path, struct slm_file **out, uint64_t *bytes, struct slm_error *error)
 {
     if (fails()) return io_error(error, path);
-    slm_status status = slm_os_posix()->create(path, out, error);
+    slm_status status = slm_os_posix()->open_locked(path, out, bytes, error);
     open_files += status == SLM_OK;
+    locked = status == SLM_OK ? *out : NULL;
     return status;
 }
-static slm_status f_write(struct slm_file *file, const void *data, size_t bytes, struct slm_error *error)
+static slm_status f_write_at(struct slm_file *file, const void *data, size_t bytes, uint64_t offset,
+                             struct slm_error *error)
 {
     /* A full disk takes a part first. */
-    if (fails()) return (void)slm_os_posix()->write(file, data, bytes / 2, error), io_error(error, "write");
-    return slm_os_posix()->write(file, data, bytes, error);
+    const bool failing = fails();
+    slm_status status = slm_os_posix()->write_at(file, data, failing ? bytes / 2 : bytes, offset, error);
+    return failing ? io_error(error, "write") : status;
+}
+static slm_status f_truncate(struct slm_file *file, uint64_t bytes, struct slm_error *error)
+{
+    return fails() ? io_error(error, "cut") : slm_os_posix()->truncate(file, bytes, error);
 }
 static slm_status f_sync(struct slm_file *file, struct slm_error *error)
 {
@@ -69,7 +77,8 @@ static slm_status f_sync(struct slm_file *file, struct slm_error *error)
 }
 static slm_status f_close(struct slm_file *file, struct slm_error *error)
 {
-    bool failing = fails();
+    /* What is written is synced and has its name before it is closed: whether that fails is not asked. */
+    bool failing = file != locked && fails();
     open_files--;
     slm_status status = slm_os_posix()->close(file, error); /* the handle goes even when close fails */
     return failing ? io_error(error, "close") : status;
@@ -130,8 +139,9 @@ static int set_up(void **state)
     faulty.alloc = f_alloc;
     faulty.release = f_release;
     faulty.open_read = f_open_read;
-    faulty.create = f_create;
-    faulty.write = f_write;
+    faulty.open_locked = f_open_locked;
+    faulty.write_at = f_write_at;
+    faulty.truncate = f_truncate;
     faulty.sync = f_sync;
     faulty.close = f_close;
     faulty.rename = f_rename;

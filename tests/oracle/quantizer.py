@@ -7,7 +7,8 @@ Usage: quantizer.py SLM_BINARY [--models N] [--seed S] [--library FOLDER]
 For each type: llama.cpp decodes our bytes to the numbers that slm decodes them to, bit for bit; and the root mean
 square error, plain and weighed by an importance matrix, is not above that of ggml_quantize_chunk, on a random matrix
 and on one of a trained model where the test data is there. For each mixture: every tensor of a random model of 16
-layers has the type that llama_model_quantize gives it, and llama.cpp loads our file.
+layers has the type that llama_model_quantize gives it, and llama.cpp loads our file; and the same types come out for
+files that only look like a model of 80 layers (70B), of 8 experts, and like Falcon.
 The importance matrix of `slm calibrate` holds the sums of squares that PyTorch sees going into the layers of the
 trained model, and llama.cpp's reader finds them under the names it looks for.
 llama.cpp comes from an npm package (llama_cpp.py); without it all of this is one skipped test. Output is TAP and a
@@ -37,6 +38,9 @@ TYPES = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q2_K": 10, "Q3_
 MIXTURES = {"F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12,
             "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18, "IQ4_NL": 25,
             "IQ4_XS": 30, "BF16": 32, "TQ1_0": 36, "TQ2_0": 37}
+# What rules ask for: architecture, layers, heads, heads of keys, experts.
+LOOKS = {"70B": ("llama", 80, 8, 1, 0), "65B": ("llama", 80, 8, 8, 0), "qwen2 72B": ("qwen2", 80, 8, 1, 0),
+         "8 experts": ("llama", 16, 8, 8, 8), "8 experts, grouped": ("llama", 16, 8, 2, 8), "falcon": ("falcon", 32, 8, 1, 0)}
 NAME = "blk.0.ffn_up.weight"
 
 
@@ -83,14 +87,17 @@ def write_gguf(path, keys, arrays):
     def string(text):
         return struct.pack("<Q", len(text)) + text.encode()
     head = b"GGUF" + struct.pack("<IQQ", 3, len(arrays), len(keys))
-    head += b"".join(string(k) + struct.pack("<I", 8) + string(v) for k, v in keys.items())
-    offset, data = 0, b""
+    for key, value in keys.items():
+        kind = {str: 8, int: 4, float: 6}[type(value)]
+        packed = string(value) if kind == 8 else struct.pack("<I" if kind == 4 else "<f", value)
+        head += string(key) + struct.pack("<I", kind) + packed
+    offset, data = 0, []
     for name, array in arrays.items():
         head += string(name) + struct.pack("<I", array.ndim)
         head += struct.pack(f"<{array.ndim}Q", *reversed(array.shape)) + struct.pack("<IQ", 0, offset)
-        data += array.tobytes() + bytes(-array.nbytes % 32)
-        offset = len(data)
-    Path(path).write_bytes(head + bytes(-len(head) % 32) + data)
+        data.append(array.tobytes() + bytes(-array.nbytes % 32))
+        offset += len(data[-1])
+    Path(path).write_bytes(head + bytes(-len(head) % 32) + b"".join(data))
 
 
 def slm(*command):
@@ -157,28 +164,59 @@ def matrices(seed):
     return found
 
 
+def compare_types(binary, base, library, name, source, ours, theirs):
+    """One file, quantized by both."""
+    c = library.c
+    c.llama_model_quantize_default_params.restype = QuantizeParams
+    c.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(QuantizeParams)]
+    params = c.llama_model_quantize_default_params()
+    params.ftype, params.n_threads = MIXTURES[name], 1
+    assert c.llama_model_quantize(str(source).encode(), str(theirs).encode(), ctypes.byref(params)) == 0, name
+    slm(binary, "quantize", source, ours, name, "-q")
+    a, b = tensors(base, ours), tensors(base, theirs)
+    for tensor in b:
+        if a[tensor][0] != b[tensor][0]:
+            raise AssertionError(f"{name}: {tensor} has type {a[tensor][0]}, llama.cpp gives {b[tensor][0]}")
+    return {kind for kind, _ in b.values()}
+
+
+def check_looks(binary, base, library, look):
+    """Names and numbers of a model; its tensors are as small as they can be."""
+    arch, n_layer, n_head, n_head_kv, n_expert = LOOKS[look]
+    keys = {"general.architecture": arch, **{f"{arch}.{key}": value for key, value in {
+        "context_length": 256, "embedding_length": 256, "block_count": n_layer, "feed_forward_length": 256,
+        "attention.head_count": n_head, "attention.head_count_kv": n_head_kv, "attention.layer_norm_epsilon": 1e-5,
+        "attention.layer_norm_rms_epsilon": 1e-5, "vocab_size": 2}.items()}}
+    if n_expert:
+        keys.update({f"{arch}.expert_count": n_expert, f"{arch}.expert_used_count": 2})
+    rng = np.random.default_rng(len(look))
+    names = ["token_embd", "output"] + [f"blk.{i}.{name}" for i in range(n_layer) for name in (
+        *(("attn_qkv",) if arch == "falcon" else ("attn_q", "attn_k", "attn_v")), "attn_output", "ffn_up",
+        "ffn_down_exps" if n_expert else "ffn_down")]
+    arrays = {f"{name}.weight": rng.standard_normal((8, 2, 256) if "exps" in name else (2, 256)).astype(np.float32)
+              for name in names}
+    seen = {}
+    with tempfile.TemporaryDirectory() as folder:
+        source, ours, theirs = (Path(folder) / f"{n}.gguf" for n in ("f32", "ours", "theirs"))
+        write_gguf(source, keys, arrays)
+        for name in MIXTURES:
+            seen[name] = compare_types(binary, base, library, name, source, ours, theirs)
+    assert (8 in seen["Q4_K_M"]) == (n_expert == 8 or arch == "falcon"), "the rules in question were not met"
+    assert (13 in seen["Q3_K_S"]) == (look in ("70B", "qwen2 72B") or n_expert == 8), "nor those"
+
+
 def check_mixtures(binary, base, library, seed, shared_heads):
     """Types of all tensors, of two models: heads that share keys, and heads that do not."""
     torch.manual_seed(seed)
     config = transformers.LlamaConfig(vocab_size=320, hidden_size=256, intermediate_size=256, num_hidden_layers=16,
                                       num_attention_heads=4, num_key_value_heads=1 if shared_heads else 4,
                                       tie_word_embeddings=shared_heads)
-    c = library.c
-    c.llama_model_quantize_default_params.restype = QuantizeParams
-    c.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(QuantizeParams)]
     with tempfile.TemporaryDirectory() as folder:
         source, ours, theirs = (Path(folder) / f"{n}.gguf" for n in ("f16", "ours", "theirs"))
         transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         slm(binary, "convert", folder, source, "--type", "f16", "-q")
-        for name, number in MIXTURES.items():
-            params = c.llama_model_quantize_default_params()
-            params.ftype, params.n_threads = number, 1
-            assert c.llama_model_quantize(str(source).encode(), str(theirs).encode(), ctypes.byref(params)) == 0, name
-            slm(binary, "quantize", source, ours, name, "-q")
-            a, b = tensors(base, ours), tensors(base, theirs)
-            for tensor in b:
-                if a[tensor][0] != b[tensor][0]:
-                    raise AssertionError(f"{name}: {tensor} has type {a[tensor][0]}, llama.cpp gives {b[tensor][0]}")
+        for name in MIXTURES:
+            compare_types(binary, base, library, name, source, ours, theirs)
             with llama_cpp.Model(library, ours, n_ctx=256) as peer:
                 assert peer.eval([1, 2, 3]).isfinite().all()
 
@@ -234,7 +272,7 @@ def main():
         return 0
     base, found = declare(folder), matrices(args.seed)
     rng, tap, rows = np.random.default_rng(args.seed + 1), oracle.Tap(), []
-    print(f"1..{len(TYPES) * len(found) * 2 + 3}", flush=True)
+    print(f"1..{len(TYPES) * len(found) * 2 + len(LOOKS) + 3}", flush=True)
     for name in TYPES:
         for what, x in found.items():
             importance = np.exp(1.2 * rng.standard_normal((1, x.shape[1]))).astype(np.float32)
@@ -252,6 +290,13 @@ def main():
         except (AssertionError, subprocess.TimeoutExpired) as error:
             problem = str(error)
         tap.say(f"quantizer mixtures {'shared' if shared_heads else 'own'} key heads seed {args.seed}", problem)
+    for look in LOOKS:
+        problem = None
+        try:
+            check_looks(args.slm, base, library, look)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            problem = str(error)
+        tap.say(f"quantizer mixtures of a model that looks like {look}", problem)
     if not (TRAINED / "model.safetensors").exists():
         tap.say("quantizer importance matrix # SKIP no shared test data", None)
     else:

@@ -31,15 +31,17 @@ struct memory_file {
     struct memory_file *next;
     char *path; /* NULL: removed or replaced, alive only through open handles */
     unsigned char *data, *synced;
-    size_t bytes, synced_bytes;
+    size_t bytes, synced_bytes, taken; /* taken: of the disk, by write_at */
     bool ever_synced;
     unsigned n_handles;
+    bool locked;
     uint64_t inode;
 };
 
 struct fake_file { /* what struct slm_file * points to */
     struct slm_file *real;       /* or */
     struct memory_file *memory;
+    bool has_lock;
     uint64_t bytes; /* as open_read tells them */
     char path[];
 };
@@ -206,15 +208,26 @@ static struct memory_file *make_file(const char *path)
     return file;
 }
 
-static void append(struct memory_file *file, const void *data, size_t bytes)
+/* As long as that, with zeros where it grows. */
+static void resize(struct memory_file *file, size_t bytes)
+{
+    if (bytes > file->bytes) {
+        unsigned char *grown = realloc(file->data, bytes);
+        if (grown == NULL) abort();
+        memset(grown + file->bytes, 0, bytes - file->bytes);
+        file->data = grown;
+    }
+    file->bytes = bytes;
+}
+
+static void place(struct memory_file *file, const void *data, size_t bytes, size_t offset)
 {
     if (bytes == 0) return;
-    unsigned char *grown = realloc(file->data, file->bytes + bytes);
-    if (grown == NULL) abort();
-    memcpy(grown + file->bytes, data, bytes);
-    file->data = grown;
-    file->bytes += bytes;
+    if (offset + bytes > file->bytes) resize(file, offset + bytes);
+    memcpy(file->data + offset, data, bytes);
 }
+
+static void append(struct memory_file *file, const void *data, size_t bytes) { place(file, data, bytes, file->bytes); }
 
 static void sync_file(struct memory_file *file)
 {
@@ -274,6 +287,30 @@ static slm_status fake_create(const char *path, struct slm_file **out, struct sl
     return SLM_OK;
 }
 
+static slm_status fake_open_locked(const char *path, struct slm_file **out, uint64_t *bytes, struct slm_error *error)
+{
+    if (fails(FAKE_OPEN_LOCKED)) return injected(error, path, "open");
+    struct slm_file *real = NULL;
+    struct memory_file *memory = NULL;
+    bool locked = false;
+    if (fake.plan.files_in_memory) {
+        lock();
+        memory = find_file(path);
+        if (memory == NULL) memory = make_file(path);
+        locked = memory->locked;
+        if (!locked) memory->n_handles++;
+        memory->locked = true;
+        *bytes = memory->bytes;
+        unlock();
+    } else {
+        SLM_TRY(fake.real->open_locked(path, &real, bytes, error));
+    }
+    if (locked) return slm_fail(error, SLM_ERR_IO, path, "is being written by another process");
+    *out = new_handle(path, real, memory, *bytes);
+    own(*out)->has_lock = true;
+    return SLM_OK;
+}
+
 /* The readable part of a request, when the file has been cut. */
 static size_t readable(const struct fake_file *file, uint64_t offset, size_t bytes)
 {
@@ -327,6 +364,43 @@ static slm_status fake_write(struct slm_file *handle, const void *data, size_t b
     return fail_as(error, file->path, "write", ENOSPC);
 }
 
+/* What is written takes room, over what was there too: nobody asks. */
+static slm_status fake_write_at(struct slm_file *handle, const void *data, size_t bytes, uint64_t offset,
+                                struct slm_error *error)
+{
+    struct fake_file *file = own(handle);
+    if (file->memory == NULL) {
+        if (fails(FAKE_WRITE_AT)) return injected(error, file->path, "write");
+        return fake.real->write_at(file->real, data, bytes, offset, error);
+    }
+    const bool fail = fails(FAKE_WRITE_AT);
+    size_t fits = fail ? bytes / 2 : bytes;
+    lock();
+    if (fake.plan.disk_bytes != 0) {
+        if (fake.disk_left < fits) fits = (size_t)fake.disk_left;
+        fake.disk_left -= fits;
+    }
+    file->memory->taken += fits;
+    place(file->memory, data, fits, (size_t)offset);
+    unlock();
+    if (fail) return injected(error, file->path, "write");
+    if (fits == bytes) return SLM_OK;
+    atomic_store(&fake.fired, true);
+    return fail_as(error, file->path, "write", ENOSPC);
+}
+
+static slm_status fake_truncate(struct slm_file *handle, uint64_t bytes, struct slm_error *error)
+{
+    struct fake_file *file = own(handle);
+    if (fails(FAKE_TRUNCATE)) return injected(error, file->path, "cut");
+    if (file->memory == NULL) return fake.real->truncate(file->real, bytes, error);
+    lock();
+    resize(file->memory, (size_t)bytes);
+    if (bytes == 0) fake.disk_left += file->memory->taken, file->memory->taken = 0;
+    unlock();
+    return SLM_OK;
+}
+
 static slm_status fake_sync(struct slm_file *handle, struct slm_error *error)
 {
     struct fake_file *file = own(handle);
@@ -348,6 +422,7 @@ static slm_status fake_close(struct slm_file *handle, struct slm_error *error)
     if (file->memory != NULL) {
         lock();
         file->memory->n_handles--;
+        if (file->has_lock) file->memory->locked = false;
         if (file->memory->n_handles == 0 && file->memory->path == NULL) free_file(file->memory);
         unlock();
     } else {
@@ -522,7 +597,9 @@ static size_t fake_energy(struct slm_energy out[SLM_MAX_PACKAGES])
 
 static const struct slm_os fake_table = {
     .alloc = fake_alloc, .release = fake_release, .alloc_pages = fake_alloc_pages, .release_pages = fake_release_pages,
-    .open_read = fake_open_read, .create = fake_create, .read_at = fake_read_at, .write = fake_write, .sync = fake_sync,
+    .open_read = fake_open_read, .create = fake_create, .open_locked = fake_open_locked,
+    .read_at = fake_read_at, .write = fake_write, .write_at = fake_write_at, .truncate = fake_truncate,
+    .sync = fake_sync,
     .close = fake_close, .rename = fake_rename, .remove = fake_remove,
     .look_at = fake_look_at, .map = fake_map, .unmap = fake_unmap,
     .map_drop = fake_map_drop, .now_ns = fake_now_ns, .unix_ns = fake_unix_ns, .thread_start = fake_thread_start,
@@ -631,6 +708,13 @@ const void *fake_os_get(const char *path, size_t *bytes)
     if (file == NULL) return NULL;
     *bytes = file->bytes;
     return file->data != NULL ? (const void *)file->data : "";
+}
+
+void fake_os_more_room(uint64_t bytes)
+{
+    lock();
+    fake.disk_left += bytes;
+    unlock();
 }
 
 size_t fake_os_n_files(void)

@@ -27,7 +27,8 @@
 
 enum fake_call { /* in the order of struct slm_os */
     FAKE_ALLOC, FAKE_RELEASE, FAKE_ALLOC_PAGES, FAKE_RELEASE_PAGES,
-    FAKE_OPEN_READ, FAKE_CREATE, FAKE_READ_AT, FAKE_WRITE, FAKE_SYNC, FAKE_CLOSE, FAKE_RENAME, FAKE_REMOVE,
+    FAKE_OPEN_READ, FAKE_CREATE, FAKE_OPEN_LOCKED, FAKE_READ_AT, FAKE_WRITE, FAKE_WRITE_AT, FAKE_TRUNCATE, FAKE_SYNC,
+    FAKE_CLOSE, FAKE_RENAME, FAKE_REMOVE,
     FAKE_LOOK_AT, FAKE_MAP,
     FAKE_UNMAP, FAKE_MAP_DROP, FAKE_NOW_NS, FAKE_UNIX_NS, FAKE_THREAD_START, FAKE_THREAD_JOIN, FAKE_PARK, FAKE_UNPARK,
     FAKE_N_CPUS, FAKE_MEMORY_AVAILABLE, FAKE_ENERGY,
@@ -38,7 +39,8 @@ enum fake_call { /* in the order of struct slm_os */
 #define FAKE_BIT(call) (1u << (call))
 enum {
     FAKE_MEMORY = FAKE_BIT(FAKE_ALLOC) | FAKE_BIT(FAKE_ALLOC_PAGES),
-    FAKE_FILES = FAKE_BIT(FAKE_OPEN_READ) | FAKE_BIT(FAKE_CREATE) | FAKE_BIT(FAKE_READ_AT) | FAKE_BIT(FAKE_WRITE) |
+    FAKE_FILES = FAKE_BIT(FAKE_OPEN_READ) | FAKE_BIT(FAKE_CREATE) | FAKE_BIT(FAKE_OPEN_LOCKED) |
+                 FAKE_BIT(FAKE_READ_AT) | FAKE_BIT(FAKE_WRITE) | FAKE_BIT(FAKE_WRITE_AT) | FAKE_BIT(FAKE_TRUNCATE) |
                  FAKE_BIT(FAKE_SYNC) | FAKE_BIT(FAKE_CLOSE) | FAKE_BIT(FAKE_RENAME) | FAKE_BIT(FAKE_REMOVE) |
                  FAKE_BIT(FAKE_LOOK_AT) | FAKE_BIT(FAKE_MAP),
     FAKE_THREADS = FAKE_BIT(FAKE_THREAD_START),
@@ -51,7 +53,7 @@ struct fake_os_plan {
     bool persistent;   /* that one and every later one; otherwise that one only */
     int reason;        /* errno in the error's text, e.g. ENOSPC; 0 = EIO. A failed write writes its first half. */
 
-    bool files_in_memory;  /* create() makes files in memory, which open_read, rename and remove then see first; other
+    bool files_in_memory;  /* create() and open_locked() make files in memory, which the others then see first; other
                             * paths still reach the disk for reading */
     uint64_t disk_bytes;   /* the disk takes this many more bytes, then ENOSPC after a partial write; 0 = no end */
     bool hide_full_disk;   /* look_at() does not tell of disk_bytes: others fill the disk meanwhile */
@@ -89,6 +91,8 @@ void fake_os_assert_clean(void); /* fails the cmocka test when there is a proble
 void fake_os_put(const char *path, const void *data, size_t bytes);
 const void *fake_os_get(const char *path, size_t *bytes);
 size_t fake_os_n_files(void);
+/* The disk takes so many bytes more than it still does. */
+void fake_os_more_room(uint64_t bytes);
 /* The power goes off: every file in memory becomes what it was at its last sync; those never synced are gone. */
 void fake_os_power_loss(void);
 

@@ -216,6 +216,44 @@ static void test_write_read_rename(void **state)
     assert_int_equal(access(in("bare"), F_OK), 0);
 }
 
+/* One at a time, whoever it is; other places and beyond the end. */
+static void test_locked(void **state)
+{
+    (void)state;
+    const struct slm_os *os = slm_os();
+    struct slm_error error = {0};
+    struct slm_file *file, *other;
+    uint64_t bytes;
+    char text[8];
+    put_file(in("locked"), "abc", 3);
+    assert_int_equal(os->open_locked(in("locked"), &file, &bytes, &error), SLM_OK);
+    assert_int_equal(bytes, 3);
+    assert_int_equal(os->open_locked(in("locked"), &other, &bytes, &error), SLM_ERR_IO);
+    assert_non_null(strstr(error.message, "another process"));
+    assert_int_equal(os->write_at(file, "x", 1, 5, &error), SLM_OK);
+    assert_int_equal(os->write_at(file, "B", 1, 1, &error), SLM_OK);
+    assert_int_equal(os->read_at(file, text, 6, 0, &error), SLM_OK);
+    assert_memory_equal(text, "aBc\0\0x", 6);
+    assert_int_equal(os->truncate(file, 2, &error), SLM_OK);
+    assert_int_equal(os->read_at(file, text, 3, 0, &error), SLM_ERR_IO);
+    assert_int_equal(os->write_at(file, "x", 1, UINT64_MAX, &error), SLM_ERR_IO);
+    assert_int_equal(os->truncate(file, UINT64_MAX, &error), SLM_ERR_IO);
+    assert_int_equal(os->rename(in("locked"), in("named"), &error), SLM_OK);
+    /* The name is free now, the file is not. */
+    assert_int_equal(os->open_locked(in("locked"), &other, &bytes, &error), SLM_OK);
+    assert_int_equal(bytes, 0);
+    assert_int_equal(os->close(other, &error), SLM_OK);
+    assert_int_equal(os->open_locked(in("named"), &other, &bytes, &error), SLM_ERR_IO);
+    assert_int_equal(os->close(file, &error), SLM_OK);
+    assert_int_equal(os->open_locked(in("named"), &other, &bytes, &error), SLM_OK);
+    assert_int_equal(bytes, 2);
+    assert_int_equal(os->close(other, &error), SLM_OK);
+    assert_int_equal(symlink("named", in("link")), 0);
+    assert_int_equal(os->open_locked(in("link"), &other, &bytes, &error), SLM_ERR_IO);
+    assert_non_null(strstr(error.message, "symbolic link"));
+    assert_int_equal(os->open_locked(folder, &other, &bytes, &error), SLM_ERR_IO);
+}
+
 static void test_full_disk(void **state)
 {
     (void)state;
@@ -450,6 +488,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory),    cmocka_unit_test(test_slm_alloc),
         cmocka_unit_test(test_refuses_what_is_no_file), cmocka_unit_test(test_write_read_rename),
+        cmocka_unit_test(test_locked),
         cmocka_unit_test(test_full_disk), cmocka_unit_test(test_maps),
         cmocka_unit_test(test_threads),   cmocka_unit_test(test_cpus_follow_affinity),
         cmocka_unit_test(test_cgroup_v2), cmocka_unit_test(test_cgroup_v1),

@@ -279,6 +279,7 @@ static bool stop_soon(void *user, uint64_t done, uint64_t total)
     return ++*calls < 5;
 }
 
+/* Of so small a model; tests/fault/test_resume_faults.c has what is worth going on with. */
 static void cancelling_leaves_nothing(void **state)
 {
     (void)state;
@@ -290,7 +291,7 @@ static void cancelling_leaves_nothing(void **state)
     const struct slm_convert_options options = {.progress = stop_soon, .user = &calls, .n_threads = 2};
     assert_int_equal(slm_convert(in, target, &options, NULL, &error), SLM_ERR_CANCELLED);
     fake_os_assert_clean();
-    assert_int_equal(fake_os_count(FAKE_BIT(FAKE_REMOVE)), fake_os_count(FAKE_BIT(FAKE_CREATE)));
+    assert_int_equal(fake_os_count(FAKE_BIT(FAKE_REMOVE)), fake_os_count(FAKE_BIT(FAKE_OPEN_LOCKED)));
     fake_os_stop();
     assert_int_equal(calls, 5);
     assert_false(exists(target));

@@ -132,6 +132,43 @@ static void a_mask_is_what_can_be_taken(void **state)
     }
 }
 
+/* Masks of counted texts are shared among counts that no token can tell apart: also deep inside and near both ends a
+ * token is in the mask exactly when the text can be taken. */
+static void masks_are_exact_deep_in_long_texts(void **state)
+{
+    static const struct { const char *schema, *piece; size_t lengths[6]; } rows[] = {
+        {"{\"type\":\"string\",\"pattern\":\"[A-Z]\",\"minLength\":2,\"maxLength\":700}", "a",
+         {1, 300, 444, 690, 698, 699}},
+        {"{\"type\":\"string\",\"pattern\":\"[A-Z]$\",\"minLength\":600}", "\\n", {1, 300, 340, 345, 598, 601}},
+        {"{\"type\":\"string\",\"pattern\":\"^(ab)*$\",\"maxLength\":601}", "ab", {0, 20, 298, 299, 300, 250}},
+        {"{\"type\":\"string\",\"maxLength\":9000}", "日", {1, 1020, 1024, 8190, 8999, 9000}},
+        {"{\"type\":\"string\",\"pattern\":\"^a*(bc)?a{3}$\",\"maxLength\":500}", "a", {1, 200, 490, 495, 497, 499}},
+    };
+    uint64_t mask[WORDS];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct slm_grammar *grammar = open_grammar(SLM_GRAMMAR_JSON_SCHEMA, rows[i].schema);
+        struct slm_grammar_state *s = begin(grammar), *other = begin(grammar);
+        assert_int_equal(slm_grammar_accept_text(s, "\"", 1, NULL), SLM_OK);
+        for (size_t n = 0, k = 0; k < 6; n++) {
+            /* Lengths need not be in order: the text is gone through once for all. */
+            bool look = false;
+            for (size_t j = 0; j < 6; j++) look |= rows[i].lengths[j] == n;
+            k += look;
+            if (look) assert_int_equal(slm_grammar_mask(s, mask, NULL), SLM_OK);
+            for (int32_t id = 0; id < N && look; id++) {
+                slm_grammar_state_copy(other, s);
+                const bool taken = slm_grammar_accept(other, id, NULL) == SLM_OK;
+                if (taken != allows(mask, id)) fail_msg("row %zu behind %zu, token %d: %d", i, n, id, taken);
+            }
+            if (k < 6) assert_int_equal(slm_grammar_accept_text(s, rows[i].piece, strlen(rows[i].piece), NULL), SLM_OK);
+        }
+        slm_grammar_state_close(s);
+        slm_grammar_state_close(other);
+        slm_grammar_close(grammar);
+    }
+}
+
 /* Bytes that begin no character, or go on with none, are never allowed: RFC 3629, section 4, row by row. */
 static void characters_are_whole(void **state)
 {
@@ -195,7 +232,7 @@ static void errors_name_their_place(void **state)
         const char *text, *where, *message;
     } rows[] = {
         {SLM_GRAMMAR_JSON_SCHEMA, SLM_ERR_UNSUPPORTED, "{\"properties\":{\"a\":{\"type\":\"number\","
-         "\"multipleOf\":3}}}", "#/properties/a/multipleOf", ""},
+         "\"multipleOf\":0.5}}}", "#/properties/a/multipleOf", ""},
         {SLM_GRAMMAR_JSON_SCHEMA, SLM_ERR_UNSUPPORTED, "{\"items\":{\"not\":{}}}", "#/items/not", ""},
         {SLM_GRAMMAR_JSON_SCHEMA, SLM_ERR_UNSUPPORTED, "{\"properties\":{\"a/b~\":{\"if\":{}}}}",
          "#/properties/a~1b~0/if", ""},
@@ -324,6 +361,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mask_is_what_can_be_taken),
+        cmocka_unit_test(masks_are_exact_deep_in_long_texts),
         cmocka_unit_test(characters_are_whole),
         cmocka_unit_test(a_special_token_is_not_its_text),
         cmocka_unit_test(errors_name_their_place),

@@ -133,6 +133,42 @@ static void barriers_separate_conflicts(void **state)
     }
 }
 
+/* The slow way: what goes to the cache, and all that it is made of, is computed for every token; all else for wanted
+ * rows alone. Nothing is lost or done twice on the way. */
+static void only_the_cache_wants_all_tokens(void **state)
+{
+    (void)state;
+    for (int n_layer = 1; n_layer <= 3; n_layer++) {
+        struct net w;
+        struct slm_plan *p = record(&w, (uint32_t)n_layer, n_layer);
+        bool *cached = calloc(p->n_values, sizeof *cached);
+        size_t n_kind[SLM_OP_COUNT] = {0};
+        for (size_t i = p->n_ops; i-- > 0;) {
+            const struct slm_op *op = &p->ops[i];
+            const bool wants = op->kind == SLM_OP_KV_APPEND || (op->out != SLM_NO_VAL && cached[op->out]);
+            n_kind[op->kind]++;
+            for (int in = 0; in < 2; in++) {
+                if (op->in[in] == SLM_NO_VAL) continue;
+                if (wants) cached[op->in[in]] = true;
+                /* Rows of both kinds never meet but in a selection. */
+                if (op->out == SLM_NO_VAL) assert_int_equal(p->values[op->in[in]].rows, SLM_ROWS_TOKENS);
+                else if (op->kind != SLM_OP_SELECT)
+                    assert_int_equal(p->values[op->in[in]].rows, p->values[op->out].rows);
+            }
+            if (op->out == SLM_NO_VAL || op->kind == SLM_OP_EMBED || op->kind == SLM_OP_ROPE_TABLE) continue;
+            assert_int_equal(p->values[op->out].rows, cached[op->out] ? SLM_ROWS_TOKENS : SLM_ROWS_OUTPUTS);
+        }
+        const size_t n = (size_t)n_layer;
+        assert_int_equal(n_kind[SLM_OP_MATMUL], 7 * n + 1);
+        assert_int_equal(n_kind[SLM_OP_ROPE], 2 * n);
+        assert_int_equal(n_kind[SLM_OP_ADD], 2 * n);
+        assert_int_equal(n_kind[SLM_OP_ATTENTION], n);
+        assert_int_equal(n_kind[SLM_OP_SELECT], 3); /* the residual, the table, and what queries are made of */
+        free(cached);
+        slm_plan_free(p);
+    }
+}
+
 static void wrong_widths_are_reported(void **state)
 {
     (void)state;
@@ -153,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_keep_their_memory),
         cmocka_unit_test(barriers_separate_conflicts),
+        cmocka_unit_test(only_the_cache_wants_all_tokens),
         cmocka_unit_test(wrong_widths_are_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

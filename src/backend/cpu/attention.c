@@ -102,11 +102,18 @@ static void score(const struct item *it, const unsigned char *keys)
     if (it->op->softcap != 0.0f) kern->softcap(it->scores, it->scores, it->op->softcap, it->rows * PAGE);
 }
 
-/* Positions [begin, end) a token sees. */
+/* The token of the step that row `row` of the queries belongs to: in the last layer only wanted ones have any. */
+static size_t token_of(const struct slm_backend *cpu, const struct slm_op *op, size_t row)
+{
+    return cpu->plan->values[op->out].rows == SLM_ROWS_OUTPUTS ? cpu->batch->out_rows[row] : row;
+}
+
+/* Positions [begin, end) a query sees. */
 struct span { size_t begin, end; };
 
-static struct span span_of(const struct slm_backend *cpu, const struct slm_op *op, size_t token)
+static struct span span_of(const struct slm_backend *cpu, const struct slm_op *op, size_t row)
 {
+    const size_t token = token_of(cpu, op, row);
     struct span s = {0, (size_t)cpu->batch->positions[token] + 1};
     if (op->window && s.end > op->window) s.begin = s.end - op->window;
     if (op->bidirectional) { /* the last position is included on this side, too */
@@ -116,15 +123,16 @@ static struct span span_of(const struct slm_backend *cpu, const struct slm_op *o
     return s;
 }
 
-/* Page `page` and every token of the run [first, first + n): scores of all with all of the page, then of each what it
- * sees. */
+/* Page `page` and every query row of the run [first, first + n): scores of all with all of the page, then of each what
+ * it sees. */
 static void visit_page(const struct item *it, size_t first, size_t n, size_t page, uint32_t head)
 {
     const size_t page_begin = page * PAGE, page_end = page_begin + PAGE;
-    const unsigned char *values = slm_cpu_kv_block(it->cpu, first, page, (uint32_t)it->op->layer, true, head);
+    const size_t token = token_of(it->cpu, it->op, first); /* of the sequence of all */
+    const unsigned char *values = slm_cpu_kv_block(it->cpu, token, page, (uint32_t)it->op->layer, true, head);
     void (*const mix_fn)(const struct item *, size_t, size_t, const unsigned char *, size_t, size_t) =
         it->cpu->layout->dtype == SLM_DTYPE_Q8_0 ? mix_i8 : mix;
-    score(it, slm_cpu_kv_block(it->cpu, first, page, (uint32_t)it->op->layer, false, head));
+    score(it, slm_cpu_kv_block(it->cpu, token, page, (uint32_t)it->op->layer, false, head));
     bool whole = true;
     for (size_t t = 0; t < n; t++) {
         const struct span s = span_of(it->cpu, it->op, first + t);
@@ -144,7 +152,7 @@ static void visit_page(const struct item *it, size_t first, size_t n, size_t pag
     }
 }
 
-/* Tokens [first, first + n) of one sequence and one KV head: all pages that any of them sees, then the mixes divided by
+/* Rows [first, first + n) of one sequence and one KV head: all pages that any of them sees, then the mixes divided by
  * the sums. */
 static void attend(const struct slm_worker *w, const struct slm_op *op, size_t first, size_t n, uint32_t head)
 {
@@ -171,7 +179,7 @@ static void attend(const struct slm_worker *w, const struct slm_op *op, size_t f
         for (size_t row = 0; row < rows; row++)
             cpu->kernels.encode_a8(it.q_coded + row * coded_elements(dim), it.q + row * dim, 0, dim, dim);
     }
-    const struct slm_kv_view *kv = cpu->batch->kv[first];
+    const struct slm_kv_view *kv = cpu->batch->kv[token_of(cpu, op, first)];
     for (size_t page = all.begin / PAGE; page * PAGE < all.end; page++) {
         const bool last = (page + 1) * PAGE >= all.end;
         it.ahead = last ? 0 : (uintptr_t)kv->pages[page + 1] - (uintptr_t)kv->pages[page];
@@ -194,13 +202,15 @@ void slm_cpu_attention(const struct slm_worker *w, size_t op_index)
 {
     const struct slm_op *op = &w->cpu->plan->ops[op_index];
     const struct slm_batch *batch = w->cpu->batch;
-    const size_t run = run_tokens(op), n_items = (batch->n_tok + run - 1) / run * op->n_head_kv;
+    const size_t n_rows = slm_cpu_n_rows(w->cpu, op), run = run_tokens(op);
+    const size_t n_items = (n_rows + run - 1) / run * op->n_head_kv;
     for (;;) {
         const size_t i = atomic_fetch_add_explicit(&w->cpu->claims[op_index], 1, memory_order_relaxed);
         if (i >= n_items) return;
-        const size_t begin = i / op->n_head_kv * run, end = begin + run < batch->n_tok ? begin + run : batch->n_tok;
+        const size_t begin = i / op->n_head_kv * run, end = begin + run < n_rows ? begin + run : n_rows;
         for (size_t first = begin, next; first < end; first = next) {
-            for (next = first + 1; next < end && batch->kv[next] == batch->kv[first];) next++;
+            const struct slm_kv_view *kv = batch->kv[token_of(w->cpu, op, first)];
+            for (next = first + 1; next < end && batch->kv[token_of(w->cpu, op, next)] == kv;) next++;
             attend(w, op, first, next - first, (uint32_t)(i % op->n_head_kv));
         }
     }

@@ -155,7 +155,7 @@ static void (*const claimed_ops[SLM_OP_COUNT])(const struct slm_worker *w, size_
     [SLM_OP_MATMUL] = slm_cpu_matmul, [SLM_OP_ATTENTION] = slm_cpu_attention};
 
 /* A value has a row for each token of the step, or for each token whose logits are wanted. */
-static size_t n_rows_of(const struct slm_backend *cpu, const struct slm_op *op)
+size_t slm_cpu_n_rows(const struct slm_backend *cpu, const struct slm_op *op)
 {
     const bool outputs = op->out != SLM_NO_VAL && cpu->plan->values[op->out].rows == SLM_ROWS_OUTPUTS;
     return outputs ? cpu->batch->n_out : cpu->batch->n_tok;
@@ -167,7 +167,7 @@ static void show(const struct slm_worker *w, const struct slm_op *op)
     slm_pool_barrier(w->cpu->pool, w->rank);
     if (w->rank == 0 && op->out != SLM_NO_VAL)
         w->cpu->tap(w->cpu->tap_user, &w->cpu->plan->values[op->out], slm_cpu_rows(w->cpu, op->out),
-                    n_rows_of(w->cpu, op));
+                    slm_cpu_n_rows(w->cpu, op));
     slm_pool_barrier(w->cpu->pool, w->rank);
 }
 
@@ -190,7 +190,7 @@ static void step(void *arg, unsigned rank, unsigned n)
         const struct slm_op *op = &cpu->plan->ops[i];
         if (op->barrier) slm_pool_barrier(cpu->pool, rank);
         if (row_ops[op->kind]) {
-            const size_t rows = n_rows_of(cpu, op), end = rows * (rank + 1) / n;
+            const size_t rows = slm_cpu_n_rows(cpu, op), end = rows * (rank + 1) / n;
             for (size_t row = rows * rank / n; row < end; row++) {
                 row_ops[op->kind](cpu, op, row);
                 code_row(cpu, op->out, row);

@@ -36,6 +36,8 @@ struct slm_worker {
     float *scratch; /* [thread_elements] */
 };
 
+/* Rows of what an op makes: one for each token of the step, or for each token whose logits are wanted. */
+size_t slm_cpu_n_rows(const struct slm_backend *cpu, const struct slm_op *op);
 /* Rows of a value: row t at slm_rows_of(..) + t * width. */
 float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val);
 /* The int8 row of row `row` of a value. */

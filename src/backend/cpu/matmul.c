@@ -140,7 +140,7 @@ void slm_cpu_matmul(const struct slm_worker *w, size_t op_index)
     const struct slm_op *op = &cpu->plan->ops[op_index];
     const struct slm_weight *weight = op->w;
     const unsigned char *panels = cpu->panels[op_index];
-    const size_t n_rows = cpu->plan->values[op->out].rows == SLM_ROWS_OUTPUTS ? cpu->batch->n_out : cpu->batch->n_tok;
+    const size_t n_rows = slm_cpu_n_rows(cpu, op);
     const size_t run = panels ? PACKED_ROWS : slm_cpu_panel_rows(slm_weight_stride(weight));
     if (n_rows == 0) return;
     if (panels && cpu->coders[op->in[0]] == SLM_CODED_BY_READER) code_input(w, op, n_rows);

@@ -103,6 +103,7 @@ static void pack(void *arg, unsigned rank, unsigned n)
         for (;;) {
             const size_t first = atomic_fetch_add_explicit(&m->next, claim, memory_order_relaxed);
             if (first >= end) break;
+            if (p->source->stops && p->source->stops(p->source->user)) return;
             pack_run(p, m, first, end - first < claim ? end : first + claim);
         }
     }
@@ -128,6 +129,8 @@ static slm_status pack_all(const struct packing *p, unsigned n_threads, struct s
     SLM_TRY(slm_pool_open(n_threads, &pool, error));
     slm_pool_run(pool, pack, (void *)(uintptr_t)p);
     slm_pool_close(pool);
+    if (p->source->stops && p->source->stops(p->source->user))
+        return slm_fail(error, SLM_ERR_CANCELLED, "weights", "packing was cancelled");
     for (size_t i = 0; p->source->packed && i < p->weights->n; i++) {
         const struct slm_weight *w = p->weights->matrices[i].weight;
         if (!w->packed) p->source->packed(p->source->user, w->data, w->n_out * w->row_bytes);
