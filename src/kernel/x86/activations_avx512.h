@@ -14,7 +14,8 @@ ALWAYS_INLINE void encode_four_blocks(const struct slm_a8 *row, size_t b, const 
     UNROLL for (int i = 0; i < 4; i += 2) /* halves of two registers, then quarters of four: a block a quarter */
         most[i] = ivec_max32(_mm512_shuffle_i32x4(most[i], most[i + 1], 0x44),
                              _mm512_shuffle_i32x4(most[i], most[i + 1], 0xee));
-    __m512i all = ivec_max32(_mm512_shuffle_i32x4(most[0], most[2], 0x88), _mm512_shuffle_i32x4(most[0], most[2], 0xdd));
+    __m512i all =
+        ivec_max32(_mm512_shuffle_i32x4(most[0], most[2], 0x88), _mm512_shuffle_i32x4(most[0], most[2], 0xdd));
     all = ivec_max32(all, _mm512_shuffle_epi32(all, 0x4e));
     all = ivec_max32(all, _mm512_shuffle_epi32(all, 0xb1));
     const __m512i quarters = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
