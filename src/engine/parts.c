@@ -481,7 +481,8 @@ static size_t find_form(const struct slm_parts_style *style)
     if (says(style, "<function=") || says(style, "[ARGS]") || says(style, "<arg_key>")) return N_CALLS;
     for (size_t i = 0; i < N_CALLS; i++) {
         if (calls[i].flags & WRITES_BARE && says(style, SAYS_NAME_PARAMETERS)) return i;
-        if (calls[i].flags & (WRITES_ONE | WRITES_LIST) && says(style, calls[i].open)) return i;
+        if (!(calls[i].flags & (WRITES_ONE | WRITES_LIST))) continue;
+        if (says(style, calls[i].open) || says(style, calls[i].needles[0])) return i;
     }
     return N_CALLS;
 }

@@ -32,7 +32,7 @@ static bool depth_ok(struct slm_str text)
 }
 
 /* jansson checks UTF-8, surrogates and numbers; it is asked to refuse keys
- * that come twice. */
+ * that come twice. A byte 0 it passes over behind a number or a word. */
 slm_status slm_read_body(struct slm_str text, json_t **out, struct slm_error *error)
 {
     json_error_t bad;
@@ -40,6 +40,7 @@ slm_status slm_read_body(struct slm_str text, json_t **out, struct slm_error *er
                                        "the request has no body; a JSON object is needed");
     if (!depth_ok(text))
         return slm_fail(error, SLM_ERR_FORMAT, "body", "JSON nested deeper than the allowed %d levels", MAX_DEPTH);
+    if (memchr(text.ptr, 0, text.len)) return slm_fail(error, SLM_ERR_FORMAT, "body", "not valid JSON: a byte 0 in it");
     json_t *json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &bad);
     if (!json)
         return slm_fail(error, SLM_ERR_FORMAT, "body", "not valid JSON: line %d column %d: %s", bad.line, bad.column,
@@ -134,7 +135,8 @@ static slm_status read_int(const json_t *value, const char *path, const struct s
     if (!whole)
         return slm_fail(error, SLM_ERR_ARGUMENT, path, "must be an integer, not %s",
                         json_is_real(value) ? "a fraction" : slm_json_kind(value));
-    if (has_range(row) && ((double)number < row->min || (double)number > row->max))
+    /* As integers, which bounds are: a double cannot tell 2^53 + 1 from 2^53. */
+    if (has_range(row) && (number < (int64_t)row->min || number > (int64_t)row->max))
         return slm_fail(error, SLM_ERR_ARGUMENT, path, "must be from %.0f to %.0f, not %" PRId64, row->min, row->max,
                         number);
     *out = number;
