@@ -139,7 +139,7 @@ static const struct field *find(const char *section, const char *name)
 /* With those that are. */
 static slm_status refuse_unknown(const struct reader *r, const char *section, const char *name)
 {
-    char sentence[160] = "is not known; ";
+    char sentence[160] = "is not known; "; /* the longest section has three */
     size_t n = 0;
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const size_t at = strlen(sentence);
