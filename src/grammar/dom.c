@@ -72,6 +72,7 @@ static struct seen *place_of(struct reader *r, const struct slm_dom *object, str
 /* The reader leaves doubled keys to its callers. */
 static bool is_new_key(struct reader *r, struct slm_error *error)
 {
+    /* In one table for all objects: most have few keys, and none may be slow with many. */
     const struct slm_dom *object = r->open[r->depth - 1];
     if (2 * r->n_seen >= r->cap_seen) {
         struct seen *old = r->seen;

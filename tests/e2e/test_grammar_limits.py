@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Forms that are too deep, too large, contradictory or hostile: rows Q01 to Q10 of the table of faults (docs/testing.md).
-Each is enforced exactly or refused with a sentence that names its place, within the time a request may wait; the process
-lives on. Deliberately not here: random input (fuzz_grammar), and which keywords there are (test_schema_suite.py)."""
+"""Forms that are too deep, too large, contradictory or hostile: rows Q01 to Q13 of the table of faults (see
+docs/testing.md; Q11 is tests/fault/test_grammar_faults.c). Each is enforced exactly or refused with a sentence that names
+its place, within the time a request may wait; the process lives on. Deliberately not here: random input (fuzz_grammar),
+and which keywords there are (test_schema_suite.py)."""
 
 import json
 import os
+import re
 import time
+from pathlib import Path
 
 import jsonschema
 import pytest
+from serving import serving
+from support import need_builtin_model
 from test_grammar import GBNF, REGEX, SCHEMA, Driver
 
 SLOW = float(os.environ.get("SLM_TEST_SLOWDOWN", "1"))
@@ -88,9 +93,11 @@ def test_q06_large_schemas(driver):
 
 
 @pytest.mark.parametrize("schema,where", [
-    ({"$ref": "#"}, "#"), ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "#/$defs/a"),
+    ({"$ref": "#"}, "#"),
+    ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "#/$defs/a"),
     ({"$ref": "#/$defs/none"}, "#/$ref"), ({"$ref": "#/a~2"}, "#/$ref"), ({"$ref": "#/%zz"}, "#/$ref"),
-    ({"$ref": "http://169.254.169.254/"}, "#/$ref"), ({"$ref": "file:///etc/passwd"}, "#/$ref"), ({"$ref": 7}, "#/$ref"),
+    ({"$ref": "http://localhost:1/x"}, "#/$ref"), ({"$ref": "file:///etc/passwd"}, "#/$ref"),
+    ({"$ref": 7}, "#/$ref"),
     ({"$ref": "#/minLength", "minLength": 3}, "#/minLength"), ({"items": {"$ref": "other.json"}}, "#/items/$ref")])
 def test_q07_references(driver, schema, where):
     answer = compiled(driver, SCHEMA, schema)
@@ -98,18 +105,24 @@ def test_q07_references(driver, schema, where):
 
 
 @pytest.mark.parametrize("pattern", ["((((", "[a", "a{1000000}", "a{5,2}", "(a)\\1", "(?=a)b", "(?<!a)b", "\\p{L}", "a\\", "(?i)a",
-                                     "\\bword\\b", "[b-a]", "*a", "a**", "\\k<n>", "[\\d-z]", "\\u12", "(?P=n)", "a)", "[[:alpha:]]", "\\q"])
+                                     "\\bword\\b", "[b-a]", "*a", "a**", "\\k<n>", "[\\d-z]", "\\u12", "(?P=n)",
+                                     "a)", "[[:alpha:]]", "\\q"])
 def test_q08_patterns(driver, pattern):
     answer = compiled(driver, SCHEMA, {"properties": {"x": {"type": "string", "pattern": pattern}}, "required": ["x"]})
     assert answer.startswith("error ") and " #/properties/x/pattern: " in answer, answer
 
 
 @pytest.mark.parametrize("schema,where", [
-    ({"minLength": 10 ** 9}, "#"), ({"maxLength": -1}, "#/maxLength"), ({"maxLength": 1.5}, "#/maxLength"), ({"minItems": "1"}, "#/minItems"),
-    ({"type": "string", "minLength": 1e300}, "#"), ({"type": "array", "minItems": 10 ** 9}, "#"), ({"type": []}, "#/type"),
-    ({"type": "hiccup"}, "#/type"), (False, "#"), ({"type": "integer", "minimum": 2, "maximum": 1}, "#"), ({"required": "a"}, "#/required"),
-    ({"type": "array", "minItems": 3, "maxItems": 2}, "#"), ({"type": "object", "minProperties": 3, "maxProperties": 2}, "#/minProperties"),
-    ({"multipleOf": 0}, "#/multipleOf"), ({"multipleOf": -2}, "#/multipleOf"), ({"enum": "a"}, "#/enum"), ({"properties": []}, "#/properties")])
+    ({"minLength": 10 ** 9}, "#"), ({"maxLength": -1}, "#/maxLength"), ({"maxLength": 1.5}, "#/maxLength"),
+    ({"minItems": "1"}, "#/minItems"),
+    ({"type": "string", "minLength": 1e300}, "#"), ({"type": "array", "minItems": 10 ** 9}, "#"),
+    ({"type": []}, "#/type"),
+    ({"type": "hiccup"}, "#/type"), (False, "#"), ({"type": "integer", "minimum": 2, "maximum": 1}, "#"),
+    ({"required": "a"}, "#/required"),
+    ({"type": "array", "minItems": 3, "maxItems": 2}, "#"),
+    ({"type": "object", "minProperties": 3, "maxProperties": 2}, "#/minProperties"),
+    ({"multipleOf": 0}, "#/multipleOf"), ({"multipleOf": -2}, "#/multipleOf"), ({"enum": "a"}, "#/enum"),
+    ({"properties": []}, "#/properties")])
 def test_q09_values(driver, schema, where):
     answer = compiled(driver, SCHEMA, {**schema, "type": schema.get("type", ["string", "array", "integer", "object"])} if schema else schema)
     assert answer.startswith("error ") and f" {where}: " in answer, answer
@@ -126,3 +139,30 @@ def test_q10_names_are_text(driver):
             assert driver.matches(json.dumps({other: other}, ensure_ascii=False)) == (other == name)
         ended, text = driver.random(1)
         assert ended and jsonschema.validate(json.loads(text), schema) is None
+
+
+def test_q12_schemas_do_not_pile_up():
+    """A form is gone with its request: hundreds of different ones leave the memory as it was."""
+    need_builtin_model()
+
+    def ask(server, first, n):
+        for i in range(first, first + n):
+            schema = {"type": "object", "properties": {f"k{i}": {"type": "integer", "minimum": i}}, "required": [f"k{i}"]}
+            assert server.post("/v1/completions", prompt="x", max_tokens=2, guided_json=schema)[0] == 200
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+
+    with serving() as server:
+        before = ask(server, 0, 200)
+        assert ask(server, 200, 200) < before + 4096
+
+
+def test_q13_an_answer_that_is_cut_says_so():
+    need_builtin_model()
+    with serving() as server:
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "string", "minLength": 50}}}
+        reply = server.post("/v1/chat/completions", messages=[{"role": "user", "content": "x"}], max_tokens=4,
+                            response_format=form)[2]["choices"][0]
+        assert reply["finish_reason"] == "length"
+        with pytest.raises(ValueError):
+            json.loads(reply["message"]["content"])
