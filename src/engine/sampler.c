@@ -122,15 +122,15 @@ slm_status slm_sampler_check(const struct slm_sampler_params *params, size_t n_v
  */
 static bool copy_finite(float *dst, const float *src, size_t n)
 {
-    uint32_t worst = 0;
+    const uint32_t exponent = UINT32_C(0x7f800000); /* all ones: infinite, or no number */
+    uint32_t bad = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, &src[i], sizeof bits);
-        bits &= UINT32_C(0x7fffffff);
-        worst = bits > worst ? bits : worst;
+        bad |= (bits & exponent) == exponent;
         dst[i] = src[i];
     }
-    return worst < UINT32_C(0x7f800000); /* the bits of infinity; NaNs are above */
+    return bad == 0;
 }
 
 static slm_status fail_not_finite(const float *logits, size_t n, struct slm_error *error)
@@ -281,6 +281,16 @@ static void enter_all(struct race *race, const float *logits, size_t n_vocab)
         if (logits[i] != -INFINITY) race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
 }
 
+/* Runs of logits of which none clears the bar are passed over whole: nearly all of them, once the bar is high. The loop
+ * has no branches, so that it vectorises anywhere. */
+enum { RUN = 64 };
+static bool none_above(const float *logits, float bar)
+{
+    unsigned any = 0;
+    for (size_t i = 0; i < RUN; i++) any |= logits[i] > bar;
+    return any == 0;
+}
+
 /* The k likeliest, likeliest first. The heap's root is the worst one kept: the bar that a newcomer must clear.
  * A newcomer of equal logit has the higher id, so it loses the tie. */
 static void enter_top_k(struct race *race, const float *logits, size_t n_vocab, size_t k)
@@ -290,6 +300,8 @@ static void enter_top_k(struct race *race, const float *logits, size_t n_vocab, 
         if (logits[i] != -INFINITY) race->c[race->n++] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
     heapify(race->c, race->n, unlikelier);
     for (; i < n_vocab; i++) {
+        while (i % RUN == 0 && i + RUN <= n_vocab && none_above(logits + i, race->c[0].logit)) i += RUN;
+        if (i == n_vocab) break;
         if (!(logits[i] > race->c[0].logit)) continue;
         race->c[0] = (struct slm_candidate){.logit = logits[i], .id = (int32_t)i};
         sift_down(race->c, race->n, 0, unlikelier);
@@ -387,6 +399,8 @@ static int32_t greatest_logit(const float *logits, size_t n_vocab)
     int32_t best = -1;
     float greatest = -INFINITY;
     for (size_t i = 0; i < n_vocab; i++) {
+        while (i % RUN == 0 && i + RUN <= n_vocab && none_above(logits + i, greatest)) i += RUN;
+        if (i == n_vocab) break;
         if (logits[i] > greatest) { /* strictly: the lowest id wins a tie, and a banned token never does */
             greatest = logits[i];
             best = (int32_t)i;

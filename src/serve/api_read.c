@@ -135,7 +135,8 @@ static slm_status read_int(const json_t *value, const char *path, const struct s
     if (!whole)
         return slm_fail(error, SLM_ERR_ARGUMENT, path, "must be an integer, not %s",
                         json_is_real(value) ? "a fraction" : slm_json_kind(value));
-    if (has_range(row) && ((double)number < row->min || (double)number > row->max))
+    /* As integers, which bounds are: a double cannot tell 2^53 + 1 from 2^53. */
+    if (has_range(row) && (number < (int64_t)row->min || number > (int64_t)row->max))
         return slm_fail(error, SLM_ERR_ARGUMENT, path, "must be from %.0f to %.0f, not %" PRId64, row->min, row->max,
                         number);
     *out = number;

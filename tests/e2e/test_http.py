@@ -197,6 +197,7 @@ REFUSED = {
     "h2_preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400, 505]),
     "body_announced_1g": (POST + b"Content-Length: 1073741824\r\n\r\n", [413]),
     "chunk_announced_1g": (CHUNKED + b"40000000\r\n", [413]),
+    "chunks_add_up": (CHUNKED + (b"3e8\r\n" + b"x" * 1000 + b"\r\n") * 200, [413]),
     "gzip_body": (POST + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", [415]),
     "expect_other": (POST + b"Expect: miracles\r\nContent-Length: 5\r\n\r\nhello", [417]),
     "not_found_with_body": (b"POST /nope HTTP/1.1\r\n" + H + b"Content-Length: 9\r\n\r\nGET / HTT", [404]),
@@ -297,6 +298,17 @@ def test_replies_keep_their_order(server):
         answer = read_all(s)
     assert statuses(answer) == [200] * 3
     assert answer.index(b"line\n") < answer.index(b"worked") < answer.index(b'"ok"')
+
+
+def test_ten_thousand_requests_on_one_connection(server):
+    with server.connect() as s:
+        for _ in range(100):
+            s.sendall((b"GET /health HTTP/1.1\r\n" + H + b"\r\n") * 100)
+            answer = b""
+            while answer.count(b'"ok"') < 100:
+                answer += s.recv(1 << 16)
+            assert statuses(answer) == [200] * 100
+    assert server.stats()["connections"] <= 2
 
 
 def test_head_and_options(server):
