@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Forms that are too deep, too large, contradictory or hostile: rows Q01 to Q13 of the table of faults (see
-docs/testing.md; Q11 is tests/fault/test_grammar_faults.c). Each is enforced exactly or refused with a sentence that names
-its place, within the time a request may wait; the process lives on. Deliberately not here: random input (fuzz_grammar),
-and which keywords there are (test_schema_suite.py)."""
+docs/testing.md; Q11 is tests/fault/test_grammar_faults.c). Each is enforced exactly or refused with a sentence that
+names its place, within the time a request may wait; the process lives on. Deliberately not here: random input
+(fuzz_grammar), and which keywords there are (test_schema_suite.py)."""
 
 import json
 import os
