@@ -113,6 +113,9 @@ def test_what_cannot_be_ranked(server):
         assert status == 400, change
         assert all(word in body["error"]["message"] for word in words), body
     assert server.post("/rerank", **{**ask, "model": "nope"})[0] == 404
+    for model in ("pairs", "template", "vectors"):  # found before it is joined with each of them: that would take minutes
+        status, _, body = server.post("/rerank", model=model, query="again " * 100000, documents=["b"] * 2000)
+        assert status == 400 and body["error"]["message"].startswith("query: has"), body
     status, _, body = server.post("/rerank", **{**ask, "model": "vectors", "documents": ["b", "again " * 200]})
     assert status == 400 and "documents[1]" in body["error"]["message"]
     # A model without a head to go on with a text says so when it is asked for one.
