@@ -13,7 +13,7 @@
 /* Filled by the rows below; zero means not given. */
 struct optimize_options {
     uint64_t seen;
-    const char *goal, *html, *out, *text, *work;
+    const char *goal, *html, *out, *recipe, *text, *work;
     int32_t n_threads;
     bool json, quiet;
 };
@@ -25,6 +25,8 @@ static const struct slm_option optimize_rows[] = {
              "(default: kl<=0.02)"},
     {.name = "output", .letter = 'o', .kind = SLM_OPTION_TEXT, .offset = AT(out), .arg = "FILE",
      .help = "the new model (default: the recipe's, or MODEL-optimized.gguf here)"},
+    {.name = "recipe", .letter = 'r', .kind = SLM_OPTION_TEXT, .offset = AT(recipe), .arg = "FILE",
+     .help = "a recipe for the model that was given, instead of the recipe's own"},
     {.name = "text", .letter = 'f', .kind = SLM_OPTION_TEXT, .offset = AT(text), .arg = "FILE",
      .help = "text as the model will meet it: half to calibrate, half to measure on (default: the model writes one)"},
     {.name = "work", .letter = 'w', .kind = SLM_OPTION_TEXT, .offset = AT(work), .arg = "FOLDER",
@@ -145,16 +147,16 @@ struct files { struct slm_buf recipe, out, work; };
 static slm_status prepare(const struct optimize_options *options, const char *arg, struct files *files,
                           struct slm_optimize_options *what, struct slm_error *error)
 {
-    const bool is_recipe = ends_in(arg, ".json"); /* else a model, and all else is usual */
-    if (is_recipe) {
-        SLM_TRY(slm_cli_read(arg, (size_t)1 << 20, &files->recipe, error));
+    /* Alone it may be either; beside a recipe it is a model. */
+    const char *recipe = options->recipe ? options->recipe : ends_in(arg, ".json") ? arg : NULL;
+    if (recipe) {
+        SLM_TRY(slm_cli_read(recipe, (size_t)1 << 20, &files->recipe, error));
         what->recipe = files->recipe.data ? files->recipe.data : "";
         what->recipe_bytes = files->recipe.len;
-        what->recipe_name = arg;
-    } else {
-        what->model = arg;
-        if (!options->out) default_output(arg, &files->out);
+        what->recipe_name = recipe;
     }
+    if (recipe != arg) what->model = arg;
+    if (!recipe && !options->out) default_output(arg, &files->out);
     /* NULL where the recipe is to say it. */
     what->out = options->out ? options->out : files->out.data;
     slm_buf_printf(&files->work, "%s.work", what->out ? what->out : arg);
@@ -213,7 +215,8 @@ const struct slm_command slm_command_optimize = {
                "\n"
                "  slm optimize qwen3.gguf --text chats.txt\n"
                "  slm optimize qwen3.gguf --goal 'size<=400M' -o small.gguf\n"
-               "  slm optimize examples/story.json --json\n",
+               "  slm optimize examples/story.json --json\n"
+               "  slm optimize Qwen3-0.6B/ --recipe examples/phone.json\n",
     .groups = optimize_groups,
     .n_groups = sizeof optimize_groups / sizeof optimize_groups[0],
     .options_bytes = sizeof(struct optimize_options),

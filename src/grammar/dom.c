@@ -2,6 +2,7 @@
  * Reading a tree from the events of format/json.h, which bounds depth; a stack of open nodes instead of recursion.
  * Equality works through a list of pairs. Deliberately not here: writing, changing. */
 #include "grammar/dom.h"
+#include "base/os.h"
 #include "format/json.h"
 
 /* Where reading stands: the open nodes, and the last child of each. */
@@ -13,6 +14,9 @@ struct reader {
     size_t depth;
     uint32_t n;
     struct slm_str key;
+    /* Every key of every open or closed object, to find those that come twice: open addressing, at most half full. */
+    struct seen { const struct slm_dom *object; struct slm_str key; } *seen;
+    size_t n_seen, cap_seen;
 };
 
 /* A copy that lives as long as the tree; one byte longer, so that it is never NULL. */
@@ -54,6 +58,42 @@ static struct slm_dom *add(struct reader *r, enum slm_dom_kind kind, struct slm_
     return node;
 }
 
+/* The place of a key of an object, or a free one. Where this reader lies is nothing that a sender knows, so nobody can
+ * choose keys that fall together. */
+static struct seen *place_of(struct reader *r, const struct slm_dom *object, struct slm_str key)
+{
+    const uint64_t seed = (uint64_t)(uintptr_t)r + object->id;
+    size_t at = (size_t)slm_hash_bytes(key.ptr, key.len, seed) & (r->cap_seen - 1);
+    while (r->seen[at].object && (r->seen[at].object != object || !slm_str_equal(r->seen[at].key, key)))
+        at = (at + 1) & (r->cap_seen - 1);
+    return &r->seen[at];
+}
+
+/* The reader leaves doubled keys to its callers. */
+static bool is_new_key(struct reader *r, struct slm_error *error)
+{
+    /* In one table for all objects: most have few keys, and none may be slow with many. */
+    const struct slm_dom *object = r->open[r->depth - 1];
+    if (2 * r->n_seen >= r->cap_seen) {
+        struct seen *old = r->seen;
+        const size_t n = r->cap_seen;
+        struct seen *more = slm_alloc(n ? 2 * n : 64, sizeof *more, "schema", error);
+        if (!more) return false;
+        r->seen = more;
+        r->cap_seen = n ? 2 * n : 64;
+        for (size_t i = 0; i < n; i++)
+            if (old[i].object) *place_of(r, old[i].object, old[i].key) = old[i];
+        slm_release(old);
+    }
+    struct seen *place = place_of(r, object, r->key);
+    if (place->object)
+        return slm_json_refuse(&r->json, SLM_ERR_FORMAT, "the key '%.*s' is there twice",
+                               (int)(r->key.len < 64 ? r->key.len : 64), r->key.ptr);
+    *place = (struct seen){object, r->key};
+    r->n_seen++;
+    return true;
+}
+
 /* Takes one event. False on failure; *root is the first node. */
 static bool take(struct reader *r, enum slm_json_event event, struct slm_dom **root, struct slm_error *error)
 {
@@ -68,12 +108,7 @@ static bool take(struct reader *r, enum slm_json_event event, struct slm_dom **r
         return true;
     }
     if (event == SLM_JSON_KEY) {
-        if (!take_text(r, &r->key, error)) return false;
-        /* The reader leaves doubled keys to its callers. Schemas are small, and so are their objects. */
-        if (slm_dom_find(r->open[r->depth - 1], r->key))
-            return slm_json_refuse(&r->json, SLM_ERR_FORMAT, "the key '%.*s' is there twice",
-                                   (int)(r->key.len < 64 ? r->key.len : 64), r->key.ptr);
-        return true;
+        return take_text(r, &r->key, error) && is_new_key(r, error);
     }
     struct slm_dom *node = add(r, kinds[event], error);
     if (!node) return false;
@@ -103,6 +138,7 @@ slm_status slm_dom_parse(struct slm_str text, const char *where, struct slm_aren
     while (ok && (event = slm_json_next(&r.json)) != SLM_JSON_END)
         ok = event != SLM_JSON_ERROR && take(&r, event, &root, &local);
     slm_buf_release(&r.buf);
+    slm_release(r.seen);
     *out = root;
     if (ok) return SLM_OK;
     /* A failure without words was one of memory. */

@@ -39,6 +39,16 @@ static slm_status read_document(const json_t *documents, size_t i, struct slm_st
     return SLM_OK;
 }
 
+/* How many tokens a text has; more than the context is an error that names the field. */
+static slm_status count_tokens(struct slm_call *call, struct slm_str text, const char *field, size_t *n_ids,
+                               struct slm_error *error)
+{
+    const size_t n_ctx = slm_host_model_n_ctx(call->model);
+    SLM_TRY(slm_tokenize(slm_call_model(call), text.ptr, text.len, SLM_TOKENIZE_ADD_SPECIAL, NULL, 0, n_ids, error));
+    if (*n_ids <= n_ctx) return SLM_OK;
+    return slm_fail(error, SLM_ERR_CONTEXT, field, "has %zu tokens, the context holds %zu", *n_ids, n_ctx);
+}
+
 /* Vectors: the query's, then the documents'. */
 static slm_status copy_texts(struct slm_call *call, const struct slm_embed_input *documents, size_t n,
                              struct slm_embed_input *out, struct slm_error *error)
@@ -46,27 +56,25 @@ static slm_status copy_texts(struct slm_call *call, const struct slm_embed_input
     for (size_t i = 0; i <= n; i++) {
         const struct slm_str query = slm_str(call->ask.query);
         const struct slm_str text = i ? (struct slm_str){documents[i - 1].text, documents[i - 1].text_bytes} : query;
-        const size_t n_ctx = slm_host_model_n_ctx(call->model);
         size_t n_ids = 0;
         out[i].text = slm_call_copy(text, error);
         out[i].text_bytes = text.len;
         if (!out[i].text) return SLM_ERR_MEMORY;
-        SLM_TRY(slm_tokenize(slm_call_model(call), text.ptr, text.len, SLM_TOKENIZE_ADD_SPECIAL, NULL, 0, &n_ids,
-                             error));
-        if (n_ids > n_ctx)
-            return slm_fail(error, SLM_ERR_CONTEXT, i ? slm_path("documents[%zu]", i - 1).text : "query",
-                            "has %zu tokens, the context holds %zu", n_ids, n_ctx);
+        SLM_TRY(count_tokens(call, text, i ? slm_path("documents[%zu]", i - 1).text : "query", &n_ids, error));
         call->n_prompt += n_ids;
     }
     return SLM_OK;
 }
 
-/* Pairs of query and document: a query counts as often as it is read. */
+/* Pairs of query and document: a query counts as often as it is read. One that is too long is found before it is joined
+ * with two thousand documents. */
 static slm_status join_texts(struct slm_call *call, const struct slm_embed_input *documents, size_t n,
                              struct slm_embed_input *out, struct slm_error *error)
 {
     const size_t n_ctx = slm_host_model_n_ctx(call->model);
     const struct slm_embed_input query = {.text = call->ask.query, .text_bytes = strlen(call->ask.query)};
+    size_t n_query = 0;
+    SLM_TRY(count_tokens(call, slm_str(call->ask.query), "query", &n_query, error));
     SLM_TRY(slm_rerank_inputs(slm_call_model(call), query, documents, n, out, error));
     for (size_t i = 0; i < n; i++) {
         if (out[i].n_ids > n_ctx)

@@ -144,6 +144,7 @@ static slm_status convert(struct slm_optimizer *o, struct slm_error *error)
                                                     .progress = o->options->progress, .user = o->options->user};
         slm_optimize_note(o, "converting %s", r->input);
         status = slm_convert(r->input, path.data, &options, NULL, error);
+        if (status == SLM_OK) status = slm_cache_seal(path.data, error);
     }
     if (status == SLM_OK && !(o->base_path = slm_arena_copy(&o->arena, path.data, path.len, error)))
         status = SLM_ERR_MEMORY;
@@ -187,6 +188,7 @@ static slm_status calibrate(struct slm_optimizer *o, struct slm_error *error)
             .session = {.n_threads = o->options->n_threads, .activations = SLM_ACTIVATIONS_F32}};
         slm_optimize_note(o, "calibrating on the first half of the text");
         status = slm_calibrate(o->base, path.data, &options, NULL, error);
+        if (status == SLM_OK) status = slm_cache_seal(path.data, error);
     }
     if (status == SLM_OK && !(o->imatrix = slm_arena_copy(&o->arena, path.data, path.len, error)))
         status = SLM_ERR_MEMORY;

@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "tune/optimize.h"
+#include "tune/records.h"
 
 /* Counts as a change of everything when what a number means changes. */
 static const char VERSION[] = "slm optimize 1";
@@ -230,7 +231,7 @@ static uint64_t key_of(const struct slm_optimizer *o, const struct slm_choice *c
     return key;
 }
 
-/* The record is written before the file goes: a kill in between costs a look at the folder and nothing else. */
+/* The record is written before the file goes: no kill makes a number be measured twice. */
 slm_status slm_optimize_measure(struct slm_optimizer *o, const struct slm_choice *choice, int64_t windows, bool all,
                                 double numbers[SLM_OPTIMIZE_NUMBERS], struct slm_error *error)
 {
@@ -238,22 +239,27 @@ slm_status slm_optimize_measure(struct slm_optimizer *o, const struct slm_choice
     struct slm_buf record = {0}, file = {0}, checkpoint = {0};
     bool found = false;
     slm_status status = slm_cache_path(o->options->work, "measured", key, "json", &record, error);
+    if (status == SLM_OK) status = slm_cache_path(o->options->work, "candidate", key, "gguf", &file, error);
+    if (status == SLM_OK) status = slm_cache_path(o->options->work, "candidate", key, "part", &checkpoint, error);
     if (status == SLM_OK)
         status = slm_cache_get_numbers(record.data, number_names, numbers, SLM_OPTIMIZE_NUMBERS, &found, error);
     if (status == SLM_OK && !found) {
-        /* A candidate that is there is whole: it was left by a run that was killed while it measured. */
+        /* A candidate that is there was left by a run that was killed while it measured. */
         for (int i = 0; i < SLM_OPTIMIZE_NUMBERS; i++) numbers[i] = NAN;
-        status = slm_cache_path(o->options->work, "candidate", key, "gguf", &file, error);
-        if (status == SLM_OK) status = slm_cache_path(o->options->work, "candidate", key, "part", &checkpoint, error);
-        if (status == SLM_OK) status = slm_cache_has(file.data, &found, error);
-        if (status == SLM_OK && !found) status = slm_optimize_quantize(o, choice, file.data, NULL, error);
+        status = slm_cache_has(file.data, &found, error);
+        if (status == SLM_OK && !found) {
+            status = slm_optimize_quantize(o, choice, file.data, NULL, error);
+            if (status == SLM_OK) status = slm_cache_seal(file.data, error);
+        }
+        if (status == SLM_OK) slm_records_drop_damaged(checkpoint.data);
         if (status == SLM_OK) status = measure_file(o, file.data, windows, all, checkpoint.data, numbers, error);
         if (status == SLM_OK)
             status = slm_cache_put_numbers(record.data, number_names, numbers, SLM_OPTIMIZE_NUMBERS, error);
-        if (status == SLM_OK) {
-            (void)slm_os()->remove(file.data, NULL);
-            (void)slm_os()->remove(checkpoint.data, NULL);
-        }
+    }
+    /* Also what a run left that was killed behind its record. */
+    if (status == SLM_OK) {
+        slm_cache_remove(file.data);
+        (void)slm_os()->remove(checkpoint.data, NULL);
     }
     slm_buf_release(&record);
     slm_buf_release(&file);

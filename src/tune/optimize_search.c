@@ -129,6 +129,7 @@ static slm_status compare_type(struct search *s, size_t type, struct slm_imatrix
     const struct slm_records records = {.path = path.data, .key = "slm.optimize.errors", .fingerprint = key >> 1,
                                         .rows = (float *)option_of(s, 0, type), .n_fields = OPTION_FIELDS,
                                         .n_most = s->n};
+    if (status == SLM_OK) slm_records_drop_damaged(path.data);
     if (status == SLM_OK) status = slm_records_restore(&records, s->n, &done, error);
     if (status == SLM_OK && done == 0) {
         status = slm_cache_path(o->options->work, "pure", key, "gguf", &file, error);

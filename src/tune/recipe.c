@@ -5,6 +5,7 @@
 #include "tune/recipe.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "base/str.h"
 
@@ -39,14 +40,36 @@ static const char *const pass_names[SLM_PASS_COUNT] = {"convert", "calibrate", "
                                                        "bench", "package"};
 
 /* Where values go, and what messages are about. */
-struct reader { struct slm_recipe *recipe; const char *where; struct slm_error *error; };
+struct reader { struct slm_recipe *recipe; struct slm_str text; const char *where; struct slm_error *error; };
+
+/* The number of the line where a field stands, for people: the first place behind its section's name that reads like
+ * its name. The section's, or 1, where nothing does, as when it is written with escapes. */
+static int line_of(const struct reader *r, const char *section, const char *name)
+{
+    const char *const path[] = {section, name};
+    size_t at = 0;
+    int line = 1;
+    for (int i = 0; i < 2; i++) {
+        const size_t n = strlen(path[i]);
+        size_t found = at;
+        while (n && found + n + 2 <= r->text.len &&
+               !(r->text.ptr[found] == '"' && memcmp(r->text.ptr + found + 1, path[i], n) == 0 &&
+                 r->text.ptr[found + n + 1] == '"'))
+            found++;
+        if (n && found + n + 2 > r->text.len) break;
+        at = found;
+    }
+    for (size_t i = 0; i < at; i++) line += r->text.ptr[i] == '\n';
+    return line;
+}
 
 /* The field as its path in the recipe. The name may come from the file, so it is shown escaped. */
 static slm_status refuse(const struct reader *r, const char *section, const char *name, const char *what)
 {
     char shown[64];
     slm_escape(shown, sizeof shown, slm_str(name));
-    return slm_fail(r->error, SLM_ERR_FORMAT, r->where, "field '%s%s%s' %s", section, *section ? "." : "", shown, what);
+    return slm_fail(r->error, SLM_ERR_FORMAT, r->where, "line %d: field '%s%s%s' %s", line_of(r, section, name),
+                    section, *section ? "." : "", shown, what);
 }
 
 /* A copy that lives as long as the recipe: jansson's own text goes with the tree. */
@@ -82,13 +105,15 @@ static slm_status read_field(const struct reader *r, const struct field *f, cons
 {
     char *target = (char *)r->recipe + f->offset;
     struct slm_goal goal;
+    struct slm_error problem;
     if (f->kind == KIND_TYPES)
         return read_types(r, f, value, (struct slm_type_list *)(void *)target);
     if (f->kind == KIND_INT) {
         if (!json_is_integer(value) || json_integer_value(value) < f->min || json_integer_value(value) > f->max)
             return slm_fail(r->error, SLM_ERR_FORMAT, r->where,
-                            "field '%s.%s' is no whole number from %lld to %lld", f->section, f->name,
-                            (long long)f->min, (long long)f->max);
+                            "line %d: field '%s.%s' is no whole number from %lld to %lld",
+                            line_of(r, f->section, f->name), f->section, f->name, (long long)f->min,
+                            (long long)f->max);
         const int64_t number = json_integer_value(value);
         memcpy(target, &number, sizeof number);
         return SLM_OK;
@@ -98,7 +123,9 @@ static slm_status read_field(const struct reader *r, const struct field *f, cons
     if (!is_text(value)) return refuse(r, f->section, f->name, "is no text, or empty");
     SLM_TRY(copy_text(r, value, &text));
     memcpy(target, &text, sizeof text);
-    return f->kind == KIND_GOAL ? slm_goal_parse(text, &goal, r->error) : SLM_OK;
+    /* The goal's own message says what is wrong with it, this one where it stands. */
+    if (f->kind != KIND_GOAL || slm_goal_parse(text, &goal, &problem) == SLM_OK) return SLM_OK;
+    return slm_fail(r->error, problem.status, r->where, "line %d: goal: %s", line_of(r, "", f->name), problem.message);
 }
 
 /* NULL for what is not in the table. */
@@ -107,6 +134,21 @@ static const struct field *find(const char *section, const char *name)
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (strcmp(fields[i].section, section) == 0 && strcmp(fields[i].name, name) == 0) return &fields[i];
     return NULL;
+}
+
+/* With those that are. */
+static slm_status refuse_unknown(const struct reader *r, const char *section, const char *name)
+{
+    char sentence[160] = "is not known; "; /* the longest section has three */
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        const size_t at = strlen(sentence);
+        if (strcmp(fields[i].section, section) == 0)
+            snprintf(sentence + at, sizeof sentence - at, "%s%s", n++ ? ", " : "", fields[i].name);
+    }
+    const size_t at = strlen(sentence);
+    snprintf(sentence + at, sizeof sentence - at, "%s", n ? " are" : "this pass has no fields");
+    return refuse(r, section, name, sentence);
 }
 
 /* An object whose fields are rows of the table: the target, or one pass. */
@@ -118,7 +160,7 @@ static slm_status read_section(const struct reader *r, const char *section, json
     /* What is not known is refused: a slip must not quietly mean the default. */
     json_object_foreach(object, name, value) {
         const struct field *f = find(section, name);
-        if (!f) return refuse(r, section, name, "is not known (docs/optimize.md lists the fields)");
+        if (!f) return refuse_unknown(r, section, name);
         SLM_TRY(read_field(r, f, value));
     }
     return SLM_OK;
@@ -163,7 +205,7 @@ static slm_status read_recipe(const struct reader *r, json_t *root)
 slm_status slm_recipe_parse(const char *text, size_t bytes, const char *where, struct slm_recipe *out,
                             struct slm_error *error)
 {
-    const struct reader r = {out, where, error};
+    const struct reader r = {out, {text, bytes}, where, error};
     json_error_t problem;
     *out = (struct slm_recipe){0};
     /* Without a word about passes all of them run. */

@@ -22,6 +22,8 @@ static inline void slm_fingerprint_mix(uint64_t *hash, const void *data, size_t 
 /* Replaces the file by the first n rows. Nothing without a path. */
 slm_status slm_records_save(const struct slm_records *records, size_t n, struct slm_error *error);
 /* Fills the first *n rows from the file; 0 when there is no such file. A file of another fingerprint, or whose rows
- * are no multiple of `step`, is SLM_ERR_ARGUMENT. */
+ * are no multiple of `step`, is SLM_ERR_ARGUMENT; one that was changed since is SLM_ERR_FORMAT. */
 slm_status slm_records_restore(const struct slm_records *records, size_t step, size_t *n, struct slm_error *error);
+/* Removes a file that no longer has what was saved, so that it is measured again; for who need not ask a person. */
+void slm_records_drop_damaged(const char *path);
 #endif

@@ -5,6 +5,8 @@ that are wrong are refused by name."""
 import json
 import os
 import random
+import re
+import resource
 import signal
 import subprocess
 import time
@@ -173,7 +175,94 @@ def test_bad_recipes_are_refused_by_name(recipe, tmp_path, changes, complaint):
     assert done.returncode == 1 and complaint in done.stderr and ERROR_LINE.match(done.stderr), done.stderr
 
 
-def test_the_examples_are_recipes(tmp_path):
-    for path in sorted((ROOT / "examples").glob("*.json")):
-        done = slm("optimize", path, "-q", "-w", tmp_path / "work", "--goal", "kl<0")
-        assert "goal" in done.stderr and "field" not in done.stderr, done.stderr
+def test_complaints_say_where_and_what_is_allowed(tmp_path):
+    path = tmp_path / "r.json"
+    for text, complaint in (
+            ('{\n "input": "x",\n "passes": {\n  "search": {"round": 1}}}', r"line 4: field 'search.round' is not known; types, rounds are"),
+            ('{\n "input": "x",\n "goal": "kl<0.1"}', r"line 3: goal: .*needs <= or >="),
+            ('{\n "input": "x"\n "goal": 1}', r"line 3, column \d+"),
+            ('{"target": {\n"ctx": 5}}', r"line 2: field 'target.ctx' is no whole number from 16 to"),
+            ('{"passes": {\n\n"bake": {}}}', r"line 3: field 'passes.bake' is none of convert, calibrate")):
+        path.write_text(text)
+        done = slm("optimize", path, "-o", tmp_path / "out.gguf", "-q")
+        assert done.returncode == 1 and ERROR_LINE.fullmatch(done.stderr) and str(path) in done.stderr, done.stderr
+        assert re.search(complaint, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("name", ["story", "phone", pytest.param("tinystories", marks=pytest.mark.slow)])
+def test_the_examples_run(tmp_path, monkeypatch, name):
+    """As they are, from this folder; the one for phones names no model."""
+    example, out = ROOT / "examples" / f"{name}.json", tmp_path / "out.gguf"
+    args = [example]
+    monkeypatch.chdir(ROOT)
+    if name == "tinystories":
+        need(ROOT.parent / "shared/data/models/tinystories-656k/model.safetensors")
+    if name == "phone":
+        need(TINYSTORIES / "model.safetensors")
+        args = [TINYSTORIES, "--recipe", example]
+    done = slm("optimize", *args, "-o", out, "-w", tmp_path / "work", "-q", "--json")
+    assert done.returncode == 0, done.stderr
+    found, recipe = json.loads(done.stdout), json.loads(example.read_text())
+    assert found["met"] and found["goal"] == recipe["goal"] and out.exists()
+    assert {c["name"] for c in found["candidates"]} >= set(recipe["passes"]["quantize"]["types"])
+
+
+def test_every_example_is_run():
+    assert {p.stem for p in (ROOT / "examples").glob("*.json")} == {"story", "phone", "tinystories"}
+
+
+QUICK = {**PASSES, "search": {"types": ["Q8_0", "Q4_0"], "rounds": 1}, "quantize": {"types": ["Q4_0"]}}
+
+
+def test_a_spoilt_work_folder_is_not_trusted(recipe, tmp_path):
+    """Files of it in turn are cut, changed or emptied: each is made again as it was."""
+    rng = random.Random(3)
+    out, work = tmp_path / "out.gguf", tmp_path / "work"
+    path = recipe(goal="kl<=0.2", passes={**QUICK, "convert": {"type": "f16"}})
+    command = (path, "-o", out, "-w", work)
+    expected = optimized(*command)
+    whole = out.read_bytes()
+    kinds = {f.name.split("-")[0] + f.suffix: f for f in work.iterdir()}  # one of each
+    assert set(kinds) == {"base.gguf", "base.sum", "errors.gguf", "imatrix.gguf", "imatrix.sum", "measured.json"}
+    for file in kinds.values():
+        data = file.read_bytes()
+        half = data[:len(data) // 2]
+        file.write_bytes(rng.choice([half, half + b"?" + data[len(half) + 1:], b""]))
+        out.unlink()
+        assert optimized(*command) == expected, file
+        assert out.read_bytes() == whole and file.read_bytes() == data
+
+
+def test_disk_full_in_the_work_folder_and_at_the_output(recipe, tmp_path):
+    """A limit on the size of files is what a full disk looks like to who writes one."""
+    whole, out = tmp_path / "whole.gguf", tmp_path / "out.gguf"
+    path = recipe(goal="kl<=0.2", passes=QUICK)
+    expected = optimized(path, "-o", whole, "-w", tmp_path / "a")
+    for kib, work in ((8, "b"), (700, "b"), (700, "a")):  # imatrix; candidates; only the output is still to be written
+        def limit(most=kib * 1024):
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        full = subprocess.run([SLM, "optimize", path, "-o", out, "-w", tmp_path / work, "-q"], capture_output=True,
+                              text=True, preexec_fn=limit)
+        assert full.returncode == 1 and ERROR_LINE.fullmatch(full.stderr) and not out.exists(), full.stderr
+        assert "File too large" in full.stderr
+    for work in ("b", "a"):
+        found = optimized(path, "-o", out, "-w", tmp_path / work)
+        assert out.read_bytes() == whole.read_bytes() and {**found, "output": None} == {**expected, "output": None}
+        out.unlink()
+
+
+def test_killed_while_it_measures(recipe, tmp_path):
+    """The candidate and the checkpoint are there: both are used, and, cut short, neither."""
+    whole, out, work = tmp_path / "whole.gguf", tmp_path / "out.gguf", tmp_path / "work"
+    path = recipe(goal="kl<=0.2", passes=QUICK)
+    optimized(path, "-o", whole, "-w", tmp_path / "a")
+    with subprocess.Popen([SLM, "optimize", path, "-o", out, "-w", work, "-q", "-t", "1"]) as job:
+        while job.poll() is None and not list(work.glob("candidate-*.part")):
+            time.sleep(0.001)
+        job.kill()
+    left = [f for f in work.glob("candidate-*") if f.suffix in (".gguf", ".part")] if not out.exists() else []
+    for file in left:
+        file.write_bytes(file.read_bytes()[:-100])
+    optimized(path, "-o", out, "-w", work)
+    assert out.read_bytes() == whole.read_bytes() and not list(work.glob("candidate-*"))

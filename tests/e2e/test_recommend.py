@@ -70,7 +70,7 @@ def test_nothing_fits():
 def test_losses_are_measured(tmp_path):
     text = tmp_path / "text"
     text.write_text(TALE)
-    found = recommended(BUILTIN, "--ram", "5.8M", "--text", text, "--max-windows", 1, "-t", 1)
+    found = recommended(BUILTIN, "--ram", "6.1M", "--text", text, "--max-windows", 1, "-t", 1)
     able = [c for c in found["choices"] if c["fits"]]
     assert able and all(c["kl_measured"] == (c["fits"] or c["type"] is None) for c in found["choices"])
     for choice in able:

@@ -40,6 +40,7 @@ def answer(connection):
     return body
 
 
+@pytest.mark.skipif(SLOW > 1, reason="sanitizers take memory of their own")
 def test_an_idle_connection_costs_at_most_16_kib():
     """Each has had a reply, with a body that was not small, and may ask again."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -3,6 +3,7 @@
 
 import array
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -113,6 +114,9 @@ def test_what_cannot_be_ranked(server):
         assert status == 400, change
         assert all(word in body["error"]["message"] for word in words), body
     assert server.post("/rerank", **{**ask, "model": "nope"})[0] == 404
+    for model in ("pairs", "template", "vectors"):  # found before it is joined with each of them: that would take minutes
+        status, _, body = server.post("/rerank", model=model, query="again " * 100000, documents=["b"] * 2000)
+        assert status == 400 and body["error"]["message"].startswith("query: has"), body
     status, _, body = server.post("/rerank", **{**ask, "model": "vectors", "documents": ["b", "again " * 200]})
     assert status == 400 and "documents[1]" in body["error"]["message"]
     # A model without a head to go on with a text says so when it is asked for one.
@@ -127,6 +131,14 @@ def test_embed_command_prints_scores():
     plain = json.loads(slm("embed", GOLDEN / "ranks", "--ids", "5 6 7", "--json", "--pooling", "last").stdout)
     assert plain["dimensions"] == 16
     assert "no head that ranks" in slm("embed", need(STORIES), "x", "--pooling", "rank").stderr
+
+
+def test_a_ranking_class_without_its_head_is_refused(tmp_path):
+    shutil.copytree(GOLDEN / "qwen3", tmp_path / "m")
+    config = (tmp_path / "m/config.json").read_text()
+    (tmp_path / "m/config.json").write_text(config.replace('"Qwen3Model"', '"Qwen3ForSequenceClassification"'))
+    done = slm("embed", tmp_path / "m", "x")
+    assert done.returncode == 1 and "Qwen3ForSequenceClassification" in done.stderr and "score.weight" in done.stderr
 
 
 # ---- /infill ---------------------------------------------------------------------------------------------------
