@@ -3,6 +3,7 @@
 
 import array
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -130,6 +131,14 @@ def test_embed_command_prints_scores():
     plain = json.loads(slm("embed", GOLDEN / "ranks", "--ids", "5 6 7", "--json", "--pooling", "last").stdout)
     assert plain["dimensions"] == 16
     assert "no head that ranks" in slm("embed", need(STORIES), "x", "--pooling", "rank").stderr
+
+
+def test_a_ranking_class_without_its_head_is_refused(tmp_path):
+    shutil.copytree(GOLDEN / "qwen3", tmp_path / "m")
+    config = (tmp_path / "m/config.json").read_text()
+    (tmp_path / "m/config.json").write_text(config.replace('"Qwen3Model"', '"Qwen3ForSequenceClassification"'))
+    done = slm("embed", tmp_path / "m", "x")
+    assert done.returncode == 1 and "Qwen3ForSequenceClassification" in done.stderr and "score.weight" in done.stderr
 
 
 # ---- /infill ---------------------------------------------------------------------------------------------------

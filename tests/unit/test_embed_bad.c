@@ -211,8 +211,9 @@ static void gguf_pooling_types_are_checked(void **state)
 {
     (void)state;
     static const struct { double type; slm_status status; const char *says; } rows[] = {
-        {4, SLM_ERR_FORMAT, "pooling_type"}, {-1, SLM_ERR_FORMAT, "pooling_type"}};
-    for (int i = 0; i < 2; i++) {
+        {4, SLM_ERR_FORMAT, "cls.output.weight"}, {5, SLM_ERR_FORMAT, "pooling_type"},
+        {-1, SLM_ERR_FORMAT, "pooling_type"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct slm_error error;
         const struct tiny_override extra = {.key = "qwen3.pooling_type", .type = SLM_GGUF_I32, .number = rows[i].type};
         struct tiny_spec spec = tiny_spec_default("qwen3", SLM_DTYPE_F32);
