@@ -47,7 +47,7 @@ MAX_BLOB = 256 * 1024
 BLOBS = {"models/builtin.gguf": "the built-in model"}
 # Headers that are text for several files rather than interfaces; each says in its opening what it is included into.
 INCLUDED_TEXTS = {
-    r"src/kernel/(simd_|x86/(vec|tile_)|arm/(vec|tile_))\w+\.h": "kernels written once, compiled once for each vector ISA",
+    r"src/kernel/(simd_|x86/(vec|tile_|activations_)|arm/(vec|tile_))\w+\.h": "kernels written once, compiled once for each vector ISA",
 }
 ESSAY_BYTES = 60  # the least that says what a file is; headers and sources of one purpose need no more
 

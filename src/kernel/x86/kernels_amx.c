@@ -19,9 +19,11 @@ ALWAYS_INLINE ivec dot4(ivec acc, ivec w, ivec x, bool wide)
 
 #define INT8_STRIP "kernel/x86/tile_amx.h"
 #include "kernel/simd_int8.h"
+#include "kernel/x86/activations_avx512.h"
 
 void AMX_FILL(struct slm_kernels *table)
 {
     fill_int8(table);
+    table->encode_a8 = encode_a8_by_four;
     table->level = "amx";
 }

@@ -13,9 +13,11 @@ ALWAYS_INLINE ivec dot4(ivec acc, ivec w, ivec x, bool wide)
 }
 
 #include "kernel/simd_int8.h"
+#include "kernel/x86/activations_avx512.h"
 
 void slm_kernels_fill_avx512vnni(struct slm_kernels *table)
 {
     fill_int8(table);
+    table->encode_a8 = encode_a8_by_four;
     table->level = "avx512vnni";
 }
