@@ -170,7 +170,8 @@ static int fraction_of(const struct slm_number_bounds *b)
 static struct slm_number_bounds reachable(struct slm_number_bounds b)
 {
     const int most = b.whole ? MAX_DIGITS : FLOAT_DIGITS - fraction_of(&b);
-    struct slm_decimal last = {.n = most > 0 ? most : 1};
+    struct slm_decimal last = {.n = most};
+    if (most < 1) return b; /* so many digits behind the point that none is left in front: refused as it is */
     memset(last.digits, '9', (size_t)last.n);
     last.digits[last.n] = '\0';
     if (b.has_min && b.min.negative && b.min.n + b.min.exponent > most) {

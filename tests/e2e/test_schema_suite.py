@@ -55,6 +55,11 @@ GROUPS = {
     "numbers": (combinations(type=["number"], minimum=[..., -0.5, 0, -1e30], exclusiveMinimum=[..., 0.5],
                              maximum=[..., 10, 99.999, 1e20], exclusiveMaximum=[..., 10.25], multipleOf=[..., 1, 2]),
                 NUMBERS),
+    "bounds of many digits": (({"type": kind, keyword: bound, **more} for kind in ("number", "integer")
+                               for keyword in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+                               for bound in (8.280000000000001, -8.280000000000001, 1e14, -1e15, 1e16, -1e18, 1e19,
+                                             123456789.0123456, -0.00000000001, 2**63, -2**63)
+                               for more in ({}, {"minimum": -50}, {"exclusiveMaximum": 60.5})), NUMBERS),
     "arrays": (combinations(type=["array"], items=[True, {"type": "integer"}, False], minItems=[..., 1, 3],
                             maxItems=[..., 0, 2, 3],
                             prefixItems=[..., [{"type": "integer"}], [{"type": "integer"}, FREE]]), LISTS),
