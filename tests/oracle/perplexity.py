@@ -5,8 +5,8 @@
 Usage: perplexity.py SLM_BINARY [--models N] [--seed S] [--library FOLDER]
 
 Windows are cut as llama.cpp's perplexity program cuts them. Both numbers must agree within 0.1 %. The KL divergence of
-a quantized file is reported beside llama.cpp's; that ours is right is checked in tests/e2e/test_eval.py. Models and
-texts are the shared test data's; without them, or without llama.cpp (an npm package), a test is skipped. Output is
+a quantized file must be what PyTorch computes from llama.cpp's logits of the F16 file and of the quantized one's decoded
+weights (F32: of quantized weights it rounds activations), within 1e-4. Models and texts are the shared test data's; without them, or without llama.cpp (an npm package), a test is skipped. Output is
 TAP.
 """
 import argparse
@@ -53,20 +53,21 @@ def peer_rows(library, path, text, window, n_windows):
 def check(binary, library, model, text, window):
     n_windows = 4
     with tempfile.TemporaryDirectory() as folder:
-        words, f16, q4 = Path(folder) / "text", Path(folder) / "f16.gguf", Path(folder) / "q4.gguf"
+        words, f16, q4, f32 = (Path(folder) / name for name in ("text", "f16.gguf", "q4.gguf", "f32.gguf"))
         words.write_text((TEXTS / text).read_text()[:30000])
         slm(binary, "convert", MODELS / model, f16, "--type", "f16", "-q")
         slm(binary, "quantize", f16, q4, "q4_0", "-q")
+        slm(binary, "convert", q4, f32, "--type", "f32", "-q")
         options = ["--text", words, "--window", window, "--max-windows", n_windows, "--json", "-q", "--kv", "f32",
                    "--activations", "f32"]
         mine = json.loads(slm(binary, "eval", q4, "--base", f16, *options))
         rows, after = peer_rows(library, f16, words.read_text(), window, n_windows)
-        other, _ = peer_rows(library, q4, words.read_text(), window, n_windows)
+        other, _ = peer_rows(library, f32, words.read_text(), window, n_windows)
     theirs = math.exp(-rows.gather(1, after[:, None]).mean().item())
     assert mine["tokens"] == len(after), f"{mine['tokens']} tokens, not {len(after)}"
     assert abs(mine["base_ppl"] / theirs - 1) < 1e-3, f"perplexity {mine['base_ppl']}, llama.cpp's {theirs}"
-    # llama.cpp rounds activations of quantized files to 8 bits, so its KL is a neighbour, not a judge.
-    kl = (rows.exp() * (rows - other)).sum(-1).mean().item()
+    kl = torch.nn.functional.kl_div(other, rows, reduction="none", log_target=True).sum(-1).mean().item()
+    assert abs(mine["kl_mean"] - kl) < 1e-4, f"KL {mine['kl_mean']}, PyTorch's {kl}"
     return mine["base_ppl"], theirs, mine["kl_mean"], kl
 
 
@@ -91,8 +92,8 @@ def main():
             tap.say(f"{name} # SKIP no shared test data", None)
             continue
         try:
-            ours, theirs, kl, peer_kl = check(args.slm, library, model, text, window)
-            print(f"report: {name}: {ours:.5f}, llama.cpp {theirs:.5f}; KL of Q4_0 {kl:.5f}, llama.cpp {peer_kl:.5f}")
+            ours, theirs, kl, torch_kl = check(args.slm, library, model, text, window)
+            print(f"report: {name}: {ours:.5f}, llama.cpp {theirs:.5f}; KL of Q4_0 {kl:.6f}, PyTorch {torch_kl:.6f}")
         except (AssertionError, subprocess.TimeoutExpired) as error:
             problem = str(error)
         tap.say(name, problem)

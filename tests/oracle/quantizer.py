@@ -5,8 +5,9 @@
 Usage: quantizer.py SLM_BINARY [--models N] [--seed S] [--library FOLDER]
 
 For each type: llama.cpp decodes our bytes to the numbers that slm decodes them to, bit for bit; and the root mean
-square error, plain and weighed by an importance matrix, is not above that of ggml_quantize_chunk, on a random matrix
-and on one of a trained model where the test data is there. For each mixture: every tensor of a random model of 16
+square error, plain and weighed by an importance matrix, is not above that of ggml_quantize_chunk, on a random matrix,
+on one as wide as a layer of Qwen3-0.6B with its random weights, on one of the built-in model, and on one of another
+trained model where the test data is there. For each mixture: every tensor of a random model of 16
 layers has the type that llama_model_quantize gives it, and llama.cpp loads our file; and the same types come out for
 files that only look like a model of 80 layers (70B), of 8 experts, and like Falcon.
 The importance matrix of `slm calibrate` holds the sums of squares that PyTorch sees going into the layers of the
@@ -32,6 +33,7 @@ import transformers
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("SLM_SHARED", ROOT.parent / "shared"))
+BUILTIN = ROOT / "models/builtin.gguf"
 TRAINED = SHARED / "data/models/tinystories-656k"
 TYPES = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q2_K": 10, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13,
          "Q6_K": 14, "IQ4_NL": 20, "IQ4_XS": 23, "TQ1_0": 34, "TQ2_0": 35}
@@ -148,12 +150,18 @@ def check_type(binary, base, name, x, importance):
     return mine, other
 
 
-def matrices(seed):
+def matrices(binary, base, seed):
     """what -> matrix, 256 wide or a multiple of it."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((64, 1024)) * 0.02 * np.exp(0.4 * rng.standard_normal((64, 1)))
     x[:, ::97] *= 4
-    found = {"random": x.astype(np.float32)}
+    found = {"random": x.astype(np.float32),
+             "layer": (rng.standard_normal((64, 3072)) * 0.02).astype(np.float32)}
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "f32.gguf"
+        slm(binary, "convert", BUILTIN, plain, "--type", "f32", "-q")
+        place = tensors(base, plain)[NAME][1]
+        found["built-in"] = np.frombuffer(plain.read_bytes()[place:place + 4 * 256 * 512], np.float32).reshape(-1, 256)
     trained = TRAINED / "model.safetensors"
     if trained.exists():
         from safetensors.numpy import load_file
@@ -270,7 +278,8 @@ def main():
     except llama_cpp.Unavailable as reason:
         print(f"1..1\n{reason}\nok 1 # SKIP quantizer beside llama.cpp's")
         return 0
-    base, found = declare(folder), matrices(args.seed)
+    base = declare(folder)
+    found = matrices(args.slm, base, args.seed)
     rng, tap, rows = np.random.default_rng(args.seed + 1), oracle.Tap(), []
     print(f"1..{len(TYPES) * len(found) * 2 + len(LOOKS) + 3}", flush=True)
     for name in TYPES:
@@ -308,7 +317,8 @@ def main():
         tap.say("quantizer importance matrix beside PyTorch's sums", problem)
     print(f"report: root mean square error of slm and llama.cpp (node-llama-cpp {llama_cpp.VERSION})")
     for name, what, weighed, mine, other in rows:
-        print(f"report:   {name:7} {what:8} {'weighed' if weighed else '':7} {mine:.4e} {other:.4e} {mine / other:.3f}")
+        print(f"report:   {name:7} {what:8} {'weighed' if weighed else '':7} {mine:.4e} {other:.4e} "
+              f"{mine / other if other else 1:.3f}")
     return tap.failed != 0
 
 
