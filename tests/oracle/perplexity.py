@@ -6,8 +6,8 @@ Usage: perplexity.py SLM_BINARY [--models N] [--seed S] [--library FOLDER]
 
 Windows are cut as llama.cpp's perplexity program cuts them. Both numbers must agree within 0.1 %. The KL divergence of
 a quantized file must be what PyTorch computes from llama.cpp's logits of the F16 file and of the quantized one's decoded
-weights (F32: of quantized weights it rounds activations), within 1e-4. Models and texts are the shared test data's; without them, or without llama.cpp (an npm package), a test is skipped. Output is
-TAP.
+weights (F32: of quantized weights it rounds activations), within 1e-4. Models and texts are the shared test data's;
+without them, or without llama.cpp (an npm package), a test is skipped. Output is TAP.
 """
 import argparse
 import json
