@@ -143,9 +143,15 @@ def test_text_streams_and_stops(page):
     # What it looks like at each change: it must have grown in steps.
     page.run("new MutationObserver(() => (window.seen ??= new Set()).add(document.querySelector('#log .assistant .content')"
              "?.textContent.length)).observe(document.querySelector('#log'), {subtree: true, childList: true})")
-    say(page, "Tell me a long story about a mouse")
-    page.until(f"{STATUS} === 'Done'")
-    assert page.run("window.seen.size") > 2
+    # A small model can be done before the browser draws twice, so it gets a few tries.
+    for _ in range(8):
+        page.run("window.seen = new Set(), document.querySelector('#talk-new').click()")
+        say(page, "Tell me a long story about a mouse")
+        page.until(f"{STATUS} === 'Done'")
+        if page.run("window.seen.size") > 2:
+            break
+    else:
+        raise AssertionError("the text came in one piece, eight times")
     # Stopped as soon as there is something: by Esc, then by the button.
     for stop in (lambda: press(page, "Escape"), lambda: page.click("#stop")):
         page.run("new Promise(done => { const o = new MutationObserver(() => { if (document.querySelector("
