@@ -12,17 +12,9 @@ import re
 
 import jsonschema
 import pytest
-from test_grammar import SCHEMA, Driver
+from test_grammar import SCHEMA, driver  # noqa: F401 -- a fixture
 
 SOAK = os.environ.get("SLM_TEST_LEVEL") == "soak"
-
-
-@pytest.fixture(scope="module")
-def driver():
-    d = Driver()
-    yield d
-    d.process.stdin.close()
-    assert d.process.wait() == 0
 
 
 def combinations(**keywords):
