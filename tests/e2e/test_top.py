@@ -76,8 +76,8 @@ class Numbers:
         if path != "/metrics":
             return b""
         self.n_looks += 1
-        return TEXT.format(prompt=1000 * self.n_looks, answers=5 + 100 * self.n_looks, start=time.time() - 3600, low=4 * self.n_looks,
-                           high=10 * self.n_looks).encode()
+        return TEXT.format(prompt=1000 * self.n_looks, answers=5 + 100 * self.n_looks, low=4 * self.n_looks,
+                           high=10 * self.n_looks, start=time.time() - 3600).encode()
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
