@@ -148,7 +148,8 @@ GATE = """(() => {
         if (!reply.headers.get('Content-Type')?.startsWith('text/event-stream')) return reply;
         const pieces = (async function* () {
             let rest = '', n = 0;
-            for (const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader(), stop = request[1].signal;;) {
+            const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader(), stop = request[1].signal;
+            for (;;) {
                 const {value, done} = await reader.read();
                 const events = (rest + (value ?? '')).split(/(?<=\\n\\n)/);
                 rest = done ? '' : events.pop();

@@ -28,8 +28,8 @@ APIS = {
 }
 
 
-# An answer must have begun before its time is over. How soon it begins is the machine's affair, so there are longer ones
-# for those that are slow or busy.
+# An answer must have begun before its time is over. How soon it begins is the machine's affair, so there are longer
+# limits for those that are slow or busy.
 LIMITS = (0.02, 0.2, 1, 5)
 
 
