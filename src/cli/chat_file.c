@@ -119,12 +119,6 @@ static slm_status check_message(const json_t *message, size_t i, const char *pat
     return SLM_OK;
 }
 
-/* Such a text has an end that C strings do not see. */
-static bool has_nul(const json_t *text)
-{
-    return json_is_string(text) && strlen(json_string_value(text)) != json_string_length(text);
-}
-
 /* Shape and types of everything that is read later; unknown fields are let pass. */
 static slm_status check_chat(const json_t *root, const char *path, struct slm_error *error)
 {
@@ -138,7 +132,6 @@ static slm_status check_chat(const json_t *root, const char *path, struct slm_er
                         MAX_MESSAGES);
     if (system && !json_is_null(system) && !json_is_string(system))
         return slm_fail(error, SLM_ERR_FORMAT, path, "'system' is neither a text nor null");
-    if (has_nul(system)) return slm_fail(error, SLM_ERR_FORMAT, path, "'system' has a NUL character");
     if (parameters && !json_is_object(parameters))
         return slm_fail(error, SLM_ERR_FORMAT, path, "'parameters' is not an object");
     for (size_t i = 0; i < json_array_size(messages); i++)
@@ -151,7 +144,6 @@ static slm_status load_value(struct slm_chat *chat, const char *name, const json
                              struct slm_error *error)
 {
     char number[64];
-    if (has_nul(value)) return slm_fail(error, SLM_ERR_FORMAT, path, "parameter '%s' has a NUL character", name);
     if (json_is_string(value)) return slm_chat_set_parameter(chat, name, json_string_value(value), error);
     if (json_is_integer(value))
         snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
@@ -180,14 +172,14 @@ static slm_status load_parameters(struct slm_chat *chat, json_t *parameters, con
     return SLM_OK;
 }
 
-/* Texts with their length: JSON allows NUL characters inside. */
+/* No text has a NUL character: the parser refuses it, and messages are C strings. */
 static slm_status load_messages(struct slm_chat *chat, const json_t *messages, struct slm_error *error)
 {
     for (size_t i = 0; i < json_array_size(messages); i++) {
         const json_t *message = json_array_get(messages, i), *content = json_object_get(message, "content");
         const char *role = json_string_value(json_object_get(message, "role"));
         SLM_TRY(slm_chat_add(chat, role[0] == 'u' ? "user" : "assistant",
-                             (struct slm_str){json_string_value(content), json_string_length(content)}, error));
+                             slm_str(json_string_value(content)), error));
     }
     return SLM_OK;
 }
@@ -203,8 +195,7 @@ slm_status slm_chat_load(struct slm_chat *chat, const char *path, struct slm_err
                         "this model has no chat template to carry a conversation");
     slm_status status = slm_cli_read(path, MAX_FILE_BYTES, &text, error);
     if (status != SLM_OK) goto out;
-    root = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
-                      &json_error);
+    root = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &json_error);
     if (!root) {
         status = slm_fail(error, SLM_ERR_FORMAT, path, "line %d, column %d: %s", json_error.line, json_error.column,
                           json_error.text);

@@ -123,13 +123,6 @@ def test_save_and_load(model, tmp_path):
     assert answers(model, f"/load {file}", "And then?", options=("-n", "2", "--temp", "0")).stdout == rest
 
 
-def test_what_a_model_said_is_kept_to_the_byte(model, tmp_path):
-    said = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "a\0b \U0001f600 \n"}]
-    (tmp_path / "in.json").write_text(json.dumps({"format": "slm-chat", "version": 1, "messages": said}))
-    answers(model, f"/load {tmp_path / 'in.json'}", f"/save {tmp_path / 'out.json'}")
-    assert json.loads((tmp_path / "out.json").read_text())["messages"] == said
-
-
 @pytest.mark.parametrize("text", [
     "", "[]", "{", '{"format": "slm-chat", "version": 2, "messages": []}',
     '{"format": "slm-chat", "version": 1}',
@@ -138,8 +131,6 @@ def test_what_a_model_said_is_kept_to_the_byte(model, tmp_path):
     '{"format": "slm-chat", "version": 1, "messages": [], "parameters": {"top_p": 9}}',
     '{"format": "slm-chat", "version": 1, "messages": [], "parameters": {"num_predict": true}}',
     '{"format": "slm-chat", "version": 1, "messages": [], "system": 7}',
-    r'{"format": "slm-chat", "version": 1, "messages": [], "system": "a\u0000b"}',
-    r'{"format": "slm-chat", "version": 1, "messages": [], "parameters": {"stop": ["a\u0000b"]}}',
     '{"format": "slm-chat", "version": 1, "messages": [], "messages": []}',
 ])
 def test_a_bad_file_leaves_the_chat_as_it_was(model, tmp_path, text):
