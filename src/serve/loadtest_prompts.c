@@ -49,7 +49,7 @@ static slm_status add_json_line(const char *where, struct slm_str line, struct s
     json_t *root = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &reason);
     if (!root) return slm_fail(error, SLM_ERR_FORMAT, where, "prompt %zu: %s", out->n + 1, reason.text);
     const json_t *prompt = json_object_get(root, "prompt"), *messages = json_object_get(root, "messages");
-    bool is_ids = json_array_size(prompt) > 0;
+    bool is_ids = json_array_size(prompt) > 0; /* whether the server has such tokens it says itself */
     for (size_t i = 0; i < json_array_size(prompt); i++)
         is_ids = is_ids && json_is_integer(json_array_get(prompt, i));
     const bool is_prompt = json_is_string(prompt) || is_ids, good = is_prompt || json_array_size(messages) > 0;

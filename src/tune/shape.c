@@ -7,7 +7,8 @@
  * of each type are chosen by measuring what random codes decode to, so that weights have the mean 0 and the deviation
  * of trained ones, and no formula of a format stands here twice.
  *
- * Deliberately not here: encoders that make good weights from good weights (quant/, quantizing); the vocabulary (shape_vocab.c). */
+ * Deliberately not here: encoders that make good weights from good weights (quant/, quantizing); the vocabulary
+ * (shape_vocab.c). */
 #include "tune/shape.h"
 
 #include <math.h>

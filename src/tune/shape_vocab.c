@@ -43,7 +43,10 @@ static void order_bytes(struct vocab *v)
     struct slm_str spelled[BYTES];
     unsigned n_strange = 0;
     size_t n = 0;
-    for (unsigned b = 0; b < BYTES; b++) spelled[b] = (struct slm_str){v->letters[b], spell(b, &n_strange, v->letters[b])};
+    for (unsigned b = 0; b < BYTES; b++) {
+        const size_t len = spell(b, &n_strange, v->letters[b]);
+        spelled[b] = (struct slm_str){v->letters[b], len};
+    }
     for (size_t i = 0; frequent[i]; i++) v->bytes[n++] = spelled[(unsigned char)frequent[i]];
     for (unsigned b = 0; b < BYTES; b++)
         if (b == 0 || !strchr(frequent, (int)b)) v->bytes[n++] = spelled[b];
@@ -93,7 +96,7 @@ static slm_status put(const struct vocab *v, struct slm_gguf_writer *w, struct s
     if (!types) return SLM_ERR_MEMORY;
     for (size_t i = 0; i < v->n_tokens; i++) types[i] = (int64_t)i == end ? CONTROL : NORMAL;
     slm_status status = slm_gguf_write_str(w, "tokenizer.ggml.model", slm_str("gpt2"), error);
-    if (status == SLM_OK) status = slm_gguf_write_str(w, "tokenizer.ggml.pre", slm_str("qwen2"), error);
+    if (status == SLM_OK) status = slm_gguf_write_str(w, "tokenizer.ggml.pre", slm_str("gpt-2"), error);
     if (status == SLM_OK) status = slm_gguf_write_strings(w, "tokenizer.ggml.tokens", v->tokens, v->n_tokens, error);
     if (status == SLM_OK)
         status = slm_gguf_write_array(w, "tokenizer.ggml.token_type", SLM_GGUF_I32, types, v->n_tokens, error);
