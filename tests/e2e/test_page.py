@@ -138,8 +138,8 @@ def test_a_conversation(page, server):
     assert page.run("document.querySelectorAll('#log .message').length") == 0
 
 
-# From here on what the server streams reaches the page event by event, and only as many as window.allowed says. So it is
-# not the race of a small model with a browser that decides what is seen.
+# From here on what the server streams reaches the page event by event, and only as many as window.allowed says: no race
+# of a small model with a browser decides what is seen.
 GATE = """(() => {
     const real = window.fetch, wait = () => new Promise(done => setTimeout(done, 5));
     window.allowed = 0;
