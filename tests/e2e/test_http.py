@@ -25,7 +25,7 @@ from support import PATIENCE, SLM, eventually, slm
 SERVER = Path(os.environ.get("SLM_TEST_HTTP_SERVER", SLM.parent / "tests" / "slm_test_http_server"))
 LIMITS = {"body": 100000, "bodies": 400000, "header_ms": 500, "body_ms": 500, "rate": 20000, "idle_ms": 1500, "write_ms": 700,
           "linger_ms": 300}
-# Where a deadline is not what is tested none is near: whoever waits for one is seen, and nobody is let go for being busy.
+# Where a deadline is not what is tested none is near: who waits for one is seen, nobody is let go for being busy.
 PATIENT = {**LIMITS, "header_ms": 60000, "body_ms": 60000, "idle_ms": 60000, "write_ms": 60000}
 NO_DEADLINE = 30  # seconds: less than those
 
