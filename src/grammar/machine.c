@@ -137,7 +137,7 @@ static uint32_t name_set(struct slm_machine *m, const uint32_t *items, size_t n)
         if (m->sets[i].n_items == n && memcmp(m->items + m->sets[i].items, items, n * sizeof *items) == 0) return i;
     if (!ROOM(m, sets, m->n_sets + 1, cap_sets) || !ROOM(m, items, m->n_items + n, cap_items)) return NONE;
     memcpy(m->items + m->n_items, items, n * sizeof *items);
-    m->sets[m->n_sets] = (struct slm_machine_set){(uint32_t)m->n_items, (uint32_t)n, *head, NONE};
+    m->sets[m->n_sets] = (struct slm_machine_set){(uint32_t)m->n_items, (uint32_t)n, *head, {NONE, NONE}};
     m->n_items += n;
     return *head = (uint32_t)m->n_sets++;
 }
@@ -331,7 +331,7 @@ uint32_t slm_machine_after(struct slm_machine *m, uint32_t stack)
     return config;
 }
 
-/* Every pair that the byte leads to, once, in order: into `found`. */
+/* Every pair that the byte leads to, once, in order: into `found`. Nothing is followed from there, so this is quick. */
 static void find_pairs(struct slm_machine *m, uint32_t config, uint8_t byte)
 {
     const struct slm_machine_config c = m->configs[config];
@@ -362,6 +362,7 @@ static uint32_t close_pairs(struct slm_machine *m)
         const struct slm_machine_kernel *k = &m->kernels[i];
         if (k->n_items == n && memcmp(m->pairs + k->items, m->found, n * sizeof *m->found) == 0) return k->config;
     }
+    /* New: it is remembered when it is complete, so that a failure leaves nothing half done. */
     if (!ROOM(m, kernels, m->n_kernels + 1, cap_kernels) || !ROOM(m, pairs, m->n_pairs + n, cap_pairs))
         return SLM_CONFIG_DEAD;
     struct slm_machine_item *pairs = m->pairs + m->n_pairs;
@@ -393,8 +394,8 @@ uint32_t slm_machine_step_slow(struct slm_machine *m, uint32_t config, uint8_t b
     return next;
 }
 
-/* The state of the first of the copies that tokens cannot tell apart, or the state itself. */
-static uint32_t canonical(const struct slm_nfa *nfa, uint32_t state)
+/* The state of the first of the copies that such tokens cannot tell apart, or the state itself. */
+static uint32_t canonical(const struct slm_nfa *nfa, uint32_t state, uint32_t piece)
 {
     size_t lo = 0, hi = nfa->n_runs;
     while (lo < hi) { /* the last run that begins at or before the state */
@@ -404,17 +405,17 @@ static uint32_t canonical(const struct slm_nfa *nfa, uint32_t state)
     }
     if (lo == 0) return state;
     const struct slm_nfa_run *run = &nfa->runs[lo - 1];
-    const uint32_t at = state - run->begin;
-    return at < run->stride * run->n ? run->begin + at % run->stride : state;
+    const uint32_t at = state - run->begin, copy = at / run->stride;
+    return copy < run->n && copy + piece < run->ahead ? run->begin + at % run->stride : state;
 }
 
 /* What a set allows is the union of what its states allow, so each may be replaced by itself. */
-uint32_t slm_machine_canonical_set(struct slm_machine *m, uint32_t set)
+uint32_t slm_machine_canonical_set(struct slm_machine *m, uint32_t set, uint32_t piece)
 {
     if (m->nfa->n_runs == 0) return set;
     begin(m);
     for (uint32_t i = 0; i < m->sets[set].n_items; i++)
-        visit(m, canonical(m->nfa, m->items[m->sets[set].items + i]), SLM_STACK_CALLER);
+        visit(m, canonical(m->nfa, m->items[m->sets[set].items + i], piece), SLM_STACK_CALLER);
     const uint32_t config = close_all(m);
     return m->failed == SLM_OK && m->configs[config].n_groups == 1 ? m->groups[m->configs[config].groups].set : set;
 }

@@ -25,7 +25,7 @@ struct slm_machine_config {
 struct slm_machine_set {
     uint32_t items, n_items; /* in `items`: states that eat, in order */
     uint32_t next;
-    uint32_t mask;           /* of mask.c: number of its answer, or NONE */
+    uint32_t mask[2];        /* of mask.c: numbers of its answers, or NONE: for short tokens, for long ones */
 };
 /* Pairs that a byte leads to, before anything is followed from there: few, and the same for many configurations. */
 struct slm_machine_kernel { uint32_t items, n_items, next, config; };
@@ -68,8 +68,9 @@ uint32_t slm_machine_start(struct slm_machine *m, uint32_t rule);          /* at
 uint32_t slm_machine_from_set(struct slm_machine *m, uint32_t set);        /* called by whoever */
 uint32_t slm_machine_after(struct slm_machine *m, uint32_t stack);         /* returned from a call; no bottom */
 uint32_t slm_machine_step_slow(struct slm_machine *m, uint32_t config, uint8_t byte);
-/* The set of states that look to tokens like those of this one: counted repetitions at a canonical count. */
-uint32_t slm_machine_canonical_set(struct slm_machine *m, uint32_t set);
+/* The set of states that look to tokens of at most `piece` bytes like those of this one: counted repetitions at a
+ * canonical count. */
+uint32_t slm_machine_canonical_set(struct slm_machine *m, uint32_t set, uint32_t piece);
 /* The configuration of another machine of the same automaton, in this one. */
 uint32_t slm_machine_import(struct slm_machine *m, const struct slm_machine *from, uint32_t config);
 

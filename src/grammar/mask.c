@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Token masks. A configuration is a few groups (set of states, stack); the mask is the union over the groups, each of
  * which is the remembered answer for its set, plus short walks below the nodes where the set's rule was over, with what
- * the stack says comes then. Only the first meeting with a set walks the whole trie.
+ * the stack says comes then. Only the first meeting with a set walks a whole trie; counts of a bounded text share the
+ * answer for short tokens until few bytes are left.
  *
  * Where those walks are long (rules that may be over almost anywhere, and many callers) the mask of the configuration
  * itself is kept as well. Very deep stacks are walked in full, because how deep a call may go then depends on them.
@@ -114,33 +115,35 @@ static void add_bits(const struct slm_mask *mask, const struct slm_mask_answer *
     }
 }
 
-/* The answer for a set, worked out when it is new. NULL with m->failed. */
-static const struct slm_mask_answer *answer_for(struct slm_mask *mask, struct slm_machine *m, uint32_t set)
+/* The answer for a set and one of the tries, worked out when it is new. NULL with m->failed. */
+static const struct slm_mask_answer *answer_for(struct slm_mask *mask, struct slm_machine *m, uint32_t set, unsigned i)
 {
-    if (m->sets[set].mask != SLM_NFA_NONE) return &mask->answers[m->sets[set].mask];
+    const struct slm_vocab_trie *trie = &mask->vocab->tries[i];
+    if (m->sets[set].mask[i] != SLM_NFA_NONE) return &mask->answers[m->sets[set].mask[i]];
     /* Long repetitions share the answer of one count. */
-    const uint32_t like = slm_machine_canonical_set(m, set);
+    const uint32_t like = slm_machine_canonical_set(m, set, trie->longest);
     if (m->failed != SLM_OK) return NULL;
-    if (m->sets[like].mask == SLM_NFA_NONE) {
+    if (m->sets[like].mask[i] == SLM_NFA_NONE) {
         struct slm_mask_answer answer = {.exits = mask->n_numbers};
         const uint32_t config = slm_machine_from_set(m, like);
         memset(mask->scratch, 0, mask->vocab->n_words * sizeof *mask->scratch);
-        if (!walk(mask, m, config, 0, (uint32_t)mask->vocab->n_nodes, 0, true, mask->scratch)) return NULL;
+        if (!walk(mask, m, config, trie->begin, trie->end, 0, true, mask->scratch)) return NULL;
         answer.n_exits = mask->n_numbers - answer.exits;
         const uint32_t number = keep(mask, m, answer, mask->scratch);
         if (number == SLM_NFA_NONE) return NULL;
-        m->sets[like].mask = number;
+        m->sets[like].mask[i] = number;
     }
-    m->sets[set].mask = m->sets[like].mask;
-    return &mask->answers[m->sets[set].mask];
+    m->sets[set].mask[i] = m->sets[like].mask[i];
+    return &mask->answers[m->sets[set].mask[i]];
 }
 
-/* Tokens of one group: those that stay in the rule whoever called, and those that end it and go on with the caller. */
-static slm_status fill_group(struct slm_mask *mask, struct slm_machine *m, struct slm_machine_group group,
+/* Tokens of one group and one trie: those that stay in the rule whoever called, and those that end it and go on with
+ * the caller. */
+static slm_status fill_group(struct slm_mask *mask, struct slm_machine *m, struct slm_machine_group group, unsigned i,
                              uint64_t *bits)
 {
     const struct slm_vocab *v = mask->vocab;
-    const struct slm_mask_answer *found = answer_for(mask, m, group.set);
+    const struct slm_mask_answer *found = answer_for(mask, m, group.set, i);
     if (!found) return m->failed;
     /* Copied: walking below may move the arrays. */
     const struct slm_mask_answer answer = *found;
@@ -148,8 +151,8 @@ static slm_status fill_group(struct slm_mask *mask, struct slm_machine *m, struc
     if (group.stack <= SLM_STACK_TEXT || answer.n_exits == 0) return SLM_OK;
     /* Below the end of the text there is nobody to go on with. */
     const uint32_t after = slm_machine_after(m, group.stack);
-    for (size_t i = 0; i < answer.n_exits && after != SLM_CONFIG_DEAD; i++) {
-        const uint32_t at = mask->numbers[answer.exits + i];
+    for (size_t k = 0; k < answer.n_exits && after != SLM_CONFIG_DEAD; k++) {
+        const uint32_t at = mask->numbers[answer.exits + k];
         const struct slm_vocab_node *node = &v->nodes[at];
         if (!walk(mask, m, after, at + 1, node->skip, node->depth, false, bits)) break;
     }
@@ -171,7 +174,9 @@ slm_status slm_mask_fill(struct slm_mask *mask, struct slm_machine *m, uint32_t 
     }
     for (uint32_t g = 0; g < c.n_groups; g++) deep |= m->stacks[m->groups[c.groups + g].stack].depth > DEEP;
     if (deep) walk(mask, m, config, 0, (uint32_t)v->n_nodes, 0, false, bits);
-    for (uint32_t g = 0; g < c.n_groups && !deep; g++) SLM_TRY(fill_group(mask, m, m->groups[c.groups + g], bits));
+    for (uint32_t g = 0; g < c.n_groups && !deep; g++)
+        for (unsigned i = 0; i < SLM_VOCAB_TRIES; i++)
+            SLM_TRY(fill_group(mask, m, m->groups[c.groups + g], i, bits));
     /* As long as it takes to read a mask. */
     if (m->failed == SLM_OK && mask->n_below - below > v->n_words)
         m->configs[config].mask = keep(mask, m, (struct slm_mask_answer){0}, bits);

@@ -369,7 +369,8 @@ out:
     slm_release(useful);
 }
 
-/* Past forks with one way, to what eats, calls, ends or really forks. Beyond some hops it is as right and only slower. */
+/* Past forks with one way, to what eats, calls, ends or really forks. Beyond some hops it stops, which is as right and
+ * only slower. */
 static uint32_t past_forks(const struct slm_nfa *nfa, uint32_t at)
 {
     for (int hops = 0; hops < 64 && at != SLM_NFA_NONE && nfa->states[at].kind == SLM_NFA_SPLIT; hops++) {

@@ -22,7 +22,8 @@
 
 static const char *const texts[] = { /* behind the bytes */
     "ab", "abc", "é", "日", "日本", "\xE6\x97", "\xA5", "\xE6\x97\xA5\xE6", "{\"", "\": ", "\":", "}", "]}", "\"}\n",
-    "true", "tru", "12", "-1", ", ", ",\"", "\\u00", "\\\"", "  ", "\n", "<tool_call>", "</tool_call>", "ab", "",
+    "true", "tru", "12", "-1", ", ", ",\"", "\\u00", "\\\"", "  ", "\n", "<tool_call>", "</tool_call>", "ab",
+    "ababababababababababab", "                        ", "",
 };
 enum { N_TEXTS = sizeof texts / sizeof *texts, FIRST = 256, END = FIRST + N_TEXTS, OTHER_END, SPECIAL, N };
 enum { WORDS = (N + 63) / 64 };
@@ -105,7 +106,7 @@ static void a_mask_is_what_can_be_taken(void **state)
         struct slm_grammar *grammar = open_grammar(grammars[g].kind, grammars[g].text);
         struct slm_grammar_state *other = begin(grammar);
         size_t n_ended = 0;
-        for (size_t k = 0; k < test_share(24); k++) {
+        for (size_t k = 0; k < test_share(40); k++) {
             struct slm_grammar_state *s = begin(grammar);
             for (size_t n = 0; n < 24; n++) {
                 int32_t pick = -1;
@@ -144,6 +145,10 @@ static void masks_are_exact_deep_in_long_texts(void **state)
         {"{\"type\":\"string\",\"pattern\":\"^(ab)*$\",\"maxLength\":601}", "ab", {0, 20, 298, 299, 300, 250}},
         {"{\"type\":\"string\",\"maxLength\":9000}", "日", {1, 1020, 1024, 8190, 8999, 9000}},
         {"{\"type\":\"string\",\"pattern\":\"^a*(bc)?a{3}$\",\"maxLength\":500}", "a", {1, 200, 490, 495, 497, 499}},
+        {"{\"type\":\"string\",\"maxLength\":60}", "a", {0, 1, 38, 39, 46, 60}},
+        {"{\"type\":\"string\",\"pattern\":\"^(?:ab){2,30}$\"}", "ab", {0, 1, 14, 18, 20, 30}},
+        {"{\"type\":\"string\",\"pattern\":\"^(?:[a-c]{1,40}-){1,30}$\"}", "ab", {0, 5, 9, 12, 19, 20}},
+        {"{\"type\":\"string\",\"pattern\":\"b\",\"minLength\":30,\"maxLength\":90}", "a", {3, 10, 29, 66, 80, 89}},
     };
     uint64_t mask[WORDS];
     (void)state;
