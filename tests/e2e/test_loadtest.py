@@ -95,6 +95,12 @@ def close(measured, values_ms, slack=SLACK):
     assert measured["n"] == len(values_ms)
 
 
+def test_a_model_may_say_nul():
+    with Fake(lambda i, body: (200, STREAM, [(0, piece("a\0b")), (0, piece("\0")), (0, END)])) as server:
+        out, _ = measure(server, "-n", 2)
+    assert (out["completed"], out["total_output_tokens"], out["itl"]["n"]) == (2, 10, 2)
+
+
 def test_figures_are_what_the_server_did():
     with Fake(lambda i, body: steady(0.03 * i, 0.01 + 0.005 * (i % 3))) as server:
         out, _ = measure(server, "-n", 12, "-c", 12, "--output-len", 5, "--goodput", "ttft:205", "--goodput", "e2el:9e4")
