@@ -141,7 +141,15 @@ def test_what_is_sent(tmp_path):
         lines.write_text(json.dumps({"prompt": "a", "id": 1}) + "\n" + json.dumps({"messages": messages}) + "\n")
         measure(server, "-n", 2, "--prompts", lines, "-c", 1)
         assert [b["messages"] for b in server.bodies[-2:]] == [[{"role": "user", "content": "a"}], messages]
-    assert slm("loadtest", "--prompts", lines, "--completions").returncode == 1
+        lines.write_text('{"prompt": [5, 6, 7]}\n')
+        measure(server, "-n", 1, "--prompts", lines, "--completions")
+        assert server.bodies[-1]["prompt"] == [5, 6, 7]
+        assert "--completions" in slm("loadtest", server.url, "--prompts", lines).stderr
+        for bad in ('{"prompt": []}', '{"prompt": [1, 2.5]}', '{"prompt": ["a"]}', '{"prompt": 1}'):
+            lines.write_text(bad)
+            assert "prompt 1 has neither" in slm("loadtest", server.url, "--prompts", lines, "--completions").stderr
+        lines.write_text(json.dumps({"messages": messages}))
+        assert slm("loadtest", "--prompts", lines, "--completions").returncode == 1
 
 
 def test_what_fails_is_counted_by_kind():
