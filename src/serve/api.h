@@ -23,6 +23,8 @@ struct slm_api {
 
 /* Ends all calls that are at work with an error that their clients can read: the time to drain is over. */
 void slm_api_end(struct slm_api *api);
+/* The same with another reason. */
+void slm_api_fail(struct slm_api *api, const struct slm_error *why);
 
 /* All tables, ended by NULL. A path belongs to the table with the longest prefix of it, as far as errors go. */
 extern const struct slm_http_table *const slm_api_tables[];

@@ -106,14 +106,19 @@ static void fail(struct slm_call *call, int status, const struct slm_error *why)
 
 /* The next call is taken before this one is gone; those that wait are
  * freed when they come back. */
+void slm_api_fail(struct slm_api *api, const struct slm_error *why)
+{
+    for (struct slm_call *call = api->calls, *next; call; call = next) {
+        next = call->next;
+        if (call->reply) fail(call, 503, why);
+    }
+}
+
 void slm_api_end(struct slm_api *api)
 {
     struct slm_error error;
     slm_fail(&error, SLM_ERR_CANCELLED, "server", "it is shutting down");
-    for (struct slm_call *call = api->calls, *next; call; call = next) {
-        next = call->next;
-        if (call->reply) fail(call, 503, &error);
-    }
+    slm_api_fail(api, &error);
 }
 
 /* ---- events ---------------------------------------------------------------------------------------------------- */

@@ -60,6 +60,8 @@ struct slm_host_model { /* an entry: never leaves the list while the host lives 
     struct slm_engine_options engine; /* resolved */
     uint64_t memory_bytes;
     struct slm_host_counts gone;  /* what it had counted when it was unloaded, all times together */
+    uint64_t n_rounds;            /* of the runner's loop, when the watchdog last looked */
+    unsigned n_quiet, longest;    /* looks since they changed; the most there were between two changes */
     bool is_counted;              /* it was loaded at least once, or is the default */
     size_t place;                 /* among those */
     struct slm_error error;       /* status SLM_OK: none */
@@ -675,6 +677,37 @@ void slm_host_drain(struct slm_host *host)
         if (m->state == LOADED) slm_runner_drain(m->runner);
     }
 }
+
+/* How many looks in a row may see it in the same round. A step may take long on a slow machine, and how long is known
+ * only after the first. */
+static unsigned patience_with(const struct slm_host_model *m, unsigned most)
+{
+    enum { TIMES = 10 };
+    if (m->n_rounds < 2) return most * TIMES;
+    return m->longest * TIMES > most ? m->longest * TIMES : most;
+}
+
+const char *slm_host_stands_still(struct slm_host *host, unsigned most)
+{
+    const char *still = NULL;
+    bool moves = false;
+    for (struct slm_host_model *m = host->models; m; m = m->next) {
+        bool works = false;
+        const uint64_t n_rounds = m->state == LOADED ? slm_runner_rounds(m->runner, &works) : 0;
+        if (works && n_rounds == m->n_rounds) {
+            if (m->n_quiet++ >= patience_with(m, most)) still = m->name;
+            continue;
+        }
+        moves |= works;
+        if (n_rounds < m->n_rounds) m->longest = 0; /* it was loaded anew */
+        else if (m->n_quiet > m->longest) m->longest = m->n_quiet;
+        m->n_rounds = n_rounds;
+        m->n_quiet = 0;
+    }
+    return moves ? NULL : still; /* models compute in turn: one that moves is what the others wait for */
+}
+
+void slm_host_refuse(struct slm_host *host) { host->drains = true; }
 
 void slm_host_counts(const struct slm_host *host, struct slm_host_counts *out)
 {

@@ -42,6 +42,12 @@ void slm_host_close(struct slm_host *host);
 /* Jobs that have begun go on; whoever waits, for a model or for a turn, and whoever comes is refused and told when to
  * try again (SLM_ERR_CANCELLED): another server may have room. */
 void slm_host_drain(struct slm_host *host);
+/* For a watchdog that looks again and again, at even intervals: the name of a model that has something to do and did
+ * nothing for more than `most` looks (ten times that in its first step, and ten times its longest step if that is more),
+ * or NULL. Waits for no thread. */
+const char *slm_host_stands_still(struct slm_host *host, unsigned most);
+/* Whoever comes from now on is told that the server is shutting down; no thread is waited for. */
+void slm_host_refuse(struct slm_host *host);
 
 /* ---- models ----------------------------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
  *
  * sd_notify(3) and sd_listen_fds(3) as their manual pages describe the protocols: one datagram, two variables.
  *
- * Deliberately not here: watchdogs, stored descriptors. */
+ * Deliberately not here: stored descriptors, and whether a watchdog has reason to bark (server.c). */
 #include "serve/notify.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #include "base/config.h"
 
-enum { FIRST_SOCKET = 3, MOST_SOCKETS = 16 };
+enum { FIRST_SOCKET = 3, MOST_SOCKETS = 16, MOST_MS = 1 << 30 };
 
 void slm_notify(const char *state)
 {
@@ -41,6 +41,15 @@ static long number_of(const char *name)
     errno = 0;
     const long value = strtol(text, &end, 10);
     return errno || *end || value < 0 ? -1 : value;
+}
+
+/* Half of what is allowed, as sd_watchdog_enabled(3) recommends. */
+unsigned slm_notify_every_ms(void)
+{
+    const long us = number_of("WATCHDOG_USEC"), pid = number_of("WATCHDOG_PID");
+    if (us < 1 || (pid >= 0 && pid != (long)getpid())) return 0;
+    const long ms = us / 2000;
+    return ms < 1 ? 1 : ms > MOST_MS ? MOST_MS : (unsigned)ms;
 }
 
 int slm_notify_sockets(int *first)

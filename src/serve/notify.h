@@ -5,8 +5,10 @@
 #define SLM_SERVE_NOTIFY_H
 #include "base/error.h"
 
-/* "READY=1", "STOPPING=1", "RELOADING=1". Nothing happens when nobody listens. */
+/* "READY=1", "STOPPING=1", "RELOADING=1", "WATCHDOG=1". Nothing happens when nobody listens. */
 void slm_notify(const char *state);
+/* Milliseconds between two "WATCHDOG=1" that whoever started this process wants to hear; 0: none (WATCHDOG_USEC). */
+unsigned slm_notify_every_ms(void);
 /* How many listening sockets were handed to this process: descriptors from *first on. */
 int slm_notify_sockets(int *first);
 #endif

@@ -24,7 +24,12 @@ static bool receive(struct slm_runner *r, bool is_busy, bool again)
 {
     /* Without memory for events there is something to do all the same: try again. */
     pthread_mutex_lock(&r->lock);
-    while (!is_busy && !r->stops && !r->inbox.first && !again) pthread_cond_wait(&r->changed, &r->lock);
+    while (!is_busy && !r->stops && !r->inbox.first && !again) {
+        atomic_store(&r->works, false);
+        pthread_cond_wait(&r->changed, &r->lock);
+    }
+    atomic_store(&r->works, true);
+    atomic_fetch_add(&r->n_rounds, 1);
     if (!is_busy && again) {
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
@@ -234,8 +239,15 @@ void slm_runner_submit(struct slm_runner *r, struct slm_ticket *ticket)
     pthread_mutex_lock(&r->lock);
     r->n_waiting++;
     slm_ticket_list_add(&r->inbox, ticket);
+    atomic_store(&r->works, true);
     pthread_cond_signal(&r->changed);
     pthread_mutex_unlock(&r->lock);
+}
+
+uint64_t slm_runner_rounds(struct slm_runner *r, bool *works)
+{
+    *works = atomic_load(&r->works);
+    return atomic_load(&r->n_rounds);
 }
 
 struct slm_outbox *slm_runner_outbox(struct slm_runner *r) { return &r->outbox; }

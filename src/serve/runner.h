@@ -71,6 +71,8 @@ void slm_runner_close(struct slm_runner *runner); /* after stop, when the outbox
 void slm_runner_submit(struct slm_runner *runner, struct slm_ticket *ticket);
 struct slm_outbox *slm_runner_outbox(struct slm_runner *runner);
 size_t slm_runner_n_ctx(const struct slm_runner *runner);
+/* Rounds of its loop so far, and whether it has something to do. Never waits for the thread. */
+uint64_t slm_runner_rounds(struct slm_runner *r, bool *works);
 size_t slm_runner_n_waiting(struct slm_runner *runner); /* jobs that have not begun */
 /* Adds this model's figures. */
 void slm_runner_count(struct slm_runner *runner, struct slm_host_counts *counts);

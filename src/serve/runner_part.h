@@ -5,6 +5,8 @@
  * runner_intake.c jobs and slots that come in · runner_step.c deciding and computing · runner_embed.c embeddings */
 #ifndef SLM_SERVE_RUNNER_PART_H
 #define SLM_SERVE_RUNNER_PART_H
+#include <stdatomic.h>
+
 #include "serve/choice.h"
 #include "serve/runner.h"
 #include "serve/sched.h"
@@ -46,7 +48,10 @@ struct slm_runner {
     struct slm_embedder *embedder;
     int32_t embed_dims;
     struct slm_ticket_list embeds;
-    /* What follows is shared with the serving thread: */
+    /* What follows is shared with the serving thread; these two without the lock, for who asks whether this thread still
+     * does anything must not wait for it. */
+    _Atomic uint64_t n_rounds;        /* of its loop */
+    _Atomic bool works;               /* it has something to do, or is about to find out */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct slm_ticket_list inbox;

@@ -19,7 +19,8 @@
 #include "serve/notify.h"
 #include "serve/page.h"
 
-enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000 }; /* the latter: for errors to reach clients after the drain's deadline */
+enum { N_SIGNALS = 3, LAST_WORDS_MS = 2000, WATCH_LOOKS = 20 };
+/* LAST_WORDS_MS: for errors to reach clients after the drain's deadline; WATCH_LOOKS: of a watchdog in its time. */
 
 struct server {
     const struct slm_server_options *options;
@@ -30,7 +31,7 @@ struct server {
     uv_signal_t signals[N_SIGNALS];
     unsigned port;
     int64_t start_unix_ns;
-    bool draining, loading;
+    bool draining, loading, stuck;
     int exit_code;
     struct slm_error failure; /* what ended it, when it is not SLM_OK */
 };
@@ -42,7 +43,8 @@ struct server {
 static void health(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
     const struct server *server = app;
-    const char *body = server->draining ? "{\"status\":\"draining\"}\n" : "{\"status\":\"ok\"}\n";
+    const char *body = server->stuck ? "{\"status\":\"stuck\"}\n"
+                       : server->draining ? "{\"status\":\"draining\"}\n" : "{\"status\":\"ok\"}\n";
     (void)request;
     if (server->loading && !server->draining)
         body = "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}\n";
@@ -178,6 +180,52 @@ static void drain_is_late(void *user)
     slm_line(&server->options->log, SLM_LOG_WARN, "requests that are still at work are ended");
     slm_api_end(&server->api);
     if (!slm_http_after(server->http, LAST_WORDS_MS, stop, server)) stop(server);
+}
+
+/* A model's thread stands still. It cannot be ended from outside, nor what it holds be given back, so the process has to
+ * go, in words: clients are told, the log says how things stood, and whoever started this starts another. */
+static void give_up(struct server *server, const char *model)
+{
+    struct slm_http_counts http;
+    struct slm_log_line line;
+    struct slm_error error;
+    server->stuck = server->draining = true;
+    server->exit_code = SLM_SERVER_STUCK;
+    slm_http_counts(server->http, &http);
+    slm_line_begin(&line, &server->options->log, SLM_LOG_ERROR, "a model's thread stands still: the server ends");
+    slm_line_text(&line, "model", slm_str(model));
+    slm_line_ms(&line, "watchdog_ms", server->options->watch_ms * 1e-3);
+    slm_line_int(&line, "requests", (int64_t)http.n_busy);
+    slm_line_int(&line, "connections", (int64_t)http.n_connections);
+    slm_line_end(&line);
+    slm_fail(&error, SLM_ERR_TIMEOUT, "server", "the model makes no progress; the server is ending, try again soon");
+    slm_host_refuse(server->api.host);
+    slm_api_fail(&server->api, &error);
+    slm_notify("STOPPING=1");
+    if (!slm_http_after(server->http, LAST_WORDS_MS, stop, server)) stop(server);
+}
+
+/* Looks are counted, not seconds: while the machine sleeps, or this process is stopped, there are none. */
+static void watch(void *user)
+{
+    struct server *server = user;
+    if (server->stuck) return;
+    const char *model = slm_host_stands_still(server->api.host, WATCH_LOOKS);
+    if (model) give_up(server, model);
+}
+
+static void tell_watchdog(void *user)
+{
+    const struct server *server = user;
+    if (!server->stuck) slm_notify("WATCHDOG=1");
+}
+
+static slm_status start_watching(struct server *server, struct slm_error *error)
+{
+    const unsigned looks_ms = server->options->watch_ms / WATCH_LOOKS, tell_ms = slm_notify_every_ms();
+    if (server->options->watch_ms)
+        SLM_TRY(slm_http_every(server->http, looks_ms ? looks_ms : 1, watch, server, error));
+    return tell_ms ? slm_http_every(server->http, tell_ms, tell_watchdog, server, error) : SLM_OK;
 }
 
 /* The deadline is set before the drain: where no connection is open that calls stop at once, and a timer that begins
@@ -330,6 +378,7 @@ static slm_status start(struct server *server, struct slm_error *error)
     SLM_TRY(slm_http_open(&http, &server->http, error));
     SLM_TRY(slm_http_mount(server->http, &table, server, error));
     SLM_TRY(open_models(server, error));
+    SLM_TRY(start_watching(server, error));
     if (server->options->mount) SLM_TRY(server->options->mount(server->options->user, server->http, error));
     return listen_everywhere(server, error);
 }
@@ -377,11 +426,12 @@ slm_status slm_serve(const struct slm_server_options *options, int *exit_code, s
         status = server.failure.status;
         if (status != SLM_OK && error) *error = server.failure;
     }
+    *exit_code = server.exit_code;
+    if (server.stuck) return status;
     slm_host_close(server.api.host); /* what it posts last is run by the next */
     slm_http_close(server.http);
     slm_keys_release(&server.keys);
     slm_metrics_release(&server.metrics);
     slm_log_sink(NULL, NULL, SLM_LOG_ERROR);
-    *exit_code = server.exit_code;
     return status;
 }

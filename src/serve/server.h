@@ -20,6 +20,7 @@ struct slm_server_options {
     bool is_open;                   /* other machines need no key */
     bool no_page;                   /* browsers get nothing that programs do not get */
     unsigned drain_ms;              /* for requests at work, after the first signal */
+    unsigned watch_ms;              /* without progress of a model that has work: it ends; 0 = never */
     struct slm_serve_log log;
     /* Further routes, or NULL: called before anything listens. */
     slm_status (*mount)(void *user, struct slm_http *http, struct slm_error *error);
@@ -27,6 +28,8 @@ struct slm_server_options {
     void (*say)(void *user, const char *line);
     void *user;
 };
-/* Runs until a signal ends it. *exit_code: 0 drained, 128 + signal when a second one cut it short. */
+/* Runs until a signal ends it. *exit_code: 0 drained, 128 + signal when a second one cut it short, SLM_SERVER_STUCK when
+ * a model's thread stood still: that thread still runs then and what it uses stays, so the process is to end. */
+enum { SLM_SERVER_STUCK = 70 }; /* EX_SOFTWARE */
 slm_status slm_serve(const struct slm_server_options *options, int *exit_code, struct slm_error *error);
 #endif
