@@ -175,6 +175,7 @@ slm_status slm_engine_open(const struct slm_model *model, const struct slm_engin
     return slm_engine_open_as(model, &(struct slm_engine_setup){.options = &o->session, .n_kv = o->n_kv}, out, error);
 }
 
+/* For those who have time now and none later. */
 slm_status slm_engine_pack(struct slm_engine *engine, struct slm_error *error)
 {
     return engine->packs ? slm_prepared_pack(engine->model, engine->backend, error) : SLM_OK;
@@ -304,6 +305,7 @@ static void run_pass(struct slm_engine *engine)
                                     .kv = engine->kv, .n_out = engine->n_out, .out_rows = engine->out_rows,
                                     .logits = logits};
     if (engine->n_tok > 0) {
+        /* Here and not at opening: the first pass reads the file, so that its tokens come soon. */
         if (engine->packs) slm_prepared_use(engine->model, engine->backend);
         slm_cpu_run(engine->backend, &batch);
     }

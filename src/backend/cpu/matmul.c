@@ -99,7 +99,8 @@ static void multiply_panels(const struct slm_worker *w, const struct slm_op *op,
     cpu->kernels.matmul_packed[op->w->dtype](&(struct slm_packed_args){
         .w = panels, .x = slm_cpu_coded_row(cpu, op->in[0], 0),
         .out = slm_cpu_rows(cpu, op->out) + first, .n_row = n, .n_tok = n_tok, .k = op->w->n_in,
-        .panel_bytes = slm_pack_panel_bytes(op->w->dtype, op->w->n_in), .x_stride = 2 * (size_t)op->w->n_in, .out_stride = op->w->n_out,
+        .panel_bytes = slm_pack_panel_bytes(op->w->dtype, op->w->n_in),
+        .x_stride = 2 * (size_t)op->w->n_in, .out_stride = op->w->n_out,
         .scratch = w->scratch, .ahead = AHEAD});
 }
 
