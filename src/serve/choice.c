@@ -461,8 +461,9 @@ struct slm_guesser slm_choice_guesser(struct slm_choice *c, size_t room, int32_t
     const struct slm_job *job = c->ticket->job;
     const size_t left = c->env->n_ctx - c->n_known;
     if (room > left) room = left;
-    if (job->n_predict > 0 && room > (size_t)job->n_predict - c->n_generated)
-        room = (size_t)job->n_predict - c->n_generated;
+    /* The last one is drawn from what the one before it brings. */
+    if (job->n_predict > 0 && room >= (size_t)job->n_predict - c->n_generated)
+        room = (size_t)job->n_predict - c->n_generated - 1;
     ids[0] = c->ids[c->n_known - 1];
     return (struct slm_guesser){.session = c->session, .params = &c->sampler, .id = ids[0], .room = room,
                                 .guesses = ids + 1};
