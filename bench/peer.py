@@ -101,7 +101,8 @@ class Peer:
         for _ in range(1 + o.warm_up):  # the last one counts
             if o.pp:
                 self.forget(o.depth)
-                result["pp_tok_s"] = o.pp * o.seqs / self.once(o.pp, o.depth)
+                result["ttft_s"] = self.once(o.pp, o.depth)  # of all sequences: they are one batch
+                result["pp_tok_s"] = o.pp * o.seqs / result["ttft_s"]
             if o.tg:
                 self.forget(o.depth)
                 result["tg_tok_s"] = o.tg * o.seqs / self.steps(o.tg)

@@ -172,14 +172,14 @@ static slm_status load_parameters(struct slm_chat *chat, json_t *parameters, con
     return SLM_OK;
 }
 
-/* Texts with their length: JSON allows NUL characters inside. */
+/* No text has a NUL character: the parser refuses it, and messages are C strings. */
 static slm_status load_messages(struct slm_chat *chat, const json_t *messages, struct slm_error *error)
 {
     for (size_t i = 0; i < json_array_size(messages); i++) {
         const json_t *message = json_array_get(messages, i), *content = json_object_get(message, "content");
         const char *role = json_string_value(json_object_get(message, "role"));
         SLM_TRY(slm_chat_add(chat, role[0] == 'u' ? "user" : "assistant",
-                             (struct slm_str){json_string_value(content), json_string_length(content)}, error));
+                             slm_str(json_string_value(content)), error));
     }
     return SLM_OK;
 }

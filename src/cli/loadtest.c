@@ -20,7 +20,8 @@ static const struct slm_option rows[] = {
     {.name = "model", .letter = 'm', .kind = SLM_OPTION_TEXT, .offset = AT(model), .arg = "NAME",
      .help = "the model's name at the server (default: none is named, which slm takes for its first)"},
     {.name = "prompts", .kind = SLM_OPTION_TEXT, .offset = AT(prompts), .arg = "FILE",
-     .help = "prompts in turn: plain lines, or JSON lines with \"prompt\" or \"messages\" (default: words at random)"},
+     .help = "prompts in turn: plain lines, or JSON lines with \"prompt\" (a text or token ids) or \"messages\" "
+             "(default: words at random)"},
     {.name = "input-len", .kind = SLM_OPTION_INT, .offset = AT(n_input), .arg = "N", .min = 1, .max = 1000000,
      .help = "words of a prompt at random (default: 128)"},
     {.name = "output-len", .kind = SLM_OPTION_INT, .offset = AT(n_output), .arg = "N", .min = 1, .max = 1000000,

@@ -61,10 +61,11 @@ static slm_status get_prompts(const struct slm_loadtest_options *o, size_t n_req
     if (status == SLM_OK)
         status = slm_load_read_prompts(o->prompts, (struct slm_str){text.data, text.len}, out, error);
     slm_buf_release(&text);
-    if (status == SLM_OK && out->any_messages && o->completions) {
-        slm_load_release_prompts(out);
-        return slm_fail(error, SLM_ERR_ARGUMENT, o->prompts, "messages are for chats: leave --completions out");
-    }
+    if (status == SLM_OK && out->any_messages && o->completions)
+        status = slm_fail(error, SLM_ERR_ARGUMENT, o->prompts, "messages are for chats: leave --completions out");
+    if (status == SLM_OK && out->any_ids && !o->completions)
+        status = slm_fail(error, SLM_ERR_ARGUMENT, o->prompts, "token ids are for --completions");
+    if (status != SLM_OK) slm_load_release_prompts(out);
     return status;
 }
 

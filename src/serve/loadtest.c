@@ -144,7 +144,7 @@ static void on_data(void *user, struct slm_str data)
         shot->is_done = true;
         return;
     }
-    json_t *event = json_loadb(data.ptr, data.len, 0, NULL);
+    json_t *event = json_loadb(data.ptr, data.len, JSON_ALLOW_NUL, NULL);
     const json_t *usage = json_object_get(event, "usage"), *choices = json_object_get(event, "choices");
     if (!event || json_object_get(event, "error")) {
         shot->broke = true;

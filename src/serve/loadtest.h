@@ -20,11 +20,11 @@ enum slm_load_fate {
 };
 
 struct slm_load_prompts {
-    struct slm_str *items; /* [n] JSON values: a string, or an array of messages; owned */
+    struct slm_str *items; /* [n] JSON values: a string, or an array of messages or token ids; owned */
     size_t n;
-    bool any_messages;
+    bool any_messages, any_ids; /* the first are for chats alone, the second for completions */
 };
-/* Of a file: JSON lines with "prompt" (a text) or "messages", or plain lines. */
+/* Of a file: JSON lines with "prompt" (a text or token ids) or "messages", or plain lines. */
 slm_status slm_load_read_prompts(const char *where, struct slm_str text, struct slm_load_prompts *out,
                                  struct slm_error *error);
 /* n prompts of so many words each; no two begin alike, so that no server has computed one before. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What a load test says: the lines of a file, or words at random. Prompts are kept as the JSON that goes into requests.
- * Deliberately not here: tokens; the server's tokenizer is not known, and its usage says how many they were. */
+ * Deliberately not here: a tokenizer; the server's is not known, and its usage says how many tokens they were. */
 #include <jansson.h>
 #include <stdio.h>
 
@@ -28,8 +28,19 @@ static slm_status add(struct slm_load_prompts *out, struct slm_buf *json, struct
     return SLM_OK;
 }
 
-/* {"prompt": "..."} or {"messages": [...]}; other members are somebody else's. */
-/* Messages are written again by jansson and so are one line, whatever they were. */
+/* Written again by jansson it is one line, whatever it was. */
+static void add_value(struct slm_buf *out, const json_t *value)
+{
+    char *written = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    slm_buf_puts(out, written ? written : "");
+    if (!written) out->failed = SLM_ERR_MEMORY;
+    json_free_t release;
+    json_malloc_t unused;
+    json_get_alloc_funcs(&unused, &release);
+    release(written);
+}
+
+/* {"prompt": "..."}, {"prompt": [1, 2, ...]} or {"messages": [...]}; other members are somebody else's. */
 static slm_status add_json_line(const char *where, struct slm_str line, struct slm_load_prompts *out,
                                 struct slm_error *error)
 {
@@ -38,23 +49,17 @@ static slm_status add_json_line(const char *where, struct slm_str line, struct s
     json_t *root = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &reason);
     if (!root) return slm_fail(error, SLM_ERR_FORMAT, where, "prompt %zu: %s", out->n + 1, reason.text);
     const json_t *prompt = json_object_get(root, "prompt"), *messages = json_object_get(root, "messages");
-    const bool good = json_is_string(prompt) || json_array_size(messages) > 0;
-    if (json_is_string(prompt)) {
-        slm_buf_add_json_string(&text, (struct slm_str){json_string_value(prompt), json_string_length(prompt)});
-    } else if (good) {
-        char *written = json_dumps(messages, JSON_COMPACT);
-        slm_buf_puts(&text, written ? written : "");
-        if (!written) text.failed = SLM_ERR_MEMORY;
-        json_free_t release;
-        json_malloc_t unused;
-        json_get_alloc_funcs(&unused, &release);
-        release(written);
-        out->any_messages = true;
-    }
+    bool is_ids = json_array_size(prompt) > 0; /* whether the server has such tokens it says itself */
+    for (size_t i = 0; i < json_array_size(prompt); i++)
+        is_ids = is_ids && json_is_integer(json_array_get(prompt, i));
+    const bool is_prompt = json_is_string(prompt) || is_ids, good = is_prompt || json_array_size(messages) > 0;
+    if (good) add_value(&text, is_prompt ? prompt : messages);
+    if (is_ids) out->any_ids = true;
+    if (good && !is_prompt) out->any_messages = true;
     json_decref(root);
     if (!good)
-        return slm_fail(error, SLM_ERR_FORMAT, where, "prompt %zu has neither \"prompt\", a text, nor \"messages\", an "
-                        "array", out->n + 1);
+        return slm_fail(error, SLM_ERR_FORMAT, where, "prompt %zu has neither \"prompt\", a text or token ids, nor "
+                        "\"messages\", an array", out->n + 1);
     return add(out, &text, error);
 }
 

@@ -7,7 +7,8 @@
  * of each type are chosen by measuring what random codes decode to, so that weights have the mean 0 and the deviation
  * of trained ones, and no formula of a format stands here twice.
  *
- * Deliberately not here: encoders that make good weights from good weights (quant/, quantizing), tokenizers. */
+ * Deliberately not here: encoders that make good weights from good weights (quant/, quantizing); the vocabulary
+ * (shape_vocab.c). */
 #include "tune/shape.h"
 
 #include <math.h>
@@ -280,7 +281,7 @@ static slm_status write_keys(struct shape_file *f, struct slm_error *error)
     if (file_type != SLM_FILE_TYPE_NONE)
         SLM_TRY(slm_gguf_write_i64(w, "general.file_type", SLM_GGUF_U32, file_type, error));
     SLM_TRY(slm_model_export(&f->model, &export, error));
-    return slm_gguf_write_str(w, "tokenizer.ggml.model", slm_str("no_vocab"), error);
+    return slm_shape_write_vocab(w, f->model.hparams.n_vocab, error);
 }
 
 static slm_status write_file(struct shape_file *f, const char *path, struct slm_error *error)

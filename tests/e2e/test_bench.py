@@ -148,7 +148,12 @@ def test_shapes_are_the_real_ones(shape, config, dtype, bits, tmp_path):
     assert hp["rms_eps"] == pytest.approx(c["rms_norm_eps"], rel=1e-6)
     # Layers in their type and the tied head in Q6_K, as llama.cpp's quantizer does it, or Q8_0 where rows do not fit.
     head = c["vocab_size"] * c["hidden_size"] * (6.5625 if c["hidden_size"] % 256 == 0 else 8.5) / 8
-    assert answer["file_bytes"] == pytest.approx(answer["macs_per_prompt_tok"] * bits / 8 + head, rel=5e-3)  # and norms
+    weights = json.loads(slm("inspect", path, "--json").stdout)["weights_bytes"]
+    assert weights == pytest.approx(answer["macs_per_prompt_tok"] * bits / 8 + head, rel=5e-3)  # and norms
+    assert weights < answer["file_bytes"] < weights + 50 * c["vocab_size"]  # and a token, a merge, a type
+    text = " the house of the \u00e4 \x00\x7f \U0001f600\n" * 9  # any text has tokens, and they are the text
+    ids = slm("tokenize", path, "--ids", stdin=text).stdout
+    assert len(text) / 3 < len(ids.split()) < len(text) and slm("tokenize", path, "-d", stdin=ids).stdout == text
     logits = json.loads(slm("logits", path, "--ids", "1 2 3", "--json").stdout)["logits"][-1]
     assert len(logits) == c["vocab_size"] and None not in logits
     mean = sum(logits) / len(logits)

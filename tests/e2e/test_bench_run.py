@@ -34,12 +34,13 @@ class Stand_in:
 
     def ours(self, path, row):
         self.calls.append(("ours", path, row["name"]))
-        return {**WORK, "pp_tok_s": 1000.0, "tg_tok_s": 80.0, "first_token_s": 0.2, "peak_rss_bytes": 400e6}
+        return {**WORK, "pp_tok_s": 1000.0, "tg_tok_s": 80.0, "first_token_s": 0.2, "ttft_s": 0.3,
+                "peak_rss_bytes": 400e6}
 
     def theirs(self, path, row, flash):
         self.calls.append(("theirs", path, row["name"], flash))
         return {"pp_tok_s": 500.0 if flash else 400.0, "tg_tok_s": 30.0 if flash else 40.0,
-                "first_token_s": 0.6 if flash else 0.5, "peak_rss_bytes": 800e6}
+                "first_token_s": 0.6 if flash else 0.5, "ttft_s": 0.9, "peak_rss_bytes": 800e6}
 
 
 def measured(monkeypatch, *arguments):
@@ -55,7 +56,7 @@ def report_of(cells, **more):
 
 def test_rows_types_and_turns(monkeypatch):
     programs, cells, _ = measured(monkeypatch, "--types", "q4_0,f16", "--rounds", "3")
-    assert [c["type"] for c in cells] == ["q4_0"] * 7 + ["f16"] * 5  # long rows for q4_0 alone
+    assert [c["type"] for c in cells] == ["q4_0"] * 10 + ["f16"] * 5  # clients and long rows for q4_0 alone
     assert all(len(c["ours"]) == len(c["theirs"]) == 3 for c in cells)
     flash = {c["row"]: c["flash"] for c in cells}
     assert flash["prefill 512"] == flash["prefill 4096"] == 1  # llama.cpp at its best, cell by cell
@@ -70,7 +71,8 @@ def test_rows_types_and_turns(monkeypatch):
 def test_ratios_point_to_what_is_better(monkeypatch):
     _, cells, _ = measured(monkeypatch, "--types", "q4_0")
     found = {c["row"]: bench_run.cell_ratio(c) for c in cells}
-    assert found == {"prefill 512": 2, "decode 64": 2, "8 sequences": 2, "open to first token": 2.5, "peak memory": 2,
+    assert found == {"prefill 512": 2, "decode 64": 2, "8 sequences": 2, "8 clients": 2, "32 clients": 2,
+                     "first text, 4 clients": pytest.approx(3), "open to first token": 2.5, "peak memory": 2,
                      "prefill 4096": 2, "decode 64 behind 4096": 2}
 
 
@@ -84,7 +86,7 @@ def test_the_median_of_ratios_is_not_the_ratio_of_medians():
 def test_disturbed_pairs_are_measured_again(monkeypatch):
     shares = iter([0.5, 0.2, 0.01] + [0.4, 0.1, 0.3] + [0.0] * 1000)
     monkeypatch.setattr(bench_run.Others, "share", lambda self: next(shares))
-    programs, cells, _ = measured(monkeypatch, "--types", "q4_0", "--rounds", "1", "--long", "")
+    programs, cells, _ = measured(monkeypatch, "--types", "q4_0", "--rounds", "1", "--long", "", "--served", "")
     assert [c["others"] for c in cells] == [[0.01], [0.1], [0.0], [0.0], [0.0]]  # the quietest of three at most
     assert all(len(c["ours"]) == len(c["theirs"]) == 1 for c in cells)
     tries = [call[2] for call in programs.calls[2 * len(cells):] if call[0] == "ours"]
@@ -154,7 +156,7 @@ def test_shapes_with_types_of_their_own(monkeypatch):
 
 def test_quick_is_quick():
     options = bench_run.parse(["--quick"])
-    assert (options.types, options.rounds, options.long) == (["q4_0"], 1, [])
+    assert (options.types, options.rounds, options.long, options.served) == (["q4_0"], 1, [], [])
 
 
 def run(*arguments, **more):
@@ -179,11 +181,18 @@ def test_what_is_missing_is_said(tmp_path):
     assert done.returncode == 1 and "llama.cpp cannot be had" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_rows_are_options_that_slm_bench_has():
+def test_rows_are_options_that_slm_has(tmp_path):
     """And the fields are in what it answers."""
+    programs = object.__new__(bench_run.Programs)  # without the library, which need not be there
+    programs.slm, programs.threads, programs.mask, programs.folder = SLM, 1, [], tmp_path
+    small = {512: 8, 4096: 16, 64: 2, 32: 2, 8: 2}
     for row in bench_run.ROWS:
-        small = [{512: 8, 4096: 16, 64: 2, 32: 2, 8: 2}.get(word, word) for word in row["slm"]]
-        done = slm("bench", "-m", need(STORIES), *small, "-r", 1, "-t", 1, "--json")
+        if "serve" in row:
+            few = {key: small.get(n, n) for key, n in row["serve"].items()}
+            assert programs.ours(need(STORIES), {"serve": few})[row["field"]] > 0, row["name"]
+            continue
+        words = [small.get(word, word) for word in row["slm"]]
+        done = slm("bench", "-m", need(STORIES), *words, "-r", 1, "-t", 1, "--json")
         answer = json.loads(done.stdout)
         assert answer[row["field"]] > 0, row["name"]
         assert {"weight_bytes_per_tok", "macs_per_prompt_tok", "file_bytes"} <= set(answer)

@@ -95,6 +95,12 @@ def close(measured, values_ms, slack=SLACK):
     assert measured["n"] == len(values_ms)
 
 
+def test_a_model_may_say_nul():
+    with Fake(lambda i, body: (200, STREAM, [(0, piece("a\0b")), (0, piece("\0")), (0, END)])) as server:
+        out, _ = measure(server, "-n", 2)
+    assert (out["completed"], out["total_output_tokens"], out["itl"]["n"]) == (2, 10, 2)
+
+
 def test_figures_are_what_the_server_did():
     with Fake(lambda i, body: steady(0.03 * i, 0.01 + 0.005 * (i % 3))) as server:
         out, _ = measure(server, "-n", 12, "-c", 12, "--output-len", 5, "--goodput", "ttft:205", "--goodput", "e2el:9e4")
@@ -135,7 +141,15 @@ def test_what_is_sent(tmp_path):
         lines.write_text(json.dumps({"prompt": "a", "id": 1}) + "\n" + json.dumps({"messages": messages}) + "\n")
         measure(server, "-n", 2, "--prompts", lines, "-c", 1)
         assert [b["messages"] for b in server.bodies[-2:]] == [[{"role": "user", "content": "a"}], messages]
-    assert slm("loadtest", "--prompts", lines, "--completions").returncode == 1
+        lines.write_text('{"prompt": [5, 6, 7]}\n')
+        measure(server, "-n", 1, "--prompts", lines, "--completions")
+        assert server.bodies[-1]["prompt"] == [5, 6, 7]
+        assert "--completions" in slm("loadtest", server.url, "--prompts", lines).stderr
+        for bad in ('{"prompt": []}', '{"prompt": [1, 2.5]}', '{"prompt": ["a"]}', '{"prompt": 1}'):
+            lines.write_text(bad)
+            assert "prompt 1 has neither" in slm("loadtest", server.url, "--prompts", lines, "--completions").stderr
+        lines.write_text(json.dumps({"messages": messages}))
+        assert slm("loadtest", "--prompts", lines, "--completions").returncode == 1
 
 
 def test_what_fails_is_counted_by_kind():
