@@ -35,6 +35,7 @@ typedef enum slm_status {
     SLM_ERR_CANCELLED,   /* a callback asked to stop */
     SLM_ERR_NUMERIC,     /* the model produced non-finite numbers */
     SLM_ERR_TIMEOUT,     /* it took longer than it was given */
+    SLM_ERR_DEAD_END,    /* no token of the vocabulary goes on under a grammar */
     SLM_STATUS_COUNT
 } slm_status;
 
@@ -399,7 +400,7 @@ void slm_grammar_state_close(struct slm_grammar_state *state); /* NULL is fine *
 void slm_grammar_state_copy(struct slm_grammar_state *to, const struct slm_grammar_state *from);
 /* The tokens that may come next, bits [ceil(n_vocab / 64)] as slm_sample_masked takes them. Tokens that end a
  * generation are among them exactly when the text is complete. Control tokens never are unless the grammar names them.
- * SLM_ERR_UNSUPPORTED when the vocabulary has no token that goes on. */
+ * SLM_ERR_DEAD_END when the vocabulary has no token that goes on. */
 slm_status slm_grammar_mask(struct slm_grammar_state *state, uint64_t *bits, struct slm_error *error);
 /* The text goes on with this token, or these bytes. What is not allowed is SLM_ERR_ARGUMENT and changes nothing. */
 slm_status slm_grammar_accept(struct slm_grammar_state *state, int32_t id, struct slm_error *error);

@@ -21,6 +21,7 @@ const char *slm_status_name(slm_status status)
         [SLM_ERR_CANCELLED] = "cancelled",
         [SLM_ERR_NUMERIC] = "numeric",
         [SLM_ERR_TIMEOUT] = "timeout",
+        [SLM_ERR_DEAD_END] = "dead end",
     };
     unsigned index = (unsigned)status;
     return index < SLM_STATUS_COUNT ? names[index] : "unknown";

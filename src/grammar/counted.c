@@ -324,8 +324,8 @@ static void note_stretches(struct grid *g, const uint32_t *until)
     for (uint32_t s = 0; s < g->d->n_states; s++)
         for (uint32_t c = 0, n; c < g->n_counts; c += n ? n : 1) {
             const uint32_t *base = &g->base[(size_t)s * g->n_counts];
-            for (n = 0; c + n + SLM_NFA_MAX_PIECE <= until[c] && base[c + n] != NONE; n++) continue;
-            if (n > 1) slm_nfa_alike(g->d->nfa, base[c], g->size[s], n);
+            for (n = 0; c + n <= until[c] && base[c + n] != NONE; n++) continue;
+            slm_nfa_alike(g->d->nfa, (struct slm_nfa_run){base[c], g->size[s], n, until[c] - c + 1});
         }
 }
 

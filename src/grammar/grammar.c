@@ -288,7 +288,7 @@ slm_status slm_grammar_mask(struct slm_grammar_state *s, uint64_t *bits, struct 
     uint64_t any = 0;
     for (size_t i = 0; i < g->vocab->n_words; i++) any |= bits[i];
     return any ? SLM_OK
-               : slm_fail(error, SLM_ERR_UNSUPPORTED, "grammar", "no token of the vocabulary goes on from here");
+               : slm_fail(error, SLM_ERR_DEAD_END, "grammar", "no token of the vocabulary goes on from here");
 }
 
 bool slm_grammar_is_complete(const struct slm_grammar_state *s)

@@ -66,15 +66,8 @@ static void find_classes(struct slm_machine *m)
 static void find_tails(struct slm_machine *m)
 {
     const struct slm_nfa_state *states = m->nfa->states;
-    for (size_t i = 0; i < m->nfa->n_states; i++) {
-        if (states[i].kind != SLM_NFA_CALL) continue;
-        uint32_t at = states[i].a;
-        for (int hops = 0; hops < 64 && at != NONE && states[at].kind == SLM_NFA_SPLIT; hops++) {
-            if (states[at].a != NONE && states[at].b != NONE) break;
-            at = states[at].a != NONE ? states[at].a : states[at].b;
-        }
-        m->tail[i] = at != NONE && states[at].kind == SLM_NFA_END;
-    }
+    for (size_t i = 0; i < m->nfa->n_states; i++)
+        m->tail[i] = states[i].kind == SLM_NFA_CALL && states[i].a != NONE && states[states[i].a].kind == SLM_NFA_END;
 }
 
 /* Tables begin small: most grammars meet a few hundred configurations in their life. */
@@ -85,39 +78,35 @@ slm_status slm_machine_open(struct slm_machine *m, const struct slm_nfa *nfa, st
     m->config_heads = slm_alloc(N_HEADS, sizeof *m->config_heads, "grammar", error);
     m->set_heads = slm_alloc(N_HEADS, sizeof *m->set_heads, "grammar", error);
     m->stack_heads = slm_alloc(N_HEADS, sizeof *m->stack_heads, "grammar", error);
+    m->kernel_heads = slm_alloc(N_HEADS, sizeof *m->kernel_heads, "grammar", error);
     m->seen = slm_alloc(m->cap_seen, sizeof *m->seen, "grammar", error);
     m->seen_stamp = slm_alloc(m->cap_seen, sizeof *m->seen_stamp, "grammar", error);
-    const bool ok = m->tail && m->config_heads && m->set_heads && m->stack_heads && m->seen && m->seen_stamp &&
-                    ROOM(m, configs, 64, cap_configs) && ROOM(m, stacks, 64, cap_stacks);
+    const bool ok = m->tail && m->config_heads && m->set_heads && m->stack_heads && m->kernel_heads && m->seen &&
+                    m->seen_stamp && ROOM(m, configs, 64, cap_configs) && ROOM(m, stacks, 64, cap_stacks);
     if (!ok) {
         slm_machine_release(m);
         return slm_fail_memory(error, "grammar", 0);
     }
     find_classes(m);
     find_tails(m);
-    slm_machine_reset(m);
+    for (size_t i = 0; i < N_HEADS; i++)
+        m->config_heads[i] = m->set_heads[i] = m->stack_heads[i] = m->kernel_heads[i] = NONE;
+    /* Numbers 0 and 1 of configurations and stacks have meanings of their own, so they are always there. */
+    m->n_configs = m->n_stacks = 2; /* UNKNOWN and DEAD, CALLER and TEXT */
+    for (size_t i = 0; i < 2; i++) {
+        m->configs[i] = (struct slm_machine_config){.row = NONE, .next = NONE, .mask = NONE};
+        m->stacks[i] = (struct slm_machine_stack){.ret = NONE, .below = NONE, .next = NONE};
+    }
     return SLM_OK;
 }
 
 void slm_machine_release(struct slm_machine *m)
 {
-    void *const parts[] = {m->tail, m->configs, m->sets, m->stacks, m->groups, m->items, m->rows, m->config_heads,
-                           m->set_heads, m->stack_heads, m->todo, m->found, m->seen, m->seen_stamp};
+    void *const parts[] = {m->tail, m->configs, m->sets, m->stacks, m->groups, m->kernels, m->pairs, m->items,
+                           m->rows, m->config_heads, m->set_heads, m->stack_heads, m->kernel_heads, m->todo, m->found,
+                           m->seen, m->seen_stamp};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) slm_release(parts[i]);
     *m = (struct slm_machine){0};
-}
-
-/* Numbers 0 and 1 of configurations and stacks have meanings of their own, so they are always there. */
-void slm_machine_reset(struct slm_machine *m)
-{
-    for (size_t i = 0; i < N_HEADS; i++) m->config_heads[i] = m->set_heads[i] = m->stack_heads[i] = NONE;
-    m->n_sets = m->n_groups = m->n_items = m->n_rows = 0;
-    m->n_configs = m->n_stacks = 2; /* UNKNOWN and DEAD, CALLER and TEXT */
-    for (size_t i = 0; i < 2; i++) {
-        m->configs[i] = (struct slm_machine_config){.row = NONE, .next = NONE};
-        m->stacks[i] = (struct slm_machine_stack){.ret = NONE, .below = NONE, .next = NONE};
-    }
-    m->failed = SLM_OK;
 }
 
 /* ---- names for stacks, sets, configurations -------------------------------------------------------------------- */
@@ -148,7 +137,7 @@ static uint32_t name_set(struct slm_machine *m, const uint32_t *items, size_t n)
         if (m->sets[i].n_items == n && memcmp(m->items + m->sets[i].items, items, n * sizeof *items) == 0) return i;
     if (!ROOM(m, sets, m->n_sets + 1, cap_sets) || !ROOM(m, items, m->n_items + n, cap_items)) return NONE;
     memcpy(m->items + m->n_items, items, n * sizeof *items);
-    m->sets[m->n_sets] = (struct slm_machine_set){(uint32_t)m->n_items, (uint32_t)n, *head, NONE};
+    m->sets[m->n_sets] = (struct slm_machine_set){(uint32_t)m->n_items, (uint32_t)n, *head, {NONE, NONE}};
     m->n_items += n;
     return *head = (uint32_t)m->n_sets++;
 }
@@ -170,7 +159,8 @@ static uint32_t name_config(struct slm_machine *m, size_t n, bool complete)
     }
     if (!ROOM(m, configs, m->n_configs + 1, cap_configs)) return SLM_CONFIG_DEAD;
     m->configs[m->n_configs] = (struct slm_machine_config){.groups = (uint32_t)m->n_groups, .n_groups = (uint32_t)n,
-                                                           .row = NONE, .next = *head, .complete = complete};
+                                                           .row = NONE, .next = *head, .mask = NONE,
+                                                           .complete = complete};
     m->n_groups += n;
     return *head = (uint32_t)m->n_configs++;
 }
@@ -341,6 +331,52 @@ uint32_t slm_machine_after(struct slm_machine *m, uint32_t stack)
     return config;
 }
 
+/* Every pair that the byte leads to, once, in order: into `found`. Nothing is followed from there, so this is quick. */
+static void find_pairs(struct slm_machine *m, uint32_t config, uint8_t byte)
+{
+    const struct slm_machine_config c = m->configs[config];
+    size_t n = 0;
+    for (uint32_t g = 0; g < c.n_groups; g++) {
+        const struct slm_machine_group group = m->groups[c.groups + g];
+        const struct slm_machine_set set = m->sets[group.set];
+        if (!ROOM(m, found, m->n_found + set.n_items, cap_found)) return;
+        for (uint32_t i = 0; i < set.n_items; i++) {
+            const struct slm_nfa_state *s = &m->nfa->states[m->items[set.items + i]];
+            if (byte >= s->lo && byte <= s->hi)
+                m->found[m->n_found++] = (struct slm_machine_item){s->a, group.stack};
+        }
+    }
+    sort(m->found, m->n_found);
+    for (size_t i = 0; i < m->n_found; i++)
+        if (n == 0 || comes_before(m->found[n - 1], m->found[i])) m->found[n++] = m->found[i];
+    m->n_found = n;
+}
+
+/* What comes of the pairs in `found`. Ambiguous grammars have many configurations and few of these: from each place of
+ * "a"? "b"? "a"? "c"? ... an "a" leads to the same ones, as long as the same are ahead. */
+static uint32_t close_pairs(struct slm_machine *m)
+{
+    const size_t n = m->n_found;
+    uint32_t *head = &m->kernel_heads[head_of(m->found, n * sizeof *m->found)];
+    for (uint32_t i = *head; i != NONE; i = m->kernels[i].next) {
+        const struct slm_machine_kernel *k = &m->kernels[i];
+        if (k->n_items == n && memcmp(m->pairs + k->items, m->found, n * sizeof *m->found) == 0) return k->config;
+    }
+    /* New: it is remembered when it is complete, so that a failure leaves nothing half done. */
+    if (!ROOM(m, kernels, m->n_kernels + 1, cap_kernels) || !ROOM(m, pairs, m->n_pairs + n, cap_pairs))
+        return SLM_CONFIG_DEAD;
+    struct slm_machine_item *pairs = m->pairs + m->n_pairs;
+    memcpy(pairs, m->found, n * sizeof *pairs);
+    m->n_found = 0;
+    for (size_t i = 0; i < n; i++) visit(m, pairs[i].state, pairs[i].stack);
+    const uint32_t config = close_all(m);
+    if (m->failed != SLM_OK) return SLM_CONFIG_DEAD;
+    m->kernels[m->n_kernels] = (struct slm_machine_kernel){(uint32_t)m->n_pairs, (uint32_t)n, *head, config};
+    m->n_pairs += n;
+    *head = (uint32_t)m->n_kernels++;
+    return config;
+}
+
 /* The first time for this configuration and class of bytes. The row comes first, for the arrays may move later. */
 uint32_t slm_machine_step_slow(struct slm_machine *m, uint32_t config, uint8_t byte)
 {
@@ -351,23 +387,15 @@ uint32_t slm_machine_step_slow(struct slm_machine *m, uint32_t config, uint8_t b
         m->configs[config].row = (uint32_t)m->n_rows;
         m->n_rows += m->n_classes;
     }
-    /* Every group by itself; what they come to is put together by name_found. */
     begin(m);
-    for (uint32_t g = 0; g < m->configs[config].n_groups; g++) {
-        const struct slm_machine_group group = m->groups[m->configs[config].groups + g];
-        const struct slm_machine_set set = m->sets[group.set];
-        for (uint32_t i = 0; i < set.n_items; i++) {
-            const struct slm_nfa_state *s = &m->nfa->states[m->items[set.items + i]];
-            if (byte >= s->lo && byte <= s->hi) visit(m, s->a, group.stack);
-        }
-    }
-    const uint32_t next = close_all(m);
+    find_pairs(m, config, byte);
+    const uint32_t next = m->n_found == 0 || m->failed != SLM_OK ? SLM_CONFIG_DEAD : close_pairs(m);
     if (m->failed == SLM_OK) m->rows[m->configs[config].row + m->classes[byte]] = next;
     return next;
 }
 
-/* The state of the first of the copies that tokens cannot tell apart, or the state itself. */
-static uint32_t canonical(const struct slm_nfa *nfa, uint32_t state)
+/* The state of the first of the copies that such tokens cannot tell apart, or the state itself. */
+static uint32_t canonical(const struct slm_nfa *nfa, uint32_t state, uint32_t piece)
 {
     size_t lo = 0, hi = nfa->n_runs;
     while (lo < hi) { /* the last run that begins at or before the state */
@@ -377,17 +405,17 @@ static uint32_t canonical(const struct slm_nfa *nfa, uint32_t state)
     }
     if (lo == 0) return state;
     const struct slm_nfa_run *run = &nfa->runs[lo - 1];
-    const uint32_t at = state - run->begin;
-    return at < run->stride * run->n ? run->begin + at % run->stride : state;
+    const uint32_t at = state - run->begin, copy = at / run->stride;
+    return copy < run->n && copy + piece < run->ahead ? run->begin + at % run->stride : state;
 }
 
 /* What a set allows is the union of what its states allow, so each may be replaced by itself. */
-uint32_t slm_machine_canonical_set(struct slm_machine *m, uint32_t set)
+uint32_t slm_machine_canonical_set(struct slm_machine *m, uint32_t set, uint32_t piece)
 {
     if (m->nfa->n_runs == 0) return set;
     begin(m);
     for (uint32_t i = 0; i < m->sets[set].n_items; i++)
-        visit(m, canonical(m->nfa, m->items[m->sets[set].items + i]), SLM_STACK_CALLER);
+        visit(m, canonical(m->nfa, m->items[m->sets[set].items + i], piece), SLM_STACK_CALLER);
     const uint32_t config = close_all(m);
     return m->failed == SLM_OK && m->configs[config].n_groups == 1 ? m->groups[m->configs[config].groups].set : set;
 }

@@ -18,12 +18,12 @@ struct slm_mask {
     uint64_t *words, *scratch; /* scratch [n_words] */
     uint32_t *numbers;
     size_t n_answers, cap_answers, n_words, cap_words, n_numbers, cap_numbers;
+    size_t n_below; /* nodes gone through so far below others, where the caller went on */
     size_t bytes;
 };
 
 slm_status slm_mask_open(struct slm_mask *mask, const struct slm_vocab *vocab, struct slm_error *error);
 void slm_mask_release(struct slm_mask *mask);
-void slm_mask_reset(struct slm_mask *mask); /* with slm_machine_reset */
 /* bits [n_words]: exactly the tokens after whose bytes the configuration is alive, and those that end a generation
  * where it is complete. */
 slm_status slm_mask_fill(struct slm_mask *mask, struct slm_machine *m, uint32_t config, uint64_t *bits);

@@ -222,12 +222,13 @@ static bool may_be_empty(struct slm_nfa *nfa, struct slm_frag a)
 }
 
 /* What is copied later has no such runs: the copies' states are elsewhere. */
-void slm_nfa_alike(struct slm_nfa *nfa, uint32_t begin, uint32_t stride, uint32_t n)
+void slm_nfa_alike(struct slm_nfa *nfa, struct slm_nfa_run run)
 {
     void *array = nfa->runs;
+    if (run.n < 2 || run.ahead < SLM_NFA_SHORT_PIECE + 2) return;
     if (!grow(nfa, &array, nfa->n_runs, &nfa->cap_runs, sizeof *nfa->runs, SLM_NFA_MAX_STATES, "repetitions")) return;
     nfa->runs = array;
-    nfa->runs[nfa->n_runs++] = (struct slm_nfa_run){begin, stride, n};
+    nfa->runs[nfa->n_runs++] = run;
 }
 
 /* With the repetitions among them. */
@@ -238,13 +239,14 @@ void slm_nfa_drop(struct slm_nfa *nfa, uint32_t begin)
     while (nfa->n_runs > 0 && nfa->runs[nfa->n_runs - 1].begin >= begin) nfa->n_runs--;
 }
 
-/* Of the copies [first, first + n) all but the last MAX_PIECE look alike: a token cannot tell how many follow. */
+/* Repetitions inside of it are no longer worth telling apart: their states are of the first copy alone. Unless there
+ * are so few copies that long tokens always tell them apart. */
 static void note_run(struct slm_nfa *nfa, uint32_t begin, uint32_t stride, uint32_t n)
 {
-    if (n < SLM_NFA_MAX_PIECE + 2) return;
-    /* Repetitions inside of it are no longer worth telling apart: their states are of the first copy alone. */
+    const bool inside = nfa->n_runs > 0 && nfa->runs[nfa->n_runs - 1].begin >= begin;
+    if (n < (inside ? SLM_NFA_MAX_PIECE : SLM_NFA_SHORT_PIECE) + 2) return;
     while (nfa->n_runs > 0 && nfa->runs[nfa->n_runs - 1].begin >= begin) nfa->n_runs--;
-    slm_nfa_alike(nfa, begin, stride, n - SLM_NFA_MAX_PIECE);
+    slm_nfa_alike(nfa, (struct slm_nfa_run){begin, stride, n, n});
 }
 
 /* min copies that must be gone through, then copies that can be left at their gates; an endless one goes back to the

@@ -15,6 +15,7 @@
 #define SLM_NFA_MAX_RULES 20000u
 #define SLM_NFA_MAX_DEPTH 256u     /* nesting of a regular expression, a GBNF group, a schema */
 #define SLM_NFA_MAX_PIECE 256u     /* bytes of the longest token that constrained text is made of */
+#define SLM_NFA_SHORT_PIECE 16u    /* bytes that hardly any token has more of */
 #define SLM_NFA_SPECIAL "\xFF"
 
 enum slm_nfa_kind {
@@ -25,9 +26,10 @@ enum slm_nfa_kind {
 };
 struct slm_nfa_state { uint8_t kind, lo, hi; uint32_t a, b; };
 
-/* Copies of one fragment, one behind the other, that look alike to any token: far enough from either end of a counted
- * repetition. State s of [begin + stride, begin + n * stride) stands for s % stride of the first. */
-struct slm_nfa_run { uint32_t begin, stride, n; };
+/* Copies of one fragment, one behind the other: n of them are there, and for `ahead` of them nothing else comes. To a
+ * token of p bytes the first ahead - p look alike, for it eats a byte at least in each: there state s of
+ * [begin + stride, begin + n * stride) stands for s % stride of the first. */
+struct slm_nfa_run { uint32_t begin, stride, n, ahead; };
 
 struct slm_nfa {
     struct slm_nfa_state *states;
@@ -61,8 +63,8 @@ void slm_nfa_define(struct slm_nfa *nfa, uint32_t rule, struct slm_frag body);
 uint32_t slm_nfa_fork(struct slm_nfa *nfa, uint32_t a, uint32_t b);
 void slm_nfa_lead(struct slm_nfa *nfa, uint32_t from, uint32_t to);
 
-/* Says that these n runs of `stride` states each look alike to any token (struct slm_nfa_run); in order of begin. */
-void slm_nfa_alike(struct slm_nfa *nfa, uint32_t begin, uint32_t stride, uint32_t n);
+/* Notes copies, in order of begin; too few of them are of no use and passed over. */
+void slm_nfa_alike(struct slm_nfa *nfa, struct slm_nfa_run run);
 /* Forgets the states from here on: nothing before them leads to them. */
 void slm_nfa_drop(struct slm_nfa *nfa, uint32_t begin);
 

@@ -369,6 +369,29 @@ out:
     slm_release(useful);
 }
 
+/* Past forks with one way, to what eats, calls, ends or really forks. Beyond some hops it stops, which is as right and
+ * only slower. */
+static uint32_t past_forks(const struct slm_nfa *nfa, uint32_t at)
+{
+    for (int hops = 0; hops < 64 && at != SLM_NFA_NONE && nfa->states[at].kind == SLM_NFA_SPLIT; hops++) {
+        const struct slm_nfa_state *s = &nfa->states[at];
+        if (s->a != SLM_NFA_NONE && s->b != SLM_NFA_NONE) break;
+        at = s->a != SLM_NFA_NONE ? s->a : s->b;
+    }
+    return at;
+}
+
+/* Fragments are joined by forks with one way; here they are gone past once, and not by every text. */
+static void shorten(struct slm_nfa *nfa)
+{
+    for (size_t i = 0; i < nfa->n_states; i++) {
+        struct slm_nfa_state *s = &nfa->states[i];
+        s->a = past_forks(nfa, s->a);
+        if (s->kind == SLM_NFA_SPLIT) s->b = past_forks(nfa, s->b);
+    }
+    for (size_t r = 0; r < nfa->n_rules; r++) nfa->rules[r] = past_forks(nfa, nfa->rules[r]);
+}
+
 /* Undefined rules first, for what follows goes through all of them. */
 slm_status slm_nfa_finish(struct slm_nfa *nfa, uint32_t root, const char *(*name)(const void *user, uint32_t rule),
                           const void *user)
@@ -394,6 +417,7 @@ slm_status slm_nfa_finish(struct slm_nfa *nfa, uint32_t root, const char *(*name
                          name ? name(user, on_cycle) : "?");
     }
     if (nfa->failed == SLM_OK) prune(nfa, root);
+    if (nfa->failed == SLM_OK) shorten(nfa);
     slm_release(s.nullable);
     slm_release(s.colour);
     slm_release(s.seen);

@@ -161,10 +161,12 @@ bool slm_schema_string_is_free(const struct slm_conj *conj)
     return true;
 }
 
-/* One condition more, each made small first, for together they have the product of their states. */
-static void add_condition(struct slm_nfa *nfa, struct slm_frag *all, struct slm_frag one, size_t before)
+/* One condition more, each made small first, for together they have the product of their states. Alone it stays as it
+ * is where it counts something: copies that look alike to tokens (nfa.h) are worth more than few states. */
+static void add_condition(struct slm_nfa *nfa, struct slm_frag *all, struct slm_frag one, size_t before, bool alone)
 {
-    slm_frag_counted(nfa, &one, 0, NONE);
+    const bool counts = nfa->n_runs > 0 && nfa->runs[nfa->n_runs - 1].begin >= one.begin;
+    if (!alone || !counts) slm_frag_counted(nfa, &one, 0, NONE);
     *all = before > 0 ? slm_frag_both(nfa, *all, one) : one;
     if (before > 0) slm_frag_counted(nfa, all, 0, NONE);
 }
@@ -172,18 +174,21 @@ static void add_condition(struct slm_nfa *nfa, struct slm_frag *all, struct slm_
 /* What all of the patterns and formats match, each character in its one spelling. Returns how many there were. */
 static size_t all_patterns(struct slm_schema *s, const struct slm_conj *conj, struct slm_frag *out)
 {
+    static const char *const keywords[] = {"pattern", "format", "minLength", "maxLength"};
     struct slm_nfa *nfa = s->nfa;
     const struct slm_dom *value;
-    size_t n = 0;
+    size_t n = 0, n_asked = 0;
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+        for (size_t k = 0; slm_conj_keyword(conj, keywords[i], k); k++) n_asked++;
     for (size_t i = 0; (value = slm_conj_keyword(conj, "pattern", i)) && nfa->failed == SLM_OK; i++) {
         if (value->kind != SLM_DOM_STRING) slm_schema_fail(s, value, SLM_ERR_FORMAT, "a pattern is a text");
         slm_schema_at(s, value);
-        add_condition(nfa, out, slm_regex_parse(nfa, value->text, true, SLM_SPELL_JSON), n++);
+        add_condition(nfa, out, slm_regex_parse(nfa, value->text, true, SLM_SPELL_JSON), n++, n_asked == 1);
     }
     for (size_t i = 0; (value = slm_conj_keyword(conj, "format", i)) && nfa->failed == SLM_OK; i++) {
         const char *pattern = format_pattern(s, value);
         if (!pattern) continue;
-        add_condition(nfa, out, slm_regex_parse(nfa, slm_str(pattern), false, SLM_SPELL_JSON), n++);
+        add_condition(nfa, out, slm_regex_parse(nfa, slm_str(pattern), false, SLM_SPELL_JSON), n++, n_asked == 1);
     }
     return n;
 }

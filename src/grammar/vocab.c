@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Building the trie of a vocabulary: nodes by hashing (parent, byte), then one walk that writes them in preorder. Left
+ * Building the tries of a vocabulary: nodes by hashing (parent, byte), then one walk that writes them in preorder. Left
  * out are tokens without text, tokens that end a generation, those longer than SLM_NFA_MAX_PIECE, and the lone byte
  * 0xFF, which marks special tokens. */
 #include "grammar/vocab.h"
@@ -98,7 +98,7 @@ static slm_status spell(const struct slm_vocab_source *source, int32_t id, struc
     return slm_buf_status(out, "vocabulary", error);
 }
 
-/* All spellings, one behind the other: what a token eats when it is accepted, and what the trie is made of. */
+/* All spellings, one behind the other: what a token eats when it is accepted, and what the tries are made of. */
 static slm_status spell_all(struct slm_vocab *v, const struct slm_vocab_source *source, struct slm_error *error)
 {
     struct slm_buf bytes = {0};
@@ -117,10 +117,43 @@ static slm_status spell_all(struct slm_vocab *v, const struct slm_vocab_source *
     return status;
 }
 
+/* A trie of the short tokens, or of the long ones, behind what is there. */
+static slm_status add_trie(struct slm_vocab *v, struct slm_vocab_trie *trie, bool is_long, struct slm_error *error)
+{
+    struct building b = {0};
+    size_t bytes = 0;
+    *trie = (struct slm_vocab_trie){.begin = (uint32_t)v->n_nodes};
+    for (size_t id = 0; id < v->n_vocab; id++) {
+        const size_t len = slm_vocab_text(v, (int32_t)id).len;
+        if ((len > SLM_NFA_SHORT_PIECE) != is_long) continue;
+        bytes += len;
+        if (len > trie->longest) trie->longest = (uint32_t)len;
+    }
+    slm_status status = building_open(&b, bytes + 2, error);
+    /* Backwards: of equal texts the first heads the list. */
+    for (size_t id = v->n_vocab; id-- > 0 && status == SLM_OK;) {
+        const struct slm_str text = slm_vocab_text(v, (int32_t)id);
+        uint32_t at = 0;
+        if (text.len == 0 || (text.len > SLM_NFA_SHORT_PIECE) != is_long) continue;
+        for (size_t i = 0; i < text.len; i++) at = child_of(&b, at, (uint8_t)text.ptr[i]);
+        v->same[id] = b.token[at];
+        b.token[at] = (int32_t)id;
+    }
+    /* Behind the nodes of the trie before. */
+    void *nodes = status == SLM_OK ? slm_realloc(v->nodes, v->n_nodes + b.n, sizeof *v->nodes, "vocabulary", error)
+                                   : NULL;
+    if (nodes) {
+        v->nodes = nodes;
+        lay_out(v, &b);
+    }
+    trie->end = (uint32_t)v->n_nodes;
+    building_release(&b);
+    return nodes ? SLM_OK : SLM_ERR_MEMORY;
+}
+
 /* The order of the nodes depends on the tokens alone, so masks do not depend on the run. */
 slm_status slm_vocab_open(const struct slm_vocab_source *source, struct slm_vocab **out, struct slm_error *error)
 {
-    struct building b = {0};
     slm_status status = SLM_ERR_MEMORY;
     struct slm_vocab *v = slm_alloc(1, sizeof *v, "vocabulary", error);
     if (!v) return SLM_ERR_MEMORY;
@@ -131,22 +164,8 @@ slm_status slm_vocab_open(const struct slm_vocab_source *source, struct slm_voca
     v->ends = slm_alloc(v->n_words + 1, sizeof *v->ends, "vocabulary", error);
     if (!v->same || !v->begin || !v->ends) goto out;
     if ((status = spell_all(v, source, error)) != SLM_OK) goto out;
-    if ((status = building_open(&b, (size_t)v->begin[v->n_vocab] + 2, error)) != SLM_OK) goto out;
-    for (size_t id = v->n_vocab; id-- > 0;) { /* backwards: of equal texts the first heads the list */
-        const struct slm_str text = slm_vocab_text(v, (int32_t)id);
-        uint32_t at = 0;
-        if (text.len == 0) continue;
-        for (size_t i = 0; i < text.len; i++) at = child_of(&b, at, (uint8_t)text.ptr[i]);
-        v->same[id] = b.token[at];
-        b.token[at] = (int32_t)id;
-    }
-    status = SLM_ERR_MEMORY;
-    v->nodes = slm_alloc(b.n, sizeof *v->nodes, "vocabulary", error);
-    if (!v->nodes) goto out;
-    lay_out(v, &b);
-    status = SLM_OK;
+    for (unsigned i = 0; i < SLM_VOCAB_TRIES && status == SLM_OK; i++) status = add_trie(v, &v->tries[i], i > 0, error);
 out:
-    building_release(&b);
     if (status == SLM_OK) *out = v;
     else slm_vocab_close(v);
     return status;

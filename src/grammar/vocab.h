@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A vocabulary as grammars see it: all tokens in one trie of their bytes, laid out in preorder, so that "which tokens
- * may follow" is one pass with skips. Built once for a model, immutable, shared by its grammars. */
+ * A vocabulary as grammars see it: all tokens in tries of their bytes, laid out in preorder, so that "which tokens may
+ * follow" is one pass with skips. Built once for a model, immutable, shared by its grammars. */
 #ifndef SLM_GRAMMAR_VOCAB_H
 #define SLM_GRAMMAR_VOCAB_H
 #include "base/str.h"
@@ -20,10 +20,15 @@ struct slm_vocab_node {
     uint16_t depth;   /* bytes up to here, at least 1 */
 };
 
+/* Short tokens and long ones apart: far from the end of a counted text all counts look alike to a short one. */
+enum { SLM_VOCAB_TRIES = 2 };
+struct slm_vocab_trie { uint32_t begin, end, longest; }; /* nodes [begin, end); bytes of its longest token */
+
 struct slm_vocab {
     size_t n_vocab, n_words;  /* words of a mask */
-    struct slm_vocab_node *nodes; /* [n_nodes] preorder, the root left out */
+    struct slm_vocab_node *nodes; /* [n_nodes] of one trie behind the other, preorder, the roots left out */
     size_t n_nodes;
+    struct slm_vocab_trie tries[SLM_VOCAB_TRIES];
     int32_t *same;            /* [n_vocab] the next token of the same bytes, or -1 */
     char *bytes;              /* the spellings of all tokens (nfa.h), one behind the other */
     uint32_t *begin;          /* [n_vocab + 1] where in bytes */

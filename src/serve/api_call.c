@@ -77,7 +77,7 @@ int slm_call_status(const struct slm_error *error)
     static const int statuses[SLM_STATUS_COUNT] = {
         [SLM_ERR_ARGUMENT] = 400, [SLM_ERR_FORMAT] = 400, [SLM_ERR_UNSUPPORTED] = 400, [SLM_ERR_LIMIT] = 400,
         [SLM_ERR_CONTEXT] = 400,  [SLM_ERR_MEMORY] = 503, [SLM_ERR_IO] = 500,          [SLM_ERR_NUMERIC] = 500,
-        [SLM_ERR_CANCELLED] = 503, [SLM_ERR_TIMEOUT] = 504};
+        [SLM_ERR_CANCELLED] = 503, [SLM_ERR_TIMEOUT] = 504, [SLM_ERR_DEAD_END] = 400};
     return statuses[error->status] ? statuses[error->status] : 500;
 }
 

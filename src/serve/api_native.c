@@ -39,6 +39,7 @@ static void write_error(struct slm_buf *out, int status, const struct slm_error 
     for (size_t i = 0; i < sizeof error_types / sizeof *error_types; i++)
         if (error_types[i].status == status) type = error_types[i].type;
     if (error->status == SLM_ERR_CONTEXT) type = "exceed_context_size_error";
+    if (error->status == SLM_ERR_DEAD_END) type = "grammar_dead_end";
     slm_buf_printf(&message, "%s%s%s", error->where, *error->where ? ": " : "", error->message);
     slm_write_begin(out, NULL, '{');
     slm_write_begin(out, "error", '{');

@@ -46,6 +46,7 @@ void slm_openai_write_error(struct slm_buf *out, int status, const struct slm_er
     const bool is_model = status == 404 && strcmp(error->where, "model") == 0;
     const char *code = is_model ? "model_not_found"
                      : error->status == SLM_ERR_CONTEXT ? "context_length_exceeded"
+                     : error->status == SLM_ERR_DEAD_END ? "grammar_dead_end"
                      : error->status == SLM_ERR_UNSUPPORTED && status == 400 ? "unsupported_parameter" : row->code;
     slm_write_begin(out, NULL, '{');
     slm_write_begin(out, "error", '{');

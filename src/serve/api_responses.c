@@ -501,7 +501,7 @@ static void end(struct slm_call *call)
 static void broken(struct slm_call *call, const struct slm_error *error)
 {
     begin_event(call, "error");
-    slm_write_text(&call->out, "code", "server_error");
+    slm_write_text(&call->out, "code", error->status == SLM_ERR_DEAD_END ? "grammar_dead_end" : "server_error");
     slm_write_text(&call->out, "message", error->message);
     slm_write_null(&call->out, "param");
     end_event(call, "error");

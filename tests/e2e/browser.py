@@ -22,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+from support import PATIENCE
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -70,7 +72,7 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def open(self, url, seconds=60):
+    def open(self, url, seconds=PATIENCE):
         """Goes there and waits until everything is loaded."""
         self.loaded = False
         answer = self.call("Page.navigate", url=url)
@@ -84,7 +86,7 @@ class Page:
         assert not failed, f"{expression}: {failed.get('exception', {}).get('description') or failed['text']}"
         return answer["result"].get("value")
 
-    def until(self, expression, seconds=60):
+    def until(self, expression, seconds=PATIENCE):
         """Waits until a JavaScript expression is true; returns its value."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(expression)):
@@ -153,7 +155,7 @@ class Browser:
         data = json.dumps(message).encode() + b"\0"
         while data:
             data = data[os.write(self.fd_out, data):]
-        self.wait(lambda: number in self.answers, 60, method)
+        self.wait(lambda: number in self.answers, PATIENCE, method)
         answer = self.answers.pop(number)
         assert "error" not in answer, f"{method}: {answer['error']}"
         return answer["result"]

@@ -11,7 +11,7 @@ import anthropic
 import openai
 import pytest
 
-from support import SLM, need_builtin_model
+from support import PATIENCE, SLM, need_builtin_model
 
 TOOL_TEMPLATE = (  # says what templates of models with tools say, in few tokens
     "{% if tools %}{% for t in tools %}{{ t.function.name }} {% endfor %}<tool_call>{% endif %}"
@@ -29,7 +29,7 @@ class Server:
 
     def ask(self, method, path, body=None, headers=None):
         """(status, headers, body): JSON where it is JSON, else text."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
         default = {"Content-Type": "application/json"} if body is not None else {}
         connection.request(method, path, data, {**default, **(headers or {})})
@@ -70,7 +70,7 @@ def serving(*args):
         yield Server(process, int(port[1]))
     finally:
         process.terminate()
-        tail = process.communicate(timeout=60)[0]
+        tail = process.communicate(timeout=PATIENCE)[0]
         assert process.returncode == 0, tail
 
 

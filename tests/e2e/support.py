@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -20,6 +21,8 @@ SLM = Path(os.environ.get("SLM_BINARY", ROOT / "build" / "slm"))
 SHARED = Path(os.environ.get("SLM_SHARED", ROOT.parent / "shared"))
 STORIES = SHARED / "data/models/stories260K/stories260K.gguf"
 TINY_QWEN3 = SHARED / "data/models/tiny-qwen3-random/tiny-qwen3-q8_0.gguf"
+
+PATIENCE = 120  # seconds after which something is stuck, on however busy a machine
 
 # One error is one line: who, where, what.
 ERROR_LINE = re.compile(r"\Aslm: [^\n]+: [^\n]+\n\Z")
@@ -37,7 +40,7 @@ def need(path):
     return str(path)
 
 
-def slm(*args, stdin="", env=None, timeout=120, binary=False):
+def slm(*args, stdin="", env=None, timeout=300, binary=False):
     """Runs the command with the text as its stdin. Nothing of the caller's environment decides how it behaves."""
     base = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "XDG_STATE_HOME")}
     data = stdin if isinstance(stdin, bytes) else stdin.encode()
@@ -48,19 +51,59 @@ def slm(*args, stdin="", env=None, timeout=120, binary=False):
     return done
 
 
-def interrupt_again_and_again(args, point, step, most):
-    """Runs slm with a checkpoint and ends it, now by SIGKILL, now by SIGINT, after a little longer each time, until it is through.
-    At least one of them must have left a checkpoint."""
+def eventually(condition, what="it", seconds=PATIENCE):
+    """Looks until the condition is true; returns its value. How long that takes is never what is tested."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
+        time.sleep(0.002)
+    return value
+
+
+def stamp(path):
+    """What changes whenever the file is replaced or written; None where there is none."""
+    try:
+        now = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return now.st_ino, now.st_size, now.st_mtime_ns
+
+
+def cpu_seconds(pid):
+    """What the process has computed so far: time that it does not get from a busy machine does not count."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def has_come_to(path, share):
+    """Whether a file that is written from its beginning to its end has data there. Where the system does not tell holes
+    from data: as soon as it is that long."""
+    try:
+        with open(path, "rb") as file:
+            at = int(share * os.fstat(file.fileno()).st_size)
+            return at > 0 and os.lseek(file.fileno(), at, os.SEEK_DATA) == at
+    except OSError:  # there is none, or nothing but a hole behind that place
+        return False
+
+
+def interrupt_again_and_again(args, point):
+    """Runs slm with a checkpoint and ends it as soon as that has changed, now by SIGKILL, now by SIGINT, a few times. Where this
+    machine looked away until it was through, it begins again."""
     kept = 0
-    for attempt in range(most):
+    for _ in range(40):
+        before = stamp(point)
         job = subprocess.Popen([SLM, *map(str, args), "--checkpoint", point], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        time.sleep(step * (attempt + 1))
-        job.send_signal(signal.SIGINT if attempt % 2 else signal.SIGKILL)
-        job.communicate(timeout=60)
-        kept += point.exists()
+        while stamp(point) == before and job.poll() is None:
+            time.sleep(0.0005)
+        job.send_signal(signal.SIGKILL if kept % 2 else signal.SIGINT)
+        job.communicate(timeout=PATIENCE)
         if job.returncode == 0:
-            break
-    assert kept > 0
+            point.unlink(missing_ok=True)
+        elif point.exists():
+            kept += 1
+        if kept == 4:
+            return
+    raise AssertionError("40 runs ended before their checkpoint was seen")
 
 
 def peak_mib(*args):
@@ -118,12 +161,19 @@ class Terminal:
     def __init__(self, *args, env=None, term="xterm"):
         self.seen = ""  # everything printed so far
         self.mark = 0   # what expect() has consumed
+        looked, look = os.pipe()
         pid, fd = pty.fork()
         if pid == 0:
+            os.close(look)
+            os.read(looked, 1)
+            os.close(looked)
             os.environ.update({"TERM": term, "LC_ALL": "C.UTF-8", **(env or {})})
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.execv(str(SLM), [str(SLM), *map(str, args)])
         self.pid, self.fd, self.code = pid, fd, None
+        self.modes = termios.tcgetattr(fd)  # as the program finds them
+        os.close(looked)
+        os.close(look)
 
     def type(self, text):
         os.write(self.fd, text.encode())
@@ -138,7 +188,7 @@ class Terminal:
         self.seen += data.decode(errors="replace")
         return bool(data)
 
-    def expect(self, pattern, seconds=60):
+    def expect(self, pattern, seconds=PATIENCE):
         """Waits until the pattern shows in what was printed since the last expect; returns the match."""
         deadline = time.monotonic() + seconds
         while True:
@@ -156,7 +206,7 @@ class Terminal:
                 self.code = os.waitstatus_to_exitcode(status)
         return self.code is None
 
-    def wait(self, seconds=30):
+    def wait(self, seconds=PATIENCE):
         deadline = time.monotonic() + seconds
         while self.running() and time.monotonic() < deadline:
             self.read(0.1)

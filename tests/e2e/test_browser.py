@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from browser import Browser
+from support import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_using_a_page(browser, tmp_path):
 ])
 def test_what_goes_wrong_is_seen(browser, tmp_path, body, word):
     page = opened(browser, tmp_path, body)
-    browser.wait(lambda: page.errors, 10, "the complaint")
+    browser.wait(lambda: page.errors, PATIENCE, "the complaint")
     assert len(page.errors) == 1 and word in page.errors[0]
     assert ("none.png" in body) == any(r.endswith("none.png") for r in page.requests)
 

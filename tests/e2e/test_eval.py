@@ -125,7 +125,7 @@ def test_resumed_says_the_same(tmp_path):
     text.write_text(TALE * 6)
     args = ["eval", BUILTIN, "--text", text, "--window", 64, "--json", "-q"]
     whole = slm(*args).stdout
-    interrupt_again_and_again(args, point, 0.05, 20)
+    interrupt_again_and_again(args, point)
     assert slm(*args, "--checkpoint", point).stdout == whole != ""
     done = slm("eval", BUILTIN, "--text", text, "--window", 32, "--checkpoint", point)
     assert done.returncode == 1 and "another evaluation" in done.stderr and ERROR_LINE.match(done.stderr)

@@ -20,12 +20,14 @@ from pathlib import Path
 
 import pytest
 
-from support import SLM, slm
+from support import PATIENCE, SLM, eventually, slm
 
 SERVER = Path(os.environ.get("SLM_TEST_HTTP_SERVER", SLM.parent / "tests" / "slm_test_http_server"))
-SLOW = float(os.environ.get("SLM_TEST_SLOWDOWN", "1"))
-LIMITS = {"body": 100000, "bodies": 400000, "header_ms": int(500 * SLOW), "body_ms": int(500 * SLOW), "rate": 20000,
-          "idle_ms": int(1500 * SLOW), "write_ms": int(700 * SLOW), "linger_ms": 300}
+LIMITS = {"body": 100000, "bodies": 400000, "header_ms": 500, "body_ms": 500, "rate": 20000, "idle_ms": 1500, "write_ms": 700,
+          "linger_ms": 300}
+# Where a deadline is not what is tested none is near: who waits for one is seen, nobody is let go for being busy.
+PATIENT = {**LIMITS, "header_ms": 60000, "body_ms": 60000, "idle_ms": 60000, "write_ms": 60000}
+NO_DEADLINE = 30  # seconds: less than those
 
 
 class Server:
@@ -40,32 +42,48 @@ class Server:
             if "Anthropic" in line or "unix:" in line:
                 break
 
-    def connect(self, timeout=10):
-        s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout * SLOW)
+    def connect(self, timeout=PATIENCE):
+        s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
-    def get(self, path, headers="", timeout=10):
-        with self.connect(timeout) as s:
+    def get(self, path, headers=""):
+        with self.connect() as s:
             s.sendall(f"GET {path} HTTP/1.1\r\nHost: x.localhost\r\nConnection: close\r\n{headers}\r\n".encode())
             return response(read_all(s))
 
     def stats(self):
         return json.loads(self.get("/stats")[2])
 
+    def rest(self):
+        """Waits until nothing is left of what others did; what there is then."""
+        return eventually(lambda: (found := self.stats())["connections"] == 1 and not any(
+            found[name] for name in ("waiting", "streams", "bodies")) and found, "rest")
+
+    def log(self):
+        return os.pread(self.errors.fileno(), 1 << 20, 0).decode()
+
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        self.process.communicate(timeout=20 * SLOW)
-        self.errors.seek(0)
-        self.log = self.errors.read()
+        self.process.communicate(timeout=PATIENCE)
         return self.process.returncode
+
+
+@pytest.fixture(scope="module")
+def hasty():
+    """One whose limits are reached in a second."""
+    if not SERVER.exists():
+        pytest.skip(f"no {SERVER}")
+    s = Server(**LIMITS)
+    yield s
+    assert s.stop() == 0
 
 
 @pytest.fixture(scope="module")
 def server():
     if not SERVER.exists():
         pytest.skip(f"no {SERVER}")
-    s = Server(**LIMITS)
+    s = Server(**PATIENT)
     yield s
     assert s.stop() == 0
 
@@ -217,7 +235,7 @@ def test_refused(server, name):
     found = statuses(answer)
     assert len(found) == 1 and found[0] in allowed, (found, answer[:300])
     assert response(answer)[1]["connection"] == "close"
-    assert time.monotonic() - started < 0.4 * SLOW + LIMITS["linger_ms"] / 1000, "it waited for a deadline"
+    assert time.monotonic() - started < NO_DEADLINE, "it waited for a deadline"
 
 
 # What a strict server must still take: bytes, statuses in order.
@@ -308,7 +326,7 @@ def test_ten_thousand_requests_on_one_connection(server):
             while answer.count(b'"ok"') < 100:
                 answer += s.recv(1 << 16)
             assert statuses(answer) == [200] * 100
-    assert server.stats()["connections"] <= 2
+    assert server.rest()
 
 
 def test_head_and_options(server):
@@ -368,13 +386,13 @@ SLOW_CLIENTS = {
 
 
 @pytest.mark.parametrize("name", SLOW_CLIENTS)
-def test_slow_clients_end(server, name):
+def test_slow_clients_end(hasty, name):
     first, drip, expected = SLOW_CLIENTS[name]
     started = time.monotonic()
-    with server.connect(0.05) as s:
+    with hasty.connect(0.05) as s:
         s.sendall(first)
         answer = b""
-        while time.monotonic() - started < 5 * SLOW:
+        while time.monotonic() - started < PATIENCE:
             try:
                 piece = s.recv(1000)
                 if not piece:
@@ -383,38 +401,33 @@ def test_slow_clients_end(server, name):
             except TimeoutError:
                 try:
                     s.send(drip)
-                except OSError:
+                except OSError:  # what it was told before may still be there
+                    answer += read_all(s)
                     break
             except ConnectionResetError:
                 break
-    took = time.monotonic() - started
+        else:
+            raise AssertionError("it was never let go")
     assert statuses(answer) == expected
-    assert took < 2.5 * SLOW, f"it was let go after {took:.1f} s"
+    assert time.monotonic() - started >= 0.4, "sooner than its deadline"
 
 
-def test_idle_connections_end(server):
-    with server.connect() as s:
-        s.sendall(b"GET /health HTTP/1.1\r\n" + H + b"\r\n")
+def test_idle_connections_end(hasty):
+    with hasty.connect() as s:
         started = time.monotonic()
+        s.sendall(b"GET /health HTTP/1.1\r\n" + H + b"\r\n")
         assert statuses(read_all(s)) == [200]
-        assert 1 * SLOW < time.monotonic() - started < 4 * SLOW
+        assert time.monotonic() - started >= 1.4, "sooner than its deadline"
 
 
-def test_stalled_reader_is_cancelled(server):
+def test_stalled_reader_is_cancelled(hasty):
     """Who stops reading loses the connection, and the stream behind it hears of it."""
-    before = server.stats()
-    with server.connect() as s:
+    hasty.rest()
+    with hasty.connect() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.sendall(b"GET /big?30000000 HTTP/1.1\r\n" + H + b"\r\n")
-        time.sleep(2.2 * SLOW)
-        assert server.stats()["connections"] == before["connections"]
-
-
-def wait_for(what, seconds=5):
-    until = time.monotonic() + seconds * SLOW
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+        s.recv(1)  # it has begun
+        hasty.rest()  # our side of it is still open
 
 
 def test_disconnects_in_every_state_leak_nothing(server):
@@ -424,7 +437,7 @@ def test_disconnects_in_every_state_leak_nothing(server):
               POST + b"Content-Length: 9000\r\n\r\n" + b"x" * 8000, CHUNKED + b"500\r\n" + b"y" * 700,
               b"GET /big?3000000 HTTP/1.1\r\n" + H + b"\r\n", b"GET /work HTTP/1.1\r\n" + H + b"\r\n",
               (b"GET /health HTTP/1.1\r\n" + H + b"\r\n") * 30]
-    before = server.stats()
+    before = server.rest()
     for _ in range(300):
         s = server.connect()
         probe = rng.choice(probes)
@@ -438,26 +451,27 @@ def test_disconnects_in_every_state_leak_nothing(server):
         if rng.random() < 0.5: # RST instead of FIN
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         s.close()
-    wait_for(lambda: server.stats() == before)
+    eventually(lambda: server.stats() == before, f"{before}")
 
 
 def test_bodies_have_a_budget():
-    s = Server(**{**LIMITS, "body": 100000, "bodies": 150000, "body_ms": 5000})
+    s = Server(**{**PATIENT, "body": 100000, "bodies": 150000})
     with s.connect() as a, s.connect() as b:
         a.sendall(POST + b"Content-Length: 100000\r\n\r\n" + b"x" * 90000)
-        wait_for(lambda: s.stats()["bodies"] == 90000)
+        eventually(lambda: s.stats()["bodies"] == 90000)
         b.sendall(POST + b"Content-Length: 100000\r\n\r\n" + b"x" * 90000)
         status, headers, _, _ = response(read_all(b))
         assert status == 503 and headers["retry-after"]
         a.sendall(b"x" * 10000)
         assert statuses(a.recv(100)) == [200]
-    wait_for(lambda: s.stats()["bodies"] == 0)
+    eventually(lambda: s.stats()["bodies"] == 0)
     assert s.stop() == 0
 
 
 def test_slow_crowd_holds_nobody_up():
-    """Nine in ten connections say nothing or never end a request; the others are answered at once."""
-    s = Server(**{**LIMITS, "header_ms": 60000, "idle_ms": 60000, "body_ms": 60000, "connections": 330})
+    """Nine in ten connections say nothing or never end a request; the others are answered at once: none waits for a slow
+    one's deadline, and the quickest, whom the rest of a busy machine disturbs least, are as quick as that."""
+    s = Server(**{**PATIENT, "connections": 330})
     slow = [s.connect() for _ in range(300)]
     memory = rss(s.process.pid)
     for i, c in enumerate(slow):
@@ -470,7 +484,7 @@ def test_slow_crowd_holds_nobody_up():
             c.sendall(b"GET /health HTTP/1.1\r\n" + H + b"\r\n")
             assert statuses(c.recv(1000)) == [200]
             times.append(time.monotonic() - started)
-    assert sorted(times)[197] < 0.05 * SLOW
+    assert sorted(times)[20] < 0.05 and max(times) < NO_DEADLINE
     extra = [s.connect() for _ in range(40)] # beyond the limit: told so
     answers = [statuses(read_all(c)) for c in extra[35:]]
     assert all(a in ([503], []) for a in answers) and answers[0] == [503]
@@ -485,9 +499,8 @@ def rss(pid):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.skipif(SLOW > 1, reason="sanitizers take memory of their own")
 def test_idle_connections_are_small():
-    s = Server(**{**LIMITS, "header_ms": 60000, "idle_ms": 60000, "connections": 1000})
+    s = Server(**{**PATIENT, "connections": 1000})
     with s.connect() as c: # what is allocated once
         c.sendall(b"GET /health HTTP/1.1\r\n" + H + b"\r\n")
         c.recv(1000)
@@ -509,7 +522,7 @@ def test_idle_connections_are_small():
 def test_keys(tmp_path):
     file = tmp_path / "keys"
     file.write_text("# team\nanna:anna-secret-1\n\nplain-secret-2\r\n")
-    s = Server(key_file=file, key="admin:first-secret", **LIMITS)
+    s = Server(key_file=file, key="admin:first-secret", **PATIENT)
     def who(headers):
         status, have, body, _ = s.get("/headers", headers)
         assert (status == 401) == ("www-authenticate" in have)
@@ -528,14 +541,14 @@ def test_keys(tmp_path):
         assert statuses(read_all(c)) == [401]
     file.write_text("berta:berta-secret-1\n")
     s.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: who("X-Api-Key: berta-secret-1\r\n") == "berta")
+    eventually(lambda: who("X-Api-Key: berta-secret-1\r\n") == "berta")
     assert who("X-Api-Key: anna-secret-1\r\n") == 401
     file.write_text("short\n")
     s.process.send_signal(signal.SIGHUP)
-    time.sleep(0.2)
+    eventually(lambda: "line 1" in s.log(), "reading the file")
     assert who("X-Api-Key: berta-secret-1\r\n") == "berta", "a bad file changes nothing"
     assert s.stop() == 0
-    assert "line 1" in s.log and "secret" not in s.log
+    assert "secret" not in s.log()
 
 
 def test_unix_socket(tmp_path):
@@ -553,7 +566,7 @@ def test_unix_socket(tmp_path):
 
 
 def test_public_addresses_need_a_key():
-    done = subprocess.run([str(SERVER), "host=0.0.0.0"], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([str(SERVER), "host=0.0.0.0"], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1 and "--api-key-file" in done.stderr and "--open" in done.stderr
 
 
@@ -561,7 +574,7 @@ def test_systemd(tmp_path):
     """A socket handed over at start and the states told on the way, with neither systemd nor its library."""
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(tmp_path / "notify"))
-    notify.settimeout(10 * SLOW)
+    notify.settimeout(PATIENCE)
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     # The descriptor must be 3, and LISTEN_PID the process that runs the server: a shell sets both.
@@ -570,44 +583,55 @@ def test_systemd(tmp_path):
         ["sh", "-c", f'export LISTEN_PID=$$ LISTEN_FDS=1 NOTIFY_SOCKET={tmp_path}/notify; exec "$0"', str(SERVER)],
         preexec_fn=lambda: os.dup2(fd, 3), pass_fds=(3,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert notify.recv(100) == b"READY=1"
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as c:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as c:
         c.sendall(b"GET /health HTTP/1.1\r\n" + H + b"Connection: close\r\n\r\n")
         assert statuses(read_all(c)) == [200]
     process.send_signal(signal.SIGHUP)
     assert [notify.recv(100), notify.recv(100)] == [b"RELOADING=1", b"READY=1"]
     process.terminate()
     assert notify.recv(100) == b"STOPPING=1"
-    assert process.wait(10 * SLOW) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_drain(number):
     """Streams at work end whole, idle connections at once, new ones are refused, the exit code is 0."""
-    s = Server(drain_ms=int(8000 * SLOW))
+    s = Server(drain_ms=60000, hold=1)
     streams = [s.connect() for _ in range(16)]
     for c in streams:
         c.sendall(b"GET /stream?30 HTTP/1.1\r\n" + H + b"\r\n")
-    wait_for(lambda: s.stats()["streams"] == 16)
+    eventually(lambda: s.stats()["streams"] == 16, "16 streams")
     idle = s.connect()
     idle.sendall(b"GET /health HTTP/1.1\r\n" + H + b"\r\n")
     idle.recv(1000)
     s.process.send_signal(number)
     assert idle.recv(100) == b""
-    with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", s.port), timeout=2).recv(1)
+    refuses(s)
+    s.process.send_signal(signal.SIGUSR1)
     for c in streams:
         status, _, body, rest = response(read_all(c))
         assert status == 200 and body == b"line\n" * 30 and rest == b""
-    assert s.process.wait(10 * SLOW) == 0
+    assert s.process.wait(PATIENCE) == 0
+
+
+def refuses(s):
+    """Waits until nobody can connect any more."""
+    def is_refused():
+        try:
+            s.connect().close()
+        except OSError:
+            return True
+        return False
+    eventually(is_refused, "refusing connections")
 
 
 def test_second_signal_ends_at_once():
     s = Server(drain_ms=60000)
     c = s.connect()
     c.sendall(b"GET /wait HTTP/1.1\r\n" + H + b"\r\n")
-    wait_for(lambda: s.stats()["waiting"] == 1)
+    eventually(lambda: s.stats()["waiting"] == 1)
     s.process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    refuses(s)
     assert s.process.poll() is None
     assert s.stop(signal.SIGINT) == 128 + signal.SIGINT
 
@@ -616,10 +640,8 @@ def test_drain_has_an_end():
     s = Server(drain_ms=200)
     c = s.connect()
     c.sendall(b"GET /wait HTTP/1.1\r\n" + H + b"\r\n")
-    wait_for(lambda: s.stats()["waiting"] == 1)
-    started = time.monotonic()
+    eventually(lambda: s.stats()["waiting"] == 1)
     assert s.stop() == 0
-    assert time.monotonic() - started < 5 * SLOW
 
 
 def test_many_at_once(server):
@@ -653,12 +675,12 @@ def test_command():
     assert f"http://127.0.0.1:{port}/v1" in clients[1]
     taken = slm("serve", "--port", port)
     assert taken.returncode == 1 and "listens there already" in taken.stderr
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as c:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as c:
         c.sendall(b"GET /nope HTTP/1.1\r\n" + H + b"Connection: close\r\n\r\n")
         assert statuses(read_all(c)) == [404]
     process.terminate()
     lines = [json.loads(line) for line in process.stderr.read().splitlines() if line.startswith("{")]
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     request = next(line for line in lines if line["msg"] == "request")
     assert request["status"] == 404 and request["path"] == "/nope" and request["peer"] == "127.0.0.1"
 
@@ -668,7 +690,7 @@ def test_metrics():
     process = subprocess.Popen([str(SLM), "serve", "--port", "0"], stderr=subprocess.PIPE, text=True)
     port = int(re.search(r":(\d+)$", process.stderr.readline())[1])
     def ask(request):
-        with socket.create_connection(("127.0.0.1", port), timeout=60 * SLOW) as c:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as c:
             c.sendall(request)
             return response(read_all(c))
     body = b'{"prompt":"Once","max_tokens":8}'
@@ -676,7 +698,7 @@ def test_metrics():
                b"Content-Length: %d\r\n\r\n" % len(body) + body)[0] == 200
     status, headers, text, _ = ask(b"GET /metrics HTTP/1.1\r\n" + H + b"Connection: close\r\n\r\n")
     process.terminate()
-    process.communicate(timeout=30 * SLOW)
+    process.communicate(timeout=PATIENCE)
     assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
     values = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if not line.startswith("#"))
     one_model = re.compile(r'\{model_name="[^"]*"\}|(?<=\{)model_name="[^"]*",')

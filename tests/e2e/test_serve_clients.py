@@ -7,7 +7,6 @@ import json
 import random
 import socket
 import struct
-import time
 
 import httpx
 import ollama
@@ -17,7 +16,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
 
 from serving import anthropic_of, openai_of, server  # noqa: F401 (server is a fixture)
-from support import slm
+from support import PATIENCE, eventually, slm
 
 PROMPT = "Tell me a story about a brave mouse"
 
@@ -288,7 +287,7 @@ def test_anthropic_messages(server, greedy):
 def leave(server, path, body, after):
     """Sends a request, reads so many bytes of the answer at most, or all there are, and goes."""
     data = json.dumps(body).encode()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                            b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(data)) + data)
         while after > 0 and (got := connection.recv(after)):
@@ -313,7 +312,4 @@ def test_clients_that_leave_do_not_change_what_others_get(server, greedy):
             each.result()
         for each in stay:
             assert each.result()[2]["choices"][0]["message"]["content"] == greedy
-    deadline = time.monotonic() + 20
-    while server.ask("GET", "/slots")[2] and time.monotonic() < deadline:  # what was left is not computed further
-        time.sleep(0.05)
-    assert server.ask("GET", "/slots")[2] == []
+    eventually(lambda: server.ask("GET", "/slots")[2] == [], "an end")  # what was left is not computed further

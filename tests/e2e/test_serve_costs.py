@@ -12,7 +12,7 @@ import time
 import pytest
 
 from serving import serving
-from support import SLM, need_builtin_model
+from support import PATIENCE, SLM, cpu_seconds, eventually, need_builtin_model
 
 SLOW = float(os.environ.get("SLM_TEST_SLOWDOWN", "1"))
 N_IDLE, MOST_BYTES = 1000, 16 << 10
@@ -51,7 +51,7 @@ def test_an_idle_connection_costs_at_most_16_kib():
     request = (b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                % len(body)) + body
     with serving("--ctx", 256) as server:
-        connect = lambda: socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        connect = lambda: socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
         for _ in range(20):  # what the server takes once, whoever comes
             with connect() as connection:
                 connection.sendall(request)
@@ -116,16 +116,19 @@ def test_no_more_files_is_no_more_than_waiting():
     process = subprocess.Popen([str(SLM), "serve", "--port", "0", "-t", "1", "--ctx", "128", "--log-level", "error"],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limit)
     port = int(re.search(r":(\d+)$", process.stdout.readline().strip())[1])
-    connect = lambda: socket.create_connection(("127.0.0.1", port), timeout=60)
-    ticks = lambda: sum(map(int, open(f"/proc/{process.pid}/stat", encoding="ascii").read().split()[13:15]))
+    connect = lambda: socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     crowd = [connect() for _ in range(100)]
     for c in crowd:
         c.sendall(request)
     assert all(b'"ok"' in answer(c) for c in crowd[:20])
-    before = ticks()
-    time.sleep(1)
-    assert ticks() - before <= 20 * SLOW, "of 100 a second"
+    def is_quiet():
+        """Who spins never is; a model that is still being loaded, or answers that are still being written, have an end."""
+        before, began = cpu_seconds(process.pid), time.monotonic()
+        time.sleep(0.3)
+        return cpu_seconds(process.pid) - before <= 0.05 * (time.monotonic() - began)
+
+    eventually(is_quiet, "waiting without work", 30)
     assert b'"ok"' in (crowd[0].sendall(request) or answer(crowd[0]))
     for c in crowd[:80]:
         c.close()
@@ -135,5 +138,5 @@ def test_no_more_files_is_no_more_than_waiting():
     for c in crowd[80:]:
         c.close()
     process.terminate()
-    tail = process.communicate(timeout=60)[0]
+    tail = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0, tail

@@ -130,6 +130,77 @@ def test_anthropic_tools_and_errors(tooled):
         client.messages.create(**ask, extra_body={"bogus": 1})
 
 
+# ---- dead ends ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wordless(tmp_path_factory):
+    """Row Q11: a model that has no token for the first byte of "日", so that after the quote nothing can follow."""
+    folder = tmp_path_factory.mktemp("wordless")
+    data = bytearray(Path(need(STORIES)).read_bytes())
+    key = b"tokenizer.ggml.token_type"
+    types = data.index(key) + len(key) + 16
+    entry = types + 4 * (3 + "日".encode()[0])
+    assert struct.unpack_from("<i", data, entry) == (6,)  # a byte; now a text like any other
+    struct.pack_into("<i", data, entry, 1)
+    (folder / "plain").write_bytes(data)
+    with_template(folder / "plain", folder / "wordless.gguf", TOOL_TEMPLATE)
+    with serving(folder / "wordless.gguf", "--ctx", 512) as running:
+        yield running
+
+
+DAY = {"type": "object", "properties": {"a": {"const": "日"}}, "required": ["a"], "additionalProperties": False}
+DEAD = "no token of the vocabulary goes on"
+
+
+def test_openai_dead_end(wordless):
+    ask = {"model": "wordless", "messages": [{"role": "user", "content": "x"}], "seed": 1, "max_tokens": 400,
+           "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": DAY, "strict": True}}}
+    status, _, reply = wordless.post("/v1/chat/completions", **ask)
+    assert (status, reply["error"]["code"]) == (400, "grammar_dead_end") and DEAD in reply["error"]["message"]
+    events = wordless.stream("/v1/chat/completions", **ask)
+    (_, last), text = events[-1], ""
+    assert last["error"]["code"] == "grammar_dead_end"  # an error ends it: neither a finish_reason nor [DONE]
+    for _, event in events[:-1]:
+        assert event["choices"][0]["finish_reason"] is None
+        text += event["choices"][0]["delta"].get("content") or ""
+    assert '{"a":"'.startswith("".join(text.split())) and len(text) < 100  # no white space without end
+    with pytest.raises(openai.BadRequestError) as refused:
+        openai_of(wordless).chat.completions.create(**ask)
+    assert refused.value.code == "grammar_dead_end"
+    # What no text satisfies, and what has no end, never begins.
+    for grammar in ('root ::= "a" root', 'root ::= [a-b] [^\\x00-\\U0010FFFF]'):
+        status, _, reply = wordless.post("/v1/completions", model="wordless", prompt="x", guided_grammar=grammar)
+        assert status == 400 and "nothing can satisfy it" in reply["error"]["message"], reply
+    # The server goes on, and so do others of the same form.
+    ask["response_format"]["json_schema"]["schema"] = {"const": "x"}
+    assert wordless.post("/v1/chat/completions", **ask)[2]["choices"][0]["message"]["content"] == '"x"'
+
+
+def test_ollama_dead_end(wordless):
+    ask = {"model": "wordless", "messages": [{"role": "user", "content": "x"}], "format": DAY, "options": {"seed": 1}}
+    status, _, reply = wordless.post("/api/chat", stream=False, **ask)
+    assert status == 400 and DEAD in reply["error"]
+    lines = wordless.stream("/api/chat", **ask)
+    assert DEAD in lines[-1]["error"] and not any(line.get("done") for line in lines)
+    with pytest.raises(ollama.ResponseError, match=DEAD):
+        list(ollama.Client(host=wordless.url).chat(**ask, stream=True))
+
+
+def test_anthropic_dead_end(wordless):
+    ask = {"model": "wordless", "max_tokens": 400, "messages": [{"role": "user", "content": "x"}],
+           "tools": [{"name": "day", "input_schema": DAY}], "tool_choice": {"type": "tool", "name": "day"}}
+    status, _, reply = wordless.post("/v1/messages", **ask)
+    assert (status, reply["error"]["type"]) == (400, "invalid_request_error") and DEAD in reply["error"]["message"]
+    status, _, text = wordless.ask("POST", "/v1/messages", {**ask, "stream": True})
+    if status == 200:  # something was sent before: then the last event says it
+        assert DEAD in text.split("event: ")[-1] and "message_stop" not in text
+    else:  # calls come whole, so nothing was
+        assert status == 400 and DEAD in text["error"]["message"]
+    with pytest.raises(anthropic.BadRequestError):
+        anthropic_of(wordless).messages.create(**ask)
+
+
 # ---- calls as the model writes them ----------------------------------------------------------------------------
 
 SHOWN = "{% for t in tools or [] %}{{ t.function.name }} {% endfor %}"

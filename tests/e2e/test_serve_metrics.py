@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from serving import serving
-from support import STORIES, need, need_builtin_model
+from support import STORIES, eventually, need, need_builtin_model
 
 ODD = 'q"uo\\te\nd'  # what a file may be called, and a label must escape
 SAMPLE = re.compile(r'([a-zA-Z_:][\w:]*)(?:\{((?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*"(?:,(?=[a-zA-Z_])|(?=\})))+)\})? '
@@ -105,10 +105,8 @@ def test_counters_stay_when_a_model_leaves_and_go_on_when_it_comes_back(server):
     server.post("/v1/completions", **ask)
     before, _ = scrape(server)
     server.post("/api/generate", model="stories", prompt="", keep_alive=0)
-    for _ in range(100):
-        gone, _ = scrape(server)
-        if of(gone, "slm_kv_pages", "stories") == 0:
-            break
+    eventually(lambda: of(scrape(server)[0], "slm_kv_pages", "stories") == 0, "unloading")
+    gone, _ = scrape(server)
     assert of(gone, "slm_kv_pages", "stories") == 0 and of(gone, "vllm:num_requests_running", "stories") == 0
     names = ("vllm:generation_tokens_total", "vllm:prompt_tokens_total", "vllm:time_to_first_token_seconds_count")
     assert all(of(gone, n, "stories") == of(before, n, "stories") for n in names)

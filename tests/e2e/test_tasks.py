@@ -107,7 +107,7 @@ def test_resumed_says_the_same(tmp_path):
     args = ["eval", BUILTIN, "--task", write(tmp_path / "task.jsonl", items), "--json", "-q", "-t", 1]
     whole = slm(*args).stdout
     assert whole and slm(*args[:-1], 3).stdout == whole
-    interrupt_again_and_again(args, point, 0.15, 12)
+    interrupt_again_and_again(args, point)
     assert slm(*args, "--checkpoint", point).stdout == whole
     done = slm(*args, "--letters", "--checkpoint", point)
     assert done.returncode == 1 and "another evaluation" in done.stderr

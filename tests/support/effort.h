@@ -16,4 +16,8 @@ size_t test_share(size_t n);
 /* What to try after the n-th of many things in a row: the next one, or where it is far too slow one that lies a
  * sixteenth further on, so that hundreds are tried of ten thousands and the first sixteen all. */
 size_t test_next(size_t n);
+/* How many times as much CPU time run(user, true) takes as run(user, false): both in turn, the least of each. What
+ * others do to a machine makes times longer and never shorter, so it is measured until the ratio is at most `most`, or
+ * for long enough that it will not be. */
+double test_ratio(void (*run)(void *user, bool large), void *user, double most);
 #endif

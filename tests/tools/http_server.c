@@ -5,10 +5,12 @@
  * prints.
  *
  *   POST /echo        the body as it came           GET /wait   an answer that never comes
- *   GET  /stream?N    N lines, one every 20 ms      GET /big?N  N bytes at once
+ *   GET  /stream?N    N lines, one every 20 ms; with hold=1 from SIGUSR1 on
+ *   GET  /big?N       N bytes at once
  *   GET  /stats       open descriptors, waiting replies, bytes of bodies
  *   GET  /headers     headers as they were read     GET /work   an answer from the pool of threads */
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,7 +21,8 @@
 struct stream { struct slm_reply *reply; struct stream *next; long left; bool used; };
 static struct slm_http *http;
 static struct stream streams[2048];
-static size_t n_waiting;
+static size_t n_waiting, holds;
+static volatile sig_atomic_t may_go;
 
 static void echo(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {
@@ -59,9 +62,12 @@ static void stream(void *app, const struct slm_http_request *request, struct slm
     slm_reply_send(reply, 503, "text/plain", slm_str("full\n"));
 }
 
+static void let_go(int number) { may_go = number; }
+
 static void tick(void *user)
 {
     (void)user;
+    if (holds && !may_go) return;
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
         struct stream *s = &streams[i];
         if (!s->used) continue;
@@ -191,7 +197,7 @@ int main(int argc, char **argv)
         {"idle_ms", NULL, &l->idle_ms, NULL}, {"write_ms", NULL, &l->write_ms, NULL},
         {"linger_ms", NULL, &l->linger_ms, NULL}, {"drain_ms", NULL, &options.drain_ms, NULL},
         {"unix", NULL, NULL, &options.unix_path}, {"host", NULL, NULL, &options.host},
-        {"key_file", NULL, NULL, &options.key_file}, {"key", NULL, NULL, NULL},
+        {"key_file", NULL, NULL, &options.key_file}, {"key", NULL, NULL, NULL}, {"hold", &holds, NULL, NULL},
     };
     static const char *key;
     for (int i = 1; i < argc; i++) {
@@ -206,6 +212,7 @@ int main(int argc, char **argv)
             else key = value;
         }
     }
+    signal(SIGUSR1, let_go);
     if (key) options.keys = &key, options.n_keys = 1;
     struct slm_error error;
     int exit_code = 0;

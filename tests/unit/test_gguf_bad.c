@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "format/gguf.h"
+#include "effort.h"
 #include "gguf_builder.h"
 
 /* ---- an allocator that counts ------------------------------------------------------------------------------------ */
@@ -628,26 +628,12 @@ static void test_every_byte_changed(void **state)
 
 /* ---- time -------------------------------------------------------------------------------------------------------- */
 
-static double cpu_seconds(void)
+static void open_one(void *user, bool large)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* The least of twenty, to leave out what others do to the machine. */
-static double seconds_to_open(const struct slm_buf *file)
-{
-    double least = 1e9;
-    for (int i = 0; i < 20; i++) {
-        struct slm_gguf *gguf;
-        double start = cpu_seconds();
-        assert_int_equal(slm_gguf_open_memory(file->data, file->len, "many.gguf", NULL, &gguf, NULL), SLM_OK);
-        double took = cpu_seconds() - start;
-        slm_gguf_close(gguf);
-        if (took < least) least = took;
-    }
-    return least;
+    const struct slm_buf *file = (const struct slm_buf *)user + large;
+    struct slm_gguf *gguf;
+    assert_int_equal(slm_gguf_open_memory(file->data, file->len, "many.gguf", NULL, &gguf, NULL), SLM_OK);
+    slm_gguf_close(gguf);
 }
 
 static void many_keys(struct slm_buf *file, unsigned n)
@@ -672,19 +658,18 @@ static void many_tensors(struct slm_buf *file, unsigned n)
     gb_zeros(file, 32 * (size_t)n);
 }
 
-/* Four times the size may take 2.5 times as long per doubling, 6.25 in all; quadratic time would be 16. Small
+/* Four times the size may take 8 times as long: linear time is 4 and a little, quadratic would be 16. Small
  * enough to stay in the caches, which would flatter the smaller file otherwise. */
 static void check_linear(void (*make)(struct slm_buf *, unsigned), unsigned n, const char *what)
 {
-    struct slm_buf small = {0}, large = {0};
-    make(&small, n);
-    make(&large, 4 * n);
-    double t = seconds_to_open(&small), t4 = seconds_to_open(&large);
-    print_message("%u and %u %s: %.2f and %.2f ms, %.3f s per MB\n", n, 4 * n, what, 1e3 * t, 1e3 * t4,
-                  t4 / ((double)large.len / 1e6));
-    if (t4 > 6.25 * t) fail_msg("4 times the %s took %.1f times as long", what, t4 / t);
-    slm_buf_release(&small);
-    slm_buf_release(&large);
+    struct slm_buf files[2] = {{0}, {0}};
+    make(&files[0], n);
+    make(&files[1], 4 * n);
+    const double ratio = test_ratio(open_one, files, 8);
+    print_message("4 times the %s: %.1f times as long\n", what, ratio);
+    if (ratio > 8) fail_msg("4 times the %s took %.1f times as long", what, ratio);
+    slm_buf_release(&files[0]);
+    slm_buf_release(&files[1]);
 }
 
 static void test_g08_linear_time(void **state)

@@ -152,9 +152,10 @@ static void on_event(void *user, const struct slm_event *e)
     }
     if (e->kind == SLM_EVENT_PART) {
         assert_true(a->started);
-        assert_true(a->n_text + e->part.text_bytes < sizeof a->text);
-        memcpy(a->text + a->n_text, e->part.text, e->part.text_bytes);
-        a->n_text += e->part.text_bytes;
+        const size_t room = sizeof a->text - a->n_text; /* endless answers are as long as this machine is fast */
+        const size_t n = e->part.text_bytes < room ? e->part.text_bytes : room;
+        memcpy(a->text + a->n_text, e->part.text, n);
+        a->n_text += n;
         a->n_parts++;
         a->n_tokens += e->n_tokens;
         for (size_t i = 0; i < e->n_tokens; i++) a->logprobs += (double)e->tokens[i].logprob;
@@ -205,7 +206,7 @@ static void wait_for(struct server *s, struct answer *answers, size_t n)
 static void assert_idle(struct server *s)
 {
     struct slm_host_counts counts;
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 20000; i++) {
         slm_host_counts(s->host, &counts);
         if (counts.n_running + counts.n_waiting + counts.kv_pages_used == 0) return;
         loop_one(&s->loop, 5);
@@ -682,7 +683,6 @@ static void time_runs_out(void **state)
     job->timeout_ms = 30;
     job->sampler.temperature = 0;
     ask(s, job, &a);
-    a.n_text = 0;
     loop_until(&s->loop, &a.ended);
     assert_int_equal(a.finish, SLM_FINISH_TIMEOUT);
     close_plain(s);
@@ -713,12 +713,13 @@ static void leave_at_any_time(const struct slm_host_options *o, size_t n)
         ask(s, job_for(&requests[which[slot]]), a);
         for (size_t k = slm_rng_next(&rng) % 4; k > 0 && loop_one(&s->loop, (unsigned)(i % 2)); k--) continue;
     }
-    static struct answer last; /* stays while all the others leave */
-    ask(s, job_for(&requests[1]), &last);
+    struct answer *last = &answers[0]; /* one at least stays, however the others met */
+    if (last->ticket && !last->ended) slm_host_cancel(last->ticket);
+    ask(s, job_for(&requests[0]), last);
+    loop_until(&s->loop, &last->ended);
+    check(last, &requests[0], 0);
     for (size_t i = 0; i < SLOTS; i++)
         if (answers[i].ticket && !answers[i].ended) slm_host_cancel(answers[i].ticket);
-    wait_for(s, &last, 1);
-    check(&last, &requests[1], 1);
     close_plain(s);
 }
 
@@ -746,7 +747,6 @@ static void closing_ends_all_jobs(void **state)
         ask(s, job, &answers[i]);
     }
     loop_until(&s->loop, &answers[7].started);
-    for (size_t i = 0; i < 8; i++) answers[i].n_text = 0;
     close_server(s);
     for (size_t i = 0; i < 8; i++) {
         assert_true(answers[i].ended && !answers[i].failed);
@@ -820,13 +820,18 @@ static void a_full_queue_and_a_drain_refuse(void **state)
     for (size_t i = 0; i < 4; i++) n_refused += answers[i].failed && answers[i].retry_after_s > 0;
     assert_true(n_refused <= 1); /* unless the runner took one in between */
     /* What has begun goes on; what waits for a turn, and what comes, is for another server. */
-    ask(s, job_for(r), &answers[0]);
+    struct slm_job *endless = job_of((const int32_t[]){1, 2, 3}, 3, 1 << 30);
+    endless->shift = endless->ignore_eog = true;
+    ask(s, endless, &answers[0]);
     loop_until(&s->loop, &answers[0].started);
     ask(s, job_for(r), &answers[1]);
     slm_host_drain(s->host);
     ask(s, job_for(r), &answers[2]);
-    wait_for(s, answers, 3);
-    check(&answers[0], r, 0);
+    wait_for(s, answers + 1, 2);
+    const size_t n_parts = answers[0].n_parts;
+    while (answers[0].n_parts < n_parts + 10 && !answers[0].ended) loop_one(&s->loop, 60000);
+    assert_false(answers[0].ended);
+    slm_host_cancel(answers[0].ticket);
     for (size_t i = 1; i < 3; i++) {
         assert_true(answers[i].failed && answers[i].retry_after_s > 0);
         assert_int_equal(answers[i].error.status, SLM_ERR_CANCELLED);

@@ -398,7 +398,8 @@ static void skip_when_far_too_slow(void)
     skip();
 }
 
-/* J04, J05: out of fuel, output or memory, soon. The time limit is loose: it tells runaway from bounded. */
+/* J04, J05: out of fuel, output or memory, soon. The time limit is loose: it tells runaway, which would be hours, from
+ * bounded, a second at most on a machine of today that has nothing else to do. */
 static void test_expensive_templates_are_stopped(void **state)
 {
     static const char *const sources[] = {
@@ -438,10 +439,10 @@ static void test_expensive_templates_are_stopped(void **state)
         double start = seconds();
         struct outcome o = render(sources[i]);
         double took = seconds() - start;
-        if (o.status != SLM_ERR_LIMIT || took > 1.5)
+        if (o.status != SLM_ERR_LIMIT || took > 10)
             print_error("%s\n  %d in %.2f s: %s\n", sources[i], (int)o.status, took, o.error.message);
         assert_int_equal(o.status, SLM_ERR_LIMIT);
-        assert_true(took < 3.0 * test_slowdown());
+        assert_true(took < 30.0 * test_slowdown());
         slm_buf_release(&o.out);
     }
 }
@@ -640,24 +641,15 @@ static void test_the_stack_stays_small(void **state)
     free(stack);
 }
 
-/* CPU seconds to render the text n times as long, best of several. */
-static double time_of(const char *source, const char *piece, size_t n)
+struct long_text { const char *source; struct slm_template_args args[2]; };
+
+static void render_long(void *user, bool large)
 {
-    double best = 1e9;
-    struct slm_template_args args = defaults;
-    char *messages = repeat("[{\"role\":\"user\",\"content\":\"", piece, n, "\"}]");
-    args.messages_json = messages;
-    for (int i = 0; i < 5; i++) {
-        double start = seconds();
-        struct outcome o = render_with(source, strlen(source), &args, NULL);
-        double took = seconds() - start;
-        if (o.status != SLM_OK) print_error("%s: %s\n", o.error.where, o.error.message);
-        assert_int_equal(o.status, SLM_OK);
-        if (took < best) best = took;
-        slm_buf_release(&o.out);
-    }
-    free(messages);
-    return best;
+    const struct long_text *text = user;
+    struct outcome o = render_with(text->source, strlen(text->source), &text->args[large], NULL);
+    if (o.status != SLM_OK) print_error("%s: %s\n", o.error.where, o.error.message);
+    assert_int_equal(o.status, SLM_OK);
+    slm_buf_release(&o.out);
 }
 
 static void test_time_is_linear_in_the_input(void **state)
@@ -673,12 +665,19 @@ static void test_time_is_linear_in_the_input(void **state)
             "endfor %}{{ ns.s }}"};
     (void)state;
     skip_when_far_too_slow();
-    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
-        double once = time_of(sources[i], "word é ", 20000), twice = time_of(sources[i], "word é ", 40000);
-        if (twice > 2.5 * once * test_slowdown())
-            print_message("%s: %.2f ms, then %.2f ms\n", sources[i], once * 1e3, twice * 1e3);
-        assert_true(twice <= 2.5 * once * test_slowdown() + 0.002);
+    enum { N = 5000, TIMES = 8 };
+    char *texts[2];
+    struct long_text text = {.args = {defaults, defaults}};
+    for (int large = 0; large < 2; large++) {
+        texts[large] = repeat("[{\"role\":\"user\",\"content\":\"", "word é ", large ? N * TIMES : N, "\"}]");
+        text.args[large].messages_json = texts[large];
     }
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        text.source = sources[i];
+        const double ratio = test_ratio(render_long, &text, 2.5 * TIMES); /* quadratic: TIMES * TIMES */
+        if (ratio > 2.5 * TIMES) fail_msg("%s: %d times the text took %.1f times as long", sources[i], TIMES, ratio);
+    }
+    for (int large = 0; large < 2; large++) free(texts[large]);
 }
 
 static void test_one_template_serves_many_threads(void **state)
