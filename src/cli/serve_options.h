@@ -8,7 +8,7 @@ struct slm_serve_options {
     uint64_t seen;
     const char *host, *unix_path, *key_file;
     int32_t port;
-    float drain_s, timeout_s;
+    float drain_s, timeout_s, watch_s;
     struct slm_text_list keys, origins, hosts;
     bool open, no_page;
     int log, log_level;

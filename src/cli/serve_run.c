@@ -73,7 +73,7 @@ int slm_cli_serve(const struct slm_serve_options *o, int n_args, char **args)
         .timeout_ms = (uint64_t)((double)o->timeout_s * 1000 + 0.5),
         .host = o->host, .unix_path = o->unix_path, .port = (unsigned)o->port,
         .keys = o->keys.items, .n_keys = o->keys.n, .key_file = o->key_file, .is_open = o->open, .no_page = o->no_page,
-        .drain_ms = to_ms(o->drain_s),
+        .drain_ms = to_ms(o->drain_s), .watch_ms = to_ms(o->watch_s),
         .log = {.format = (enum slm_log_format)o->log, .most = (enum slm_log_level)o->log_level, .write = write_log},
         .say = say,
     };
