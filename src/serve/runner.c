@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/os.h"
+#include "engine/session.h"
 
 enum { RETRY_MS = 10 }; /* for events that there was no memory for */
 #define TARGET_S 0.1 /* of a step while somebody waits for the next token */
@@ -146,6 +147,7 @@ static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
         return SLM_OK;
     }
     SLM_TRY(slm_engine_open(r->model, options, &r->env.engine, error));
+    SLM_TRY(slm_engine_pack(r->env.engine, error)); /* before somebody waits */
     SLM_TRY(slm_prefix_open(r->env.engine, &r->env.prefix, error));
     SLM_TRY(open_drafts(r, error));
     r->sessions = slm_alloc(n, sizeof *r->sessions, "runner", error);
