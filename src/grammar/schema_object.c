@@ -303,8 +303,8 @@ static void trie_state(struct slm_schema *s, struct branch *trie, uint32_t at, u
     slm_nfa_lead(nfa, trie[at].state, head);
 }
 
-/* A state for each node of the trie and one for all that has left it: there any text may end, in the trie those that are
- * none of the texts. */
+/* A state for each node of the trie and one for all that has left it: there any text may end, in the trie those that
+ * are none of the texts. */
 struct slm_frag slm_schema_other_text(struct slm_schema *s, const struct slm_str *texts, size_t n_texts)
 {
     struct slm_nfa *nfa = s->nfa;
