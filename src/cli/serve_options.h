@@ -16,9 +16,10 @@ struct slm_serve_options {
         uint64_t seen;
         const char *folder, *memory, *slots_folder;
         int32_t n_threads, n_ctx, n_batch, max_queue, max_running;
-        int kv_type, speculate;
+        int kv_type;
         float keep_alive_s;
     } models;
+    struct slm_speculating speculating;
     struct slm_serve_limits {
         uint64_t seen;
         int32_t n_connections, body_mib, all_body_mib, body_rate;

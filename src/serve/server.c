@@ -350,10 +350,11 @@ static void on_first_model(void *user, struct slm_host_model *model, const struc
 }
 
 /* Named models are wanted: the first is loaded while the server answers already, so that nobody's first request waits
- * for it. One that is found in a folder, or built in, is loaded when somebody asks. */
+ * for it, and so is one with a draft, to see that they fit. One that is found in a folder, or built in, is loaded when
+ * somebody asks. */
 static void load_first_model(struct server *server)
 {
-    server->loading = server->options->models.n_models > 0;
+    server->loading = server->options->models.n_models > 0 || server->options->models.draft;
     if (server->loading) slm_host_get(server->api.host, NULL, on_first_model, server);
     else slm_notify("READY=1");
 }
