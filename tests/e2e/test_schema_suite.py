@@ -173,7 +173,8 @@ def test_keywords(driver, group):
     for n, schema in enumerate(schemas):
         if not SOAK and group not in ("two patterns", "unevaluated", "alternatives", "arrays", "negations", "anchors") and n % 3:
             continue
-        draft = jsonschema.Draft7Validator if "dependencies" in schema else jsonschema.Draft202012Validator
+        draft7 = isinstance(schema, dict) and "dependencies" in schema
+        draft = jsonschema.Draft7Validator if draft7 else jsonschema.Draft202012Validator
         validator = draft(schema)
         valid = [validator.is_valid(v) for v in instances]
         answer = driver.compile(SCHEMA, json.dumps(schema))
