@@ -44,6 +44,9 @@ static const struct slm_option serve_rows[] = {
     {.name = "log-level", .kind = SLM_OPTION_CHOICE, .offset = AT(log_level), .arg = "LEVEL", .choices = level_names,
      .help = "least important lines to write: error, warn, info (default) or debug"},
     {.name = "no-page", .kind = SLM_OPTION_FLAG, .offset = AT(no_page), .help = "no page for browsers at /"},
+    {.name = "key-rate", .kind = SLM_OPTION_TEXT, .offset = AT(key_rate), .arg = "RATE",
+     .help = "most requests of each key, as 10/s, 600/m or 1000/h; more are refused with 429. A line of the file may "
+             "have a rate of its own: NAME:KEY RATE"},
 };
 #undef AT
 #define AT(field) offsetof(struct slm_serve_models, field)
