@@ -315,8 +315,11 @@ unsigned slm_conj_types(struct slm_schema *s, const struct slm_conj *conj)
     unsigned types = conj->never ? 0 : SLM_TYPE_ANY;
     const struct slm_dom *value;
     for (size_t i = 0; (value = slm_conj_keyword(conj, "type", i)); i++) types &= types_of(s, value);
-    for (size_t i = 0; (value = slm_conj_keyword(conj, "not", i)); i++)
+    for (size_t i = 0; (value = slm_conj_keyword(conj, "not", i)); i++) {
+        const struct slm_dom *list = slm_dom_get(value, "enum");
+        if (list && list->kind != SLM_DOM_ARRAY) slm_schema_fail(s, list, SLM_ERR_FORMAT, "an enum is an array");
         if (slm_schema_is_simple(value)) types &= ~types_of(s, slm_dom_get(value, "type"));
+    }
     for (size_t i = 0; (value = slm_conj_keyword(conj, "const", i)); i++) types &= slm_type_of(value);
     for (size_t i = 0; (value = slm_conj_keyword(conj, "enum", i)); i++) {
         unsigned listed = 0;
