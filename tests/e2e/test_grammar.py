@@ -262,7 +262,7 @@ def test_values(driver, schema, good, bad):
 
 
 @pytest.mark.parametrize("schema,where", [
-    ({"properties": {"a": {"multipleOf": 0.5}}}, "#/properties/a/multipleOf"), ({"not": {"pattern": "x"}}, "#/not/pattern"), ({"not": {}}, "#"), 
+    ({"properties": {"a": {"multipleOf": 0.5}}}, "#/properties/a/multipleOf"), ({"not": {"pattern": "x"}}, "#/not/pattern"), ({"not": {}}, "#"),
     ({"not": {"enum": 3}}, "#/not/enum"),
     ({"items": {"uniqueItems": True}}, "#/items/uniqueItems"), ({"$ref": "http://example.com/x"}, "#/$ref"),
     ({"$ref": "#/$defs/none"}, "#/$ref"), ({"allOf": [{"$ref": "#"}]}, "#"), ({"anyOf": [{"$ref": "#"}, {"type": "null"}]}, "#"),
