@@ -166,8 +166,9 @@ struct slm_session; /* one timeline of tokens; used by one thread at a time */
 enum slm_kv_type { SLM_KV_DEFAULT = 0, SLM_KV_F16, SLM_KV_F32, SLM_KV_INT8 };
 
 /* How products with quantized weights are computed. INT8: activations are rounded to 8 bits with a scale for every 32,
- * and weights are packed in memory for it when the first such session of a model opens (fast). F32: activations as
- * they are, weights unpacked from the file whenever they are needed (slow; no memory of their own). Products with
+ * and weights are packed for it: for the first step of a model piece by piece, so that it comes soon, in memory by the
+ * second, which takes the longer (fast from then on). F32: activations as they are, weights unpacked from the file
+ * whenever they are needed (slow; no memory of their own). Products with
  * float weights are computed in f32 either way. */
 enum slm_activations { SLM_ACTIVATIONS_DEFAULT, SLM_ACTIVATIONS_INT8, SLM_ACTIVATIONS_F32 };
 

@@ -51,8 +51,8 @@ struct slm_batch {
 /* Sees every named value after it is made, whole rows, on one thread: data [n_rows, width] f32. Slows the step. */
 typedef void (*slm_tap_fn)(void *user, const struct slm_value *value, const float *data, size_t n_rows);
 
-/* Weights as the CPU backend multiplies with them fastest, quantized ones in panels for int8 activations. Immutable;
- * shared by any number of backends. */
+/* Weights as the CPU backend multiplies with them fastest, quantized ones in panels for int8 activations. Shared
+ * by any number of backends. */
 struct slm_cpu_weights;
 struct slm_cpu_source {
     /* Told on any thread, of rows that were packed: the file need not keep them in memory. May be NULL. */
@@ -61,12 +61,18 @@ struct slm_cpu_source {
     bool (*stops)(void *user);
     void *user;
 };
+struct slm_backend; /* one plan's scratch memory and threads; used by one thread at a time */
+
 /* For the products of a plan, and of other plans over the same weights, which are borrowed and must stay readable:
- * embeddings and float matrices are read where they are. */
-slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cpu_source *source, unsigned n_threads,
+ * embeddings and float matrices are read where they are. Nothing is packed yet, and the memory for it not yet used:
+ * steps do it as they go, again and again, until somebody calls slm_cpu_weights_pack. */
+slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cpu_source *source,
                                 struct slm_cpu_weights **out, struct slm_error *error);
+/* With the threads of any backend, between its steps. One caller at a time; other backends may run meanwhile. */
+slm_status slm_cpu_weights_pack(struct slm_cpu_weights *weights, struct slm_backend *threads, struct slm_error *error);
+bool slm_cpu_weights_packed(const struct slm_cpu_weights *weights); /* on any thread */
 void slm_cpu_weights_close(struct slm_cpu_weights *weights);
-uint64_t slm_cpu_weights_bytes(const struct slm_plan *plan); /* what opening would take */
+uint64_t slm_cpu_weights_bytes(const struct slm_plan *plan); /* what packing would take */
 
 struct slm_backend_options {
     const struct slm_cpu_weights *weights; /* borrowed; NULL: all as in the file, f32 activations */
@@ -77,8 +83,6 @@ struct slm_backend_options {
     slm_tap_fn tap;     /* NULL: none */
     void *tap_user;
 };
-
-struct slm_backend; /* one plan's scratch memory and threads; used by one thread at a time */
 
 /* Everything a step needs is allocated here; a step allocates nothing. Borrows plan and layout. */
 slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout *layout,

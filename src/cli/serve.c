@@ -44,6 +44,9 @@ static const struct slm_option serve_rows[] = {
     {.name = "log-level", .kind = SLM_OPTION_CHOICE, .offset = AT(log_level), .arg = "LEVEL", .choices = level_names,
      .help = "least important lines to write: error, warn, info (default) or debug"},
     {.name = "no-page", .kind = SLM_OPTION_FLAG, .offset = AT(no_page), .help = "no page for browsers at /"},
+    {.name = "key-rate", .kind = SLM_OPTION_TEXT, .offset = AT(key_rate), .arg = "RATE",
+     .help = "most requests of each key, as 10/s, 600/m or 1000/h; more are refused with 429. A line of the file may "
+             "have a rate of its own: NAME:KEY RATE"},
 };
 #undef AT
 #define AT(field) offsetof(struct slm_serve_models, field)
@@ -97,6 +100,7 @@ static const struct slm_option limit_rows[] = {
 static const struct slm_option_group serve_groups[] = {
     GROUP("Options", serve_rows, 0),
     GROUP("Models", model_rows, offsetof(struct slm_serve_options, models)),
+    SLM_SPECULATING_GROUP(struct slm_serve_options, speculating),
     GROUP("Limits", limit_rows, offsetof(struct slm_serve_options, limits)),
 };
 
@@ -110,6 +114,7 @@ static int serve_main(void *opaque, int n_args, char **args)
     if (!(o->models.seen >> 2 & 1)) o->models.keep_alive_s = n_args > 1 || o->models.folder ? 300 : -1;
     if (o->unix_path && o->seen >> 1 & 1 && !o->host)
         return slm_cli_usage("serve", "--port and --unix: add --host to listen on both");
+    if (slm_cli_check_speculating("serve", &o->speculating) != SLM_EXIT_OK) return SLM_EXIT_USAGE;
     return slm_cli_serve(o, n_args, args);
 }
 
@@ -117,10 +122,10 @@ const struct slm_command slm_command_serve = {
     .name = "serve",
     .args = "[MODEL ...]",
     .summary = "Serves models to OpenAI, Ollama and Anthropic clients",
-    .details = "\nModels are GGUF files or folders; the first answers requests that name none. Without\n"
-               "a model the built-in one is served. Prints where it listens once it is ready. SIGTERM\n"
-               "and Ctrl-C let requests at work end, a second one does not; SIGHUP reads the key file\n"
-               "again.",
+    .details = "\nModels are GGUF files or folders; the first answers requests that name none, and it is\n"
+               "the one that --draft guesses for. Without a model the built-in one is served. Prints\n"
+               "where it listens once it is ready. SIGTERM and Ctrl-C let requests at work end, a\n"
+               "second one does not; SIGHUP reads the key file again.",
     .groups = serve_groups,
     .n_groups = sizeof serve_groups / sizeof *serve_groups,
     .options_bytes = sizeof(struct slm_serve_options),

@@ -6,7 +6,7 @@
 
 struct slm_serve_options {
     uint64_t seen;
-    const char *host, *unix_path, *key_file;
+    const char *host, *unix_path, *key_file, *key_rate;
     int32_t port;
     float drain_s, timeout_s;
     struct slm_text_list keys, origins, hosts;
@@ -16,9 +16,10 @@ struct slm_serve_options {
         uint64_t seen;
         const char *folder, *memory, *slots_folder;
         int32_t n_threads, n_ctx, n_batch, max_queue, max_running;
-        int kv_type, speculate;
+        int kv_type;
         float keep_alive_s;
     } models;
+    struct slm_speculating speculating;
     struct slm_serve_limits {
         uint64_t seen;
         int32_t n_connections, body_mib, all_body_mib, body_rate;

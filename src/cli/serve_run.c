@@ -41,6 +41,14 @@ static void set_limits(const struct slm_serve_limits *l, struct slm_http_limits 
     out->write_ms = to_ms(l->write_s);
 }
 
+/* A draft is named here and opened by the host. */
+static void set_speculation(const struct slm_speculating *s, struct slm_host_options *out)
+{
+    out->draft = s->draft;
+    out->speculation.mode = s->draft ? SLM_SPECULATE_DEFAULT : (enum slm_speculate)s->mode;
+    out->speculation.n_guess = s->n_guess;
+}
+
 static bool set_models(const struct slm_serve_models *m, int n_args, char **args, struct slm_host_options *out)
 {
     out->models = (const char *const *)args;
@@ -64,7 +72,8 @@ int slm_cli_serve(const struct slm_serve_options *o, int n_args, char **args)
         .slots_folder = o->models.slots_folder,
         .timeout_ms = (uint64_t)((double)o->timeout_s * 1000 + 0.5),
         .host = o->host, .unix_path = o->unix_path, .port = (unsigned)o->port,
-        .keys = o->keys.items, .n_keys = o->keys.n, .key_file = o->key_file, .is_open = o->open, .no_page = o->no_page,
+        .keys = o->keys.items, .n_keys = o->keys.n, .key_file = o->key_file, .key_rate = o->key_rate,
+        .is_open = o->open, .no_page = o->no_page,
         .drain_ms = to_ms(o->drain_s),
         .log = {.format = (enum slm_log_format)o->log, .most = (enum slm_log_level)o->log_level, .write = write_log},
         .say = say,
@@ -72,6 +81,7 @@ int slm_cli_serve(const struct slm_serve_options *o, int n_args, char **args)
     struct slm_error error;
     int exit_code = SLM_EXIT_OK;
     set_limits(&o->limits, &options.http.limits);
+    set_speculation(&o->speculating, &options.models);
     if (!set_models(&o->models, n_args, args, &options.models))
         return slm_cli_usage("serve", "--memory: '%s' is no size; write 8G, 500M or a number of bytes",
                              o->models.memory);

@@ -156,7 +156,7 @@ static slm_status open_parts(struct slm_embedder *e, const struct slm_embedder_o
     SLM_TRY(record_plan(e, error));
     SLM_TRY(slm_session_layout(e->model, &e->settings, &layout, error));
     const struct slm_cpu_weights *weights = NULL;
-    if (e->settings.packed) SLM_TRY(slm_prepared_get(e->model, e->settings.n_threads, &weights, error));
+    if (e->settings.packed) SLM_TRY(slm_prepared_get(e->model, &weights, error));
     const struct slm_backend_options backend = {.weights = weights, .n_threads = e->settings.n_threads,
                                                 .max_tokens = e->settings.n_batch, .n_ctx = e->settings.n_ctx,
                                                 .cpu_mask = e->model->cpu_mask};
@@ -287,6 +287,7 @@ static slm_status run_step(struct slm_embedder *e, struct slm_error *error)
     const struct slm_batch batch = {.n_tok = e->n_tok, .tokens = e->tokens, .positions = e->positions, .kv = e->kv,
                                     .n_out = e->n_out, .out_rows = e->out_rows, .logits = e->hidden};
     if (e->n_tok == 0) return SLM_OK;
+    if (e->settings.packed) slm_prepared_use(e->model, e->backend);
     slm_cpu_run(e->backend, &batch);
     pool_rows(e);
     size_t n_left = 0;

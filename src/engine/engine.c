@@ -134,14 +134,14 @@ slm_status slm_engine_open_as(const struct slm_model *model, const struct slm_en
     SLM_TRY(check_generates(model, error));
     SLM_TRY(check_memory(model, &s, &layout, error));
     const struct slm_cpu_weights *weights = NULL;
-    /* Before anything of the engine's own: this is where most of the time goes. */
-    if (s.packed) SLM_TRY(slm_prepared_get(model, s.n_threads, &weights, error));
+    if (s.packed) SLM_TRY(slm_prepared_get(model, &weights, error));
     /* From here on a failure closes what there is. */
     struct slm_engine *engine = slm_alloc(1, sizeof *engine, "session", error);
     if (!engine) return SLM_ERR_MEMORY;
     engine->model = model;
     engine->n_ctx = s.n_ctx;
     engine->n_batch = s.n_batch;
+    engine->packs = s.packed;
     engine->options = (struct slm_session_options){
         .n_ctx = (int32_t)s.n_ctx,
         .n_threads = (int32_t)s.n_threads,
@@ -173,6 +173,12 @@ slm_status slm_engine_open(const struct slm_model *model, const struct slm_engin
 {
     const struct slm_engine_options zero = {.n_kv = 0}, *o = options ? options : &zero;
     return slm_engine_open_as(model, &(struct slm_engine_setup){.options = &o->session, .n_kv = o->n_kv}, out, error);
+}
+
+/* For those who have time now and none later. */
+slm_status slm_engine_pack(struct slm_engine *engine, struct slm_error *error)
+{
+    return engine->packs ? slm_prepared_pack(engine->model, engine->backend, error) : SLM_OK;
 }
 
 /* Also of one that was opened halfway. */
@@ -298,7 +304,11 @@ static void run_pass(struct slm_engine *engine)
     const struct slm_batch batch = {.n_tok = engine->n_tok, .tokens = engine->ids, .positions = engine->positions,
                                     .kv = engine->kv, .n_out = engine->n_out, .out_rows = engine->out_rows,
                                     .logits = logits};
-    if (engine->n_tok > 0) slm_cpu_run(engine->backend, &batch);
+    if (engine->n_tok > 0) {
+        /* Here and not at opening: the first pass reads the file, so that its tokens come soon. */
+        if (engine->packs) slm_prepared_use(engine->model, engine->backend);
+        slm_cpu_run(engine->backend, &batch);
+    }
     for (size_t i = 0; i < engine->n_out && !in_a_row; i++)
         memcpy(engine->targets[i], engine->out + i * n_vocab, n_vocab * sizeof *engine->out);
     engine->n_tok = engine->n_out = 0;

@@ -20,7 +20,9 @@ static slm_status append(struct slm_session *session, const struct slm_sampler_p
     const bool foreseen = session->n_ahead > 0 && session->tokens[session->n_past] == id;
     const size_t left = session->n_ctx - session->n_past - 1;
     slm_speculate_drawn(session, id);
-    if (!foreseen) part.n_guess = slm_speculate_guess(session, id, room < left ? room : left, params, ids + 1);
+    struct slm_guesser guesser = {.session = session, .params = params, .id = id, .room = room < left ? room : left,
+                                  .guesses = ids + 1};
+    if (!foreseen) part.n_guess = slm_speculate_guess(&session->speculator, &guesser, 1);
     const uint64_t start = slm_os()->now_ns();
     SLM_TRY(slm_engine_step(session->engine, &part, 1, error));
     if (!foreseen) slm_speculate_took(&session->speculator, 1 + session->n_ahead, seconds_since(start));

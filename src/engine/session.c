@@ -97,7 +97,7 @@ slm_status slm_engine_session(struct slm_engine *engine, struct slm_session **ou
         session->rows = slm_os()->alloc_pages(session->rows_bytes);
         if (!session->rows) status = slm_fail_memory(error, "session", session->rows_bytes);
     }
-    if (status == SLM_OK) status = slm_speculator_open(session, NULL, error);
+    if (status == SLM_OK) status = slm_speculator_open(session, NULL, NULL, error);
     if (status != SLM_OK) {
         slm_session_close(session);
         return status;

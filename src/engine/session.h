@@ -19,6 +19,7 @@ struct slm_engine {
     unsigned n_samplers;
     size_t n_ctx, n_batch, n_sessions;
     struct slm_session_options options; /* resolved: what a draft model's session is opened with */
+    bool packs;        /* its products are of packed weights */
     size_t max_piece;  /* bytes of the longest token, for text buffers */
     /* One pass, filled row by row: */
     size_t n_tok, n_out, max_out;
@@ -82,6 +83,8 @@ slm_status slm_session_draw(struct slm_session *session, unsigned rank, const st
                             const uint64_t *mask, int32_t *id, struct slm_error *error);
 /* Threads that draw, of so many; and what their scratch takes. */
 unsigned slm_engine_n_samplers(unsigned n_threads);
+/* Packs the weights now, not in the second pass over them. SLM_ERR_CANCELLED: slm_prepared_stop was called. */
+slm_status slm_engine_pack(struct slm_engine *engine, struct slm_error *error);
 
 /* engine.c. One session: the engine of a session that is on its own. */
 struct slm_engine_setup {

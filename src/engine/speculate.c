@@ -9,16 +9,18 @@
  * for nothing.
  *
  * A draft model is run ahead of the session on a timeline of its own, which is brought to the session's by what they
- * have in common. It draws with the same parameters and the same random number for each position, so that where both
- * models find the same tokens likely they mostly draw the same one, at any temperature. (Leviathan et al., 2023, accept
- * by a coin instead, which keeps the distribution but not the text.)
+ * have in common, a piece at a time, so that a long prompt keeps nobody waiting. Sessions that guess in one step share
+ * the draft's steps too. It draws with the same parameters and the same random number for each position, so that where
+ * both models find the same tokens likely they mostly draw the same one, at any temperature. (Leviathan et al., 2023,
+ * accept by a coin instead, which keeps the distribution but not the text.)
  *
  * The gate: with chance p_i of the i-th guess coming true, k guesses bring 1 + p_1 + p_1 p_2 + ... tokens for a step
  * that costs 1 + k * c ordinary ones. The k with the most tokens for the cost is taken, 0 included. The odds are
- * counted by how many tokens the match has, which is what tells a quotation from chance; c is measured. Time decides
- * only how much is guessed, never what is generated.
+ * counted by how many tokens the match has, which is what tells a quotation from chance; c is measured. Of n sessions
+ * in one step each waits for the rows of all, so c counts n times for each. Time decides only how much is guessed,
+ * never what is generated.
  *
- * Deliberately not here: trees of guesses, models with extra heads, guesses across sessions. */
+ * Deliberately not here: trees of guesses, models with extra heads. */
 #include "engine/session.h"
 
 #include "base/os.h"
@@ -26,8 +28,9 @@
 struct slm_spec_kind {
     /* id follows the timeline: was it expected? */
     void (*drawn)(struct slm_session *session, int32_t id);
-    /* Guesses at what follows id, into the speculator; at most room. Returns how many. */
-    size_t (*guess)(struct slm_session *session, int32_t id, size_t room, const struct slm_sampler_params *params);
+    /* Guesses at what follows the id of each, into its speculator. cost: of one more guess of each, as a share of the
+     * step. */
+    void (*guess)(struct slm_speculator *meter, struct slm_guesser *guessers, size_t n, double cost);
 };
 
 /* ---- what pays --------------------------------------------------------------------------------------------------- */
@@ -57,8 +60,15 @@ static void count(struct slm_speculator *sp, size_t class, bool hit)
     sp->odds[class].hits /= 2;
 }
 
+/* What one more guess of each of n sessions costs, as a share of their step. */
+static double cost_of_guess(const struct slm_speculator *meter, size_t n)
+{
+    const double rows = (double)n * meter->row_cost;
+    return (rows + meter->draft_cost) / (1 + rows - meter->row_cost);
+}
+
 /* How many guesses bring the most tokens for the time; len 0: a draft's. */
-static size_t worth(const struct slm_speculator *sp, size_t len, size_t room)
+static size_t worth(const struct slm_speculator *sp, size_t len, size_t room, double cost)
 {
     double chance = 1, tokens = 1, best_rate = 1;
     size_t best = 0;
@@ -67,7 +77,7 @@ static size_t worth(const struct slm_speculator *sp, size_t len, size_t room)
         const size_t class = len ? class_of(len + k - 1) : 0;
         chance *= (double)sp->odds[class].hits / (double)sp->odds[class].tries;
         tokens += chance;
-        const double rate = tokens / (1 + (double)k * (sp->row_cost + sp->draft_cost));
+        const double rate = tokens / (1 + (double)k * cost);
         if (rate <= best_rate) continue;
         best_rate = rate;
         best = k;
@@ -122,24 +132,33 @@ static void ngram_drawn(struct slm_session *session, int32_t id)
 
 /* What followed the match; where that reaches the present it goes on with id and the guesses themselves: a text that
  * repeats. */
-static size_t ngram_guess(struct slm_session *session, int32_t id, size_t room, const struct slm_sampler_params *params)
+static void follow_match(struct slm_guesser *g, double cost)
 {
-    struct slm_speculator *sp = &session->speculator;
+    const struct slm_session *session = g->session;
+    struct slm_speculator *sp = &g->session->speculator;
     const size_t n = session->n_past;
-    (void)params; /* a quotation has no temperature */
-    if (sp->len == 0) find_match(sp, session->tokens, n, id);
-    if (sp->len == 0) return 0;
-    const size_t k = worth(sp, sp->len, room);
-    for (size_t i = 0; i < k; i++) {
+    if (sp->len == 0) find_match(sp, session->tokens, n, g->id);
+    if (sp->len == 0) return;
+    g->n = worth(sp, sp->len, g->room, cost);
+    for (size_t i = 0; i < g->n; i++) {
         const size_t at = sp->from + i;
-        sp->guesses[i] = at < n ? session->tokens[at] : at == n ? id : sp->guesses[at - n - 1];
+        sp->guesses[i] = at < n ? session->tokens[at] : at == n ? g->id : sp->guesses[at - n - 1];
     }
-    return k;
+}
+
+static void ngram_guess(struct slm_speculator *meter, struct slm_guesser *guessers, size_t n, double cost)
+{
+    (void)meter; /* looking costs nothing */
+    for (size_t i = 0; i < n; i++) follow_match(&guessers[i], cost);
 }
 
 /* ---- a draft model ------------------------------------------------------------------------------------------ */
 
-enum { ASK_AGAIN = 32 }; /* tokens after which a draft that did not pay is asked for one guess */
+enum {
+    ASK_AGAIN = 32, ASK_SELDOM = 1024, /* tokens after which a draft that did not pay is asked for one guess; at last */
+    CATCH_UP = 128, /* tokens that drafts lie behind and compute before a step */
+    TAIL = 16,      /* tokens that are computed together with the certain one */
+};
 
 /* `from` of n_guesses have come true. */
 static void draft_drawn(struct slm_session *session, int32_t id)
@@ -153,47 +172,114 @@ static void draft_drawn(struct slm_session *session, int32_t id)
     else sp->n_guesses = 0;
 }
 
-/* Brings the draft's timeline to the session's and id; one token at least is evaluated, for its logits. */
-static slm_status catch_up(const struct slm_session *session, struct slm_session *draft, int32_t id)
+/* How many guesses a draft is to make. */
+static size_t wanted(struct slm_speculator *sp, size_t room, double cost)
+{
+    sp->from = sp->n_guesses = 0;
+    const size_t k = sp->draft ? worth(sp, 0, room, cost) : 0;
+    if (k > 0) sp->patience = ASK_AGAIN;
+    return k == 0 && sp->draft && room > 0 && sp->n_idle >= sp->patience ? 1 : k;
+}
+
+/* Brings the draft's timeline to the session's, but for a tail. Returns how many tokens that is, or SIZE_MAX: it lies
+ * behind still. left: tokens that may be computed for it. */
+static size_t catch_up(const struct slm_session *session, struct slm_session *draft, size_t *left)
 {
     size_t same = 0;
     while (same < draft->n_past && same < session->n_past && draft->tokens[same] == session->tokens[same]) same++;
-    SLM_TRY(slm_session_truncate(draft, same, NULL));
-    SLM_TRY(slm_session_eval(draft, session->tokens + same, session->n_past - same, NULL));
-    return slm_session_eval(draft, &id, 1, NULL);
+    (void)slm_session_truncate(draft, same, NULL); /* shorter: never fails */
+    const size_t missing = session->n_past - same;
+    if (missing <= TAIL) return missing;
+    struct slm_step_part part = {.session = draft, .ids = session->tokens + same, .n = missing, .no_logits = true};
+    if (part.n > *left) part.n = *left;
+    *left -= part.n;
+    if (part.n == 0 || slm_engine_step(draft->engine, &part, 1, NULL) != SLM_OK) return SIZE_MAX;
+    return part.n == missing ? 0 : SIZE_MAX;
 }
 
-/* A draft that cannot go on (its context is full, its vocabulary a little smaller) has no guess; that is no error. */
-static size_t draft_guess(struct slm_session *session, int32_t id, size_t room, const struct slm_sampler_params *params)
+/* Drafts that compute their next token together. */
+struct round {
+    struct slm_guesser *who[SLM_MOST_GUESSERS];
+    struct slm_step_part parts[SLM_MOST_GUESSERS];
+    int32_t tails[SLM_MOST_GUESSERS][TAIL + 1], drawn[SLM_MOST_GUESSERS];
+    size_t n;
+};
+
+/* Who pays and is not behind; in g->n how many guesses it is for. */
+static void gather(struct round *round, struct slm_guesser *guessers, size_t n, double cost)
 {
-    struct slm_speculator *sp = &session->speculator;
-    const struct slm_tokenizer *tokenizer = session->model->tokenizer;
-    size_t k = worth(sp, 0, room);
-    sp->from = sp->n_guesses = 0;
-    if (k == 0 && (sp->n_idle < ASK_AGAIN || room == 0)) return 0;
-    if (k == 0) k = 1;
-    sp->n_idle = 0;
-    const uint64_t start = slm_os()->now_ns();
-    slm_status status = catch_up(session, sp->draft, id);
-    while (status == SLM_OK && sp->n_guesses < k) {
-        int32_t guess;
-        status = slm_sample(sp->draft, params, &guess, NULL);
-        /* The end of the text is not guessed: nothing would be computed from it. */
-        if (status != SLM_OK || (uint32_t)guess >= session->model->hparams.n_vocab ||
-            (tokenizer && slm_tokenizer_is_eog(tokenizer, guess)))
-            break;
-        sp->guesses[sp->n_guesses++] = guess;
-        if (sp->n_guesses < k) status = slm_session_eval(sp->draft, &guess, 1, NULL);
+    size_t left = CATCH_UP;
+    for (size_t i = 0; i < n; i++) {
+        struct slm_guesser *g = &guessers[i];
+        struct slm_session *draft = g->session->speculator.draft;
+        g->n = wanted(&g->session->speculator, g->room, cost);
+        const size_t tail = g->n ? catch_up(g->session, draft, &left) : SIZE_MAX;
+        if (tail == SIZE_MAX) continue;
+        int32_t *ids = round->tails[round->n];
+        memcpy(ids, g->session->tokens + g->session->n_past - tail, tail * sizeof *ids);
+        ids[tail] = g->id;
+        round->who[round->n] = g;
+        round->parts[round->n++] = (struct slm_step_part){.session = draft, .ids = ids, .n = tail + 1};
     }
+}
+
+/* On any thread. */
+static void draw_one(void *arg, size_t i, unsigned rank)
+{
+    struct round *round = arg;
+    const struct slm_step_part *part = &round->parts[i];
+    if (part->status != SLM_OK ||
+        slm_session_draw(part->session, rank, round->who[i]->params, NULL, &round->drawn[i], NULL) != SLM_OK)
+        round->drawn[i] = -1;
+}
+
+/* One guess of each. A draft that cannot go on (its context is full, its pages are used up, its vocabulary is a little
+ * smaller) has no more; that is no error. */
+static void play(struct round *round)
+{
+    struct slm_engine *engine = round->parts[0].session->engine;
+    size_t n_left = 0;
+    (void)slm_engine_step(engine, round->parts, round->n, NULL);
+    slm_engine_share(engine, round->n, draw_one, round);
+    for (size_t i = 0; i < round->n; i++) {
+        struct slm_guesser *g = round->who[i];
+        struct slm_speculator *sp = &g->session->speculator;
+        const struct slm_model *model = g->session->model;
+        const int32_t guess = round->drawn[i];
+        /* The end of the text is not guessed: nothing would be computed from it. */
+        if (guess < 0 || (uint32_t)guess >= model->hparams.n_vocab ||
+            (model->tokenizer && slm_tokenizer_is_eog(model->tokenizer, guess)))
+            continue;
+        sp->guesses[sp->n_guesses++] = guess;
+        if (sp->n_guesses == g->n) continue;
+        round->who[n_left] = g;
+        round->parts[n_left++] = (struct slm_step_part){.session = sp->draft, .ids = sp->guesses + sp->n_guesses - 1,
+                                                        .n = 1};
+    }
+    round->n = n_left;
+}
+
+static void draft_guess(struct slm_speculator *meter, struct slm_guesser *guessers, size_t n, double cost)
+{
+    struct round round = {.n = 0};
+    size_t n_rounds = 0;
+    gather(&round, guessers, n, cost);
+    const uint64_t start = slm_os()->now_ns();
+    for (; round.n > 0; n_rounds++) play(&round);
     const double seconds = (double)(slm_os()->now_ns() - start) * 1e-9;
-    if (sp->n_guesses && sp->step_s > 0)
-        sp->draft_cost = follow(sp->draft_cost, seconds / sp->step_s / (double)sp->n_guesses, 2);
-    return sp->n_guesses;
+    if (n_rounds > 0 && meter->step_s > 0)
+        meter->draft_cost = follow(meter->draft_cost, seconds / meter->step_s / (double)n_rounds, 2);
+    for (size_t i = 0; i < n; i++) {
+        struct slm_speculator *sp = &guessers[i].session->speculator;
+        guessers[i].n = sp->n_guesses;
+        if (sp->n_guesses == 0) continue;
+        if (sp->n_idle >= sp->patience && sp->patience < ASK_SELDOM) sp->patience *= 2;
+        sp->n_idle = 0;
+    }
 }
 
 /* Sizes may differ by padding behind the last token; a draft's guess is never more than a guess. */
-static slm_status check_vocabulary(const struct slm_model *model, const struct slm_model *draft,
-                                   struct slm_error *error)
+slm_status slm_speculate_check(const struct slm_model *model, const struct slm_model *draft, struct slm_error *error)
 {
     enum { PADDING = 1024 };
     const struct slm_tokenizer *a = model->tokenizer, *b = draft->tokenizer;
@@ -239,21 +325,24 @@ static slm_status check_options(const struct slm_speculation *o, struct slm_erro
 }
 
 slm_status slm_speculator_open(struct slm_session *session, const struct slm_speculation *options,
-                               struct slm_error *error)
+                               struct slm_engine *shared, struct slm_error *error)
 {
     const struct slm_speculation zero = {.mode = SLM_SPECULATE_DEFAULT}, *o = options ? options : &zero;
     SLM_TRY(check_options(o, error));
     struct slm_speculator sp = {.mode = o->mode == SLM_SPECULATE_DEFAULT ? SLM_SPECULATE_NGRAM : o->mode,
                                 .most = o->n_guess ? (size_t)o->n_guess : SLM_MAX_GUESS,
                                 .always = o->always,
-                                .row_cost = ROW_COST};
+                                .row_cost = ROW_COST,
+                                .patience = ASK_AGAIN};
     if (sp.mode != SLM_SPECULATE_OFF) sp.kind = &kinds[sp.mode];
     for (size_t i = 0; i < SLM_SPEC_CLASSES; i++) {
         sp.odds[i].tries = PRIOR_WEIGHT;
         sp.odds[i].hits = PRIOR_WEIGHT * (o->draft ? draft_prior : classes[i].prior);
     }
-    if (o->draft) {
-        SLM_TRY(check_vocabulary(session->model, o->draft, error));
+    if (shared) {
+        SLM_TRY(slm_engine_session(shared, &sp.draft, error));
+    } else if (o->draft) {
+        SLM_TRY(slm_speculate_check(session->model, o->draft, error));
         SLM_TRY(slm_session_open(o->draft, &session->engine->options, &sp.draft, error));
     }
     slm_speculator_close(&session->speculator);
@@ -271,7 +360,7 @@ void slm_speculator_close(struct slm_speculator *sp)
 slm_status slm_session_speculate(struct slm_session *session, const struct slm_speculation *options,
                                  struct slm_error *error)
 {
-    return slm_speculator_open(session, options, error);
+    return slm_speculator_open(session, options, NULL, error);
 }
 
 void slm_speculate_drawn(struct slm_session *session, int32_t id)
@@ -279,14 +368,22 @@ void slm_speculate_drawn(struct slm_session *session, int32_t id)
     if (session->speculator.kind) session->speculator.kind->drawn(session, id);
 }
 
-size_t slm_speculate_guess(struct slm_session *session, int32_t id, size_t room,
-                           const struct slm_sampler_params *params, int32_t guesses[SLM_MAX_GUESS])
+size_t slm_speculate_guess(struct slm_speculator *meter, struct slm_guesser *guessers, size_t n)
 {
-    struct slm_speculator *sp = &session->speculator;
-    if (!sp->kind) return 0;
-    const size_t n = sp->kind->guess(session, id, room < sp->most ? room : sp->most, params);
-    memcpy(guesses, sp->guesses, n * sizeof *guesses);
-    return n;
+    size_t sum = 0;
+    const struct slm_spec_kind *kind = guessers[0].session->speculator.kind;
+    SLM_ASSERT(n <= SLM_MOST_GUESSERS);
+    for (size_t i = 0; i < n; i++) {
+        const size_t most = guessers[i].session->speculator.most;
+        guessers[i].n = 0;
+        if (guessers[i].room > most) guessers[i].room = most;
+    }
+    if (kind) kind->guess(meter, guessers, n, cost_of_guess(meter, n));
+    for (size_t i = 0; i < n; i++) {
+        memcpy(guessers[i].guesses, guessers[i].session->speculator.guesses, guessers[i].n * sizeof(int32_t));
+        sum += guessers[i].n;
+    }
+    return sum;
 }
 
 void slm_speculate_forget(struct slm_speculator *sp) { sp->len = sp->from = sp->n_guesses = 0; }

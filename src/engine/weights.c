@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT
- * A model's weights in the form sessions compute with: made when the first session that wants it opens, then shared.
- * Opening a model stays instant that way, and commands that only read it never pay. Sessions may be opened by several
- * threads at once: one packs, the others wait. */
+ * A model's weights in the form sessions compute with: made when they are read for the second time, then shared.
+ * The first answer does not wait for that, and who only wants one, or reads the model's headers, never pays. Servers,
+ * which have time before the first question, ask for it early. Several threads may come at once: one packs, the others
+ * wait. */
 #include "engine/weights.h"
 
 #include <stdatomic.h>
 
 #include "base/os.h"
 
-enum { NONE, BUSY, READY };
+enum { NONE, BUSY, OPEN, READY };
 
 struct slm_prepared {
     _Atomic uint32_t state; /* the futex word of those who wait while BUSY */
-    atomic_bool stops;      /* nobody wants them any more */
+    atomic_bool stops;      /* nobody wants them packed any more */
+    atomic_bool used;       /* in a pass */
     struct slm_cpu_weights *weights;
 };
 
@@ -44,28 +46,53 @@ static bool stops(void *user)
     return atomic_load_explicit(&model->prepared->stops, memory_order_relaxed);
 }
 
+/* The state, BUSY from now on if it was `from`: then the caller must set another. Waits while others work. */
+static uint32_t enter(struct slm_prepared *p, uint32_t from)
+{
+    for (;;) {
+        uint32_t state = from;
+        if (atomic_compare_exchange_strong(&p->state, &state, BUSY) || state != BUSY) return state;
+        slm_os()->park(futex_word(p), BUSY);
+    }
+}
+
+static void leave(struct slm_prepared *p, uint32_t state)
+{
+    atomic_store(&p->state, state);
+    slm_os()->unpark(futex_word(p));
+}
+
 /* Whoever packs, or waits for that, gets SLM_ERR_CANCELLED within milliseconds; so does who comes later. */
 void slm_prepared_stop(const struct slm_model *model) { atomic_store(&model->prepared->stops, true); }
 
-slm_status slm_prepared_get(const struct slm_model *model, unsigned n_threads, const struct slm_cpu_weights **out,
-                            struct slm_error *error)
+slm_status slm_prepared_get(const struct slm_model *model, const struct slm_cpu_weights **out, struct slm_error *error)
 {
     struct slm_prepared *p = model->prepared;
-    for (;;) {
-        uint32_t state = NONE;
-        if (atomic_compare_exchange_strong(&p->state, &state, BUSY)) break;
-        if (state == READY) {
-            *out = p->weights;
-            return SLM_OK;
-        }
-        slm_os()->park(futex_word(p), BUSY);
+    slm_status status = SLM_OK;
+    if (enter(p, NONE) == NONE) {
+        const struct slm_cpu_source source = {leave_to_file, stops, (void *)(uintptr_t)model};
+        status = slm_cpu_weights_open(model->plan, &source, &p->weights, error);
+        leave(p, status != SLM_OK ? NONE : slm_cpu_weights_packed(p->weights) ? READY : OPEN);
     }
-    const struct slm_cpu_source source = {leave_to_file, stops, (void *)(uintptr_t)model};
-    const slm_status status = slm_cpu_weights_open(model->plan, &source, n_threads, &p->weights, error);
-    atomic_store(&p->state, status == SLM_OK ? READY : NONE);
-    slm_os()->unpark(futex_word(p));
     *out = p->weights;
     return status;
+}
+
+slm_status slm_prepared_pack(const struct slm_model *model, struct slm_backend *threads, struct slm_error *error)
+{
+    struct slm_prepared *p = model->prepared;
+    if (enter(p, OPEN) != OPEN) return SLM_OK;
+    const slm_status status = slm_cpu_weights_pack(p->weights, threads, error);
+    leave(p, status == SLM_OK ? READY : OPEN);
+    return status;
+}
+
+/* A pass that could not have them packed reads the file: slower, the same bits. */
+void slm_prepared_use(const struct slm_model *model, struct slm_backend *threads)
+{
+    struct slm_prepared *p = model->prepared;
+    if (slm_prepared_ready(model) || !atomic_exchange(&p->used, true)) return;
+    (void)slm_prepared_pack(model, threads, NULL);
 }
 
 bool slm_prepared_ready(const struct slm_model *model) { return atomic_load(&model->prepared->state) == READY; }

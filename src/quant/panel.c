@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * From the file's blocks to panels (panel.h): per type, where the codes of 32 elements and their scales are read; and
- * one place that puts them where kernels look for them. Runs once when a model is opened, on all threads, so it is
- * plain C that compilers vectorise well enough to be limited by memory. And back: the scalar kernels and the
- * embedding read single codes and rows. Deliberately not here: products. */
+ * one place that puts them where kernels look for them. The first answer of a model waits for it, so it works on
+ * sixteen rows at once, in vectors of 128 bits, which all CPUs have, and asks the memory for what comes next. And back:
+ * the scalar kernels and the embedding read single codes and rows. Deliberately not here: products. */
 #include "quant/panel.h"
 
 #include <string.h>
@@ -17,157 +17,114 @@ const struct slm_pack_type slm_pack_types[SLM_DTYPE_COUNT] = {
 };
 
 enum { ROWS = SLM_PANEL_ROWS, BLOCKS = SLM_GROUP / SLM_BLOCK };
-#define EACH_BYTE UINT64_C(0x0101010101010101)
 
-/* ---- reading: codes of one block of one row, unsigned, in the order of the elements --------------------------- */
+/* ---- reading: codes of one block of sixteen rows, unsigned ------------------------------------------------------ */
 
-/* The bits `mask` of each of n bytes (a multiple of eight), moved down by `shift`: eight bytes at a time. What a shift
- * brings over a byte's border is not in the mask. */
-static inline void cut(uint8_t *code, const uint8_t *bytes, size_t n, unsigned shift, uint8_t mask)
+/* Four bytes of each row, side by side: what a panel is made of, and what the file's bytes are turned into first, so
+ * that all that is done with bits is done to sixteen rows at once. Of codes, unit j holds elements 4j .. 4j+3. */
+typedef uint32_t quad __attribute__((vector_size(16))); /* of four rows: SSE2 on x86-64, Advanced SIMD on Arm */
+enum { QUADS = ROWS / 4 };
+typedef quad unit[QUADS];
+#define EACH_BYTE 0x01010101u
+
+/* out = the bits `mask` of each byte, moved down by `shift`. What a shift brings over a byte's border is not in the
+ * mask. */
+static inline void cut(unit *out, const unit *raw, size_t n, unsigned shift, uint32_t mask)
 {
-    for (size_t i = 0; i < n; i += 8) {
-        uint64_t word;
-        memcpy(&word, bytes + i, sizeof word);
-        word = word >> shift & mask * EACH_BYTE;
-        memcpy(code + i, &word, sizeof word);
-    }
-}
-
-/* The same bits of 32 bytes joined to what is there, moved up to bit `to`. */
-static inline void join(uint8_t code[32], const uint8_t *bytes, unsigned shift, uint8_t mask, unsigned to)
-{
-    for (size_t i = 0; i < 32; i += 8) {
-        uint64_t word, old;
-        memcpy(&word, bytes + i, sizeof word);
-        memcpy(&old, code + i, sizeof old);
-        old |= (word >> shift & mask * EACH_BYTE) << to;
-        memcpy(code + i, &old, sizeof old);
-    }
+    for (size_t j = 0; j < n; j++)
+        for (size_t q = 0; q < QUADS; q++) out[j][q] = raw[j][q] >> shift & mask * EACH_BYTE;
 }
 
-/* Sixteen bytes of nibbles: the low ones are elements 0..15, the high ones 16..31. */
-static void nibbles(uint8_t code[32], const uint8_t *qs)
+/* The same bits of a block joined to what is there, moved up to bit `to`. */
+static inline void join(unit code[8], const unit raw[8], unsigned shift, uint32_t mask, unsigned to)
 {
-    cut(code, qs, 16, 0, 15);
-    cut(code + 16, qs, 16, 4, 15);
+    for (size_t j = 0; j < 8; j++)
+        for (size_t q = 0; q < QUADS; q++) code[j][q] |= (raw[j][q] >> shift & mask * EACH_BYTE) << to;
 }
 
-/* Bit i of the four bytes is the fifth of element i: a copy of the byte for each of eight, of which its bit stays. */
-static void fifth_bits(uint8_t code[32], const uint8_t qh[4])
+/* Formats of 32. Sixteen bytes of nibbles: the low ones are elements 0..15, the high ones 16..31. */
+static void codes_nibbles(unit code[8], const unit *raw, size_t b)
 {
-    static const uint8_t own[8] = {1, 2, 4, 8, 16, 32, 64, 128};
-    uint64_t own_bits, word;
-    memcpy(&own_bits, own, sizeof own_bits);
-    for (int i = 0; i < 4; i++) {
-        memcpy(&word, code + 8 * i, sizeof word);
-        const uint64_t bits = qh[i] * EACH_BYTE & own_bits;
-        word |= (bits + 127 * EACH_BYTE) >> 3 & 16 * EACH_BYTE; /* the highest bit of a byte tells whether it was 0 */
-        memcpy(code + 8 * i, &word, sizeof word);
-    }
+    (void)b;
+    cut(code, raw, 4, 0, 15);
+    cut(code + 4, raw, 4, 4, 15);
 }
-
-/* Formats of 32: b counts their blocks. */
-static void codes_q4_0(uint8_t code[32], const void *row, size_t b)
+/* Before them a unit of which bit i is the fifth of element i: four of them are spread to the four bytes of a unit. */
+static void codes_fifth_bits(unit code[8], const unit *raw, size_t b)
 {
-    nibbles(code, ((const struct slm_block_q4_0 *)row)[b].qs);
-}
-static void codes_q4_1(uint8_t code[32], const void *row, size_t b)
-{
-    nibbles(code, ((const struct slm_block_q4_1 *)row)[b].qs);
-}
-static void codes_iq4_nl(uint8_t code[32], const void *row, size_t b)
-{
-    nibbles(code, ((const struct slm_block_iq4_nl *)row)[b].qs);
-}
-static void codes_q5_0(uint8_t code[32], const void *row, size_t b)
-{
-    const struct slm_block_q5_0 *block = (const struct slm_block_q5_0 *)row + b;
-    nibbles(code, block->qs);
-    fifth_bits(code, block->qh);
-}
-static void codes_q5_1(uint8_t code[32], const void *row, size_t b)
-{
-    const struct slm_block_q5_1 *block = (const struct slm_block_q5_1 *)row + b;
-    nibbles(code, block->qs);
-    fifth_bits(code, block->qh);
+    codes_nibbles(code, raw + 1, b);
+    for (unsigned j = 0; j < 8; j++)
+        for (size_t q = 0; q < QUADS; q++) {
+            const quad four = raw[0][q] >> (4 * j) & 15;
+            code[j][q] |= ((four | four << 7 | four << 14 | four << 21) & EACH_BYTE) << 4;
+        }
 }
 /* Signed bytes become unsigned ones with zero at 128. */
-static void codes_q8_0(uint8_t code[32], const void *row, size_t b)
+static void codes_q8_0(unit code[8], const unit *raw, size_t b)
 {
-    const struct slm_block_q8_0 *block = (const struct slm_block_q8_0 *)row + b;
-    for (int i = 0; i < 32; i++) code[i] = (uint8_t)block->qs[i] ^ 0x80;
+    (void)b;
+    for (size_t j = 0; j < 8; j++)
+        for (size_t q = 0; q < QUADS; q++) code[j][q] = raw[j][q] ^ 0x80 * EACH_BYTE;
 }
 
-/* The formats of 256: b counts blocks of 32, so the superblock is b / 8. The bit orders are decode_superblock.c's. */
+/* The formats of 256: b is one of the superblock's eight blocks. The bit orders are decode_superblock.c's. */
 /* Half the superblock is 32 bytes; every block of it has two bits of each. */
-static void two_bits(uint8_t code[32], const uint8_t qs[64], size_t b)
+static void codes_pairs(unit code[8], const unit *raw, size_t b)
 {
-    cut(code, qs + b / 4 * 32, 32, (unsigned)(b % 4 * 2), 3);
-}
-static void codes_q2_k(uint8_t code[32], const void *row, size_t b)
-{
-    two_bits(code, ((const struct slm_block_q2_k *)row)[b / BLOCKS].qs, b % BLOCKS);
-}
-static void codes_tq2_0(uint8_t code[32], const void *row, size_t b)
-{
-    two_bits(code, ((const struct slm_block_tq2_0 *)row)[b / BLOCKS].qs, b % BLOCKS);
+    cut(code, raw + b / 4 * 8, 8, (unsigned)(b % 4 * 2), 3);
 }
 /* The third bit is in a plane of its own; in the file it spares the code a subtraction of 4, here 4 is the zero. */
-static void codes_q3_k(uint8_t code[32], const void *row, size_t b)
+static void codes_q3_k(unit code[8], const unit *raw, size_t b)
 {
-    const struct slm_block_q3_k *block = (const struct slm_block_q3_k *)row + b / BLOCKS;
-    two_bits(code, block->qs, b % BLOCKS);
-    join(code, block->hmask, (unsigned)(b % BLOCKS), 1, 2);
+    codes_pairs(code, raw + 8, b);
+    join(code, raw, (unsigned)b, 1, 2);
 }
 /* 32 bytes hold two blocks: low nibbles, then high ones. */
-static void nibble_rows(uint8_t code[32], const uint8_t qs[128], size_t b)
+static void codes_q4_k(unit code[8], const unit *raw, size_t b)
 {
-    cut(code, qs + b / 2 * 32, 32, (unsigned)(b % 2 * 4), 15);
+    cut(code, raw + b / 2 * 8, 8, (unsigned)(b % 2 * 4), 15);
 }
-static void codes_q4_k(uint8_t code[32], const void *row, size_t b)
+/* And before them the fifth bits of all eight blocks in 32 bytes more. */
+static void codes_q5_k(unit code[8], const unit *raw, size_t b)
 {
-    nibble_rows(code, ((const struct slm_block_q4_k *)row)[b / BLOCKS].qs, b % BLOCKS);
+    codes_q4_k(code, raw + 8, b);
+    join(code, raw, (unsigned)b, 1, 4);
 }
-/* And the fifth bits of all eight blocks in 32 bytes more. */
-static void codes_q5_k(uint8_t code[32], const void *row, size_t b)
+/* Four blocks share 64 bytes of nibbles and, behind all of those, 32 of pairs. */
+static void codes_q6_k(unit code[8], const unit *raw, size_t b)
 {
-    const struct slm_block_q5_k *block = (const struct slm_block_q5_k *)row + b / BLOCKS;
-    nibble_rows(code, block->qs, b % BLOCKS);
-    join(code, block->qh, (unsigned)(b % BLOCKS), 1, 4);
-}
-/* Four blocks share 64 bytes of nibbles and 32 of pairs. */
-static void codes_q6_k(uint8_t code[32], const void *row, size_t b)
-{
-    const struct slm_block_q6_k *block = (const struct slm_block_q6_k *)row + b / BLOCKS;
-    const size_t half = b % BLOCKS / 4;
+    const size_t half = b / 4;
     const unsigned quarter = b % 4;
-    cut(code, block->ql + half * 64 + quarter % 2 * 32, 32, quarter / 2 * 4, 15);
-    join(code, block->qh + half * 32, quarter * 2, 3, 4);
+    cut(code, raw + half * 16 + quarter % 2 * 8, 8, quarter / 2 * 4, 15);
+    join(code, raw + 32 + half * 8, quarter * 2, 3, 4);
 }
 /* Sixteen bytes a block, as in IQ4_NL. */
-static void codes_iq4_xs(uint8_t code[32], const void *row, size_t b)
-{
-    nibbles(code, ((const struct slm_block_iq4_xs *)row)[b / BLOCKS].qs + b % BLOCKS * 16);
-}
+static void codes_iq4_xs(unit code[8], const unit *raw, size_t b) { codes_nibbles(code, raw + b * 4, b); }
 
 /* Blocks of 128, the first 32 elements in the highest bits. */
-static void codes_i2_s(uint8_t code[32], const void *row, size_t b)
-{
-    const uint8_t *qs = ((const struct slm_block_i2_s *)row)[b / 4].qs;
-    cut(code, qs, 32, 6 - (unsigned)(b % 4) * 2, 3);
-}
+static void codes_i2_s(unit code[8], const unit *raw, size_t b) { cut(code, raw, 8, 6 - (unsigned)b * 2, 3); }
 
-/* Element e of a TQ1_0 superblock: see slm_quant_decode_TQ1_0. */
-static void codes_tq1_0(uint8_t code[32], const void *row, size_t b)
+/* Digit `digit` of each byte of n units of TQ1_0: two bytes at a time, which have room for the products. */
+static void digits(unit *code, const unit *raw, size_t n, size_t digit)
 {
-    static const uint8_t power[5] = {1, 3, 9, 27, 81};
-    const struct slm_block_tq1_0 *block = (const struct slm_block_tq1_0 *)row + b / BLOCKS;
-    for (size_t i = 0; i < 32; i++) {
-        const size_t e = b % BLOCKS * 32 + i;
-        const uint8_t byte = e < 160 ? block->qs[e % 32] : e < 240 ? block->qs[32 + e % 16] : block->qh[e % 4];
-        const size_t digit = e < 160 ? e / 32 : e < 240 ? (e - 160) / 16 : (e - 240) / 4;
-        code[i] = (uint8_t)((uint8_t)(byte * power[digit]) * 3 >> 8);
+    static const uint8_t powers[5] = {1, 3, 9, 27, 81};
+    const uint32_t even = 0x00ff00ff, power = powers[digit];
+    for (size_t j = 0; j < n; j++)
+        for (size_t q = 0; q < QUADS; q++) {
+            const quad low = (raw[j][q] & even) * power & even, high = (raw[j][q] >> 8 & even) * power & even;
+            code[j][q] = (low * 3 >> 8 & even) | ((high * 3 >> 8 & even) << 8);
+        }
+}
+/* Five blocks in 32 bytes, two and a half in 16, the last 16 elements in 4: see slm_quant_decode_TQ1_0. */
+static void codes_tq1_0(unit code[8], const unit *raw, size_t b)
+{
+    if (b < 5) {
+        digits(code, raw, 8, b);
+        return;
     }
+    digits(code, raw + 8, 4, 2 * (b - 5));
+    if (b < 7) digits(code + 4, raw + 8, 4, 2 * (b - 5) + 1);
+    for (size_t j = 0; j < 4 && b == 7; j++) digits(code + 4 + j, raw + 12, 1, j);
 }
 
 /* ---- reading: scales of one group of one row, into column `r` of the panel's scales ---------------------------- */
@@ -255,78 +212,115 @@ static void scales_i2_s(uint8_t *dst, size_t r, const void *superblock)
     put_f16(dst, r, one);
 }
 
-/* One row a type: codes of a block, scales of a superblock (NULL: f16 fields at the front of each block of 32). */
+/* One row a type: where codes are in a block of the file, how many bytes, and of how many blocks of 32 elements; how
+ * those of block b come out of them; scales of a superblock (NULL: f16 fields at the front of each block of 32). */
+#define CODES(type, field, bytes, blocks) offsetof(struct slm_block_##type, field), bytes, blocks
+enum { MOST_BYTES = 192 };
 static const struct reader {
-    void (*codes)(uint8_t code[32], const void *row, size_t b);
+    size_t at, bytes, blocks;
+    void (*codes)(unit code[8], const unit *raw, size_t b);
     void (*scales)(uint8_t *dst, size_t r, const void *superblock);
 } readers[SLM_DTYPE_COUNT] = {
-    [SLM_DTYPE_Q4_0] = {codes_q4_0, NULL},           [SLM_DTYPE_Q4_1] = {codes_q4_1, NULL},
-    [SLM_DTYPE_Q5_0] = {codes_q5_0, NULL},           [SLM_DTYPE_Q5_1] = {codes_q5_1, NULL},
-    [SLM_DTYPE_Q8_0] = {codes_q8_0, NULL},           [SLM_DTYPE_IQ4_NL] = {codes_iq4_nl, NULL},
-    [SLM_DTYPE_Q2_K] = {codes_q2_k, scales_q2_k},    [SLM_DTYPE_Q3_K] = {codes_q3_k, scales_q3_k},
-    [SLM_DTYPE_Q4_K] = {codes_q4_k, scales_q4_k},    [SLM_DTYPE_Q5_K] = {codes_q5_k, scales_q5_k},
-    [SLM_DTYPE_Q6_K] = {codes_q6_k, scales_q6_k},    [SLM_DTYPE_IQ4_XS] = {codes_iq4_xs, scales_iq4_xs},
-    [SLM_DTYPE_TQ1_0] = {codes_tq1_0, scales_tq1_0}, [SLM_DTYPE_TQ2_0] = {codes_tq2_0, scales_tq2_0},
-    [SLM_DTYPE_I2_S] = {codes_i2_s, scales_i2_s},
+    [SLM_DTYPE_Q4_0] = {CODES(q4_0, qs, 16, 1), codes_nibbles, NULL},
+    [SLM_DTYPE_Q4_1] = {CODES(q4_1, qs, 16, 1), codes_nibbles, NULL},
+    [SLM_DTYPE_IQ4_NL] = {CODES(iq4_nl, qs, 16, 1), codes_nibbles, NULL},
+    [SLM_DTYPE_Q5_0] = {CODES(q5_0, qh, 20, 1), codes_fifth_bits, NULL},
+    [SLM_DTYPE_Q5_1] = {CODES(q5_1, qh, 20, 1), codes_fifth_bits, NULL},
+    [SLM_DTYPE_Q8_0] = {CODES(q8_0, qs, 32, 1), codes_q8_0, NULL},
+    [SLM_DTYPE_Q2_K] = {CODES(q2_k, qs, 64, 8), codes_pairs, scales_q2_k},
+    [SLM_DTYPE_Q3_K] = {CODES(q3_k, hmask, 96, 8), codes_q3_k, scales_q3_k},
+    [SLM_DTYPE_Q4_K] = {CODES(q4_k, qs, 128, 8), codes_q4_k, scales_q4_k},
+    [SLM_DTYPE_Q5_K] = {CODES(q5_k, qh, 160, 8), codes_q5_k, scales_q5_k},
+    [SLM_DTYPE_Q6_K] = {CODES(q6_k, ql, 192, 8), codes_q6_k, scales_q6_k},
+    [SLM_DTYPE_IQ4_XS] = {CODES(iq4_xs, qs, 128, 8), codes_iq4_xs, scales_iq4_xs},
+    [SLM_DTYPE_TQ1_0] = {CODES(tq1_0, qs, 52, 8), codes_tq1_0, scales_tq1_0},
+    [SLM_DTYPE_TQ2_0] = {CODES(tq2_0, qs, 64, 8), codes_pairs, scales_tq2_0},
+    [SLM_DTYPE_I2_S] = {CODES(i2_s, qs, 32, 4), codes_i2_s, scales_i2_s},
 };
+
+static quad load_quad(const uint8_t *src)
+{
+    quad q;
+    memcpy(&q, src, sizeof q);
+    return q;
+}
+
+static uint32_t word(const uint8_t *src)
+{
+    uint32_t w;
+    memcpy(&w, src, sizeof w);
+    return w;
+}
+
+/* Bytes of sixteen rows become units: in squares of four rows and four units, then what is left. Rows are many streams
+ * of memory, more than CPUs foresee, so the bytes `ahead` of these are asked for: those of the next sixteen rows. */
+static void turn(unit *raw, const uint8_t *const rows[ROWS], size_t from, size_t bytes, size_t ahead)
+{
+    for (size_t r = 0; r < ROWS; r += 4) {
+        const uint8_t *const row[4] = {rows[r] + from, rows[r + 1] + from, rows[r + 2] + from, rows[r + 3] + from};
+        size_t at = 0;
+        for (size_t i = 0; i < 4; i++)
+            for (size_t line = ahead; line < ahead + bytes; line += 64)
+                __builtin_prefetch((const void *)((uintptr_t)row[i] + line));
+        for (; at + sizeof(quad) <= bytes; at += sizeof(quad)) {
+            const quad a = load_quad(row[0] + at), b = load_quad(row[1] + at);
+            const quad c = load_quad(row[2] + at), d = load_quad(row[3] + at);
+            const quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+            const quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            unit *four = raw + at / 4;
+            four[0][r / 4] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            four[1][r / 4] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            four[2][r / 4] = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
+            four[3][r / 4] = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
+        }
+        for (; at < bytes; at += 4)
+            raw[at / 4][r / 4] = (quad){word(row[0] + at), word(row[1] + at), word(row[2] + at), word(row[3] + at)};
+    }
+}
 
 /* ---- writing ------------------------------------------------------------------------------------------------ */
 
-/* Four codes of every row as the bytes of a word each: unit j of all rows side by side, as panels have them. */
-typedef uint32_t units[8][ROWS];
-
-/* In squares of four rows and four units, which the compiler keeps in registers. */
-static void turn(units unit, const uint8_t code[ROWS][SLM_BLOCK])
-{
-    for (int r = 0; r < ROWS; r += 4)
-        for (int j = 0; j < 8; j += 4) {
-            uint32_t square[4][4];
-            for (int i = 0; i < 4; i++) memcpy(square[i], code[r + i] + 4 * j, sizeof square[i]);
-            for (int i = 0; i < 4; i++)
-                for (int n = 0; n < 4; n++) unit[j + i][r + n] = square[n][i];
-        }
-}
-
 /* The ways codes share vectors, as panel.h draws them; `from` is the lowest bit of the code that goes in. */
-static void put_nibbles(uint8_t *vectors, units unit)
+static void put(uint8_t *vector, const unit words) { memcpy(vector, words, sizeof(unit)); }
+
+static void put_nibbles(uint8_t *vectors, const unit code[8])
 {
-    for (int j = 0; j < 4; j++) {
-        uint32_t words[ROWS];
-        for (int r = 0; r < ROWS; r++)
-            words[r] = (unit[j][r] & 0x0f0f0f0f) | (unit[j + 4][r] & 0x0f0f0f0f) << 4;
-        memcpy(vectors + j * 64, words, sizeof words);
+    for (size_t j = 0; j < 4; j++) {
+        unit words;
+        for (size_t q = 0; q < QUADS; q++)
+            words[q] = (code[j][q] & 15 * EACH_BYTE) | (code[j + 4][q] & 15 * EACH_BYTE) << 4;
+        put(vectors + j * 64, words);
     }
 }
 /* Four units share a vector. */
-static void put_pairs(uint8_t *vectors, units unit, unsigned from)
+static void put_pairs(uint8_t *vectors, const unit code[8], unsigned from)
 {
-    for (int v = 0; v < 2; v++) {
-        uint32_t words[ROWS] = {0};
-        for (int j = v; j < 8; j += 2)
-            for (int r = 0; r < ROWS; r++) words[r] |= (unit[j][r] >> from & 0x03030303) << (j / 2 * 2);
-        memcpy(vectors + v * 64, words, sizeof words);
+    for (size_t v = 0; v < 2; v++) {
+        unit words = {{0}};
+        for (size_t j = v; j < 8; j += 2)
+            for (size_t q = 0; q < QUADS; q++)
+                words[q] |= (code[j][q] >> from & 3 * EACH_BYTE) << (unsigned)(j / 2 * 2);
+        put(vectors + v * 64, words);
     }
 }
 /* All eight do. */
-static void put_bits(uint8_t *vector, units unit, unsigned from)
+static void put_bits(uint8_t *vector, const unit code[8], unsigned from)
 {
-    uint32_t words[ROWS] = {0};
-    for (int j = 0; j < 8; j++)
-        for (int r = 0; r < ROWS; r++) words[r] |= (unit[j][r] >> from & 0x01010101) << j;
-    memcpy(vector, words, sizeof words);
+    unit words = {{0}};
+    for (size_t j = 0; j < 8; j++)
+        for (size_t q = 0; q < QUADS; q++) words[q] |= (code[j][q] >> from & EACH_BYTE) << (unsigned)j;
+    put(vector, words);
 }
 
 /* A block of all rows. */
-static void put_codes(enum slm_pack_codes codes, uint8_t *dst, const uint8_t code[ROWS][SLM_BLOCK])
+static void put_codes(enum slm_pack_codes codes, uint8_t *dst, const unit code[8])
 {
-    units unit;
-    turn(unit, code);
-    if (codes == SLM_CODES_8) memcpy(dst, unit, sizeof unit);
-    else if (codes <= SLM_CODES_3) put_pairs(dst, unit, 0);
-    else put_nibbles(dst, unit);
-    if (codes == SLM_CODES_3) put_bits(dst + 2 * 64, unit, 2);
-    if (codes == SLM_CODES_5) put_bits(dst + 4 * 64, unit, 4);
-    if (codes == SLM_CODES_6) put_pairs(dst + 4 * 64, unit, 4);
+    for (size_t j = 0; j < 8 && codes == SLM_CODES_8; j++) put(dst + j * 64, code[j]);
+    if (codes <= SLM_CODES_3) put_pairs(dst, code, 0);
+    else if (codes != SLM_CODES_8) put_nibbles(dst, code);
+    if (codes == SLM_CODES_3) put_bits(dst + 2 * 64, code, 2);
+    if (codes == SLM_CODES_5) put_bits(dst + 4 * 64, code, 4);
+    if (codes == SLM_CODES_6) put_pairs(dst + 4 * 64, code, 4);
 }
 
 /* Full groups, and a shorter one at the end of rows that are no multiple of 256. */
@@ -346,33 +340,47 @@ bool slm_pack_bytes(enum slm_dtype type, uint64_t n_rows, uint64_t k, uint64_t *
     return slm_mul_u64((n_rows + ROWS - 1) / ROWS, slm_pack_panel_bytes(type, (size_t)k), bytes);
 }
 
+/* The scales of a group of n_blocks blocks, which begins at byte `from` of the rows. */
+static void put_scales(enum slm_dtype type, const uint8_t *const rows[ROWS], size_t from, size_t n_rows,
+                       size_t n_blocks, unsigned char *dst)
+{
+    const struct reader *read = &readers[type];
+    const size_t block_bytes = slm_dtypes[type].block_bytes;
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *row = rows[r] + from;
+        if (read->scales) read->scales(dst, r, row);
+        else if (slm_pack_types[type].scales == SLM_SCALES_F16) scales_f16(dst, r, row, n_blocks, block_bytes);
+        else scales_f16_min(dst, r, row, n_blocks, block_bytes);
+    }
+}
+
 /* Group by group, so that the panel is written from its beginning to its end: scales, then block by block the codes of
- * all rows. Rows that are missing are zeros. */
+ * all rows. Rows that are missing are read as the first one, and become zeros. */
 void slm_pack_panel(enum slm_dtype type, const unsigned char *src, size_t row_bytes, size_t n_rows, size_t k,
                     unsigned char *panel)
 {
     const struct slm_pack_type *t = &slm_pack_types[type];
     const struct reader *read = &readers[type];
     const size_t block_bytes = slm_dtypes[type].block_bytes, code_bytes = slm_pack_code_bytes(t->codes);
-    uint8_t code[ROWS][SLM_BLOCK] = {0};
+    const uint8_t *rows[ROWS];
+    unit raw[MOST_BYTES / 4], code[8];
+    for (size_t r = 0; r < ROWS; r++) rows[r] = src + (r < n_rows ? r : 0) * row_bytes;
     for (size_t first = 0; first < k / SLM_BLOCK; first += BLOCKS) {
         const size_t left = k / SLM_BLOCK - first, n = left < BLOCKS ? left : BLOCKS;
         const size_t scale_bytes = slm_pack_scale_bytes(t->scales, n);
         memset(panel, 0, scale_bytes);
-        for (size_t r = 0; r < n_rows; r++) {
-            const unsigned char *row = src + r * row_bytes;
-            if (read->scales) read->scales(panel, r, row + first / BLOCKS * block_bytes);
-            else if (t->scales == SLM_SCALES_F16) scales_f16(panel, r, row + first * block_bytes, n, block_bytes);
-            else scales_f16_min(panel, r, row + first * block_bytes, n, block_bytes);
-        }
+        put_scales(type, rows, first / read->blocks * block_bytes, n_rows, n, panel);
         panel += scale_bytes;
         for (size_t b = 0; b < n; b++, panel += code_bytes) {
-            for (size_t r = 0; r < n_rows; r++) read->codes(code[r], src + r * row_bytes, first + b);
+            const size_t block = (first + b) / read->blocks, part = (first + b) % read->blocks;
+            if (part == 0) turn(raw, rows, block * block_bytes + read->at, read->bytes, ROWS * row_bytes);
+            read->codes(code, raw, part);
+            for (size_t j = 0; j < 8 && n_rows < ROWS; j++)
+                for (size_t r = n_rows; r < ROWS; r++) code[j][r / 4][r % 4] = 0;
             put_codes(t->codes, panel, code);
         }
     }
 }
-
 void slm_pack_unit_scales(enum slm_dtype type, size_t k, unsigned char *panel)
 {
     const struct slm_pack_type *t = &slm_pack_types[type];

@@ -456,17 +456,17 @@ static bool was_foreseen(struct slm_choice *c)
     return slm_engine_step(c->env->engine, &part, 1, &c->error) == SLM_OK;
 }
 
-size_t slm_choice_guess(struct slm_choice *c, size_t room, double cost, int32_t ids[1 + SLM_MAX_GUESS])
+struct slm_guesser slm_choice_guesser(struct slm_choice *c, size_t room, int32_t ids[1 + SLM_MAX_GUESS])
 {
     const struct slm_job *job = c->ticket->job;
     const size_t left = c->env->n_ctx - c->n_known;
     if (room > left) room = left;
-    if (job->n_predict > 0 && room > (size_t)job->n_predict - c->n_generated)
-        room = (size_t)job->n_predict - c->n_generated;
+    /* The last one is drawn from what the one before it brings. */
+    if (job->n_predict > 0 && room >= (size_t)job->n_predict - c->n_generated)
+        room = (size_t)job->n_predict - c->n_generated - 1;
     ids[0] = c->ids[c->n_known - 1];
-    c->session->speculator.row_cost = cost;
-    c->session->speculator.always = c->env->guesses_always;
-    return slm_speculate_guess(c->session, ids[0], room, &c->sampler, ids + 1);
+    return (struct slm_guesser){.session = c->session, .params = &c->sampler, .id = ids[0], .room = room,
+                                .guesses = ids + 1};
 }
 
 bool slm_choice_computed(struct slm_choice *c, size_t n_rows)

@@ -20,7 +20,7 @@ struct slm_choice_env {
     struct slm_outbox *outbox;
     struct slm_kernels kernels;
     size_t n_ctx; /* of a sequence: what session and pool hold */
-    bool speculates, guesses_always;
+    bool speculates;
     uint64_t *masks; /* [n_samplers, n_vocab / 64] tokens that a grammar allows; NULL until a job has one */
     float *rows;  /* [SLM_CHOICE_ROWS, n_vocab] for logprobs of prompts; NULL until somebody asks */
 };
@@ -95,9 +95,8 @@ void slm_choice_draw(struct slm_choice *choice, unsigned rank);
 /* A step computed n_rows of its tokens; its rows of logits are in env when it asked for those of the prompt. Draws
  * tokens as far as there are logits. Afterwards it has ended, or has tokens to compute. False: its job fails. */
 bool slm_choice_computed(struct slm_choice *choice, size_t n_rows);
-/* Guesses at what follows its last token, behind it in ids; at most room. cost: of a row more, as a share of the
- * step's. Returns how many. */
-size_t slm_choice_guess(struct slm_choice *choice, size_t room, double cost, int32_t ids[1 + SLM_MAX_GUESS]);
+/* Its last token, and how many may be guessed behind it; into ids, the token first. */
+struct slm_guesser slm_choice_guesser(struct slm_choice *choice, size_t room, int32_t ids[1 + SLM_MAX_GUESS]);
 /* Writes the last text and FINISHED. */
 bool slm_choice_finish(struct slm_choice *choice, enum slm_finish finish);
 /* Does its next step need all rows of logits? */

@@ -55,7 +55,7 @@ struct slm_host_model { /* an entry: never leaves the list while the host lives 
     uint64_t file_bytes, loaded_bytes;
     /* The loader's while it works on the entry: */
     struct slm_host_model *next_task;
-    struct slm_model *model;
+    struct slm_model *model, *draft;  /* the latter guesses for it, or NULL */
     struct slm_runner *runner;
     struct slm_engine_options engine; /* resolved */
     uint64_t memory_bytes;
@@ -81,7 +81,7 @@ struct slm_host {
     pthread_cond_t changed;
     struct slm_host_model *tasks, *done; /* linked by next_task */
     bool stops, wants_ticks;
-    const struct slm_model *preparing;   /* what the loader packs just now, or NULL */
+    const struct slm_host_model *preparing; /* what the loader packs just now, or NULL */
 };
 
 /* ---- posting ---------------------------------------------------------------------------------------------------- */
@@ -216,77 +216,131 @@ static struct slm_host_model *find(const struct slm_host *host, const char *name
 
 /* ---- the loader ------------------------------------------------------------------------------------------------- */
 
+/* What a model takes, KV pool and all, is added to the sum. */
+static slm_status add_need(const struct slm_host_options *o, const struct slm_model *model,
+                           const struct slm_engine_options *engine, uint64_t *sum, struct slm_error *error)
+{
+    struct slm_session_settings s = {0};
+    uint64_t kv, scratch, bytes;
+    SLM_TRY(slm_session_resolve(model, &engine->session, &s, error));
+    SLM_TRY(slm_session_predict(model, &engine->session, &kv, &scratch, error));
+    /* Weights: packed in memory, or as they lie in the file, which the system keeps in memory as far as it can. */
+    uint64_t weights = slm_cpu_weights_bytes(model->plan);
+    const struct slm_model_info info = slm_model_info(model);
+    if (weights < info.file_bytes) weights = info.file_bytes;
+    /* Logits of all that run; and of each thread that draws them a copy, counts, and candidates of four numbers. */
+    const size_t n_rows = (size_t)6 * slm_engine_n_samplers(s.n_threads);
+    if (!slm_mul_u64(kv / s.n_ctx + 1, engine->n_kv, &bytes) || !slm_add_u64(bytes, weights, &bytes) ||
+        !slm_add_u64(bytes, scratch, &bytes) ||
+        !slm_add_u64(bytes, (o->max_running + n_rows) * model->hparams.n_vocab * sizeof(float), &bytes) ||
+        !slm_add_u64(bytes, *sum, sum))
+        return slm_fail(error, SLM_ERR_LIMIT, "host", "the memory of a model cannot be addressed");
+    return SLM_OK;
+}
+
 /* Contexts that the KV pool holds unless the options say: several, as far as a quarter of the budget goes. */
 static slm_status resolve(struct slm_host_model *m, struct slm_error *error)
 {
     const struct slm_host_options *o = &m->host->options;
     struct slm_session_settings s = {0};
-    uint64_t kv, scratch;
+    uint64_t kv, draft_kv = 0, scratch;
     m->engine = o->engine;
+    m->memory_bytes = 0;
     SLM_TRY(slm_session_resolve(m->model, &m->engine.session, &s, error));
     m->engine.session.n_ctx = (int32_t)s.n_ctx;
     SLM_TRY(slm_session_predict(m->model, &m->engine.session, &kv, &scratch, error));
-    /* Weights: packed in memory, or as they lie in the file, which the system keeps in memory as far as it can. */
-    const uint64_t quarter = o->memory_budget / 4;
+    if (m->draft) SLM_TRY(slm_session_predict(m->draft, &m->engine.session, &draft_kv, &scratch, error));
+    const uint64_t quarter = o->memory_budget / 4, both = kv + draft_kv;
     if (m->engine.n_kv == 0) {
-        size_t n = kv ? (size_t)(quarter / kv) : KV_CONTEXTS;
+        size_t n = both ? (size_t)(quarter / both) : KV_CONTEXTS;
         if (n > KV_CONTEXTS) n = KV_CONTEXTS;
         if (n > o->max_running) n = o->max_running;
         if (n < 1) n = 1;
         if (!slm_mul_size(n, s.n_ctx, &m->engine.n_kv)) m->engine.n_kv = s.n_ctx;
     }
-    /* Logits of all that run; and of each thread that draws them a copy, counts, and candidates of four numbers. */
-    const size_t n_rows = (size_t)6 * slm_engine_n_samplers(s.n_threads);
-    uint64_t bytes, weights = slm_cpu_weights_bytes(m->model->plan);
-    const struct slm_model_info info = slm_model_info(m->model);
-    if (weights < info.file_bytes) weights = info.file_bytes;
-    if (!slm_mul_u64(kv / s.n_ctx + 1, m->engine.n_kv, &bytes) || !slm_add_u64(bytes, weights, &bytes) ||
-        !slm_add_u64(bytes, scratch, &bytes) ||
-        !slm_add_u64(bytes, (o->max_running + n_rows) * m->model->hparams.n_vocab * sizeof(float), &bytes))
-        return slm_fail(error, SLM_ERR_LIMIT, m->name, "its memory cannot be addressed");
-    m->memory_bytes = bytes;
-    return SLM_OK;
+    SLM_TRY(add_need(o, m->model, &m->engine, &m->memory_bytes, error));
+    const struct slm_engine_options drafts = slm_runner_draft_engine(&m->engine);
+    return m->draft ? add_need(o, m->draft, &drafts, &m->memory_bytes, error) : SLM_OK;
+}
+
+/* The default model has a draft where one was asked for. */
+static slm_status open_draft(struct slm_host_model *m, struct slm_error *error)
+{
+    const struct slm_host_options *o = &m->host->options;
+    if (!o->draft || m != m->host->models) return SLM_OK;
+    if (m->model->has_no_head || m->model->hparams.bidirectional)
+        return slm_fail(error, SLM_ERR_UNSUPPORTED, "draft model", "%s makes embeddings: there is nothing to guess",
+                        m->name);
+    SLM_TRY(slm_model_open(o->draft, NULL, &m->draft, error));
+    return slm_speculate_check(m->model, m->draft, error);
+}
+
+/* Both files, if there are two. */
+static slm_status open_files(struct slm_host_model *m, struct slm_error *error)
+{
+    SLM_TRY(slm_model_open(m->path, NULL, &m->model, error));
+    SLM_TRY(open_draft(m, error));
+    return resolve(m, error);
+}
+
+/* What open_files opened. */
+static void close_files(struct slm_host_model *m)
+{
+    slm_model_close(m->draft);
+    slm_model_close(m->model);
+    m->model = m->draft = NULL;
+}
+
+static slm_status open_runner(struct slm_host_model *m, struct slm_error *error)
+{
+    const struct slm_host_options *o = &m->host->options;
+    struct slm_runner_options options = {.engine = m->engine,
+                                         .max_running = o->max_running,
+                                         .speculation = o->speculation,
+                                         .keeps_slots = o->keeps_slots,
+                                         .turns = &m->host->turns,
+                                         .post = post,
+                                         .user = m->host};
+    options.speculation.draft = m->draft;
+    if (m->draft) options.speculation.mode = SLM_SPECULATE_DRAFT;
+    return slm_runner_open(m->model, &options, &m->runner, error);
+}
+
+/* Neither's weights are wanted any more. */
+static void stop_preparing(const struct slm_host_model *m)
+{
+    slm_prepared_stop(m->model);
+    if (m->draft) slm_prepared_stop(m->draft);
 }
 
 /* A model whose weights are being packed, which can be ended from elsewhere: it is not closed before this is taken
  * back. */
-static void set_preparing(struct slm_host *host, const struct slm_model *model)
+static void set_preparing(struct slm_host *host, const struct slm_host_model *m)
 {
     pthread_mutex_lock(&host->lock);
-    host->preparing = model;
-    if (model && host->stops) slm_prepared_stop(model);
+    host->preparing = m;
+    if (m && host->stops) stop_preparing(m);
     pthread_mutex_unlock(&host->lock);
 }
 
 /* The entry's next stage, on the loader's thread. On failure nothing of it is left. */
 static void work_on(struct slm_host_model *m)
 {
-    const struct slm_host *host = m->host;
     slm_status status = SLM_OK;
     m->error = (struct slm_error){0};
     if (m->state == OPENING) {
-        status = slm_model_open(m->path, NULL, &m->model, &m->error);
-        if (status == SLM_OK) status = resolve(m, &m->error);
+        status = open_files(m, &m->error);
     } else if (m->state == PREPARING) {
-        const struct slm_runner_options options = {.engine = m->engine,
-                                                   .max_running = host->options.max_running,
-                                                   .speculate = host->options.speculate,
-                                                   .keeps_slots = host->options.keeps_slots,
-                                                   .guess_always = host->options.guess_always,
-                                                   .turns = &m->host->turns,
-                                                   .post = post,
-                                                   .user = m->host};
-        set_preparing(m->host, m->model);
-        status = slm_runner_open(m->model, &options, &m->runner, &m->error);
+        set_preparing(m->host, m);
+        status = open_runner(m, &m->error);
         set_preparing(m->host, NULL);
     }
     /* What it was for is over, or failed. */
     if (status == SLM_OK && m->state != LEAVING) return;
     if (m->runner) slm_runner_stop(m->runner);
     slm_runner_close(m->runner);
-    slm_model_close(m->model);
     m->runner = NULL;
-    m->model = NULL;
+    close_files(m);
 }
 
 /* The loader's thread: tasks, and ticks while somebody wants them. */
@@ -428,8 +482,7 @@ static void make_room(struct slm_host *host)
             (void)slm_fail(&next->error, SLM_ERR_MEMORY, next->name,
                            "it needs %.0f MiB, the budget of all models is %.0f MiB: use a smaller context or a larger "
                            "budget", (double)next->memory_bytes / 0x1p20, (double)budget / 0x1p20);
-            slm_model_close(next->model);
-            next->model = NULL;
+            close_files(next);
             fail_loading(next);
         } else {
             struct slm_host_model *victim = least_recent(host);
@@ -735,9 +788,7 @@ static slm_status open_table(struct slm_host *host, const struct slm_host_option
 
 slm_status slm_host_open(const struct slm_host_options *options, struct slm_host **out, struct slm_error *error)
 {
-    if (options->speculate == SLM_SPECULATE_DRAFT)
-        return slm_fail(error, SLM_ERR_UNSUPPORTED, "host", "draft models are for single sessions; n-grams are guessed "
-                        "for clients that are alone or few");
+    SLM_ASSERT(!options->speculation.draft && options->speculation.mode != SLM_SPECULATE_DRAFT);
     struct slm_host *host = slm_alloc(1, sizeof *host, "host", error);
     if (!host) return SLM_ERR_MEMORY;
     host->options = *options;
@@ -767,7 +818,7 @@ void slm_host_close(struct slm_host *host)
     pthread_mutex_lock(&host->lock);
     host->stops = true;
     /* What the loader is at, nobody wants any more: it need not be waited for. */
-    if (host->preparing) slm_prepared_stop(host->preparing);
+    if (host->preparing) stop_preparing(host->preparing);
     pthread_cond_signal(&host->changed);
     pthread_mutex_unlock(&host->lock);
     slm_os()->thread_join(host->loader);
@@ -781,7 +832,7 @@ void slm_host_close(struct slm_host *host)
     for (struct slm_host_model *m = host->models; m; m = m->next) {
         answer_waiters(m, &error);
         slm_runner_close(m->runner);
-        slm_model_close(m->model);
+        close_files(m);
     }
     /* Functions that were posted find a closed host. */
     host->is_closed = true;

@@ -23,9 +23,9 @@ struct slm_host_options {
     int64_t keep_alive_s;           /* an idle model leaves after it; < 0 never */
     size_t max_queue;               /* jobs waiting for a model, more are refused with retry_after_s; 0 = 1024 */
     size_t max_running;             /* sequences computed together; 0 = 64 */
-    enum slm_speculate speculate;
+    struct slm_speculation speculation; /* of every model; the mode is not DRAFT */
+    const char *draft;              /* of the default model: file or folder of the one that guesses for it, or NULL */
     bool keeps_slots;               /* jobs leave their tokens in slots, which can be saved */
-    bool guess_always; /* also where it does not pay; for measurements */
     /* Runs fn(user) on the event loop's thread; called from the host's threads. */
     void (*post)(void *post_user, void (*fn)(void *user), void *user);
     void *post_user;

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/os.h"
+#include "engine/session.h"
 
 enum { RETRY_MS = 10 }; /* for events that there was no memory for */
 #define TARGET_S 0.1 /* of a step while somebody waits for the next token */
@@ -116,6 +117,24 @@ static void run(void *arg)
     for (again = true; again;) again = hand_over(r);
 }
 
+struct slm_engine_options slm_runner_draft_engine(const struct slm_engine_options *engine)
+{
+    struct slm_engine_options draft = *engine;
+    const size_t most = (size_t)engine->session.n_ctx * SLM_MOST_GUESSERS;
+    if (draft.n_kv > most) draft.n_kv = most;
+    return draft;
+}
+
+/* Only sequences that generate are guessed for. */
+static slm_status open_drafts(struct slm_runner *r, struct slm_error *error)
+{
+    const struct slm_speculation *speculation = &r->options.speculation;
+    const struct slm_engine_options options = slm_runner_draft_engine(&r->options.engine);
+    r->env.speculates = speculation->mode != SLM_SPECULATE_OFF;
+    r->meter.row_cost = FIRST_COST;
+    return speculation->draft ? slm_engine_open(speculation->draft, &options, &r->drafts, error) : SLM_OK;
+}
+
 /* All that generating needs. */
 static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
 {
@@ -128,20 +147,19 @@ static slm_status open_engine(struct slm_runner *r, struct slm_error *error)
         return SLM_OK;
     }
     SLM_TRY(slm_engine_open(r->model, options, &r->env.engine, error));
+    SLM_TRY(slm_engine_pack(r->env.engine, error)); /* before somebody waits */
     SLM_TRY(slm_prefix_open(r->env.engine, &r->env.prefix, error));
+    SLM_TRY(open_drafts(r, error));
     r->sessions = slm_alloc(n, sizeof *r->sessions, "runner", error);
     r->parts = slm_alloc(n, sizeof *r->parts, "runner", error);
     r->computed = slm_alloc(n, sizeof *r->computed, "runner", error);
     r->drawing = slm_alloc(n, sizeof *r->drawing, "runner", error);
-    r->guesses = slm_alloc(SLM_RUNNER_MOST_GUESSING, sizeof *r->guesses, "runner", error);
+    r->guesses = slm_alloc(SLM_MOST_GUESSERS, sizeof *r->guesses, "runner", error);
     if (!r->sessions || !r->parts || !r->computed || !r->drawing || !r->guesses) return SLM_ERR_MEMORY;
     if (r->options.keeps_slots) {
         r->slots = slm_alloc(n, sizeof *r->slots, "runner", error);
         if (!r->slots) return SLM_ERR_MEMORY;
     }
-    r->env.speculates = r->options.speculate != SLM_SPECULATE_OFF;
-    r->env.guesses_always = r->options.guess_always;
-    r->meter.row_cost = FIRST_COST;
     const struct slm_engine_info info = slm_engine_info(r->env.engine);
     /* The engine has resolved what was left to it. */
     r->sched.page_tokens = info.page_tokens;
@@ -208,6 +226,7 @@ void slm_runner_close(struct slm_runner *r)
     for (size_t i = 0; i < r->n_idle_sessions; i++) slm_session_close(r->sessions[i]);
     SLM_ASSERT(!r->env.engine || r->env.engine->pool.n_free == r->env.engine->pool.n_pages);
     slm_engine_close(r->env.engine);
+    slm_engine_close(r->drafts);
     slm_release(r->sessions);
     slm_release(r->parts);
     slm_release(r->computed);

@@ -49,9 +49,8 @@ struct slm_turns {
 struct slm_runner_options {
     struct slm_engine_options engine; /* resolved: n_ctx and n_kv are not 0 */
     size_t max_running;
-    enum slm_speculate speculate;
+    struct slm_speculation speculation; /* its draft has the model's vocabulary */
     bool keeps_slots;
-    bool guess_always; /* also where it does not pay; for measurements */
     struct slm_turns *turns;
     /* Something is in the outbox. From the runner's thread, once until it is replayed. */
     void (*post)(void *user);
@@ -59,6 +58,8 @@ struct slm_runner_options {
 };
 
 struct slm_runner;
+/* What the engine of a draft model is opened with: KV for those that can guess at a time, as the model's has it. */
+struct slm_engine_options slm_runner_draft_engine(const struct slm_engine_options *engine);
 /* Opens the engine, which takes the time it takes, and starts the thread. Models that only embed have no engine. */
 slm_status slm_runner_open(const struct slm_model *model, const struct slm_runner_options *options,
                            struct slm_runner **out, struct slm_error *error);

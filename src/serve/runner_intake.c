@@ -75,10 +75,7 @@ static slm_status restore_slot(struct slm_runner *r, struct slm_slot *slot, cons
     if (r->n_idle_sessions > 0) session = r->sessions[--r->n_idle_sessions];
     else if (r->n_sessions == r->options.max_running)
         return slm_fail(error, SLM_ERR_LIMIT, "slot", "all %zu places are taken: try again later", r->n_sessions);
-    if (!session) {
-        SLM_TRY(slm_engine_session(r->env.engine, &session, error));
-        r->n_sessions++;
-    }
+    if (!session) SLM_TRY(slm_table_session(r, &session, error));
     const slm_status status = slm_slot_restore(slot, r->env.prefix, session, path, error);
     r->sessions[r->n_idle_sessions++] = session;
     /* What is wrong with the file is the client's concern; where the server keeps it is not. */

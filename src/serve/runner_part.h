@@ -10,9 +10,6 @@
 #include "serve/sched.h"
 #include "serve/slots.h"
 
-/* Sequences that decode together and guess: more use up by themselves what rows cost little. */
-enum { SLM_RUNNER_MOST_GUESSING = 8 };
-
 /* Whose jobs they are; its counter is the scheduler's. */
 struct slm_tenant {
     char name[sizeof ((struct slm_job *)0)->tenant];
@@ -26,6 +23,7 @@ struct slm_runner {
     struct slm_outbox outbox;
     struct slm_thread *thread;
     struct slm_error cannot_generate; /* why there is no engine */
+    struct slm_engine *drafts;        /* of the draft model, or NULL: no sequence has one */
     struct slm_session **sessions;    /* [max_running] those that nobody uses */
     size_t n_idle_sessions, n_sessions;
     /* The scheduler's table and, row by row, whose it is. */
@@ -39,8 +37,8 @@ struct slm_runner {
     struct slm_step_part *parts;      /* [max_running] */
     struct slm_choice **computed;     /* [max_running] */
     struct slm_choice **drawing;      /* [max_running] of these, those that draw */
-    int32_t (*guesses)[1 + SLM_MAX_GUESS]; /* [SLM_RUNNER_MOST_GUESSING] */
-    struct slm_speculator meter;      /* what rows cost here */
+    int32_t (*guesses)[1 + SLM_MAX_GUESS]; /* [SLM_MOST_GUESSERS] */
+    struct slm_speculator meter;      /* what rows and drafts cost here */
     struct slm_slot *slots;           /* [max_running], or NULL: not kept */
     /* Embeddings: */
     struct slm_embedder *embedder;
@@ -68,6 +66,8 @@ struct slm_sched_seq *slm_table_row(const struct slm_runner *r, const struct slm
 slm_status slm_table_reserve(struct slm_runner *r, size_t n, struct slm_error *error);
 /* The counter of a tenant by name; one that nobody uses is given to the next newcomer. */
 slm_status slm_table_tenant(struct slm_runner *r, const char *name, uint32_t *out, struct slm_error *error);
+/* A further session, with a draft's where there is one. */
+slm_status slm_table_session(struct slm_runner *r, struct slm_session **out, struct slm_error *error);
 /* The choice waits from here on. */
 void slm_table_add(struct slm_runner *r, struct slm_choice *c, uint32_t tenant);
 /* Its session is free for others. */

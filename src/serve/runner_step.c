@@ -7,7 +7,7 @@
 
 enum {
     PAGE = SLM_KV_PAGE_TOKENS,
-    MOST_GUESSING = SLM_RUNNER_MOST_GUESSING,
+    MOST_GUESSING = SLM_MOST_GUESSERS,
     MOST_GUESSES = 32, /* of a step */
 };
 #define AGING_NS UINT64_C(10000000000) /* of waiting, for a level of priority: ten seconds */
@@ -78,7 +78,7 @@ static bool start_running(struct slm_runner *r, struct slm_choice *c)
     /* Sessions are kept: opening one takes memory, and time. */
     struct slm_session *session = NULL;
     if (r->n_idle_sessions > 0) session = r->sessions[--r->n_idle_sessions];
-    else if (slm_engine_session(r->env.engine, &session, &c->error) == SLM_OK) r->n_sessions++;
+    else (void)slm_table_session(r, &session, &c->error);
     if (!session && r->n_sessions > 0) { /* as many as there are must do */
         c->error = (struct slm_error){0};
         r->sched.max_running = r->n_sessions;
@@ -170,21 +170,30 @@ static size_t lay_parts(struct slm_runner *r)
     return n;
 }
 
-/* Sequences that decode alone or with a few others compute guesses along. With n of them a guess delays n tokens, so it
- * has to be so much better founded. */
+/* Beginnings that drafts keep of jobs that have ended give way to jobs that run. */
+static void make_room_for_drafts(struct slm_runner *r)
+{
+    enum { NEED = 3 * MOST_GUESSING }; /* pages: a piece of a prompt, a tail and guesses may begin one each */
+    if (!r->drafts || r->drafts->pool.n_free >= NEED) return;
+    for (size_t i = 0; i < r->n_idle_sessions; i++)
+        slm_session_truncate(r->sessions[i]->speculator.draft, 0, NULL); /* to nothing: never fails */
+}
+
+/* Sequences that decode alone or with a few others compute guesses along. */
 static size_t add_guesses(struct slm_runner *r, size_t n, size_t n_pages)
 {
+    struct slm_guesser guessers[MOST_GUESSING];
     const size_t room = MOST_GUESSES / n < SLM_MAX_GUESS ? MOST_GUESSES / n : SLM_MAX_GUESS;
-    size_t sum = 0;
     if (!r->env.speculates || n > MOST_GUESSING || n_pages + 2 * n > r->sched.n_free) return 0;
     for (size_t i = 0; i < n; i++)
         if (slm_table_row(r, r->computed[i])->n_known - slm_table_row(r, r->computed[i])->n_done > 1) return 0;
     slm_prefix_make_room(r->env.prefix, n_pages + 2 * n); /* guesses may begin a page */
-    const double c = r->meter.row_cost, cost = (double)n * c / (1 + (double)(n - 1) * c);
+    make_room_for_drafts(r);
+    for (size_t i = 0; i < n; i++) guessers[i] = slm_choice_guesser(r->computed[i], room, r->guesses[i]);
+    const size_t sum = slm_speculate_guess(&r->meter, guessers, n);
     for (size_t i = 0; i < n; i++) {
-        r->parts[i].n_guess = slm_choice_guess(r->computed[i], room, cost, r->guesses[i]);
+        r->parts[i].n_guess = guessers[i].n;
         r->parts[i].ids = r->guesses[i];
-        sum += r->parts[i].n_guess;
     }
     return sum;
 }
@@ -275,15 +284,18 @@ void slm_runner_step(struct slm_runner *r)
     one_asks(r);
     /* Idle pages count as free, but only now have to be. */
     slm_prefix_make_room(r->env.prefix, n_pages);
-    const size_t n = lay_parts(r), n_guesses = add_guesses(r, n, n_pages);
+    const size_t n = lay_parts(r);
     /* From here to the end of the turn all threads are this model's. */
     slm_turns_take(r->options.turns);
     const uint64_t start = slm_os()->now_ns();
+    const size_t n_guesses = add_guesses(r, n, n_pages);
+    const uint64_t guessed = slm_os()->now_ns();
     (void)slm_engine_step(r->env.engine, r->parts, n, NULL);
-    const double seconds = (double)(slm_os()->now_ns() - start) * 1e-9;
+    const uint64_t end = slm_os()->now_ns();
     slm_sched_charge(&r->sched);
-    count_step(r, n_rows, seconds);
-    if (n == n_rows && n <= MOST_GUESSING) slm_speculate_took(&r->meter, n_rows + n_guesses, seconds);
+    count_step(r, n_rows, (double)(end - start) * 1e-9);
+    if (n == n_rows && n <= MOST_GUESSING)
+        slm_speculate_took(&r->meter, n_rows + n_guesses, (double)(end - guessed) * 1e-9);
     draw_all(r, n);
     /* One that failed took the others of its job along. */
     for (size_t i = 0; i < n; i++)

@@ -104,6 +104,21 @@ slm_status slm_table_tenant(struct slm_runner *r, const char *name, uint32_t *ou
     return SLM_OK;
 }
 
+/* Counted once it is whole. */
+slm_status slm_table_session(struct slm_runner *r, struct slm_session **out, struct slm_error *error)
+{
+    struct slm_session *session;
+    SLM_TRY(slm_engine_session(r->env.engine, &session, error));
+    const slm_status status = slm_speculator_open(session, &r->options.speculation, r->drafts, error);
+    if (status != SLM_OK) {
+        slm_session_close(session);
+        return status;
+    }
+    r->n_sessions++;
+    *out = session;
+    return SLM_OK;
+}
+
 /* The choice waits from here on. */
 void slm_table_add(struct slm_runner *r, struct slm_choice *c, uint32_t tenant)
 {

@@ -147,6 +147,9 @@ static slm_status read_keys(const struct slm_server_options *options, struct slm
 {
     slm_status status = SLM_OK;
     *out = (struct slm_keys){.n = 0};
+    if (options->key_rate && !slm_rate_parse(slm_str(options->key_rate), &out->rate))
+        return slm_fail(error, SLM_ERR_ARGUMENT, "--key-rate", "'%.40s' is no rate: write 10/s, 600/m or 1000/h",
+                        options->key_rate);
     for (size_t i = 0; i < options->n_keys && status == SLM_OK; i++)
         status = slm_keys_add(out, slm_str(options->keys[i]), error);
     if (status == SLM_OK && options->key_file) status = read_key_file(options->key_file, out, error);
@@ -205,6 +208,7 @@ static void reload(struct server *server)
         slm_line(&server->options->log, SLM_LOG_ERROR, "reload: %s: %s; the old keys stay", error.where,
                  error.message);
     } else {
+        slm_keys_inherit(&keys, &server->keys);
         slm_keys_release(&server->keys);
         server->keys = keys;
         slm_line(&server->options->log, SLM_LOG_INFO, "reload: %zu API keys", keys.n);
@@ -350,10 +354,11 @@ static void on_first_model(void *user, struct slm_host_model *model, const struc
 }
 
 /* Named models are wanted: the first is loaded while the server answers already, so that nobody's first request waits
- * for it. One that is found in a folder, or built in, is loaded when somebody asks. */
+ * for it, and so is one with a draft, to see that they fit. One that is found in a folder, or built in, is loaded when
+ * somebody asks. */
 static void load_first_model(struct server *server)
 {
-    server->loading = server->options->models.n_models > 0;
+    server->loading = server->options->models.n_models > 0 || server->options->models.draft;
     if (server->loading) slm_host_get(server->api.host, NULL, on_first_model, server);
     else slm_notify("READY=1");
 }

@@ -170,7 +170,7 @@ static slm_status open_backend(struct calibration *c, const struct slm_session_o
     SLM_TRY(slm_plan_new(&c->plan, error));
     c->plan->headless = true;
     SLM_TRY(slm_plan_finish(c->plan, m->family->build(c->plan, m), error));
-    if (c->settings.packed) SLM_TRY(slm_prepared_get(m, c->settings.n_threads, &weights, error));
+    if (c->settings.packed) SLM_TRY(slm_prepared_get(m, &weights, error));
     const size_t n = c->settings.n_batch;
     c->rows = slm_arena_alloc(&c->arena, n, sizeof *c->rows, "calibrate", error);
     c->positions = slm_arena_alloc(&c->arena, n, sizeof *c->positions, "calibrate", error);
@@ -183,7 +183,8 @@ static slm_status open_backend(struct calibration *c, const struct slm_session_o
     const struct slm_backend_options backend = {.weights = weights, .n_threads = c->settings.n_threads,
                                                 .max_tokens = n, .n_ctx = c->settings.n_ctx,
                                                 .cpu_mask = m->cpu_mask, .tap = on_value, .tap_user = c};
-    return slm_cpu_open(c->plan, &c->pool.layout, &backend, &c->backend, error);
+    SLM_TRY(slm_cpu_open(c->plan, &c->pool.layout, &backend, &c->backend, error));
+    return c->settings.packed ? slm_prepared_pack(m, c->backend, error) : SLM_OK;
 }
 
 static void close_backend(struct calibration *c)

@@ -6,6 +6,7 @@ it says to accept works; whoever is slow is let go and holds nobody up. The serv
 real one, with routes of its own and limits that are reached in a second.
 """
 
+import http.client
 import json
 import os
 import random
@@ -563,6 +564,45 @@ def test_unix_socket(tmp_path):
         s.process.wait()
     s = Server(unix=path)
     assert s.stop() == 0 and not path.exists()
+
+
+def test_a_key_has_its_rate(tmp_path):
+    """Each API says 429 in its shape; other keys, and what only looks, go on. A reload gives nothing back."""
+    file = tmp_path / "keys"
+    file.write_text("anna:anna-secret-1 3/h\nberta:berta-secret-1\n")
+    arguments = [SLM, "serve", "--port", "0", "--log-level", "error", "--api-key-file", file, "--key-rate", "1000/s"]
+    with subprocess.Popen(list(map(str, arguments)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
+        port = int(re.search(r":(\d+)$", p.stdout.readline().strip())[1])
+
+        def ask(key, path, body=b"{}", method="POST"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            connection.request(method, path, body, {"Content-Type": "application/json", "X-Api-Key": key})
+            reply = connection.getresponse()
+            text = reply.read().decode()
+            connection.close()
+            return reply.status, reply.getheader("Retry-After"), text
+
+        try:
+            assert [ask("anna-secret-1", "/v1/chat/completions")[0] for _ in range(3)] == [400] * 3
+            for path, shape in [("/v1/chat/completions", lambda e: e["error"]["type"] == "rate_limit_error"),
+                                ("/v1/messages", lambda e: (e["type"], e["error"]["type"]) == ("error", "rate_limit_error")),
+                                ("/api/chat", lambda e: isinstance(e["error"], str)),
+                                ("/tokenize", lambda e: e["error"]["type"] == "rate_limit_error")]:
+                for _ in range(20):
+                    status, after, text = ask("anna-secret-1", path)
+                    assert status == 429 and 0 < int(after) <= 1200, text  # a third of an hour for each
+                    assert shape(json.loads(text)) and "3 requests in 3600 s" in text and "secret" not in text
+                assert ask("berta-secret-1", path)[0] == 400
+            assert ask("anna-secret-1", "/v1/models", None, "GET")[0] == 200
+            p.send_signal(signal.SIGHUP)
+            for _ in range(50):
+                assert ask("anna-secret-1", "/tokenize")[0] == 429 and ask("wrong-secret", "/tokenize")[0] == 401
+        finally:
+            p.terminate()
+            assert p.wait(PATIENCE) == 0
+    done = subprocess.run([str(SLM), "serve", "--key-rate", "often"], capture_output=True, text=True, timeout=PATIENCE,
+                          check=False)
+    assert done.returncode == 1 and "'often' is no rate" in done.stderr
 
 
 def test_public_addresses_need_a_key():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Files of models that change under a server: who is being answered gets the old one to the end, who comes gets the new one."""
+"""Files of models that change under a server: who is being answered gets the old one to the end, who comes gets the new one;
+and models that guess for others."""
 
 import http.client
 import json
@@ -8,7 +9,7 @@ import os
 import pytest
 
 from serving import serving
-from support import STORIES, need, with_template
+from support import STORIES, need, need_builtin_model, slm, with_template
 
 OLD, NEW = "{% for m in messages %}old:{{ m.content }}{% endfor %}", "{% for m in messages %}new:{{ m.content }}{% endfor %}"
 ASK = {"model": "m", "prompt": "Once upon a time", "max_tokens": 400, "temperature": 0, "ignore_eos": True, "n": 8}
@@ -82,3 +83,27 @@ def test_embeddings_of_what_is_no_text(served):
         assert status == 200, body
         vector = body["data"][0]["embedding"]
         assert abs(sum(x * x for x in vector) - 1) < 1e-4  # no NaN either
+
+
+def test_a_draft_model_guesses_and_changes_no_text():
+    model = need(STORIES)
+    texts, counts = [], []
+    for more in ([], ["--draft", model]):
+        with serving(model, "--ctx", 256, *more) as server:
+            texts.append([server.post("/v1/completions", **{**ASK, "model": "", "max_tokens": 60, "n": n, "temperature": t,
+                                                                     "seed": 5})
+                          [2]["choices"] for n, t in ((1, 0), (1, 0.9), (4, 0.7))])
+            lines = server.ask("GET", "/metrics")[2].splitlines()
+            counts.append([float(line.split()[1]) for name in ("draft", "accepted") for line in lines
+                           if line.startswith(f"vllm:spec_decode_num_{name}_tokens_total")])
+    assert texts[0] == texts[1]
+    assert counts[1][0] == counts[1][1] > 0  # a model is a good draft of itself
+
+
+def test_a_draft_of_another_vocabulary_is_refused_at_the_start():
+    need_builtin_model()
+    done = slm("serve", "--port", 0, "--log-level", "error", "--draft", need(STORIES))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("slm: draft model: it has 512 tokens, the model ")
+    done = slm("serve", "--speculate", "draft")
+    assert done.returncode == 2 and "--draft MODEL" in done.stderr

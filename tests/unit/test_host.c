@@ -308,17 +308,13 @@ static void check(const struct answer *a, const struct request *r, size_t i)
     assert_int_equal(a->usage.n_prompt, r->n);
 }
 
-/* All at once, with a pool of so many tokens; returns what was counted. */
-static struct slm_host_counts run_many(size_t n_kv, int priorities, int32_t n_threads)
+/* The first n at once; returns what was counted. */
+static struct slm_host_counts run_some(const struct slm_host_options *o, int priorities, size_t n)
 {
     static struct answer answers[MANY];
-    struct slm_host_options o = plain();
     struct slm_host_counts counts;
-    const size_t n = test_share(MANY);
-    o.engine.n_kv = n_kv;
-    o.engine.session.n_threads = n_threads;
-    struct server *s = open_server(&o);
-    assert_non_null(get(s, NULL));
+    struct server *s = open_server(o);
+    if (!get(s, NULL)) fail_msg("%s: %s", s->error.where, s->error.message);
     struct request *requests = make_requests(slm_host_model(s->model));
     for (size_t i = 0; i < n; i++) {
         struct slm_job *job = job_for(&requests[i]);
@@ -335,6 +331,15 @@ static struct slm_host_counts run_many(size_t n_kv, int priorities, int32_t n_th
     return counts;
 }
 
+/* With a pool of so many tokens. */
+static struct slm_host_counts run_many(size_t n_kv, int priorities, int32_t n_threads)
+{
+    struct slm_host_options o = plain();
+    o.engine.n_kv = n_kv;
+    o.engine.session.n_threads = n_threads;
+    return run_some(&o, priorities, test_share(MANY));
+}
+
 static void many_streams_say_what_each_says_alone(void **state)
 {
     (void)state;
@@ -344,10 +349,9 @@ static void many_streams_say_what_each_says_alone(void **state)
     assert_true(counts.cached_tokens > 0 || test_is_far_too_slow());
 }
 
-static void too_few_pages_change_no_text(void **state)
+/* Pages that all would hold at their ends. */
+static size_t tokens_of_all(void)
 {
-    (void)state;
-    /* Demand: what all would hold at their ends. */
     size_t demand = 0;
     const size_t n = test_share(MANY);
     struct server *s = open_server(&(struct slm_host_options){.engine = plain().engine, .keep_alive_s = -1});
@@ -356,9 +360,122 @@ static void too_few_pages_change_no_text(void **state)
     for (size_t i = 0; i < n; i++) demand += (requests[i].n + requests[i].n_generated + 31) / 32 * 32;
     slm_host_release(s->model);
     close_server(s);
+    return demand;
+}
+
+static void too_few_pages_change_no_text(void **state)
+{
+    (void)state;
+    const size_t demand = tokens_of_all();
     run_many(demand / 4 > 256 ? demand / 4 : 256, 1, 1); /* a pool holds one context at least */
     const size_t n_preempted = run_many(256, 3, 1).n_preempted; /* one context's worth */
     assert_true(n_preempted > 0 || test_is_far_too_slow());
+}
+
+/* ---- a draft model ---------------------------------------------------------------------------------------------- */
+
+/* The built-in model in fewer bits, which is mostly right. */
+static const char *coarse_builtin(void)
+{
+    static char path[512];
+    static const char in[] = SLM_SOURCE_DIR "/models/builtin.gguf";
+    const struct slm_quantize_options options = {.type = "q4_0", .n_threads = 1};
+    struct slm_error error;
+    if (path[0]) return path;
+    snprintf(path, sizeof path, "%s", tiny_path("coarse.gguf"));
+    if (slm_quantize(in, path, &options, NULL, &error) != SLM_OK) fail_msg("%s: %s", error.where, error.message);
+    return path;
+}
+
+static struct slm_host_options with_draft(size_t n_kv)
+{
+    struct slm_host_options o = plain();
+    o.draft = coarse_builtin();
+    o.speculation.always = true; /* whether it pays is measured: without this a slow machine would not guess */
+    o.engine.n_kv = n_kv;
+    return o;
+}
+
+/* Few at a time, so that all guess; then more than that, of which the last few do; then with pages for a context alone,
+ * which the drafts have no more of. Right and wrong guesses, greedy and sampled: the texts are those without. */
+static void drafts_change_no_text(void **state)
+{
+    (void)state;
+    struct slm_host_options o = with_draft(8 * 256);
+    o.max_running = 6;
+    o.speculation.n_guess = 1;
+    o.engine.session.n_threads = 2;
+    struct slm_host_counts counts = run_some(&o, 1, 16);
+    const struct slm_speculation_counts *c = &counts.speculation;
+    assert_true(c->n_accepted < c->n_guessed && c->n_accepted * 2 > c->n_guessed); /* they mostly draw the same */
+    o = with_draft(20 * 256);
+    assert_true(run_some(&o, 1, 20).speculation.n_accepted > 0);
+    o = with_draft(256);
+    o.max_running = 5;
+    counts = run_some(&o, 3, 12);
+    assert_true(counts.n_preempted > 0);
+    assert_true(c->n_accepted > 0);
+    o.speculation = (struct slm_speculation){.n_guess = 3}; /* as the gate wants it */
+    run_some(&o, 1, 6);
+}
+
+/* What it takes is part of the budget, and of what the model is said to take. */
+static void count_loaded(void *user, const struct slm_host_entry *e);
+static void a_draft_counts_in_the_budget(void **state)
+{
+    (void)state;
+    size_t n[2][3] = {{0}};
+    for (int drafts = 0; drafts < 2; drafts++) {
+        const struct slm_host_options o = drafts ? with_draft(1024) : plain();
+        struct slm_host_options same = o;
+        same.engine.n_kv = 1024;
+        struct server *s = open_server(&same);
+        assert_non_null(get(s, NULL));
+        slm_host_each(s->host, count_loaded, n[drafts]);
+        slm_host_release(s->model);
+        close_server(s);
+    }
+    assert_true(n[1][2] > n[0][2]);
+    struct slm_host_options o = with_draft(1024);
+    o.memory_budget = n[1][2];
+    struct server *s = open_server(&o);
+    assert_non_null(get(s, NULL));
+    slm_host_release(s->model);
+    close_server(s);
+    o.memory_budget = n[1][2] - 1; /* the model alone would fit */
+    s = open_server(&o);
+    assert_null(get(s, NULL));
+    assert_int_equal(s->error.status, SLM_ERR_MEMORY);
+    close_server(s);
+}
+
+/* A draft belongs to the default model; one that does not suit it is the reason why that cannot be had. */
+static void drafts_that_do_not_suit_are_refused(void **state)
+{
+    (void)state;
+    const struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F32);
+    char other[512];
+    snprintf(other, sizeof other, "%s", tiny_path("other.gguf"));
+    tiny_model_write(other, &spec);
+    const char *const drafts[] = {other, "/nonexistent/draft.gguf"}, *models[] = {"", other};
+    static const slm_status want[] = {SLM_ERR_ARGUMENT, SLM_ERR_IO};
+    for (size_t i = 0; i < 2; i++) {
+        struct slm_host_options o = with_draft(256);
+        o.draft = drafts[i];
+        o.models = models;
+        o.n_models = 2;
+        struct server *s = open_server(&o);
+        assert_null(get(s, NULL));
+        assert_int_equal(s->error.status, want[i]);
+        if (i == 0) assert_non_null(strstr(s->error.message, "a draft must have the model's vocabulary"));
+        assert_non_null(get(s, "other"));
+        struct answer a;
+        ask(s, job_of((const int32_t[]){1, 5, 9}, 3, 3), &a);
+        wait_for(s, &a, 1);
+        assert_false(a.failed);
+        slm_host_release(s->model);
+        close_server(s);
+    }
 }
 
 /* ---- details of one job ----------------------------------------------------------------------------------------- */
@@ -492,7 +609,7 @@ static void guesses_come_true_and_change_no_text(void **state)
     (void)state;
     static const char text[] = "The cat sat. The cat sat. The cat sat. The cat sat. The cat";
     struct slm_host_options o = plain();
-    o.guess_always = true; /* whether guessing pays is measured: without this a slow machine would not guess */
+    o.speculation.always = true; /* whether guessing pays is measured: without this a slow machine would not guess */
     struct server *s = open_loaded(&o);
     const struct slm_model *model = slm_host_model(s->model);
     static struct request r;
@@ -573,16 +690,11 @@ static void time_runs_out(void **state)
 
 /* ---- clients that leave ----------------------------------------------------------------------------------------- */
 
-static void clients_leave_at_any_time(void **state)
+static void leave_at_any_time(const struct slm_host_options *o, size_t n)
 {
-    (void)state;
-    const char *level = getenv("SLM_TEST_LEVEL");
-    const size_t n = level && strcmp(level, "soak") == 0 ? 10000 : test_share(240);
     enum { SLOTS = 24 };
     static struct answer answers[SLOTS];
-    struct slm_host_options o = plain();
-    o.engine.n_kv = 1024; /* some are in the queue, some lose their pages */
-    struct server *s = open_server(&o);
+    struct server *s = open_server(o);
     assert_non_null(get(s, NULL));
     const struct request *requests = make_requests(slm_host_model(s->model));
     size_t which[SLOTS];
@@ -611,6 +723,19 @@ static void clients_leave_at_any_time(void **state)
     close_plain(s);
 }
 
+static void clients_leave_at_any_time(void **state)
+{
+    (void)state;
+    const char *level = getenv("SLM_TEST_LEVEL");
+    const size_t n = level && strcmp(level, "soak") == 0 ? 10000 : test_share(240);
+    struct slm_host_options o = plain();
+    o.engine.n_kv = 1024; /* some are in the queue, some lose their pages */
+    leave_at_any_time(&o, n);
+    o = with_draft(1024);
+    o.max_running = 5; /* all guess */
+    leave_at_any_time(&o, n / 6);
+}
+
 static void closing_ends_all_jobs(void **state)
 {
     (void)state;
@@ -630,13 +755,15 @@ static void closing_ends_all_jobs(void **state)
 }
 
 /* Everything from opening to closing, with one allocation that fails. False: none did. */
-static bool try_without(uint64_t fail_at, const char *path)
+static bool try_without(uint64_t fail_at, const char *path, const char *draft)
 {
     static struct answer a;
     struct server s = {.answered = false};
     struct slm_host_options o = plain();
     o.models = &path;
     o.n_models = 1;
+    o.draft = draft;
+    o.speculation.always = true;
     o.post = loop_post;
     o.post_user = &s.loop;
     pthread_mutex_init(&s.loop.lock, NULL);
@@ -668,10 +795,12 @@ static void memory_runs_out_cleanly(void **state)
     (void)state;
     const struct tiny_spec spec = tiny_spec_default("llama", SLM_DTYPE_F32);
     const char *path = tiny_path("small.gguf");
-    uint64_t fail_at = 1;
     tiny_model_write(path, &spec);
-    while (try_without(fail_at, path)) fail_at = test_next(fail_at);
-    assert_true(fail_at > 20);
+    for (int drafts = 0; drafts < 2; drafts++) {
+        uint64_t fail_at = 1;
+        while (try_without(fail_at, path, drafts ? path : NULL)) fail_at = test_next(fail_at);
+        assert_true(fail_at > 20);
+    }
 }
 
 static void a_full_queue_and_a_drain_refuse(void **state)
@@ -823,6 +952,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_streams_say_what_each_says_alone),
         cmocka_unit_test(too_few_pages_change_no_text),
+        cmocka_unit_test(drafts_change_no_text),
+        cmocka_unit_test(a_draft_counts_in_the_budget),
+        cmocka_unit_test(drafts_that_do_not_suit_are_refused),
         cmocka_unit_test(choices_share_the_prompt),
         cmocka_unit_test(prompt_logprobs_are_those_of_the_model),
         cmocka_unit_test(a_second_request_finds_its_beginning),

@@ -12,7 +12,9 @@
 #include <cmocka.h>
 
 #include "slm.h"
+#include "base/os.h"
 #include "effort.h"
+#include "engine/weights.h"
 #include "tiny_model.h"
 
 enum { TOKENS = 9 };
@@ -181,6 +183,68 @@ static void odd_shapes(void **state)
     }
 }
 
+/* The first pass leaves the weights in the file, the second packs them; both compute the same. */
+static void packing_waits_for_the_second_pass(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {3, 1, 4, 1, 5, 9};
+    enum { N = sizeof ids / sizeof *ids };
+    struct slm_model *model;
+    struct slm_session *session;
+    quantize(untied, plain, (struct slm_quantize_options){.type = "q5_k_m"});
+    must(slm_model_open(plain, NULL, &model, &error));
+    must(slm_session_open(model, &(struct slm_session_options){.n_ctx = 32, .n_threads = 2}, &session, &error));
+    float *logits[] = {reference, other};
+    for (int pass = 0; pass < 2; pass++) {
+        assert_false(slm_prepared_ready(model));
+        must(slm_session_truncate(session, 0, &error));
+        must(slm_session_eval_all(session, ids, N, logits[pass], &error));
+        assert_int_equal(slm_prepared_ready(model), pass);
+    }
+    assert_memory_equal(reference, other, (size_t)N * TINY_VOCAB * sizeof(float));
+    slm_session_close(session);
+    slm_model_close(model);
+}
+
+/* Who packs, who waits and who reads the file meanwhile is chance; what they compute is not. */
+struct user {
+    struct slm_session *session;
+    float last[TINY_VOCAB];
+};
+static void use(void *arg)
+{
+    struct user *u = arg;
+    static const int32_t ids[] = {2, 7, 1, 8};
+    for (int pass = 0; pass < 3; pass++) {
+        struct slm_error mine;
+        if (slm_session_truncate(u->session, 0, &mine) != SLM_OK) abort();
+        if (slm_session_eval(u->session, ids, 4, &mine) != SLM_OK) abort();
+    }
+    memcpy(u->last, slm_session_logits(u->session), sizeof u->last);
+}
+
+static void several_sessions_may_pack(void **state)
+{
+    (void)state;
+    enum { USERS = 3 };
+    static struct user users[USERS];
+    struct slm_thread *threads[USERS];
+    struct slm_model *model;
+    quantize(tied, plain, (struct slm_quantize_options){.type = "q6_k"});
+    must(slm_model_open(plain, NULL, &model, &error));
+    for (int i = 0; i < USERS; i++)
+        must(slm_session_open(model, &(struct slm_session_options){.n_ctx = 32, .n_threads = 2}, &users[i].session,
+                              &error));
+    for (int i = 0; i < USERS; i++) must(slm_os()->thread_start(use, &users[i], &threads[i], &error));
+    for (int i = 0; i < USERS; i++) slm_os()->thread_join(threads[i]);
+    assert_true(slm_prepared_ready(model));
+    for (int i = 0; i < USERS; i++) {
+        assert_memory_equal(users[i].last, users[0].last, sizeof users[0].last);
+        slm_session_close(users[i].session);
+    }
+    slm_model_close(model);
+}
+
 static void packed_files_are_not_converted(void **state)
 {
     (void)state;
@@ -197,6 +261,8 @@ int main(void)
         cmocka_unit_test(every_type_gives_the_same_bits),
         cmocka_unit_test(what_is_packed),
         cmocka_unit_test(odd_shapes),
+        cmocka_unit_test(packing_waits_for_the_second_pass),
+        cmocka_unit_test(several_sessions_may_pack),
         cmocka_unit_test(packed_files_are_not_converted),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

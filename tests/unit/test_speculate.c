@@ -352,6 +352,15 @@ static void a_full_context_ends_it(void **state)
 
 /* Where a row more costs two steps nothing is guessed; where it costs nothing, everything that may come true is. And
  * what never comes true stops being guessed. */
+static size_t guess(struct slm_session *session, int32_t id, size_t room, const struct slm_sampler_params *params,
+                    int32_t *guesses)
+{
+    struct slm_guesser g = {.session = session, .params = params, .id = id, .room = room, .guesses = guesses};
+    const size_t n = slm_speculate_guess(&session->speculator, &g, 1);
+    assert_int_equal(g.n, n);
+    return n;
+}
+
 static void guesses_are_made_where_they_pay(void **state)
 {
     (void)state;
@@ -369,17 +378,68 @@ static void guesses_are_made_where_they_pay(void **state)
     assert_int_equal(slm_session_eval(session, prompt, 64, NULL), SLM_OK);
     slm_speculate_forget(&session->speculator);
     session->speculator.row_cost = 2;
-    assert_int_equal(slm_speculate_guess(session, id, 15, &params.sampler, guesses), 0);
+    assert_int_equal(guess(session, id, 15, &params.sampler, guesses), 0);
     session->speculator.row_cost = 0;
-    assert_int_equal(slm_speculate_guess(session, id, 15, &params.sampler, guesses), 15);
+    assert_int_equal(guess(session, id, 15, &params.sampler, guesses), 15);
     for (int32_t i = 0; i < 15; i++) assert_int_equal(guesses[i], 20 + (64 + 1 + i) % 8); /* past the present, too */
-    assert_int_equal(slm_speculate_guess(session, id, 4, &params.sampler, guesses), 4);
+    assert_int_equal(guess(session, id, 4, &params.sampler, guesses), 4);
     session->speculator.row_cost = 0.2;
     for (int i = 0; i < 300; i++) { /* the text never goes on so */
-        slm_speculate_guess(session, id, 15, &params.sampler, guesses);
+        guess(session, id, 15, &params.sampler, guesses);
         slm_speculate_drawn(session, 300);
     }
-    assert_int_equal(slm_speculate_guess(session, id, 15, &params.sampler, guesses), 0);
+    assert_int_equal(guess(session, id, 15, &params.sampler, guesses), 0);
+    slm_session_close(session);
+    slm_model_close(model);
+}
+
+/* Each of a step waits for the rows of all: what pays for one alone must be better founded among eight. */
+static void guesses_must_pay_for_all_who_wait(void **state)
+{
+    (void)state;
+    static const int32_t prompt[] = {1, 20, 21, 22, 30, 1, 20, 21}; /* 22 makes a match of four tokens */
+    struct slm_model *model = open_tiny("llama", SLM_DTYPE_F32, 1);
+    const struct slm_sampler_params params = slm_sampler_defaults(model);
+    struct slm_speculator meter = {.row_cost = 0.4};
+    struct slm_guesser guessers[SLM_MOST_GUESSERS];
+    int32_t guesses[SLM_MOST_GUESSERS][SLM_MAX_GUESS];
+    for (size_t i = 0; i < SLM_MOST_GUESSERS; i++) {
+        struct slm_session *session = open_session(model, NULL);
+        assert_int_equal(slm_session_eval(session, prompt, 8, NULL), SLM_OK);
+        guessers[i] = (struct slm_guesser){.session = session, .params = &params, .id = 22, .guesses = guesses[i]};
+    }
+    for (size_t n = 1; n <= SLM_MOST_GUESSERS; n += 7) {
+        for (size_t i = 0; i < n; i++) guessers[i].room = 15;
+        const size_t sum = slm_speculate_guess(&meter, guessers, n);
+        if (n == 1) assert_true(sum > 0 && guesses[0][0] == 30);
+        else assert_int_equal(sum, 0);
+    }
+    for (size_t i = 0; i < SLM_MOST_GUESSERS; i++) slm_session_close(guessers[i].session);
+    slm_model_close(model);
+}
+
+/* A draft that costs more than the step it saves is asked ever more seldom, but never given up. */
+static void dear_drafts_are_asked_seldom(void **state)
+{
+    (void)state;
+    struct slm_model *model = open_tiny("llama", SLM_DTYPE_F32, 1);
+    const struct slm_speculation options = {.mode = SLM_SPECULATE_DRAFT, .draft = model};
+    struct slm_session *session = open_session(model, &options);
+    const struct slm_sampler_params params = slm_sampler_defaults(model);
+    size_t n_asked[2] = {0, 0};
+    int32_t guesses[SLM_MAX_GUESS];
+    assert_int_equal(slm_session_eval(session, (const int32_t[]){1, 20}, 2, NULL), SLM_OK);
+    for (int i = 0; i < 8000; i++) {
+        session->speculator.step_s = 1e-12; /* whatever the clock says, it is too long */
+        const size_t n = guess(session, 21, 15, &params, guesses);
+        n_asked[i >= 4000] += n > 0;
+        slm_speculate_drawn(session, n ? guesses[0] : 22);
+    }
+    assert_true(n_asked[0] > n_asked[1] && n_asked[1] >= 3 && n_asked[1] <= 5); /* 4000 of 1024 each */
+    session->speculator.step_s = 1e9; /* now it costs nothing */
+    session->speculator.draft_cost = 0;
+    session->speculator.row_cost = 0;
+    assert_int_equal(guess(session, 21, 15, &params, guesses), 15);
     slm_session_close(session);
     slm_model_close(model);
 }
@@ -477,6 +537,8 @@ int main(void)
         cmocka_unit_test(stopped_sessions_go_on_the_same),
         cmocka_unit_test(a_full_context_ends_it),
         cmocka_unit_test(guesses_are_made_where_they_pay),
+        cmocka_unit_test(guesses_must_pay_for_all_who_wait),
+        cmocka_unit_test(dear_drafts_are_asked_seldom),
         cmocka_unit_test(costs_are_measured),
         cmocka_unit_test(wrong_options_change_nothing),
         cmocka_unit_test(drafts_keep_to_their_memory),

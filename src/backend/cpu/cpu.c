@@ -36,7 +36,7 @@ static void op_embed(const struct slm_backend *cpu, const struct slm_op *op, siz
     /* A head that is the embedding as well: its rows in the file were given back. */
     const unsigned char *panels = cpu->panels[op - cpu->plan->ops];
     const size_t row = (size_t)cpu->batch->tokens[t];
-    if (panels) {
+    if (panels && cpu->packed) {
         slm_pack_read_row(w->dtype, panels + row / SLM_PANEL_ROWS * slm_pack_panel_bytes(w->dtype, w->n_in),
                           row % SLM_PANEL_ROWS, w->n_in, slm_cpu_rows(cpu, op->out) + t * w->n_in);
         return;
@@ -207,6 +207,7 @@ void slm_cpu_run(struct slm_backend *cpu, const struct slm_batch *batch)
 /* The engine cuts prompts into chunks that fit. */
     SLM_ASSERT(batch->n_tok <= cpu->max_tokens && batch->n_out <= cpu->max_tokens);
     cpu->batch = batch;
+    cpu->packed = cpu->weights && slm_cpu_weights_packed(cpu->weights);
     for (size_t i = 0; i < cpu->plan->n_ops; i++) atomic_store_explicit(&cpu->claims[i], 0, memory_order_relaxed);
     slm_pool_run(cpu->pool, step, cpu);
 }
@@ -219,24 +220,23 @@ void slm_cpu_share(struct slm_backend *cpu, void (*fn)(void *arg, unsigned rank,
 
 /* ---- memory ------------------------------------------------------------------------------------------------ */
 
-/* The greediest op decides; ops of one thread follow each other and share the room. */
-static size_t thread_elements(const struct slm_plan *plan, const struct slm_cpu_weights *weights)
+/* The greediest op decides, done in the greediest way; ops of one thread follow each other and share the room. */
+static size_t thread_elements(const struct slm_plan *plan)
 {
     size_t most = 0;
-    for (size_t i = 0; i < plan->n_ops; i++) {
-        const bool packed = slm_cpu_weights_find(weights, plan->ops[i].w) != NULL;
-        const size_t need = slm_cpu_thread_elements(&plan->ops[i], packed);
-        if (need > most) most = need;
-    }
+    for (size_t i = 0; i < plan->n_ops; i++)
+        for (int packed = 0; packed <= (int)slm_cpu_can_pack(&plan->ops[i]); packed++) {
+            const size_t need = slm_cpu_thread_elements(&plan->ops[i], packed != 0);
+            if (need > most) most = need;
+        }
     return (most + 31) & ~(size_t)31; /* threads do not share cache lines */
 }
 
 uint64_t slm_cpu_scratch_bytes(const struct slm_plan *plan, const struct slm_backend_options *options)
 {
-    /* As if nothing were packed, which takes the more scratch for threads; int8 rows are half as large as f32 ones.
-     */
+    /* int8 rows are half as large as f32 ones */
     return plan->row_elements * (uint64_t)options->max_tokens * 6 +
-           thread_elements(plan, NULL) * (uint64_t)options->n_threads * sizeof(float);
+           thread_elements(plan) * (uint64_t)options->n_threads * sizeof(float);
 }
 
 /* Finds the values that products with packed weights read, and who will code them. */
@@ -291,7 +291,8 @@ slm_status slm_cpu_open(const struct slm_plan *plan, const struct slm_kv_layout 
     cpu->n_ctx = options->n_ctx;
     cpu->tap = options->tap;
     cpu->tap_user = options->tap_user;
-    cpu->thread_elements = thread_elements(plan, options->weights);
+    cpu->weights = options->weights;
+    cpu->thread_elements = thread_elements(plan);
     slm_kernels_init(&cpu->kernels, options->cpu_mask);
     slm_status status = allocate(cpu, options->weights, options->n_threads, error);
     if (status == SLM_OK) {

@@ -12,7 +12,9 @@ enum slm_coder { SLM_CODED_NOT, SLM_CODED_BY_MAKER, SLM_CODED_BY_READER };
 
 struct slm_backend {
     const struct slm_plan *plan;
-    const unsigned char **panels; /* [n_ops] the op's weight in panels; NULL: as it is in the file */
+    const struct slm_cpu_weights *weights; /* NULL: all as in the file */
+    const unsigned char **panels; /* [n_ops] the op's weight in panels, when they are packed; NULL: it never is */
+    bool packed;                  /* they are, in the step being run: else threads make those they need */
     const struct slm_kv_layout *layout;
     const struct slm_batch *batch; /* the step being run */
     struct slm_kernels kernels;
@@ -42,7 +44,11 @@ size_t slm_cpu_n_rows(const struct slm_backend *cpu, const struct slm_op *op);
 float *slm_cpu_rows(const struct slm_backend *cpu, slm_val val);
 /* The int8 row of row `row` of a value. */
 unsigned char *slm_cpu_coded_row(const struct slm_backend *cpu, slm_val val, size_t row);
-/* Panels of a weight, or NULL when it was not packed. */
+/* Whether the op multiplies with a matrix that is packed. */
+bool slm_cpu_can_pack(const struct slm_op *op);
+/* Panels [first, last) of a weight that is not packed in the file. */
+void slm_cpu_pack_panels(const struct slm_weight *w, size_t first, size_t last, unsigned char *panels);
+/* Where the panels of a weight are once they are packed, or NULL when they never will be. */
 const unsigned char *slm_cpu_weights_find(const struct slm_cpu_weights *weights, const struct slm_weight *w);
 /* Rows [first, first + n) of a weight as f32, slm_weight_stride elements each. */
 void slm_cpu_unpack_rows(const struct slm_backend *cpu, const struct slm_weight *w, size_t first, size_t n, float *dst);

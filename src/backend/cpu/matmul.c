@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * MATMUL on the CPU: threads claim runs of weight rows and multiply them with all tokens of the step. Weights in
- * panels meet activations in int8; halves are widened by the kernel, others unpacked to f32 a run at a time. Every
+ * panels meet activations in int8, also where the panels have yet to be packed: then a run of rows is packed into the
+ * thread's scratch. Halves are widened by the kernel, others unpacked to f32 a run at a time. Every
  * output element is one chain (kernel.h), whatever the run, batch or thread. */
 #include "backend/cpu/cpu.h"
 #include "kernel/pack.h"
@@ -16,9 +17,15 @@ size_t slm_cpu_panel_rows(size_t stride)
     return rows < 4 ? 4 : rows > 64 ? 64 : rows;
 }
 
+/* Panels of a run of rows that are not in memory. */
+static size_t run_bytes(const struct slm_weight *w)
+{
+    return w->packed ? 0 : PACKED_ROWS / SLM_PANEL_ROWS * slm_pack_panel_bytes(w->dtype, w->n_in);
+}
+
 size_t slm_cpu_thread_elements(const struct slm_op *op, bool packed)
 {
-    if (packed) return SLM_PACK_SCRATCH / sizeof(float);
+    if (packed) return (SLM_PACK_SCRATCH + run_bytes(op->w)) / sizeof(float);
     const size_t stride = op->kind == SLM_OP_MATMUL ? slm_weight_stride(op->w) : 0;
     if (op->kind == SLM_OP_MATMUL)
         return op->w->dtype == SLM_DTYPE_F32 ? 0 : slm_cpu_panel_rows(stride) * stride;
@@ -84,17 +91,36 @@ static void multiply(const struct slm_worker *w, const struct slm_op *op, size_t
     (direct ? direct : cpu->kernels.matmul)(&args);
 }
 
-/* The same from panels; w->scratch is where the kernel opens them up. */
-static void multiply_packed(const struct slm_worker *w, const struct slm_op *op, const unsigned char *panels,
+/* The same from the panels of these rows; w->scratch is where the kernel opens them up. */
+static void multiply_panels(const struct slm_worker *w, const struct slm_op *op, const unsigned char *panels,
                             size_t first, size_t n, size_t n_tok)
 {
     const struct slm_backend *cpu = w->cpu;
-    const size_t panel_bytes = slm_pack_panel_bytes(op->w->dtype, op->w->n_in);
     cpu->kernels.matmul_packed[op->w->dtype](&(struct slm_packed_args){
-        .w = panels + first / SLM_PANEL_ROWS * panel_bytes, .x = slm_cpu_coded_row(cpu, op->in[0], 0),
+        .w = panels, .x = slm_cpu_coded_row(cpu, op->in[0], 0),
         .out = slm_cpu_rows(cpu, op->out) + first, .n_row = n, .n_tok = n_tok, .k = op->w->n_in,
-        .panel_bytes = panel_bytes, .x_stride = 2 * (size_t)op->w->n_in, .out_stride = op->w->n_out,
+        .panel_bytes = slm_pack_panel_bytes(op->w->dtype, op->w->n_in),
+        .x_stride = 2 * (size_t)op->w->n_in, .out_stride = op->w->n_out,
         .scratch = w->scratch, .ahead = AHEAD});
+}
+
+/* From panels in memory; or they are packed into the scratch behind the kernel's, a few rows at a time. */
+static void multiply_packed(const struct slm_worker *w, const struct slm_op *op, const unsigned char *panels,
+                            size_t first, size_t n, size_t n_tok)
+{
+    const size_t panel = first / SLM_PANEL_ROWS;
+    if (op->w->packed || w->cpu->packed) {
+        const size_t panel_bytes = slm_pack_panel_bytes(op->w->dtype, op->w->n_in);
+        multiply_panels(w, op, panels + panel * panel_bytes, first, n, n_tok);
+        return;
+    }
+    unsigned char *own = (unsigned char *)w->scratch + SLM_PACK_SCRATCH;
+    for (size_t at = 0; at < n; at += PACKED_ROWS) {
+        const size_t rows = n - at < PACKED_ROWS ? n - at : PACKED_ROWS;
+        slm_cpu_pack_panels(op->w, panel + at / SLM_PANEL_ROWS,
+                            panel + (at + rows + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS, own);
+        multiply_panels(w, op, own, first + at, rows, n_tok);
+    }
 }
 
 /* Readers code what its makers could not: each its share of the rows, and all wait for all. */

@@ -4,6 +4,10 @@
  * behind them while the next are read, so that the matrices are in memory once. Matrices that are panels in the file
  * are read there.
  *
+ * Opening only says where panels will lie. Until they are packed a step makes those it needs in the scratch of its
+ * threads (matmul.c): the same bits, without the memory, which is what takes most of the time where a virtual machine
+ * has to be given it first.
+ *
  * Deliberately not packed: float matrices, which are multiplied as they are; an embedding that is not the head as
  * well, of which a step reads a few rows where they stand in the file. */
 #include "backend/cpu/cpu.h"
@@ -28,12 +32,8 @@ struct slm_cpu_weights {
     size_t n;
     unsigned char *memory;
     size_t bytes;
-};
-
-/* While packing: what threads share. */
-struct packing {
-    const struct slm_cpu_weights *weights;
-    const struct slm_cpu_source *source;
+    struct slm_cpu_source source;
+    atomic_bool packed; /* what panels point to is there */
 };
 
 /* The last may be part empty. */
@@ -46,7 +46,7 @@ static size_t panels_bytes(const struct slm_weight *w)
 
 /* Float weights have no codes; groups whose scales lie elsewhere, and rows that do not end with a block, stay in the
  * file's form. */
-static bool can_pack(const struct slm_op *op)
+bool slm_cpu_can_pack(const struct slm_op *op)
 {
     return op->kind == SLM_OP_MATMUL && slm_pack_has(op->w->dtype) && !op->w->scales && op->w->n_in % SLM_BLOCK == 0;
 }
@@ -54,9 +54,9 @@ static bool can_pack(const struct slm_op *op)
 /* Whether op i is the first to multiply with its matrix. */
 static bool is_first_use(const struct slm_plan *plan, size_t i)
 {
-    if (!can_pack(&plan->ops[i])) return false;
+    if (!slm_cpu_can_pack(&plan->ops[i])) return false;
     for (size_t j = 0; j < i; j++)
-        if (can_pack(&plan->ops[j]) && plan->ops[j].w->data == plan->ops[i].w->data) return false;
+        if (slm_cpu_can_pack(&plan->ops[j]) && plan->ops[j].w->data == plan->ops[i].w->data) return false;
     return true;
 }
 
@@ -75,36 +75,43 @@ const unsigned char *slm_cpu_weights_find(const struct slm_cpu_weights *weights,
     return NULL;
 }
 
+void slm_cpu_pack_panels(const struct slm_weight *w, size_t first, size_t last, unsigned char *panels)
+{
+    const size_t panel_bytes = slm_pack_panel_bytes(w->dtype, w->n_in);
+    for (size_t at = first; at < last; at++, panels += panel_bytes) {
+        const size_t r = at * SLM_PANEL_ROWS, left = w->n_out - r;
+        slm_pack_panel(w->dtype, w->data + r * w->row_bytes, w->row_bytes,
+                       left < SLM_PANEL_ROWS ? left : SLM_PANEL_ROWS, w->n_in, panels);
+        if (w->ternary_scale != 0) slm_pack_unit_scales(w->dtype, w->n_in, panels);
+    }
+}
+
 /* Panels [first, last) of a matrix; then their rows are the file's alone. */
-static void pack_run(const struct packing *p, const struct matrix *m, size_t first, size_t last)
+static void pack_run(const struct slm_cpu_source *source, const struct matrix *m, size_t first, size_t last)
 {
     const struct slm_weight *w = m->weight;
     const size_t panel_bytes = slm_pack_panel_bytes(w->dtype, w->n_in), row = first * SLM_PANEL_ROWS;
-    for (size_t at = first; at < last; at++) {
-        const size_t r = at * SLM_PANEL_ROWS, left = w->n_out - r;
-        unsigned char *panel = (unsigned char *)(uintptr_t)m->panels + at * panel_bytes; /* not the file's */
-        slm_pack_panel(w->dtype, w->data + r * w->row_bytes, w->row_bytes,
-                       left < SLM_PANEL_ROWS ? left : SLM_PANEL_ROWS, w->n_in, panel);
-        if (w->ternary_scale != 0) slm_pack_unit_scales(w->dtype, w->n_in, panel);
-    }
+    /* Not the file's: those of its matrices that are panels are not packed. */
+    slm_cpu_pack_panels(w, first, last, (unsigned char *)(uintptr_t)m->panels + first * panel_bytes);
     const size_t end = last * SLM_PANEL_ROWS < w->n_out ? last * SLM_PANEL_ROWS : w->n_out;
-    if (p->source->packed) p->source->packed(p->source->user, w->data + row * w->row_bytes, (end - row) * w->row_bytes);
+    if (source->packed) source->packed(source->user, w->data + row * w->row_bytes, (end - row) * w->row_bytes);
 }
 
 /* Every thread: claims runs of panels of one matrix after the other. */
 static void pack(void *arg, unsigned rank, unsigned n)
 {
-    const struct packing *p = arg;
+    const struct slm_cpu_weights *weights = arg;
+    const struct slm_cpu_source *source = &weights->source;
     (void)rank, (void)n;
-    for (size_t i = 0; i < p->weights->n; i++) {
-        struct matrix *m = &p->weights->matrices[i];
+    for (size_t i = 0; i < weights->n; i++) {
+        struct matrix *m = &weights->matrices[i];
         if (m->weight->packed) continue;
         const size_t end = n_panels(m->weight), claim = CLAIM_BYTES / (m->weight->row_bytes * SLM_PANEL_ROWS) + 1;
         for (;;) {
             const size_t first = atomic_fetch_add_explicit(&m->next, claim, memory_order_relaxed);
             if (first >= end) break;
-            if (p->source->stops && p->source->stops(p->source->user)) return;
-            pack_run(p, m, first, end - first < claim ? end : first + claim);
+            if (source->stops && source->stops(source->user)) return;
+            pack_run(source, m, first, end - first < claim ? end : first + claim);
         }
     }
 }
@@ -123,22 +130,28 @@ static void place(struct slm_cpu_weights *weights, const struct slm_plan *plan)
 }
 
 /* All threads pack; at the end the edges of their runs go back to the file too. */
-static slm_status pack_all(const struct packing *p, unsigned n_threads, struct slm_error *error)
+slm_status slm_cpu_weights_pack(struct slm_cpu_weights *weights, struct slm_backend *threads, struct slm_error *error)
 {
-    struct slm_pool *pool;
-    SLM_TRY(slm_pool_open(n_threads, &pool, error));
-    slm_pool_run(pool, pack, (void *)(uintptr_t)p);
-    slm_pool_close(pool);
-    if (p->source->stops && p->source->stops(p->source->user))
+    const struct slm_cpu_source *source = &weights->source;
+    if (slm_cpu_weights_packed(weights)) return SLM_OK;
+    for (size_t i = 0; i < weights->n; i++) weights->matrices[i].next = 0;
+    slm_cpu_share(threads, pack, weights);
+    if (source->stops && source->stops(source->user))
         return slm_fail(error, SLM_ERR_CANCELLED, "weights", "packing was cancelled");
-    for (size_t i = 0; p->source->packed && i < p->weights->n; i++) {
-        const struct slm_weight *w = p->weights->matrices[i].weight;
-        if (!w->packed) p->source->packed(p->source->user, w->data, w->n_out * w->row_bytes);
+    for (size_t i = 0; source->packed && i < weights->n; i++) {
+        const struct slm_weight *w = weights->matrices[i].weight;
+        if (!w->packed) source->packed(source->user, w->data, w->n_out * w->row_bytes);
     }
+    atomic_store_explicit(&weights->packed, true, memory_order_release);
     return SLM_OK;
 }
 
-slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cpu_source *source, unsigned n_threads,
+bool slm_cpu_weights_packed(const struct slm_cpu_weights *weights)
+{
+    return atomic_load_explicit(&weights->packed, memory_order_acquire);
+}
+
+slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cpu_source *source,
                                 struct slm_cpu_weights **out, struct slm_error *error)
 {
     *out = NULL;
@@ -154,7 +167,9 @@ slm_status slm_cpu_weights_open(const struct slm_plan *plan, const struct slm_cp
     }
     if (weights->matrices && (weights->memory || bytes == 0)) {
         place(weights, plan);
-        status = bytes == 0 ? SLM_OK : pack_all(&(struct packing){weights, source}, n_threads, error);
+        weights->source = *source;
+        weights->packed = bytes == 0;
+        status = SLM_OK;
     }
     if (status != SLM_OK) slm_cpu_weights_close(weights);
     else *out = weights;
