@@ -23,7 +23,7 @@ CHAT = {"messages": [{"role": "user", "content": "Tell me a story about a fox"}]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {
     "a": {"type": "integer"}}, "required": ["a"]}}}
 GOOD = [("/v1/completions", ASK), ("/v1/chat/completions", CHAT), ("/v1/chat/completions", {**CHAT, "stream": True}),
-        ("/v1/messages", CHAT), ("/api/generate", {"model": "builtin", "prompt": "Once", "options": {"num_predict": 8}}),
+        ("/v1/messages", {"model": "builtin", **CHAT}), ("/api/generate", {"model": "builtin", "prompt": "Once", "options": {"num_predict": 8}}),
         ("/completion", {"prompt": "The", "n_predict": 8, "n_probs": 3}), ("/v1/embeddings", {"input": ["a", "b c"]}),
         ("/v1/chat/completions", {**CHAT, "response_format": SCHEMA, "max_tokens": 40}), ("/tokenize", {"content": "a b"})]
 
