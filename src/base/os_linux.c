@@ -206,6 +206,7 @@ uint64_t slm_host_memory_available(void)
     if (read_small("/proc/meminfo", text, sizeof text) && number_after(text, "MemAvailable:", &kib))
         machine = kib * 1024;
     uint64_t group = slm_host_read_limits("").memory;
+    if (group == 0) group = 1; /* 0 would say that nobody knows */
     if (machine == 0) return group == UINT64_MAX ? 0 : group;
     return group < machine ? group : machine;
 }

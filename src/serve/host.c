@@ -795,8 +795,8 @@ slm_status slm_host_open(const struct slm_host_options *options, struct slm_host
     struct slm_host_options *o = &host->options;
     if (o->max_queue == 0) o->max_queue = MAX_QUEUE;
     if (o->max_running == 0) o->max_running = MAX_RUNNING;
-    if (o->memory_budget == 0) o->memory_budget = slm_os()->memory_available() / 5 * 4;
-    if (o->memory_budget == 0) o->memory_budget = UINT64_MAX; /* the system does not tell */
+    const uint64_t available = slm_os()->memory_available();
+    if (o->memory_budget == 0) o->memory_budget = available ? available / 5 * 4 + 1 : UINT64_MAX; /* not told */
     pthread_mutex_init(&host->lock, NULL);
     pthread_cond_init(&host->changed, NULL);
     pthread_mutex_init(&host->turns.lock, NULL);
