@@ -39,10 +39,15 @@ FORMS = [
      '"anne.mueller@mail.example.com"'),
     ("format uri", SCHEMA, {"type": "string", "format": "uri"},
      '"https://user@www.example.com:80/a/b/c%20d?x=1&y=2#frag"'),
+    ("a string of at most 200", SCHEMA, {"type": "string", "maxLength": 200},
+     json.dumps("the quick brown fox jumps over the lazy dog, once a day. " * 3)),
     ("300 optional properties", SCHEMA, {"type": "object", "properties": MANY},
      json.dumps({k: 7 for k in list(MANY)[::9]})),
     ("enum of 5,000", SCHEMA, {"enum": [f"value number {i}" for i in range(5000)]}, '"value number 4711"'),
     ("regex (ab|[^x]{1,50})*", REGEX, "(ab|[^x]{1,50})*", "the quick brown fo" * 30),
+    ("300 optional properties and others", SCHEMA,
+     {"type": "object", "properties": MANY, "additionalProperties": {"type": "string"}},
+     json.dumps({"property_3": 7, "property_9": 1, "other": "x", "another": "yy"})),
     ("GBNF, 4 rules of 200 optional letters", GBNF, AMBIGUOUS, "abcdefghijklmnopqrstuvwxyzabcdefghijkacegikmoq" * 2),
 ]
 

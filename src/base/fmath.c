@@ -204,13 +204,6 @@ uint16_t slm_f32_to_f16(float f)
     return (uint16_t)(sign | ((value + (1u << (shift - 1)) - 1u + odd) >> shift));
 }
 
-float slm_bf16_to_f32(uint16_t h)
-{
-    uint32_t bits = (uint32_t)h << 16;
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) bits |= 0x400000u;
-    return slm_bits_f32(bits);
-}
-
 uint16_t slm_f32_to_bf16(float f)
 {
     uint32_t bits = slm_f32_bits(f);

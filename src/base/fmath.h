@@ -88,6 +88,10 @@ double slm_ln(double x);
  * the hardware does. */
 float slm_f16_to_f32(uint16_t h);
 uint16_t slm_f32_to_f16(float f);
-float slm_bf16_to_f32(uint16_t h);
+static inline float slm_bf16_to_f32(uint16_t h) /* of whole matrices, element by element */
+{
+    const uint32_t bits = (uint32_t)h << 16, quiet = (bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x400000u : 0;
+    return slm_bits_f32(bits | quiet);
+}
 uint16_t slm_f32_to_bf16(float f);
 #endif

@@ -6,7 +6,7 @@
 
 struct slm_serve_options {
     uint64_t seen;
-    const char *host, *unix_path, *key_file;
+    const char *host, *unix_path, *key_file, *key_rate;
     int32_t port;
     float drain_s, timeout_s, watch_s;
     struct slm_text_list keys, origins, hosts;

@@ -167,9 +167,9 @@ const struct slm_dom *slm_dom_get(const struct slm_dom *node, const char *key)
 /* From the node up to the root, then written downwards. The depth is bounded by the reader. */
 void slm_dom_pointer(const struct slm_dom *node, char *out, size_t cap)
 {
-    const struct slm_dom *path[SLM_JSON_MAX_DEPTH + 1];
+    const struct slm_dom *path[SLM_JSON_MAX_DEPTH + 8]; /* schemas may be put into others (schema_rewrite.c) */
     size_t n = 0, at = 0;
-    for (; node && node->parent; node = node->parent) path[n++] = node;
+    for (; node && node->parent && n < sizeof path / sizeof *path; node = node->parent) path[n++] = node;
     at += (size_t)snprintf(out, cap, "#");
     while (n > 0 && at + 1 < cap) {
         const struct slm_dom *step = path[--n];

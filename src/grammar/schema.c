@@ -18,9 +18,8 @@ enum { CHOSEN_ANY = 1, CHOSEN_ONE = 2 };
 
 /* Keywords that assert what is not enforced. "false" where that value asserts nothing. */
 static const struct { const char *name; bool unless_false; } refused[] = {
-    {"not", false}, {"if", false}, {"then", false}, {"else", false}, {"dependentSchemas", false},
-    {"dependentRequired", false}, {"dependencies", false}, {"contains", false}, {"minContains", false},
-    {"maxContains", false}, {"uniqueItems", true}, {"unevaluatedItems", false},
+    {"contains", false}, {"minContains", false}, {"maxContains", false}, {"uniqueItems", true},
+    {"unevaluatedItems", false},
     {"$dynamicRef", false}, {"$recursiveRef", false}, {"contentSchema", false}, {"extends", false},
     {"disallow", false}, {"divisibleBy", false},
 };
@@ -48,7 +47,7 @@ slm_status slm_schema_fail(struct slm_schema *s, const struct slm_dom *node, slm
 /* ---- conjunctions ---------------------------------------------------------------------------------------------- */
 
 /* Refusing comes before anything is compiled of a schema, so nothing is passed over by accident. */
-static void check_keywords(struct slm_schema *s, const struct slm_dom *schema)
+void slm_schema_check(struct slm_schema *s, const struct slm_dom *schema)
 {
     for (const struct slm_dom *k = schema->first; k; k = k->next) {
         for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
@@ -92,6 +91,28 @@ static bool decode_step(struct slm_str raw, struct slm_buf *out)
     return out->failed == SLM_OK;
 }
 
+/* The schema with this "$anchor", which must be the only one: that it stands among constants, or in a part with an
+ * address of its own, would be hard to tell. Goes through the document in its order. */
+static const struct slm_dom *anchor(struct slm_schema *s, const struct slm_dom *ref, struct slm_str name)
+{
+    const struct slm_dom *found = NULL;
+    size_t n = 0;
+    for (const struct slm_dom *at = s->root; at;) {
+        const struct slm_dom *own = slm_dom_get(at, "$anchor");
+        if (own && own->kind == SLM_DOM_STRING && slm_str_equal(own->text, name)) found = at, n++;
+        const struct slm_dom *next = at->first;
+        for (; !next && at != s->root; at = at->parent) next = at->next;
+        at = next;
+    }
+    /* Among constants it would be no schema. */
+    bool open = n == 1;
+    for (const struct slm_dom *up = found; open && up && up->parent; up = up->parent)
+        open = !slm_dom_get(up, "$id") && !slm_str_is(up->key, "const") && !slm_str_is(up->key, "enum");
+    if (n == 0) slm_schema_fail(s, ref, SLM_ERR_FORMAT, "there is no $anchor of this name");
+    else if (!open) slm_schema_fail(s, ref, SLM_ERR_UNSUPPORTED, "it is not clear which $anchor it points to");
+    return open ? found : NULL;
+}
+
 /* Step by step from the root; a step that leads nowhere ends it. */
 const struct slm_dom *slm_schema_follow(struct slm_schema *s, const struct slm_dom *ref)
 {
@@ -102,9 +123,18 @@ const struct slm_dom *slm_schema_follow(struct slm_schema *s, const struct slm_d
         slm_schema_fail(s, ref, SLM_ERR_FORMAT, "$ref is a text");
         return NULL;
     }
-    /* Nothing is ever fetched. */
-    if (text.len == 0 || text.ptr[0] != '#' || (text.len > 1 && text.ptr[1] != '/')) {
-        slm_schema_fail(s, ref, SLM_ERR_UNSUPPORTED, "only references within the schema (#/...) are followed");
+    /* Nothing is ever fetched. An address of a part of the document would change what # is. */
+    const bool local = text.len > 0 && text.ptr[0] == '#';
+    for (const struct slm_dom *up = ref->parent; local && up; up = up->parent) {
+        const struct slm_dom *id = up->parent ? slm_dom_get(up, "$id") : NULL;
+        if (!id || id->kind != SLM_DOM_STRING) continue;
+        slm_schema_fail(s, id, SLM_ERR_UNSUPPORTED, "references within a part that has an address of its own");
+        return NULL;
+    }
+    if (local && text.len > 1 && text.ptr[1] != '/')
+        return anchor(s, ref, (struct slm_str){text.ptr + 1, text.len - 1});
+    if (!local) {
+        slm_schema_fail(s, ref, SLM_ERR_UNSUPPORTED, "only references within the schema (#/..., #name) are followed");
         return NULL;
     }
     for (size_t at = 1; at < text.len && node;) {
@@ -150,13 +180,17 @@ void slm_conj_add(struct slm_schema *s, struct slm_conj *conj, const struct slm_
         else if (node->kind != SLM_DOM_TRUE && node->kind != SLM_DOM_OBJECT)
             slm_schema_fail(s, node, SLM_ERR_FORMAT, "a schema is an object, true or false");
         if (node->kind != SLM_DOM_OBJECT) continue;
-        check_keywords(s, node);
+        slm_schema_check(s, node);
         const struct slm_dom *ref = slm_dom_get(node, "$ref"), *all = slm_dom_get(node, "allOf");
         const struct slm_dom *target = ref ? slm_schema_follow(s, ref) : NULL;
         if (target) add_part(s, conj, target, done, via);
         if (all && (all->kind != SLM_DOM_ARRAY || !all->first))
             slm_schema_fail(s, all, SLM_ERR_FORMAT, "allOf is an array of at least one schema");
         for (const struct slm_dom *part = all ? all->first : NULL; part; part = part->next)
+            add_part(s, conj, part, done, via);
+        /* What it says with conditions and negations, as schemas without them. */
+        const struct slm_dom *more = s->nfa->failed == SLM_OK ? slm_schema_rewrite(s, node) : NULL;
+        for (const struct slm_dom *part = more ? more->first : NULL; part; part = part->next)
             add_part(s, conj, part, done, via);
     }
 }
@@ -252,6 +286,16 @@ static unsigned named_types(struct slm_schema *s, const struct slm_dom *name)
     return 0;
 }
 
+/* One name, or a list; NULL: none. */
+static unsigned types_of(struct slm_schema *s, const struct slm_dom *value)
+{
+    unsigned named = 0;
+    if (!value || value->kind != SLM_DOM_ARRAY) return value ? named_types(s, value) : 0;
+    if (!value->first) slm_schema_fail(s, value, SLM_ERR_FORMAT, "an empty list of types");
+    for (const struct slm_dom *t = value->first; t; t = t->next) named |= named_types(s, t);
+    return named;
+}
+
 /* 1.0 is whole, as the standard has it. */
 unsigned slm_type_of(const struct slm_dom *value)
 {
@@ -270,14 +314,11 @@ unsigned slm_conj_types(struct slm_schema *s, const struct slm_conj *conj)
 {
     unsigned types = conj->never ? 0 : SLM_TYPE_ANY;
     const struct slm_dom *value;
-    for (size_t i = 0; (value = slm_conj_keyword(conj, "type", i)); i++) {
-        unsigned named = 0;
-        if (value->kind == SLM_DOM_ARRAY)
-            for (const struct slm_dom *t = value->first; t; t = t->next) named |= named_types(s, t);
-        else named = named_types(s, value);
-        if (value->kind == SLM_DOM_ARRAY && !value->first)
-            slm_schema_fail(s, value, SLM_ERR_FORMAT, "an empty list of types");
-        types &= named;
+    for (size_t i = 0; (value = slm_conj_keyword(conj, "type", i)); i++) types &= types_of(s, value);
+    for (size_t i = 0; (value = slm_conj_keyword(conj, "not", i)); i++) {
+        const struct slm_dom *list = slm_dom_get(value, "enum");
+        if (list && list->kind != SLM_DOM_ARRAY) slm_schema_fail(s, list, SLM_ERR_FORMAT, "an enum is an array");
+        if (slm_schema_is_simple(value)) types &= ~types_of(s, slm_dom_get(value, "type"));
     }
     for (size_t i = 0; (value = slm_conj_keyword(conj, "const", i)); i++) types &= slm_type_of(value);
     for (size_t i = 0; (value = slm_conj_keyword(conj, "enum", i)); i++) {

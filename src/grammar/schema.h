@@ -29,6 +29,10 @@ struct slm_conj {
     bool never; /* false is among them */
 };
 
+/* What if, not and the dependent keywords of a schema say, as a list of schemas that have to hold. */
+enum { SLM_SCHEMA_REWRITTEN = 256 };
+struct slm_schema_rewritten { const struct slm_dom *schema, *all; struct slm_schema_rewritten *next; };
+
 struct slm_schema {
     struct slm_nfa *nfa;
     struct slm_arena arena;
@@ -39,6 +43,8 @@ struct slm_schema {
     struct slm_schema_rule { struct slm_schema_part *parts; size_t n; uint32_t rule, next; bool never; } *rules;
     size_t n_rules, cap_rules, n_done;
     uint32_t heads[1024];
+    struct slm_schema_rewritten *rewritten[SLM_SCHEMA_REWRITTEN]; /* by the schema's id */
+    uint32_t n_made; /* nodes beyond the document's */
     uint32_t ws, value, string, escape; /* rules of JSON itself */
     uint64_t n_compared; /* pairs of constants so far */
 };
@@ -47,7 +53,14 @@ struct slm_schema {
 void slm_schema_at(struct slm_schema *s, const struct slm_dom *node);
 slm_status slm_schema_fail(struct slm_schema *s, const struct slm_dom *node, slm_status status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* Adds a schema, with what its $ref and allOf say. */
+/* Keywords that cannot be enforced fail. */
+void slm_schema_check(struct slm_schema *s, const struct slm_dom *schema);
+/* schema_rewrite.c. NULL where there is nothing to rewrite, or after a failure. */
+const struct slm_dom *slm_schema_rewrite(struct slm_schema *s, const struct slm_dom *schema);
+bool slm_schema_has_conditions(const struct slm_dom *schema);
+/* Of the value of a "not": it names constants or types only, and is not rewritten. */
+bool slm_schema_is_simple(const struct slm_dom *schema);
+/* Adds a schema, with what its $ref, allOf and conditions say. */
 void slm_conj_add(struct slm_schema *s, struct slm_conj *conj, const struct slm_dom *schema);
 /* The rule of a conjunction; written later when it is new. */
 uint32_t slm_conj_rule(struct slm_schema *s, const struct slm_conj *conj);
@@ -67,7 +80,9 @@ struct slm_frag slm_schema_object(struct slm_schema *s, const struct slm_conj *c
 struct slm_frag slm_schema_string_body(struct slm_schema *s, const struct slm_conj *conj, bool one_spelling);
 bool slm_schema_string_is_free(const struct slm_conj *conj);
 bool slm_schema_string_fits(struct slm_schema *s, const struct slm_conj *conj, struct slm_str text);
-/* Is the value in every const and enum? */
+/* Texts that are none of these, each character in its one spelling. */
+struct slm_frag slm_schema_other_text(struct slm_schema *s, const struct slm_str *texts, size_t n_texts);
+/* Is the value in every const and enum, and in none that "not" has? */
 bool slm_schema_in_lists(struct slm_schema *s, const struct slm_conj *conj, const struct slm_dom *value);
 /* Where a $ref points: within this document, never elsewhere; NULL and a failure where there is nothing. */
 const struct slm_dom *slm_schema_follow(struct slm_schema *s, const struct slm_dom *ref);

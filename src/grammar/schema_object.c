@@ -223,6 +223,10 @@ static bool all_evaluated(struct slm_schema *s, const struct slm_conj *conj, con
         if (!value || value->kind == SLM_DOM_TRUE || !speaks_for(s, conj, i, speaks)) continue;
         if (value->kind != SLM_DOM_FALSE)
             slm_schema_fail(s, value, SLM_ERR_UNSUPPORTED, "only true and false can be enforced here");
+        /* Which keys a condition has looked at depends on how it went. */
+        for (size_t k = 0; k < conj->n; k++)
+            if (slm_schema_has_conditions(conj->parts[k].node))
+                slm_schema_fail(s, value, SLM_ERR_UNSUPPORTED, "not beside if, not or dependent keywords");
         all = false;
         for (size_t k = 0; k < conj->n; k++) all |= speaks[k] && described[k];
     }
@@ -254,7 +258,7 @@ static void value_of(struct slm_schema *s, const struct slm_conj *conj, struct s
 
 /* ---- keys that are not described ------------------------------------------------------------------------------- */
 
-/* A trie of the described keys, by characters. */
+/* A trie of texts, by characters. */
 struct branch { uint32_t c, child, sibling, state; bool is_key; };
 
 /* Returns the node of the key. There is room for a node a byte. */
@@ -284,33 +288,29 @@ static void trie_state(struct slm_schema *s, struct branch *trie, uint32_t at, u
     struct slm_range taken[512], others[513];
     size_t n = 0;
     uint32_t head = trie[at].is_key ? NONE : out;
-    /* What strings must escape is no character of these keys. */
-    taken[n++] = (struct slm_range){0, 0x1F};
-    taken[n++] = (struct slm_range){'"', '"'};
-    taken[n++] = (struct slm_range){'\\', '\\'};
     for (uint32_t k = trie[at].child; k != NONE && nfa->failed == SLM_OK; k = trie[k].sibling) {
         const struct slm_range one = {trie[k].c, trie[k].c};
-        if (n == 512) slm_nfa_fail(nfa, SLM_ERR_LIMIT, "its keys go on in more than 500 ways after the same beginning");
-        else taken[n++] = one;
-        if (one.lo < 0x20 || one.lo == '"' || one.lo == '\\') continue;
-        const struct slm_frag f = slm_frag_chars(nfa, &one, 1, SLM_SPELL_PLAIN);
+        if (n < 512) taken[n++] = one;
+        else slm_nfa_fail(nfa, SLM_ERR_LIMIT, "its texts go on in more than 500 ways after the same beginning");
+        const struct slm_frag f = slm_frag_chars(nfa, &one, 1, SLM_SPELL_JSON);
         slm_nfa_lead(nfa, f.out, trie[k].state);
         head = head == NONE ? f.in : slm_nfa_fork(nfa, head, f.in);
     }
     n = slm_ranges_negate(taken, slm_ranges_merge(taken, n), others);
-    const struct slm_frag f = slm_frag_chars(nfa, others, n, SLM_SPELL_PLAIN);
+    const struct slm_frag f = slm_frag_chars(nfa, others, n, SLM_SPELL_JSON);
     slm_nfa_lead(nfa, f.out, free_state);
     head = head == NONE ? f.in : slm_nfa_fork(nfa, head, f.in);
     slm_nfa_lead(nfa, trie[at].state, head);
 }
 
-/* The text of a key that is none of these, without escapes. */
-static struct slm_frag other_key(struct slm_schema *s, const struct keys *keys)
+/* A state for each node of the trie and one for all that has left it: there any text may end, in the trie those that
+ * are none of the texts. */
+struct slm_frag slm_schema_other_text(struct slm_schema *s, const struct slm_str *texts, size_t n_texts)
 {
     struct slm_nfa *nfa = s->nfa;
     size_t most = 1;
     uint32_t n = 1;
-    for (size_t i = 0; i < keys->n; i++) most += keys->list[i].text.len;
+    for (size_t i = 0; i < n_texts; i++) most += texts[i].len;
     struct branch *trie = slm_arena_alloc(&s->arena, most, sizeof *trie, "schema", nfa->error);
     struct slm_frag f = slm_frag_empty(nfa);
     if (!trie) {
@@ -318,7 +318,7 @@ static struct slm_frag other_key(struct slm_schema *s, const struct keys *keys)
         return f;
     }
     trie[0] = (struct branch){.child = NONE, .sibling = NONE};
-    for (size_t i = 0; i < keys->n; i++) trie[trie_add(trie, &n, keys->list[i].text)].is_key = true;
+    for (size_t i = 0; i < n_texts; i++) trie[trie_add(trie, &n, texts[i])].is_key = true;
     /* A node without keys that goes on to any character as often as there are: what is free. */
     struct branch free_node = {.child = NONE, .sibling = NONE, .state = slm_nfa_fork(nfa, NONE, NONE)};
     const uint32_t out = slm_nfa_fork(nfa, NONE, NONE);
@@ -328,6 +328,18 @@ static struct slm_frag other_key(struct slm_schema *s, const struct keys *keys)
     slm_nfa_lead(nfa, f.out, trie[0].state);
     f.out = out;
     return f;
+}
+
+/* The text of a key that is none of these. */
+static struct slm_frag other_key(struct slm_schema *s, const struct keys *keys)
+{
+    struct slm_str *texts = slm_arena_alloc(&s->arena, keys->n, sizeof *texts, "schema", s->nfa->error);
+    if (!texts) {
+        s->nfa->failed = SLM_ERR_MEMORY;
+        return slm_frag_empty(s->nfa);
+    }
+    for (size_t i = 0; i < keys->n; i++) texts[i] = keys->list[i].text;
+    return slm_schema_other_text(s, texts, keys->n);
 }
 
 /* What keys beyond the described ones are like: of one kind, or of one for each pattern. */

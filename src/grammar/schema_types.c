@@ -138,6 +138,70 @@ uint32_t slm_conj_count(struct slm_schema *s, const struct slm_conj *conj, const
     return out;
 }
 
+/* ---- what "not" excludes ---------------------------------------------------------------------------------------- */
+
+/* Goes through the constants that are excluded, one after the other. */
+struct excluded { const struct slm_conj *conj; size_t n; const struct slm_dom *rest; };
+
+static const struct slm_dom *next_excluded(struct excluded *x)
+{
+    const struct slm_dom *found = x->rest, *negated;
+    x->rest = found ? found->next : NULL;
+    while (!found && (negated = slm_conj_keyword(x->conj, "not", x->n))) {
+        x->n++;
+        if (!slm_schema_is_simple(negated)) continue;
+        const struct slm_dom *list = slm_dom_get(negated, "enum");
+        found = list ? list->first : slm_dom_get(negated, "const");
+        x->rest = list && found ? found->next : NULL;
+    }
+    return found;
+}
+
+/* Those of a type of which not every value can be listed: what is left of it could not be written. */
+static void refuse_excluded(struct slm_schema *s, const struct slm_conj *conj, unsigned types)
+{
+    struct excluded x = {.conj = conj};
+    for (const struct slm_dom *v = next_excluded(&x); v && s->nfa->failed == SLM_OK; v = next_excluded(&x))
+        if (slm_type_of(v) & types)
+            slm_schema_fail(s, v, SLM_ERR_UNSUPPORTED, "of numbers, arrays and objects single ones cannot be excluded");
+}
+
+/* true, false, null: those that are left. */
+static struct slm_frag words(struct slm_schema *s, const struct slm_conj *conj, unsigned types)
+{
+    static const struct { enum slm_dom_kind kind; const char *text; unsigned type; } all[] = {
+        {SLM_DOM_NULL, "null", SLM_TYPE_NULL}, {SLM_DOM_TRUE, "true", SLM_TYPE_BOOLEAN},
+        {SLM_DOM_FALSE, "false", SLM_TYPE_BOOLEAN},
+    };
+    struct slm_frag f = slm_frag_never(s->nfa);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct excluded x = {.conj = conj};
+        const struct slm_dom *v = next_excluded(&x);
+        while (v && v->kind != all[i].kind) v = next_excluded(&x);
+        if (!v && types & all[i].type) f = slm_frag_or(s->nfa, f, slm_frag_text(s->nfa, all[i].text));
+    }
+    return f;
+}
+
+/* The texts among them; how many. */
+static size_t excluded_texts(struct slm_schema *s, const struct slm_conj *conj, struct slm_str **out)
+{
+    struct excluded x = {.conj = conj};
+    size_t n = 0;
+    for (const struct slm_dom *v = next_excluded(&x); v; v = next_excluded(&x)) n += v->kind == SLM_DOM_STRING;
+    if (n == 0 || !out) return n;
+    *out = slm_arena_alloc(&s->arena, n, sizeof **out, "schema", s->nfa->error);
+    if (!*out) {
+        s->nfa->failed = SLM_ERR_MEMORY;
+        return 0;
+    }
+    x = (struct excluded){.conj = conj};
+    n = 0;
+    for (const struct slm_dom *v = next_excluded(&x); v; v = next_excluded(&x))
+        if (v->kind == SLM_DOM_STRING) (*out)[n++] = v->text;
+    return n;
+}
+
 /* ---- strings --------------------------------------------------------------------------------------------------- */
 
 /* NULL also for formats that say nothing. */
@@ -158,7 +222,7 @@ bool slm_schema_string_is_free(const struct slm_conj *conj)
     static const char *const keywords[] = {"minLength", "maxLength", "pattern", "format"};
     for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
         if (slm_conj_keyword(conj, keywords[i], 0)) return false;
-    return true;
+    return excluded_texts(NULL, conj, NULL) == 0;
 }
 
 /* One condition more, each made small first, for together they have the product of their states. Alone it stays as it
@@ -171,13 +235,15 @@ static void add_condition(struct slm_nfa *nfa, struct slm_frag *all, struct slm_
     if (before > 0) slm_frag_counted(nfa, all, 0, NONE);
 }
 
-/* What all of the patterns and formats match, each character in its one spelling. Returns how many there were. */
+/* What all of the patterns and formats match and "not" leaves, each character in its one spelling. Returns how many
+ * conditions there were. */
 static size_t all_patterns(struct slm_schema *s, const struct slm_conj *conj, struct slm_frag *out)
 {
     static const char *const keywords[] = {"pattern", "format", "minLength", "maxLength"};
     struct slm_nfa *nfa = s->nfa;
     const struct slm_dom *value;
-    size_t n = 0, n_asked = 0;
+    struct slm_str *texts = NULL;
+    size_t n = 0, n_asked = excluded_texts(s, conj, NULL);
     for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
         for (size_t k = 0; slm_conj_keyword(conj, keywords[i], k); k++) n_asked++;
     for (size_t i = 0; (value = slm_conj_keyword(conj, "pattern", i)) && nfa->failed == SLM_OK; i++) {
@@ -190,6 +256,8 @@ static size_t all_patterns(struct slm_schema *s, const struct slm_conj *conj, st
         if (!pattern) continue;
         add_condition(nfa, out, slm_regex_parse(nfa, slm_str(pattern), false, SLM_SPELL_JSON), n++, n_asked == 1);
     }
+    const size_t n_texts = excluded_texts(s, conj, &texts);
+    if (n_texts > 0) add_condition(nfa, out, slm_schema_other_text(s, texts, n_texts), n++, false);
     return n;
 }
 
@@ -400,6 +468,13 @@ bool slm_schema_in_lists(struct slm_schema *s, const struct slm_conj *conj, cons
         if (s->n_compared > MAX_COMPARED) slm_schema_fail(s, list, SLM_ERR_LIMIT, "too many values to compare");
         if (!v) return false;
     }
+    struct excluded x = {.conj = conj};
+    for (const struct slm_dom *v = next_excluded(&x); v; v = next_excluded(&x), s->n_compared++) {
+        bool maybe = false;
+        if (slm_dom_equal(v, value, &maybe) && !maybe) return false;
+        unsure |= maybe;
+    }
+    if (s->n_compared > MAX_COMPARED) slm_schema_fail(s, value, SLM_ERR_LIMIT, "too many values to compare");
     if (unsure) slm_schema_fail(s, value, SLM_ERR_LIMIT, "this value is too large to be compared");
     return true;
 }
@@ -469,8 +544,10 @@ struct slm_frag slm_schema_value(struct slm_schema *s, const struct slm_conj *co
         slm_schema_fail(s, value, SLM_ERR_FORMAT, "an enum is an array of at least one value");
     if (value) return constants(s, conj, value->first, false, types);
     struct slm_frag all = slm_frag_never(nfa);
-    if (types & SLM_TYPE_NULL) all = slm_frag_or(nfa, all, slm_frag_text(nfa, "null"));
-    if (types & SLM_TYPE_BOOLEAN) all = slm_frag_or(nfa, all, regex(nfa, "true|false"));
+    refuse_excluded(s, conj, types & ~(unsigned)(SLM_TYPE_NULL | SLM_TYPE_BOOLEAN | SLM_TYPE_STRING));
+    if ((types & SLM_TYPE_FRACTION) && !(types & SLM_TYPE_WHOLE))
+        slm_nfa_fail(nfa, SLM_ERR_UNSUPPORTED, "numbers that are not whole cannot be told from others exactly");
+    if (types & (SLM_TYPE_NULL | SLM_TYPE_BOOLEAN)) all = slm_frag_or(nfa, all, words(s, conj, types));
     if (types & (SLM_TYPE_WHOLE | SLM_TYPE_FRACTION)) all = slm_frag_or(nfa, all, number_value(s, conj, types));
     if (types & SLM_TYPE_STRING) all = slm_frag_or(nfa, all, string_value(s, conj));
     if (types & SLM_TYPE_ARRAY) all = slm_frag_or(nfa, all, slm_schema_array(s, conj));

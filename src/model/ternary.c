@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Weights that were trained to be -s, 0 or s, one s a matrix (BitNet b1.58), come in many forms: floats that are
  * ternary already, floats that have yet to be rounded, two bits in several orders, scales in blocks, behind the codes
- * or in tensors of their own. All of them are read once when the model is opened, which finds s, and what cannot be
- * ternary. Two-bit and base-3 codes, which most files hold, then stay where they are: backends pack them from there.
- * The others become one form: TQ2_0 blocks in the model's arena, rows padded to whole blocks with zeros. Their file's
- * pages are let go, so the model takes a quarter byte a weight, whatever the file.
+ * or in tensors of their own. All of them are read once when the model is opened, by all CPUs, which finds s, and what
+ * cannot be ternary. Two-bit and base-3 codes, which most files hold, then stay where they are: backends pack them from
+ * there. The others become one form: TQ2_0 blocks in the model's arena, rows padded to whole blocks with zeros. Their
+ * file's pages are let go, so the model takes a quarter byte a weight, whatever the file.
  *
  * Rounding ("online": the file holds the weights training worked on) is that of transformers: s is the mean magnitude,
  * codes are w / s rounded, ties to even, and cut off at 1.
@@ -18,6 +18,7 @@
 #include "base/checked.h"
 #include "base/fmath.h"
 #include "base/os.h"
+#include "base/pool.h"
 #include "quant/block.h"
 
 enum { BLOCK = 256, BLOCK_BYTES = 66, CODE_BYTES = 64 };
@@ -44,41 +45,60 @@ static bool is_online(const struct slm_model *model, const struct slm_gguf_tenso
            found && slm_str_is(mode, "online");
 }
 
-/* A row, and now and then the pages of the rows before it go: matrices may be larger than the memory there is. */
-static void read_row(const struct slm_model *model, const struct slm_gguf_tensor *t, uint64_t r, float *row)
+/* ---- reading rows of any form, all threads ------------------------------------------------------------------ */
+
+/* What is known of a row: bits of its greatest magnitude, whether it holds no other but zeros, sum of magnitudes. */
+struct row_facts {
+    uint32_t most;
+    bool ternary;
+    double sum;
+};
+
+/* What threads share while they read a matrix. */
+struct walk {
+    const struct slm_model *model;
+    const struct slm_gguf_tensor *tensor;
+    const struct slm_ternary_rule *rule; /* NULL: only sums are wanted */
+    unsigned char *data;                 /* NULL: no codes are wanted */
+    struct row_facts *facts;             /* [n_rows] */
+    float *rows;                         /* [n_threads, n_blocks * BLOCK] */
+    atomic_size_t next;                  /* row nobody has claimed */
+};
+
+/* Magnitudes of floats compare like their bits; those of NaN are greater than infinity. */
+static uint32_t magnitude_bits(float x)
 {
-    enum { ROWS = 512 };
-    slm_tensor_read_rows(t, r, 1, row);
-    /* One row more than the last time: its page was in use then. */
-    if ((r + 1) % ROWS == 0 || r + 1 == t->dims[1])
-        slm_tensor_drop_rows(model->gguf, t, r < ROWS ? 0 : r - ROWS, r < ROWS ? r + 1 : ROWS + 1);
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7fffffff;
 }
 
-/* The greatest and the mean magnitude. */
-static void measure(const struct slm_model *model, const struct slm_gguf_tensor *t, float *row, float *most,
-                    float *mean)
+static void look_at(const float *row, size_t n, struct row_facts *facts)
 {
-    double sum = 0;
-    *most = 0;
-    for (uint64_t r = 0; r < t->dims[1]; r++) {
-        float row_sum = 0;
-        read_row(model, t, r, row);
-        for (uint64_t i = 0; i < t->dims[0]; i++) {
-            const float magnitude = fabsf(row[i]);
-            row_sum += magnitude;
-            *most = magnitude > *most ? magnitude : *most;
-        }
-        sum += (double)row_sum;
+    uint32_t most = 0, other = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = magnitude_bits(row[i]);
+        most = bits > most ? bits : most;
     }
-    *mean = (float)(sum / (double)t->n_elements);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = magnitude_bits(row[i]);
+        other |= bits == 0 ? 0 : bits ^ most;
+    }
+    facts->most = most;
+    facts->ternary = other == 0;
 }
 
-/* Are all elements zero or of this magnitude? */
-static bool is_ternary(const float *row, size_t n, float magnitude)
+/* In sixteen sums, so that compilers may do them side by side; the order is the same on every CPU. */
+static double sum_of_magnitudes(const float *row, size_t n)
 {
-    bool ternary = true;
-    for (size_t i = 0; i < n; i++) ternary &= row[i] == 0 || fabsf(row[i]) == magnitude;
-    return ternary;
+    enum { LANES = 16 };
+    float lanes[LANES] = {0};
+    double sum = 0;
+    for (; n >= LANES; row += LANES, n -= LANES)
+        for (size_t j = 0; j < LANES; j++) lanes[j] += fabsf(row[j]);
+    for (size_t j = 0; j < n; j++) lanes[j] += fabsf(row[j]);
+    for (size_t j = 0; j < LANES; j++) sum += (double)lanes[j];
+    return sum;
 }
 
 void slm_ternary_sort(const struct slm_ternary_rule *rule, float *x, size_t n)
@@ -95,16 +115,54 @@ void slm_ternary_sort(const struct slm_ternary_rule *rule, float *x, size_t n)
 /* TQ2_0: half a block, 128 elements, is 32 bytes; bits 2s of them are its elements 32s .. 32s + 31. */
 static void pack_row(const float *codes, size_t n_blocks, unsigned char *out)
 {
-    for (size_t b = 0; b < n_blocks; b++, codes += BLOCK, out += BLOCK_BYTES) {
-        for (int j = 0; j < CODE_BYTES; j++) {
-            const float *first = codes + j / 32 * 128 + j % 32;
-            unsigned byte = 0;
-            for (unsigned k = 0; k < 4; k++) byte |= (unsigned)(first[32 * k] + 1.0f) << (2 * k);
-            out[j] = (unsigned char)byte;
-        }
+    for (size_t b = 0; b < n_blocks; b++, out += BLOCK_BYTES) {
+        for (int half = 0; half < 2; half++, codes += 128)
+            for (int j = 0; j < 32; j++)
+                out[half * 32 + j] = (unsigned char)((int)(codes[j] + 1.0f) | (int)(codes[32 + j] + 1.0f) << 2 |
+                                                     (int)(codes[64 + j] + 1.0f) << 4 |
+                                                     (int)(codes[96 + j] + 1.0f) << 6);
         out[CODE_BYTES] = 0x00; /* 1.0 as f16 */
         out[CODE_BYTES + 1] = 0x3c;
     }
+}
+
+static void read_row(const struct walk *w, size_t r, float *row)
+{
+    const size_t n_in = (size_t)w->tensor->dims[0], n_blocks = blocks_of(n_in);
+    slm_tensor_read_rows(w->tensor, r, 1, row);
+    if (!w->rule) {
+        w->facts[r].sum = sum_of_magnitudes(row, n_in);
+        return;
+    }
+    look_at(row, n_in, &w->facts[r]);
+    if (!w->data) return;
+    slm_ternary_sort(w->rule, row, n_in);
+    for (size_t i = n_in; i < n_blocks * BLOCK; i++) row[i] = 0;
+    pack_row(row, n_blocks, w->data + r * n_blocks * BLOCK_BYTES);
+}
+
+/* Every thread: runs of rows, whose pages go when they were read: matrices may be larger than the memory there is. */
+static void read_rows(void *arg, unsigned rank, unsigned n)
+{
+    enum { RUN = 64 };
+    struct walk *w = arg;
+    const size_t n_rows = (size_t)w->tensor->dims[1];
+    (void)n;
+    for (;;) {
+        const size_t first = atomic_fetch_add_explicit(&w->next, RUN, memory_order_relaxed);
+        if (first >= n_rows) return;
+        const size_t end = n_rows - first < RUN ? n_rows : first + RUN;
+        for (size_t r = first; r < end; r++) read_row(w, r, w->rows + rank * blocks_of(w->tensor->dims[0]) * BLOCK);
+        slm_tensor_drop_rows(w->model->gguf, w->tensor, first, end - first);
+    }
+}
+
+/* Reads all rows; in the end the pages at the borders of runs go too. */
+static void read_all(struct walk *w, struct slm_pool *pool)
+{
+    atomic_store(&w->next, 0);
+    slm_pool_run(pool, read_rows, w);
+    slm_tensor_drop_rows(w->model->gguf, w->tensor, 0, w->tensor->dims[1]);
 }
 
 /* A factor that some writers keep beside the matrix: P.scale for P.weight. */
@@ -130,30 +188,54 @@ static slm_status not_ternary(const struct slm_model *model, const struct slm_we
                     "tensor '%s' must hold one finite magnitude and zeros: these weights are ternary", w->name);
 }
 
-/* Finds the rule, checks that it holds for every row, and packs the rows into data where that is not NULL. */
+/* One magnitude, found row by row. */
+static bool one_magnitude(const struct row_facts *facts, size_t n_rows, float *magnitude)
+{
+    uint32_t most = 0;
+    bool ternary = true;
+    for (size_t r = 0; r < n_rows; r++) most = facts[r].most > most ? facts[r].most : most;
+    for (size_t r = 0; r < n_rows; r++) ternary &= facts[r].ternary && (facts[r].most == 0 || facts[r].most == most);
+    memcpy(magnitude, &most, sizeof most);
+    return ternary;
+}
+
+/* Finds the rule, checks that it holds for every row, and packs the rows into data where that is not NULL. True where
+ * it holds. */
+static bool find(struct walk *w, struct slm_pool *pool, bool online, struct slm_ternary_rule *rule)
+{
+    const size_t n_rows = (size_t)w->tensor->dims[1];
+    double sum = 0;
+    if (online) {
+        read_all(w, pool);
+        for (size_t r = 0; r < n_rows; r++) sum += w->facts[r].sum;
+        const float mean = (float)(sum / (double)w->tensor->n_elements);
+        if (!isfinite(mean)) return false;
+        rule->inverse = 1.0f / (mean > 1e-5f ? mean : 1e-5f);
+        rule->scale = 1.0f / rule->inverse;
+    }
+    w->rule = rule;
+    if (!online || w->data) read_all(w, pool);
+    return online || one_magnitude(w->facts, n_rows, &rule->scale);
+}
+
 static slm_status walk(const struct slm_model *model, const struct slm_gguf_tensor *t, const struct slm_weight *w,
                        unsigned char *data, struct slm_ternary_rule *rule, struct slm_error *error)
 {
-    const size_t n_blocks = blocks_of(t->dims[0]), n_in = (size_t)t->dims[0];
-    float *row = slm_alloc(n_blocks * BLOCK, sizeof *row, w->name, error), most, mean;
-    if (!row) return SLM_ERR_MEMORY;
-    const bool online = is_online(model, t);
-    bool ternary = true;
-    measure(model, t, row, &most, &mean);
-    rule->inverse = online ? 1.0f / (mean > 1e-5f ? mean : 1e-5f) : 0.0f;
-    rule->scale = online ? 1.0f / rule->inverse : most;
-    for (uint64_t r = 0; r < t->dims[1] && ternary; r++) {
-        read_row(model, t, r, row);
-        ternary = online || is_ternary(row, n_in, most);
-        if (!data) continue;
-        slm_ternary_sort(rule, row, n_in);
-        for (size_t i = n_in; i < n_blocks * BLOCK; i++) row[i] = 0;
-        pack_row(row, n_blocks, data + r * n_blocks * BLOCK_BYTES);
-    }
-    slm_release(row);
+    enum { LEAST = 1 << 20 }; /* elements that are worth another thread */
+    const unsigned n_threads = t->n_elements < LEAST ? 1 : slm_os()->n_cpus();
+    struct walk shared = {.model = model, .tensor = t, .data = data};
+    struct slm_pool *pool = NULL;
+    shared.facts = slm_alloc((size_t)t->dims[1], sizeof *shared.facts, w->name, error);
+    shared.rows = slm_alloc(n_threads * blocks_of(t->dims[0]) * BLOCK, sizeof *shared.rows, w->name, error);
+    slm_status status = shared.facts && shared.rows ? slm_pool_open(n_threads, &pool, error) : SLM_ERR_MEMORY;
+    *rule = (struct slm_ternary_rule){0};
+    const bool ternary = status == SLM_OK && find(&shared, pool, is_online(model, t), rule);
+    slm_pool_close(pool);
+    slm_release(shared.rows);
+    slm_release(shared.facts);
+    SLM_TRY(status);
     SLM_TRY(side_scale(model, w, &rule->scale, error));
-    if (!ternary || !isfinite(mean) || !isfinite(rule->scale))
-        return not_ternary(model, w, error);
+    if (!ternary || !isfinite(rule->scale)) return not_ternary(model, w, error);
     if (rule->scale == 0) rule->scale = 1.0f; /* all weights are zero: any scale does */
     return SLM_OK;
 }

@@ -18,5 +18,9 @@ void slm_quant_decode_F16(const void *src, float *dst, size_t n)
 void slm_quant_decode_BF16(const void *src, float *dst, size_t n)
 {
     const uint8_t *s = src;
-    for (size_t i = 0; i < n; i++) dst[i] = slm_bf16_to_f32((uint16_t)(s[2 * i] | s[2 * i + 1] << 8));
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, s + 2 * i, sizeof half);
+        dst[i] = slm_bf16_to_f32(half);
+    }
 }

@@ -8,6 +8,7 @@
 #include "base/os.h"
 #include "base/rng.h"
 #include "serve/api_chat.h"
+#include "serve/api_write.h"
 
 /* What a choice kept, whether it was finished or not. */
 static void free_choice(struct slm_choice_state *choice)
@@ -486,6 +487,18 @@ void slm_call_send(struct slm_call *call, int status)
     if (!writable(call)) return;
     slm_reply_json(call->reply, status, &call->out);
     call->reply = NULL;
+}
+
+/* Nothing is generated: what was read is all. */
+void slm_call_end_embedded(struct slm_call *call)
+{
+    slm_write_text(&call->out, "model", slm_host_model_name(call->model));
+    slm_write_begin(&call->out, "usage", '{');
+    slm_write_int(&call->out, "prompt_tokens", (int64_t)call->n_prompt);
+    slm_write_int(&call->out, "total_tokens", (int64_t)call->n_prompt);
+    slm_write_end(&call->out, '}');
+    slm_write_end(&call->out, '}');
+    slm_call_send(call, 200);
 }
 
 /* Random enough to be told apart by clients that talk to several servers. */

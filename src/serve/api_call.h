@@ -138,6 +138,8 @@ char *slm_call_copy(struct slm_str text, struct slm_error *error);
 void slm_call_event(struct slm_call *call, const char *name);
 void slm_call_line(struct slm_call *call);
 void slm_call_send(struct slm_call *call, int status);
+/* The end of an object of vectors or scores, as OpenAI has it: the model, the tokens of the inputs. Sends it. */
+void slm_call_end_embedded(struct slm_call *call);
 /* Text of one token, in out. */
 void slm_call_token_text(const struct slm_call *call, int32_t id, struct slm_buf *out);
 /* An id like "call_3f..." */

@@ -117,21 +117,9 @@ static void embedded(struct slm_call *call, const struct slm_event *event)
     slm_write_end(out, ']');
 }
 
-/* Tokens are those of the inputs; nothing is generated. */
-static void end(struct slm_call *call)
-{
-    slm_write_text(&call->out, "model", slm_host_model_name(call->model));
-    slm_write_begin(&call->out, "usage", '{');
-    slm_write_int(&call->out, "prompt_tokens", (int64_t)call->n_prompt);
-    slm_write_int(&call->out, "total_tokens", (int64_t)call->n_prompt);
-    slm_write_end(&call->out, '}');
-    slm_write_end(&call->out, '}');
-    slm_call_send(call, 200);
-}
-
 const struct slm_call_kind slm_openai_embeddings = {
     .method = "POST", .path = "/v1/embeddings", .sets = embedding_sets, .table = &slm_api_openai, .check = check,
-    .prepare = prepare, .embedded = embedded, .end = end, .broken = slm_openai_broken};
+    .prepare = prepare, .embedded = embedded, .end = slm_call_end_embedded, .broken = slm_openai_broken};
 
 void slm_openai_post_embeddings(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {

@@ -174,24 +174,12 @@ static void embedded(struct slm_call *call, const struct slm_event *event)
     const size_t most = call->ask.n_top != SLM_ABSENT_INT && (size_t)call->ask.n_top < n ? (size_t)call->ask.n_top : n;
     for (size_t i = 0; i < most; i++) write_result(call, &results[i]);
     slm_write_end(&call->out, ']');
-}
-
-/* What is known only now: counts, which belong to the whole. */
-static void end(struct slm_call *call)
-{
-    slm_write_text(&call->out, "model", slm_host_model_name(call->model));
     slm_write_text(&call->out, "object", "list");
-    slm_write_begin(&call->out, "usage", '{');
-    slm_write_int(&call->out, "prompt_tokens", (int64_t)call->n_prompt);
-    slm_write_int(&call->out, "total_tokens", (int64_t)call->n_prompt);
-    slm_write_end(&call->out, '}');
-    slm_write_end(&call->out, '}');
-    slm_call_send(call, 200);
 }
 
 const struct slm_call_kind slm_native_rerank = {
     .method = "POST", .path = "/rerank", .sets = sets, .table = &slm_api_native, .prepare = prepare,
-    .embedded = embedded, .end = end};
+    .embedded = embedded, .end = slm_call_end_embedded};
 
 void slm_native_post_rerank(void *app, const struct slm_http_request *request, struct slm_reply *reply)
 {

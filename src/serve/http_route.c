@@ -19,8 +19,10 @@ static void plain_error(struct slm_reply *reply, int status, const struct slm_er
     slm_buf_puts(&body, "{\"error\":{\"message\":");
     slm_buf_add_json_string(&body, slm_str(error->message));
     slm_buf_printf(&body, ",\"type\":\"%s\",\"code\":%d}}\n",
-                   status >= 500 ? "server_error" : status == 401 ? "authentication_error" : "invalid_request_error",
-                   status);
+                   status >= 500   ? "server_error"
+                   : status == 401 ? "authentication_error"
+                   : status == 429 ? "rate_limit_error"
+                                   : "invalid_request_error", status);
     slm_reply_send(reply, status, "application/json", (struct slm_str){body.data, body.len});
     slm_buf_release(&body);
 }
@@ -223,11 +225,16 @@ static bool answer_options(struct slm_conn *conn, struct found *found)
     return false;
 }
 
-/* The name of the key that came with the request, "" where none is needed; NULL: none or a wrong one. */
-static const char *key_of(const struct slm_conn *conn)
+static bool needs_key(const struct slm_conn *conn, const struct slm_http_route *route)
 {
     const struct slm_keys *keys = conn->http->options.keys;
-    if (!keys || keys->n == 0) return "";
+    return keys && keys->n > 0 && !(route->flags & SLM_ROUTE_OPEN);
+}
+
+/* The key that came with the request; NULL: none or a wrong one. */
+static struct slm_key *key_of(const struct slm_conn *conn)
+{
+    const struct slm_keys *keys = conn->http->options.keys;
     struct slm_str key = slm_http_header(&conn->reply.request, "Authorization");
     if (key.len > 7 && strncasecmp(key.ptr, "Bearer ", 7) == 0) key.ptr += 7, key.len -= 7;
     else key = slm_http_header(&conn->reply.request, "X-Api-Key");
@@ -265,6 +272,20 @@ static bool check_caller(struct slm_conn *conn)
     return true;
 }
 
+/* What asks a model for something counts, looking does not: a page that shows charts asks for them all the time. */
+static bool check_rate(struct slm_conn *conn, struct slm_key *key)
+{
+    struct slm_reply *reply = &conn->reply;
+    unsigned seconds;
+    char text[160];
+    if (!slm_str_is(reply->request.method, "POST") || slm_key_use(key, slm_os()->now_ns(), &seconds)) return true;
+    (void)snprintf(text, sizeof text, "%u", seconds);
+    slm_reply_header(reply, "Retry-After", text);
+    (void)snprintf(text, sizeof text, "this key may be used for %u requests in %u s: try again in %u s",
+                   (unsigned)key->rate.n, (unsigned)key->rate.seconds, seconds);
+    return answer(conn, 429, SLM_ERR_LIMIT, text);
+}
+
 /* That a path exists is no secret, so 404 and 405 come before the key is asked for, and a typo in a base URL is not
  * reported as a wrong key. 405 must list what is allowed (RFC 9110, 15.5.6). */
 static bool check_route(struct slm_conn *conn, struct found *found)
@@ -279,17 +300,18 @@ static bool check_route(struct slm_conn *conn, struct found *found)
     reply->route = found->route;
     reply->app = found->app;
     reply->request.wild = found->wild;
-    const char *key = (found->route->flags & SLM_ROUTE_OPEN) ? "" : key_of(conn);
-    copy(reply->key, sizeof reply->key, slm_str(key));
+    const bool asks = needs_key(conn, found->route);
+    struct slm_key *key = asks ? key_of(conn) : NULL;
+    copy(reply->key, sizeof reply->key, slm_str(key ? key->name : ""));
     reply->request.key = reply->key;
-    if (!key) {
+    if (asks && !key) {
         slm_reply_header(reply, "WWW-Authenticate", "Bearer");
         return answer(conn, 401, SLM_ERR_ARGUMENT,
                       "an API key is needed: the header 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'");
     }
     if (conn->http->draining && !(found->route->flags & SLM_ROUTE_OPEN))
         return answer(conn, 503, SLM_ERR_LIMIT, "the server is about to stop");
-    return true;
+    return !key || check_rate(conn, key);
 }
 
 bool slm_route_head(struct slm_conn *conn)

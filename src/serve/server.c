@@ -149,6 +149,9 @@ static slm_status read_keys(const struct slm_server_options *options, struct slm
 {
     slm_status status = SLM_OK;
     *out = (struct slm_keys){.n = 0};
+    if (options->key_rate && !slm_rate_parse(slm_str(options->key_rate), &out->rate))
+        return slm_fail(error, SLM_ERR_ARGUMENT, "--key-rate", "'%.40s' is no rate: write 10/s, 600/m or 1000/h",
+                        options->key_rate);
     for (size_t i = 0; i < options->n_keys && status == SLM_OK; i++)
         status = slm_keys_add(out, slm_str(options->keys[i]), error);
     if (status == SLM_OK && options->key_file) status = read_key_file(options->key_file, out, error);
@@ -253,6 +256,7 @@ static void reload(struct server *server)
         slm_line(&server->options->log, SLM_LOG_ERROR, "reload: %s: %s; the old keys stay", error.where,
                  error.message);
     } else {
+        slm_keys_inherit(&keys, &server->keys);
         slm_keys_release(&server->keys);
         server->keys = keys;
         slm_line(&server->options->log, SLM_LOG_INFO, "reload: %zu API keys", keys.n);

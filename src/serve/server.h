@@ -14,9 +14,10 @@ struct slm_server_options {
     uint64_t timeout_ms;            /* of each request to a model; 0 = none */
     const char *host, *unix_path;   /* NULL: 127.0.0.1; no Unix socket */
     unsigned port;                  /* 0 = any free one */
-    const char *const *keys;        /* [n_keys] "KEY" or "NAME:KEY" */
+    const char *const *keys;        /* [n_keys] "[NAME:]KEY [RATE]" */
     size_t n_keys;
     const char *key_file;           /* NULL: none */
+    const char *key_rate;           /* of keys that come without one, as "600/m"; NULL: any number of requests */
     bool is_open;                   /* other machines need no key */
     bool no_page;                   /* browsers get nothing that programs do not get */
     unsigned drain_ms;              /* for requests at work, after the first signal */

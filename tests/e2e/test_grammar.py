@@ -63,7 +63,7 @@ class Schemas:
     def schema(self, depth=0):
         kinds = [self.string, self.string, self.integer, self.number, self.constants, self.simple]
         if depth < 3:
-            kinds += [self.object, self.object, self.array, self.any_of, self.all_of, self.one_of]
+            kinds += [self.object, self.object, self.array, self.any_of, self.all_of, self.one_of, self.condition]
         return self.rng.choice(kinds)(depth)
 
     def root(self):
@@ -146,6 +146,34 @@ class Schemas:
             return {"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]}
         return {"oneOf": [{"type": "object", "properties": {"kind": {"const": k}, "v": self.schema(depth + 1)},
                            "required": ["kind"]} for k in ("a", "b")]}
+
+
+    def simple_condition(self, names):
+        """What can be negated."""
+        rng, name = self.rng, self.rng.choice(names)
+        return rng.choice([
+            {"properties": {name: {"const": rng.choice(["x", True, None])}}, "required": [name]},
+            {"properties": {name: {"enum": ["x", "y", 1, False]}}}, {"required": [name, rng.choice(names)]},
+            {"properties": {name: {"type": rng.choice(["string", "null", "object"])}}},
+            {"properties": {name: {"minimum": rng.randint(-9, 9)}}, "required": [name]},
+            {"anyOf": [{"required": [n]} for n in names[:2]]}, {"not": {"required": [name]}}, {"type": "null"}])
+
+    def condition(self, depth):
+        rng = self.rng
+        s = self.object(depth)
+        names = list(s["properties"]) + ["other"]
+        s["properties"][names[0]] = rng.choice([self.constants(0), {"type": "string", "maxLength": 3}, {"type": "integer"},
+                                                {"type": ["boolean", "null"]}, {"enum": ["x", "y", None]}])
+        keyword = rng.choice(["if", "if", "not", "dependentRequired", "dependentSchemas"])
+        if keyword == "dependentRequired":
+            s[keyword] = {n: [rng.choice(names)] for n in rng.sample(names, rng.randint(1, len(names)))}
+        elif keyword == "dependentSchemas":
+            s[keyword] = {rng.choice(names): self.simple_condition(names)}
+        else:
+            s[keyword] = self.simple_condition(names)
+        if keyword == "if":
+            s["then"], s["else"] = self.simple_condition(names), rng.choice([True, self.simple_condition(names)])
+        return s
 
 
 # What the standard library of Python checks of a format, where it does; others the automaton is trusted with.
@@ -234,12 +262,19 @@ def test_values(driver, schema, good, bad):
 
 
 @pytest.mark.parametrize("schema,where", [
-    ({"properties": {"a": {"multipleOf": 0.5}}}, "#/properties/a/multipleOf"), ({"not": {}}, "#/not"),
+    ({"properties": {"a": {"multipleOf": 0.5}}}, "#/properties/a/multipleOf"), ({"not": {"pattern": "x"}}, "#/not/pattern"), ({"not": {}}, "#"),
+    ({"not": {"enum": 3}}, "#/not/enum"),
     ({"items": {"uniqueItems": True}}, "#/items/uniqueItems"), ({"$ref": "http://example.com/x"}, "#/$ref"),
     ({"$ref": "#/$defs/none"}, "#/$ref"), ({"allOf": [{"$ref": "#"}]}, "#"), ({"anyOf": [{"$ref": "#"}, {"type": "null"}]}, "#"),
     ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "#/oneOf"), ({"type": "hiccup"}, "#/type"),
     ({"properties": {"a/b~": {"pattern": "(?=x)"}}}, "#/properties/a~1b~0/pattern"), ({"type": []}, "#/type"),
-    ({"minLength": -1}, "#/minLength"), ({"type": "string", "maxLength": 10 ** 9}, "#"), ({"if": {}}, "#/if"),
+    ({"minLength": -1}, "#/minLength"), ({"type": "string", "maxLength": 10 ** 9}, "#"), ({"if": {"items": {}}, "then": False}, "#/if/items"),
+    ({"type": "number", "not": {"const": 1}}, "#/not/const"), ({"type": "array", "not": {"enum": [[]]}}, "#/not/enum/0"),
+    ({"type": "number", "not": {"type": "integer"}}, "#"), ({"not": {"$ref": "#"}}, "#/not/$ref"), ({"$ref": "#a"}, "#/$ref"),
+    ({"type": "object", "if": {"required": ["a"]}, "then": {}, "unevaluatedProperties": False}, "#/unevaluatedProperties"),
+    ({"dependentRequired": {"a": [1]}, "type": "object"}, "#/dependentRequired/a/0"),
+    ({"allOf": [{"$ref": "#x"}], "$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}}, "#/allOf/0/$ref"),
+    ({"properties": {"p": {"$id": "http://example.com/p", "$ref": "#/x"}}, "x": True}, "#/properties/p/$id"),
     ({"type": "integer", "minimum": 5, "maximum": 4}, "#"), (False, "#"), ({"enum": []}, "#/enum"),
     ({"contains": {}}, "#/contains"), ({"type": "string", "format": "regex"}, "#/format"),
     ({"properties": {"a": False}, "required": ["a"], "type": "object"}, "#"),

@@ -6,6 +6,7 @@ it says to accept works; whoever is slow is let go and holds nobody up. The serv
 real one, with routes of its own and limits that are reached in a second.
 """
 
+import http.client
 import json
 import os
 import random
@@ -221,6 +222,46 @@ REFUSED = {
     "not_found_with_body": (b"POST /nope HTTP/1.1\r\n" + H + b"Content-Length: 9\r\n\r\nGET / HTT", [404]),
 }
 
+# The tricks of smuggling: a header of framing spelled so that one of two servers overlooks it. Each comes with another
+# length before and behind it (CL.TE, TE.CL) and alone (TE.TE); none may be read in either way. Escapes are octets.
+TE_TRICKS = [r"Transfer-Encoding: xchunked", r"Transfer-Encoding: chunk", r"Transfer-Encoding: chunkedx", r"Transfer-Encoding:",
+             r"Transfer-Encoding: cow", r"Transfer-Encoding: identity", r"Transfer-Encoding: chunked, chunked",
+             r"Transfer-Encoding: chunked, identity", r"Transfer-Encoding: identity, chunked", r"Transfer-Encoding: chunked;q=1",
+             r"Transfer-Encoding: 'chunked'", r"Transfer-Encoding: chunked cow", r"Transfer-Encoding: \x0bchunked",
+             r"Transfer-Encoding: chunked\x0b", r"Transfer-Encoding: \x0cchunked", r"Transfer-Encoding: \x00chunked",
+             r"Transfer-Encoding: chunked\x00", r"Transfer-Encoding: chunked\xff", r"Transfer-Encoding: \xa0chunked",
+             r"Transfer-Encoding: \x85chunked", r"Transfer-Encoding: c\u017funked", r"Transfer-Encoding: \x08chunked",
+             r"Transfer-Encoding : chunked", r"Transfer-Encoding\t: chunked", r"Transfer-Encoding\x0b: chunked",
+             r"Transfer-Encoding\x00: chunked", r"Transfer-Encoding\xa0: chunked", r"Transfer-Encoding\xff: chunked",
+             r" Transfer-Encoding: chunked", r"\tTransfer-Encoding: chunked", r"\x00Transfer-Encoding: chunked",
+             r"\xffTransfer-Encoding: chunked", r"Transfer Encoding: chunked", r"Transfer-Encoding chunked",
+             r"Transfer-Encoding:\r\n chunked", r"Transfer-Encoding:\r\n\tchunked", r"Transfer-Encoding\r\n: chunked",
+             r"Transfer-Encoding:\nchunked", r"Transfer-Encoding: chunked\n", r"Transfer-Encoding: chunked\r",
+             r"X: y\nTransfer-Encoding: chunked", r"X: y\rTransfer-Encoding: chunked", r"X: y\r\r\nTransfer-Encoding: chunked",
+             r"X: y\n\rTransfer-Encoding: chunked", r"Transfer-Encoding: chunked\r\nTransfer-Encoding: cow",
+             r"Transfer-Encoding: cow\r\nTransfer-Encoding: chunked", r"Transfer-Encoding: chunked\r\ntransfer-encoding: chunked",
+             r"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", r"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"]
+CL_TRICKS = [r"-0", r"+0", r"-1", r"5.0", r"5e0", r"5,", r",5", r"5;", r"5,6", r"5, 5", r"0b101", r"0o5", r"5h", r"'5'", r"5\x0b", r"\x0b5", r"5\x0c",
+             r"5\x00", r"5\xa0", r"\xa05", r"\xef\xbc\x95", r"5_0", r"9223372036854775808", r"18446744073709551616", r"5\r\n\t",
+             r"5\r\nContent-Length: 6", r"5\r\ncontent-length: 5", r"5\r\nContent-Length: ", r"5\nX: y", r"5\rX: y"]
+CHUNK_TRICKS = [r"5 5", r"5g", r"5\x0b", r"5\x00", r"5\xa0", r"5.", r"5,", r"5_0", r"\x0b5", r"\t5", r"-0", r"+5", r"'5'", r"\xef\xbc\x95",
+                r"5;a\x0bb", r"5;a\x7fb", r"5;a\rb", r"5\n", r"5\r", r"5\r\r", r"fffffffffffffffb", r"8000000000000005", r"100000005",
+                r"10000000000000005"]
+
+
+def octets(text):
+    return text.encode("utf-8").decode("unicode_escape").encode("utf-8" if "\\u" in text else "latin-1")
+
+
+for trick in TE_TRICKS:
+    line, length = octets(trick) + b"\r\n", b"Content-Length: 5\r\n"
+    for how, head in (("alone", line), ("cl_te", length + line), ("te_cl", line + length)):
+        REFUSED[f"{how} {trick}"] = (POST + head + b"\r\n0\r\n\r\n", [400, 501])
+for trick in CL_TRICKS:
+    REFUSED[f"length {trick}"] = (POST + b"Content-Length: " + octets(trick) + b"\r\n\r\nhello", [400, 413])
+for trick in CHUNK_TRICKS:
+    REFUSED[f"chunk {trick}"] = (CHUNKED + octets(trick) + b"\r\nhello\r\n0\r\n\r\n", [400, 413])
+
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(server, name):
@@ -265,6 +306,11 @@ ACCEPTED = {
     "pipelined_bodies": ((POST + b"Content-Length: 5\r\n\r\nhello" + CHUNKED + b"5\r\nhello\r\n0\r\n\r\n") * 20,
                          [200] * 40),
     "unread_is_no_request": (b"GET /nope HTTP/1.1\r\n" + H + b"\r\n" + b"GET /health HTTP/1.1\r\n" + H + b"\r\n", [404, 200]),
+    # Other names are other headers: what they say about lengths is nothing to us, nor to a proxy.
+    "te_underscore": (POST + b"Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello", [200]),
+    "cl_underscore": (POST + b"Content_Length: 50\r\nContent-Length: 5\r\n\r\nhello", [200]),
+    "te_other_name": (POST + b"X-Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello", [200]),
+    "length_zeros": (POST + b"Content-Length: 0005\r\n\r\nhello", [200]),
     "trace": (b"TRACE /health HTTP/1.1\r\n" + H + b"\r\n", [405]),
 }
 
@@ -563,6 +609,45 @@ def test_unix_socket(tmp_path):
         s.process.wait()
     s = Server(unix=path)
     assert s.stop() == 0 and not path.exists()
+
+
+def test_a_key_has_its_rate(tmp_path):
+    """Each API says 429 in its shape; other keys, and what only looks, go on. A reload gives nothing back."""
+    file = tmp_path / "keys"
+    file.write_text("anna:anna-secret-1 3/h\nberta:berta-secret-1\n")
+    arguments = [SLM, "serve", "--port", "0", "--log-level", "error", "--api-key-file", file, "--key-rate", "1000/s"]
+    with subprocess.Popen(list(map(str, arguments)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
+        port = int(re.search(r":(\d+)$", p.stdout.readline().strip())[1])
+
+        def ask(key, path, body=b"{}", method="POST"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            connection.request(method, path, body, {"Content-Type": "application/json", "X-Api-Key": key})
+            reply = connection.getresponse()
+            text = reply.read().decode()
+            connection.close()
+            return reply.status, reply.getheader("Retry-After"), text
+
+        try:
+            assert [ask("anna-secret-1", "/v1/chat/completions")[0] for _ in range(3)] == [400] * 3
+            for path, shape in [("/v1/chat/completions", lambda e: e["error"]["type"] == "rate_limit_error"),
+                                ("/v1/messages", lambda e: (e["type"], e["error"]["type"]) == ("error", "rate_limit_error")),
+                                ("/api/chat", lambda e: isinstance(e["error"], str)),
+                                ("/tokenize", lambda e: e["error"]["type"] == "rate_limit_error")]:
+                for _ in range(20):
+                    status, after, text = ask("anna-secret-1", path)
+                    assert status == 429 and 0 < int(after) <= 1200, text  # a third of an hour for each
+                    assert shape(json.loads(text)) and "3 requests in 3600 s" in text and "secret" not in text
+                assert ask("berta-secret-1", path)[0] == 400
+            assert ask("anna-secret-1", "/v1/models", None, "GET")[0] == 200
+            p.send_signal(signal.SIGHUP)
+            for _ in range(50):
+                assert ask("anna-secret-1", "/tokenize")[0] == 429 and ask("wrong-secret", "/tokenize")[0] == 401
+        finally:
+            p.terminate()
+            assert p.wait(PATIENCE) == 0
+    done = subprocess.run([str(SLM), "serve", "--key-rate", "often"], capture_output=True, text=True, timeout=PATIENCE,
+                          check=False)
+    assert done.returncode == 1 and "'often' is no rate" in done.stderr
 
 
 def test_public_addresses_need_a_key():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Less machine than there seems to be: control groups and limits on memory (row M02 of docs/testing.md), one core and a
-share of it (M09), a machine that stands still again and again (M11). What does not fit is refused with figures before it is
-loaded, what fits works, and nobody is killed by the system. How groups nest, and version 2's files, are in
-tests/unit/test_base_os.c. Deliberately not here: how fast anything is then."""
+"""Less machine than there seems to be: control groups and limits on memory (row M02 of docs/testing.md), one core
+and a share of it (M09), a machine that stands still again and again (M11). What does not fit is refused with figures
+before it is loaded, what fits works, and nobody is killed by the system. How groups nest, and version 2's files, are
+in tests/unit/test_base_os.c. Deliberately not here: how fast anything is then."""
 
 import contextlib
 import os

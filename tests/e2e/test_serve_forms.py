@@ -272,8 +272,8 @@ def test_calls_that_a_model_begins_by_itself_are_held_to_their_schemas(ways):
     free = ways.post("/v1/chat/completions", **ask, tool_choice="none", seed=1)[2]["choices"][0]
     assert not free["message"].get("tool_calls") and "<tool_call>" in free["message"]["content"]
     # What cannot be enforced is described to the model and no more, unless it is asked to be strict.
-    loose = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "not": {}}}}
+    loose = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "contains": {}}}}
     assert ways.post("/v1/chat/completions", **{**ask, "tools": [loose], "max_tokens": 2})[0] == 200
     strict = {"type": "function", "function": {**loose["function"], "strict": True}}
     status, _, body = ways.post("/v1/chat/completions", **{**ask, "tools": [strict], "max_tokens": 2})
-    assert status == 400 and "not" in body["error"]["message"]
+    assert status == 400 and "contains" in body["error"]["message"]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One server for a long time (row M10 of docs/testing.md): clients of every kind, one request in five malformed or left
-alone, and at the end the memory, descriptors and threads of the beginning, and the same answer. SLM_SOAK_S is how many
-seconds. Deliberately not here: what each malformed request is told (test_http.py, test_serve_bad_requests.py)."""
+"""One server for a long time (row M10 of docs/testing.md): clients of every kind, one request in five malformed or
+left alone, and at the end the memory, descriptors and threads of the beginning, and the same answer. SLM_SOAK_S is
+how many seconds. Deliberately not here: what each malformed request is told (test_http.py, test_serve_bad_requests.py).
+"""
 
 import json
 import os

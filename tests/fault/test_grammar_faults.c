@@ -37,6 +37,10 @@ static const struct form { enum slm_grammar_kind kind; const char *source, *text
      "\"b\":{\"type\":\"integer\",\"minimum\":-3,\"multipleOf\":5},\"c\":{\"enum\":[1,\"x\"]}},\"required\":[\"a\"],"
      "\"patternProperties\":{\"^p\":{\"type\":\"null\"},\"^q\":true},\"minProperties\":2,\"maxProperties\":3,"
      "\"propertyNames\":{\"maxLength\":4}}", "{\"a\":\"xY\",\"b\":10}"},
+    {SLM_GRAMMAR_JSON_SCHEMA,
+     "{\"type\":\"object\",\"properties\":{\"k\":{\"enum\":[\"x\",1]},\"v\":{\"type\":\"string\",\"not\":{\"const\":\"n\"}}},"
+     "\"if\":{\"properties\":{\"k\":{\"const\":\"x\"}}},\"then\":{\"required\":[\"v\"]},"
+     "\"dependentRequired\":{\"v\":[\"k\"]}}", "{\"k\":\"x\",\"v\":\"a\"}"},
     {SLM_GRAMMAR_JSON_SCHEMA, "{\"$ref\":\"#/$defs/t\",\"$defs\":{\"t\":{\"anyOf\":[{\"type\":\"array\",\"items\":{\"$ref\":"
                               "\"#/$defs/t\"}},{\"type\":\"string\",\"maxLength\":9000}]}}}", "[[\"a\"],[]]"},
     {SLM_GRAMMAR_REGEX, "^(?:a|^b){1,3}[^x]$", "ab"},
@@ -70,7 +74,7 @@ static slm_status all_of_it(void *user, struct slm_error *error)
 /* Schemas take most of the time, and fail in the same places. */
 static void every_allocation(bool persistent)
 {
-    for (size_t i = persistent ? 2 : 0; i < sizeof forms / sizeof *forms; i++) {
+    for (size_t i = persistent ? 3 : 0; i < sizeof forms / sizeof *forms; i++) {
         struct form form = forms[i];
         const struct fake_os_runs runs = fake_os_every_failure(NULL, FAKE_MEMORY, persistent, all_of_it, &form);
         if (runs.n_failed < 15) fail_msg("form %zu: %zu failures", i, (size_t)runs.n_failed);
