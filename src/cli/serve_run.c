@@ -86,5 +86,9 @@ int slm_cli_serve(const struct slm_serve_options *o, int n_args, char **args)
         return slm_cli_usage("serve", "--memory: '%s' is no size; write 8G, 500M or a number of bytes",
                              o->models.memory);
     if (slm_serve(&options, &exit_code, &error) != SLM_OK) return slm_cli_fail(&error);
+    if (exit_code == SLM_SERVER_STUCK) {
+        fflush(NULL);
+        _Exit(exit_code); /* libraries wait for their threads at the end, and one of these may never come */
+    }
     return exit_code;
 }

@@ -43,8 +43,8 @@ void slm_host_close(struct slm_host *host);
  * try again (SLM_ERR_CANCELLED): another server may have room. */
 void slm_host_drain(struct slm_host *host);
 /* For a watchdog that looks again and again, at even intervals: the name of a model that has something to do and did
- * nothing for more than `most` looks (ten times that in its first step, and ten times its longest step if that is more),
- * or NULL. Waits for no thread. */
+ * nothing for more than `most` looks, or NULL. It is ten times that in its first step, and ten times its longest step
+ * if that is more. Waits for no thread. */
 const char *slm_host_stands_still(struct slm_host *host, unsigned most);
 /* Whoever comes from now on is told that the server is shutting down; no thread is waited for. */
 void slm_host_refuse(struct slm_host *host);

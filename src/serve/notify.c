@@ -27,8 +27,9 @@ void slm_notify(const char *state)
     if (path[0] == '@') address.sun_path[0] = '\0'; /* an abstract address: no file */
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return;
-    while (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address, len) < 0 &&
-           errno == EINTR) {}
+    /* Who does not read what it asked for, every half second of a watchdog, must not keep clients waiting. */
+    while (sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&address,
+                  len) < 0 && errno == EINTR) {}
     close(fd);
 }
 

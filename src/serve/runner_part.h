@@ -46,8 +46,8 @@ struct slm_runner {
     struct slm_embedder *embedder;
     int32_t embed_dims;
     struct slm_ticket_list embeds;
-    /* What follows is shared with the serving thread; these two without the lock, for who asks whether this thread still
-     * does anything must not wait for it. */
+    /* What follows is shared with the serving thread; these two without the lock, for who asks whether this thread
+     * still does anything must not wait for it. */
     _Atomic uint64_t n_rounds;        /* of its loop */
     _Atomic bool works;               /* it has something to do, or is about to find out */
     pthread_mutex_t lock;

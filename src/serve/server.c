@@ -185,8 +185,8 @@ static void drain_is_late(void *user)
     if (!slm_http_after(server->http, LAST_WORDS_MS, stop, server)) stop(server);
 }
 
-/* A model's thread stands still. It cannot be ended from outside, nor what it holds be given back, so the process has to
- * go, in words: clients are told, the log says how things stood, and whoever started this starts another. */
+/* A model's thread stands still. It cannot be ended from outside, nor what it holds be given back, so the process has
+ * to go, in words: clients are told, the log says how things stood, and whoever started this starts another. */
 static void give_up(struct server *server, const char *model)
 {
     struct slm_http_counts http;

@@ -29,8 +29,8 @@ struct slm_server_options {
     void (*say)(void *user, const char *line);
     void *user;
 };
-/* Runs until a signal ends it. *exit_code: 0 drained, 128 + signal when a second one cut it short, SLM_SERVER_STUCK when
- * a model's thread stood still: that thread still runs then and what it uses stays, so the process is to end. */
+/* Runs until a signal ends it. *exit_code: 0 drained, 128 + signal when a second one cut it short, SLM_SERVER_STUCK
+ * when a model's thread stood still: that thread still runs then and what it uses stays, so the process is to end. */
 enum { SLM_SERVER_STUCK = 70 }; /* EX_SOFTWARE */
 slm_status slm_serve(const struct slm_server_options *options, int *exit_code, struct slm_error *error);
 #endif

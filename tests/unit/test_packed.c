@@ -15,6 +15,7 @@
 #include "base/os.h"
 #include "effort.h"
 #include "engine/weights.h"
+#include "quant/panel.h"
 #include "tiny_model.h"
 
 enum { TOKENS = 9 };
@@ -255,6 +256,15 @@ static void packed_files_are_not_converted(void **state)
                      SLM_ERR_UNSUPPORTED);
 }
 
+/* What backends reserve is for the panels of Q8_0, whatever the type. */
+static void no_panel_is_larger_than_that_of_bytes(void **state)
+{
+    (void)state;
+    for (int type = 0; type < SLM_DTYPE_COUNT; type++)
+        if (slm_pack_has((enum slm_dtype)type))
+            assert_true(slm_pack_panel_bytes((enum slm_dtype)type, 512) <= slm_pack_panel_bytes(SLM_DTYPE_Q8_0, 512));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +274,7 @@ int main(void)
         cmocka_unit_test(packing_waits_for_the_second_pass),
         cmocka_unit_test(several_sessions_may_pack),
         cmocka_unit_test(packed_files_are_not_converted),
+        cmocka_unit_test(no_panel_is_larger_than_that_of_bytes),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

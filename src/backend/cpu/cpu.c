@@ -225,7 +225,7 @@ static size_t thread_elements(const struct slm_plan *plan)
 {
     size_t most = 0;
     for (size_t i = 0; i < plan->n_ops; i++)
-        for (int packed = 0; packed <= (int)slm_cpu_can_pack(&plan->ops[i]); packed++) {
+        for (int packed = 0; packed <= (int)(plan->ops[i].kind == SLM_OP_MATMUL); packed++) {
             const size_t need = slm_cpu_thread_elements(&plan->ops[i], packed != 0);
             if (need > most) most = need;
         }

@@ -17,10 +17,11 @@ size_t slm_cpu_panel_rows(size_t stride)
     return rows < 4 ? 4 : rows > 64 ? 64 : rows;
 }
 
-/* Panels of a run of rows that are not in memory. */
+/* Panels of a run of rows that are not in memory, of the type with the largest: what a session needs should not change
+ * with the type, for it is told of files that are not there yet. */
 static size_t run_bytes(const struct slm_weight *w)
 {
-    return w->packed ? 0 : PACKED_ROWS / SLM_PANEL_ROWS * slm_pack_panel_bytes(w->dtype, w->n_in);
+    return PACKED_ROWS / SLM_PANEL_ROWS * slm_pack_panel_bytes(SLM_DTYPE_Q8_0, w->n_in);
 }
 
 size_t slm_cpu_thread_elements(const struct slm_op *op, bool packed)
