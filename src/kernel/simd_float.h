@@ -84,6 +84,7 @@ ALWAYS_INLINE void store(float *p, vec v, size_t n)
 enum {
     TILE_ROWS = 4,    /* with TILE_TOKENS tokens */
     COLUMN_ROWS = 8,  /* with one token: enough chains for two fma a cycle of latency four */
+    FAR_ROWS = 4,     /* the same from memory, which is what limits: fewer streams for the CPU to foresee */
     TILE_MAX = TILE_ROWS * TILE_TOKENS > COLUMN_ROWS ? TILE_ROWS * TILE_TOKENS : COLUMN_ROWS,
     /* Where sixteen lanes are several registers, the parts are summed one after the other, each with all
      * accumulators; in chunks of k that leave both operands in the L1 cache for the next part. */
@@ -162,14 +163,14 @@ ALWAYS_INLINE float row_sum(const struct tile *tile, load_fn load)
     return sum_lanes(&sum);
 }
 
-/* out[i] = row i . token, i < n: one column of a product. */
-ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n)
+/* out[i] = row i . token, i < n, `rows` at a time: one column of a product. */
+ALWAYS_INLINE void column(float *out, struct tile tile, load_fn load, size_t n, const size_t rows)
 {
     struct v16 sum[COLUMN_ROWS];
     size_t i = 0;
-    for (; i + COLUMN_ROWS <= n; i += COLUMN_ROWS, tile.w_first += COLUMN_ROWS * tile.w_stride) {
-        tile_sums(sum, &tile, load, COLUMN_ROWS, 1);
-        UNROLL for (int r = 0; r < COLUMN_ROWS; r += 4)
+    for (; i + rows <= n; i += rows, tile.w_first += rows * tile.w_stride) {
+        tile_sums(sum, &tile, load, (int)rows, 1);
+        UNROLL for (size_t r = 0; r < rows; r += 4)
             quad_store(out + i + r, sum_rows(sum + r));
     }
     for (; i < n; i++, tile.w_first += tile.w_stride) out[i] = row_sum(&tile, load);
@@ -193,7 +194,7 @@ ALWAYS_INLINE void matmul_column(const struct slm_matmul_args *args, load_fn loa
 {
     struct tile tile = {args->w, args->x + tok * args->x_stride, row * args->w_stride, args->w_stride, 0, args->k,
                         far};
-    column(args->out + tok * args->out_stride + row, tile, load, args->n_row - row);
+    column(args->out + tok * args->out_stride + row, tile, load, args->n_row - row, far ? FAR_ROWS : COLUMN_ROWS);
 }
 
 /* All rows of `tokens` tokens: rows inside, so that the tokens stay in the L1 cache while the weights pass by. */
