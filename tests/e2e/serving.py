@@ -11,7 +11,7 @@ import anthropic
 import openai
 import pytest
 
-from support import PATIENCE, SLM, need_builtin_model
+from support import PATIENCE, SLM, eventually, need_builtin_model
 
 TOOL_TEMPLATE = (  # says what templates of models with tools say, in few tokens
     "{% if tools %}{% for t in tools %}{{ t.function.name }} {% endfor %}<tool_call>{% endif %}"
@@ -76,9 +76,10 @@ def serving(*args):
 
 @pytest.fixture(scope="module")
 def server():
-    """One with the built-in model, for all tests of a file that imports this."""
+    """One with the built-in model, for all tests of a file that imports this. It listens before that is loaded."""
     need_builtin_model()
     with serving("--ctx", 512) as running:
+        eventually(lambda: running.ask("GET", "/health")[0] == 200, "the model")
         yield running
 
 
