@@ -49,7 +49,7 @@ static const struct slm_option serve_rows[] = {
              "have a rate of its own: NAME:KEY RATE"},
     {.name = "watchdog", .kind = SLM_OPTION_FLOAT, .offset = AT(watch_s), .arg = "S", .min = 0, .max = 1e5,
      .help = "seconds a model's thread may stand still while it has work: then requests fail and the server ends with "
-             "exit code 70, to be started again; 0 is for ever (default: 30)"},
+             "exit code 70, to be started again; 0 is for ever (default: 600)"},
 };
 #undef AT
 #define AT(field) offsetof(struct slm_serve_models, field)
@@ -114,7 +114,7 @@ static int serve_main(void *opaque, int n_args, char **args)
     if (!(o->seen >> 1 & 1)) o->port = 8080;                           /* row 1: 0 is a port too */
     if (!(o->seen >> 9 & 1)) o->drain_s = 30;
     if (!(o->seen >> 11 & 1)) o->log_level = 2;                        /* info */
-    if (!(o->seen >> 14 & 1)) o->watch_s = 30;
+    if (!(o->seen >> 14 & 1)) o->watch_s = 600;                       /* a slow board may take minutes for a step */
     if (!(o->models.seen >> 2 & 1)) o->models.keep_alive_s = n_args > 1 || o->models.folder ? 300 : -1;
     if (o->unix_path && o->seen >> 1 & 1 && !o->host)
         return slm_cli_usage("serve", "--port and --unix: add --host to listen on both");
